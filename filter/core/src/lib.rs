@@ -1,0 +1,1 @@
+//! SMI TrafficSplit: plugin configuration → rules → decision.
