@@ -43,13 +43,8 @@ impl Answer {
     /// Every value of this header.
     #[must_use]
     pub fn headers_named(&self, name: &str) -> Vec<String> {
-        let named = self
-            .headers
-            .iter()
-            .filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        named
-            .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-            .collect()
+        let named = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
     }
 
     /// The name of the pod that answered, empty if none did.
@@ -76,15 +71,11 @@ impl Answer {
         let seen: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let headers = seen["headers"].as_array().cloned().unwrap_or_default();
         let named = headers.iter().filter(|pair| pair[0] == name);
-        named
-            .filter_map(|pair| pair[1].as_str().map(str::to_owned))
-            .collect()
+        named.filter_map(|pair| pair[1].as_str().map(str::to_owned)).collect()
     }
 
     fn closes(&self) -> bool {
-        self.headers_named("connection")
-            .iter()
-            .any(|value| value.eq_ignore_ascii_case("close"))
+        self.headers_named("connection").iter().any(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
@@ -92,11 +83,7 @@ impl Client {
     /// A client of this port; it connects when it first sends.
     #[must_use]
     pub fn new(port: u16) -> Client {
-        Client {
-            port,
-            connection: None,
-            connections: 0,
-        }
+        Client { port, connection: None, connections: 0 }
     }
 
     /// How many connections it has opened: more than one means that the server closed one.
@@ -106,12 +93,7 @@ impl Client {
     }
 
     /// Sends `GET path`. `host` may be any bytes, and so may header values.
-    pub fn get(
-        &mut self,
-        host: impl AsRef<[u8]>,
-        path: &str,
-        headers: &[(&str, &[u8])],
-    ) -> Result<Answer> {
+    pub fn get(&mut self, host: impl AsRef<[u8]>, path: &str, headers: &[(&str, &[u8])]) -> Result<Answer> {
         self.request("GET", host, path, headers)
     }
 
@@ -170,9 +152,7 @@ fn read_answer(stream: &mut impl BufRead, head: bool) -> Result<(Answer, bool)> 
     loop {
         let line = read_line(stream)?;
         let text = String::from_utf8_lossy(&line).into_owned();
-        let status = text
-            .strip_prefix("HTTP/1.1 ")
-            .and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
         let Some(status) = status else {
             return Err(format!("no HTTP/1.1 answer: {text:?}").into());
         };
@@ -180,18 +160,11 @@ fn read_answer(stream: &mut impl BufRead, head: bool) -> Result<(Answer, bool)> 
         if (100..200).contains(&status) {
             continue;
         }
-        let mut answer = Answer {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut answer = Answer { status, headers, body: Vec::new() };
         if head || status == 204 || status == 304 {
             return Ok((answer, true));
         }
-        if answer
-            .header("transfer-encoding")
-            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
-        {
+        if answer.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
             answer.body = read_chunks(stream)?;
             return Ok((answer, true));
         }
@@ -199,9 +172,7 @@ fn read_answer(stream: &mut impl BufRead, head: bool) -> Result<(Answer, bool)> 
             stream.read_to_end(&mut answer.body)?;
             return Ok((answer, false));
         };
-        let length: usize = length
-            .parse()
-            .map_err(|_| Error(format!("content-length: {length}")))?;
+        let length: usize = length.parse().map_err(|_| Error(format!("content-length: {length}")))?;
         answer.body = vec![0; length];
         stream.read_exact(&mut answer.body)?;
         return Ok((answer, true));
@@ -215,16 +186,9 @@ fn read_headers(stream: &mut impl BufRead) -> Result<Vec<(String, Vec<u8>)>> {
         if line.is_empty() {
             return Ok(headers);
         }
-        let colon = line
-            .iter()
-            .position(|byte| *byte == b':')
-            .unwrap_or(line.len());
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let name = String::from_utf8_lossy(&line[..colon]).to_ascii_lowercase();
-        let value = line
-            .get(colon + 1..)
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_vec();
+        let value = line.get(colon + 1..).unwrap_or_default().trim_ascii().to_vec();
         headers.push((name, value));
     }
 }
@@ -234,8 +198,7 @@ fn read_chunks(stream: &mut impl BufRead) -> Result<Vec<u8>> {
     loop {
         let line = String::from_utf8_lossy(&read_line(stream)?).into_owned();
         let size = line.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(size, 16)
-            .map_err(|_| Error(format!("no chunk size: {line:?}")))?;
+        let size = usize::from_str_radix(size, 16).map_err(|_| Error(format!("no chunk size: {line:?}")))?;
         if size == 0 {
             read_headers(stream)?;
             return Ok(body);
@@ -376,11 +339,7 @@ impl Load {
                     tally.count(&outcome);
                     drop(tally);
                     // Whoever refuses connections isn't asked in a tight loop.
-                    let pause = if outcome.is_err() {
-                        pause.max(Duration::from_millis(10))
-                    } else {
-                        pause
-                    };
+                    let pause = if outcome.is_err() { pause.max(Duration::from_millis(10)) } else { pause };
                     if !pause.is_zero() {
                         std::thread::sleep(pause);
                     }
@@ -407,9 +366,7 @@ impl Load {
     pub fn more(&self, requests: u64) -> Result<Tally> {
         let before = self.tally();
         let enough = before.total() + requests;
-        let after = self.wait_until(&format!("{requests} more requests"), |tally| {
-            tally.total() >= enough
-        })?;
+        let after = self.wait_until(&format!("{requests} more requests"), |tally| tally.total() >= enough)?;
         Ok(after.since(&before))
     }
 
@@ -443,19 +400,10 @@ mod tests {
         let mut bytes: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nPod: a\xff\r\n\r\n\
             3\r\nabc\r\n2;x=y\r\nde\r\n0\r\ntrailer: 1\r\n\r\nHTTP/1.1 503 No\r\ncontent-length: 2\r\nConnection: close\r\n\r\nnorest";
         let (first, delimited) = read_answer(&mut bytes, false).expect("chunked");
-        assert_eq!(
-            (first.status, first.text().as_str(), delimited),
-            (200, "abcde", true)
-        );
+        assert_eq!((first.status, first.text().as_str(), delimited), (200, "abcde", true));
         assert_eq!(first.headers[1], ("pod".to_owned(), b"a\xff".to_vec()));
         let (second, _) = read_answer(&mut bytes, false).expect("with its length");
-        assert_eq!(
-            (second.status, second.text().as_str(), second.closes()),
-            (503, "no", true)
-        );
-        assert!(
-            read_answer(&mut bytes, false).is_err(),
-            "half an answer is none"
-        );
+        assert_eq!((second.status, second.text().as_str(), second.closes()), (503, "no", true));
+        assert!(read_answer(&mut bytes, false).is_err(), "half an answer is none");
     }
 }

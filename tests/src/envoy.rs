@@ -14,15 +14,10 @@ pub fn available() -> Result<PathBuf> {
         return if path.is_file() {
             Ok(path)
         } else {
-            Err(Error(format!(
-                "ENVOY is set to {}, which is no file",
-                path.display()
-            )))
+            Err(Error(format!("ENVOY is set to {}, which is no file", path.display())))
         };
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     for root in [Path::new("."), workspace] {
         let Ok(pythons) = fs::read_dir(root.join("target/envoy/lib")) else {
             continue;
@@ -40,9 +35,7 @@ pub fn available() -> Result<PathBuf> {
 /// A TCP port that nobody listens on. Where the configuration can say port 0, do that and ask
 /// [`Envoy::listener_port`]: then nobody can take it in between.
 pub fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port())
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// A running Envoy. It ends when this is dropped; in a failing test its log's end is printed first.
@@ -65,13 +58,7 @@ impl Envoy {
         let _ = fs::remove_file(&admin_address);
         let output = fs::File::create(dir.join("envoy.out"))?;
         let child = Command::new(&binary)
-            .args([
-                "--disable-hot-restart",
-                "--concurrency",
-                "2",
-                "-l",
-                "warning",
-            ])
+            .args(["--disable-hot-restart", "--concurrency", "2", "-l", "warning"])
             .arg("--log-path")
             .arg(&log)
             .arg("--admin-address-path")
@@ -83,11 +70,7 @@ impl Envoy {
             .stderr(output)
             .spawn()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
-        let mut envoy = Envoy {
-            child,
-            admin_port: 0,
-            log,
-        };
+        let mut envoy = Envoy { child, admin_port: 0, log };
         let started = envoy.wait_until_live(&admin_address);
         match started {
             Ok(()) => Ok(envoy),
@@ -102,17 +85,11 @@ impl Envoy {
         self.admin_port = wait_for("Envoy to tell its admin address", || {
             self.check_running()?;
             let address = fs::read_to_string(admin_address).unwrap_or_default();
-            Ok(address
-                .rsplit_once(':')
-                .and_then(|(_, port)| port.trim().parse().ok()))
+            Ok(address.rsplit_once(':').and_then(|(_, port)| port.trim().parse().ok()))
         })?;
         wait_for("Envoy to be LIVE", || {
             self.check_running()?;
-            Ok(self
-                .admin("/ready")
-                .ok()
-                .filter(|state| state.trim() == "LIVE")
-                .map(|_| ()))
+            Ok(self.admin("/ready").ok().filter(|state| state.trim() == "LIVE").map(|_| ()))
         })
     }
 
@@ -153,23 +130,13 @@ impl Envoy {
     /// The counter or gauge of this name, if Envoy has it by now.
     pub fn find_stat(&self, name: &str) -> Result<Option<u64>> {
         let stats = self.admin("/stats")?;
-        let value = stats
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value
-            .map(|value| {
-                value
-                    .trim()
-                    .parse()
-                    .map_err(|_| Error(format!("{name} is no number: {value}")))
-            })
-            .transpose()
+        let value = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.map(|value| value.trim().parse().map_err(|_| Error(format!("{name} is no number: {value}")))).transpose()
     }
 
     /// The counter or gauge of this name. A name that Envoy doesn't know is an error: what isn't counted isn't 0.
     pub fn stat(&self, name: &str) -> Result<u64> {
-        self.find_stat(name)?
-            .ok_or_else(|| Error(format!("Envoy has no stat {name}")))
+        self.find_stat(name)?.ok_or_else(|| Error(format!("Envoy has no stat {name}")))
     }
 
     /// The sum of all counters whose name this accepts, and how many there are.
@@ -197,28 +164,20 @@ impl Envoy {
         let memory = self.admin("/memory")?;
         let memory: serde_json::Value =
             serde_json::from_str(&memory).map_err(|error| Error(format!("/memory: {error}")))?;
-        let allocated = memory["allocated"]
-            .as_str()
-            .and_then(|bytes| bytes.parse().ok());
+        let allocated = memory["allocated"].as_str().and_then(|bytes| bytes.parse().ok());
         allocated.ok_or_else(|| Error(format!("/memory says nothing of `allocated`: {memory}")))
     }
 
     /// What it has logged so far, from level warning up.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read(&self.log)
-            .map(|log| String::from_utf8_lossy(&log).into_owned())
-            .unwrap_or_default()
+        fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
     /// Waits until a line of the log contains this text; gives the line.
     pub fn wait_for_log(&self, text: &str) -> Result<String> {
         wait_for(&format!("the log to say {text:?}"), || {
-            Ok(self
-                .log()
-                .lines()
-                .find(|line| line.contains(text))
-                .map(str::to_owned))
+            Ok(self.log().lines().find(|line| line.contains(text)).map(str::to_owned))
         })
         .map_err(|error| Error(format!("{error}\n{}", tail(&self.log()))))
     }
@@ -236,8 +195,5 @@ impl Drop for Envoy {
 
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(30)..]
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect()
+    lines[lines.len().saturating_sub(30)..].iter().map(|line| format!("{line}\n")).collect()
 }

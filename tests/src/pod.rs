@@ -42,12 +42,7 @@ impl Pod {
         let name = format!("{version}-77c99dccc9-{}", suffix(address.port()));
         let state = Arc::new(State::default());
         let server = runtime()?.spawn(serve(listener, name.as_str().into(), state.clone()));
-        Ok(Pod {
-            name,
-            address,
-            state,
-            server,
-        })
+        Ok(Pod { name, address, state, server })
     }
 
     /// What it answers in the header `pod`.
@@ -71,11 +66,7 @@ impl Pod {
     /// The last request that reached it, as its answer describes it; `null` before the first.
     #[must_use]
     pub fn last_request(&self) -> Value {
-        self.state
-            .last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.state.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -104,12 +95,8 @@ fn suffix(port: u16) -> String {
 
 fn runtime() -> Result<&'static Runtime> {
     static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-    });
+    let runtime =
+        RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build());
     runtime.as_ref().map_err(|error| error.to_string().into())
 }
 
@@ -126,9 +113,7 @@ async fn serve(listener: TcpListener, name: Arc<str>, state: Arc<State>) {
         connections.spawn(async move {
             let service = service_fn(move |request| answer(request, name.clone(), state.clone()));
             let builder = auto::Builder::new(TokioExecutor::new());
-            let _ = builder
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
@@ -147,14 +132,10 @@ async fn answer(
         headers.push(("host".to_owned(), authority.to_string()));
     }
     for (name, value) in &head.headers {
-        headers.push((
-            name.to_string(),
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        ));
+        headers.push((name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     }
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
-    let seen =
-        json!({"pod": *pod, "method": head.method.as_str(), "path": path, "headers": headers});
+    let seen = json!({"pod": *pod, "method": head.method.as_str(), "path": path, "headers": headers});
     let text = seen.to_string();
     *state.last.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     let mut response = Response::new(Full::new(Bytes::from(text)));
@@ -162,10 +143,7 @@ async fn answer(
         *response.status_mut() = status.parse().unwrap_or(StatusCode::BAD_REQUEST);
     }
     let headers = response.headers_mut();
-    headers.insert(
-        "content-type",
-        hyper::header::HeaderValue::from_static("application/json"),
-    );
+    headers.insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     if let Ok(pod) = pod.parse() {
         headers.insert("pod", pod);
     }

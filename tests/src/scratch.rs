@@ -16,11 +16,7 @@ impl Scratch {
     pub fn new() -> Result<Scratch> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
-            let name = format!(
-                "traffic-split-{}-{}",
-                std::process::id(),
-                NEXT.fetch_add(1, Ordering::Relaxed)
-            );
+            let name = format!("traffic-split-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             match std::fs::create_dir(&path) {
                 Ok(()) => return Ok(Scratch { path }),
@@ -46,10 +42,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "what Envoy was given and what it logged is in {}",
-                self.path.display()
-            );
+            eprintln!("what Envoy was given and what it logged is in {}", self.path.display());
         } else {
             let _ = std::fs::remove_dir_all(&self.path);
         }

@@ -82,31 +82,16 @@ fn envoy_serves_the_pods_and_the_load_counts_every_answer() -> Result<()> {
     let tally = load.stop();
     let (v1, v2) = (tally.of("httpbin-v1"), tally.of("httpbin-v2"));
     assert_eq!(tally.failed, 0, "{:?}", tally.errors);
-    assert_eq!(
-        tally.statuses.into_iter().collect::<Vec<_>>(),
-        [(200, v1 + v2)]
-    );
+    assert_eq!(tally.statuses.into_iter().collect::<Vec<_>>(), [(200, v1 + v2)]);
     assert_eq!(tally.connections, 4);
     assert!(is_share(v1, v1 + v2, 0.5, 5.0), "{v1} of {}", v1 + v2);
-    assert_eq!(
-        (world.v1.requests(), world.v2.requests()),
-        (v1, v2),
-        "v2's Envoy cluster speaks HTTP/2"
-    );
+    assert_eq!((world.v1.requests(), world.v2.requests()), (v1, v2), "v2's Envoy cluster speaks HTTP/2");
     assert_eq!((world.root.requests(), world.other.requests()), (0, 0));
 
-    assert_eq!(
-        envoy.wait_for_stat("cluster.v1.upstream_rq_200", |count| count >= v1)?,
-        v1
-    );
+    assert_eq!(envoy.wait_for_stat("cluster.v1.upstream_rq_200", |count| count >= v1)?, v1);
     assert_eq!(envoy.stat("listener_manager.listener_modified")?, 0);
-    let misspelt = envoy
-        .stat("listener_manager.listener_modifeid")
-        .expect_err("no such stat");
-    assert_eq!(
-        misspelt.to_string(),
-        "Envoy has no stat listener_manager.listener_modifeid"
-    );
+    let misspelt = envoy.stat("listener_manager.listener_modifeid").expect_err("no such stat");
+    assert_eq!(misspelt.to_string(), "Envoy has no stat listener_manager.listener_modifeid");
     assert!(envoy.memory_allocated()? > 1_000_000);
     envoy.check_running()
 }
@@ -117,16 +102,9 @@ fn a_pod_says_what_reached_it() -> Result<()> {
     let envoy = Envoy::start(&bootstrap(&world), scratch.path())?;
     let mut client = Client::new(envoy.listener_port("outbound")?);
 
-    let headers: &[(&str, &[u8])] = &[
-        ("x-twice", b"a"),
-        ("x-twice", b"b"),
-        ("x-bytes", b"\xff\xfe"),
-    ];
+    let headers: &[(&str, &[u8])] = &[("x-twice", b"a"), ("x-twice", b"b"), ("x-bytes", b"\xff\xfe")];
     let answer = client.get(OTHER, "/json?a=b", headers)?;
-    assert_eq!(
-        (answer.status, answer.pod().as_str()),
-        (200, world.other.name())
-    );
+    assert_eq!((answer.status, answer.pod().as_str()), (200, world.other.name()));
     assert_eq!(answer.received("host"), [OTHER]);
     assert_eq!(answer.received("x-twice"), ["a", "b"]);
     assert_eq!(answer.received("x-bytes"), ["\u{fffd}\u{fffd}"]);
@@ -135,12 +113,7 @@ fn a_pod_says_what_reached_it() -> Result<()> {
     assert_eq!(client.get(OTHER, "/status/503", &[])?.status, 503);
     assert_eq!(client.connections(), 1);
     // Bytes of any kind come through to Envoy, which has its own opinion of them.
-    assert_eq!(
-        client
-            .send_raw(b"GET / HTTP/1.1\r\nhost: a\r\nx: \0\r\n\r\n")?
-            .status,
-        400
-    );
+    assert_eq!(client.send_raw(b"GET / HTTP/1.1\r\nhost: a\r\nx: \0\r\n\r\n")?.status, 400);
     Ok(())
 }
 
@@ -160,8 +133,7 @@ fn failures_are_counted_and_said() -> Result<()> {
 #[test]
 fn a_bootstrap_that_envoy_refuses_is_an_error_with_its_reason() -> Result<()> {
     let scratch = Scratch::new()?;
-    let error =
-        Envoy::start("admin: {no_such_field: 1}\n", scratch.path()).expect_err("it is wrong");
+    let error = Envoy::start("admin: {no_such_field: 1}\n", scratch.path()).expect_err("it is wrong");
     assert!(error.to_string().contains("no_such_field"), "{error}");
     Ok(())
 }

@@ -1,0 +1,93 @@
+//! Names of Envoy clusters, by template.
+
+use std::borrow::Cow;
+
+/// A cluster name's template: text with `{service}`, `{namespace}`, `{port}`, `{clusterDomain}`.
+#[derive(Clone, Debug)]
+pub(crate) struct Template {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(String),
+    Service,
+    Namespace,
+    Port,
+    ClusterDomain,
+}
+
+/// One backend's cluster name, save for the port.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    /// The text between the ports: one more piece than there are ports.
+    pieces: Box<[Box<str>]>,
+}
+
+// === impl Template ===
+
+impl Template {
+    /// The error says what is wrong with the template.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(start) = rest.find(['{', '}']) {
+            let (before, from) = rest.split_at(start);
+            let Some((name, after)) = from.strip_prefix('{').and_then(|name| name.split_once('}')) else {
+                return Err("has a brace without its partner".into());
+            };
+            pieces.push(Piece::Text(before.into()));
+            pieces.push(match name {
+                "service" => Piece::Service,
+                "namespace" => Piece::Namespace,
+                "port" => Piece::Port,
+                "clusterDomain" => Piece::ClusterDomain,
+                _ => {
+                    return Err(format!(
+                        "has the unknown placeholder {}; known are {{service}}, {{namespace}}, {{port}} and {{clusterDomain}}",
+                        crate::read::quote(name)
+                    ));
+                }
+            });
+            rest = after;
+        }
+        pieces.push(Piece::Text(rest.into()));
+        if !pieces.iter().any(|piece| matches!(piece, Piece::Service)) {
+            return Err("lacks {service}: every backend would be the same cluster".into());
+        }
+        Ok(Self { pieces })
+    }
+
+    pub(crate) fn cluster(&self, service: &str, namespace: &str, cluster_domain: &str) -> Cluster {
+        let mut pieces = Vec::new();
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Service => text.push_str(service),
+                Piece::Namespace => text.push_str(namespace),
+                Piece::ClusterDomain => text.push_str(cluster_domain),
+                Piece::Port => pieces.push(std::mem::take(&mut text).into_boxed_str()),
+            }
+        }
+        pieces.push(text.into_boxed_str());
+        Cluster { pieces: pieces.into() }
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// A name in which nothing is replaced.
+    pub(crate) fn literal(name: &str) -> Self {
+        Self { pieces: [name.into()].into() }
+    }
+
+    /// The name for one value of `{port}`.
+    pub(crate) fn name(&self, port: &str) -> Cow<'_, str> {
+        match &*self.pieces {
+            [whole] => Cow::Borrowed(whole),
+            pieces => Cow::Owned(pieces.join(port)),
+        }
+    }
+}

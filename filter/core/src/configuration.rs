@@ -1,0 +1,376 @@
+//! The plugin configuration: what a control plane writes and the filter reads.
+
+use crate::cluster::{Cluster, Template};
+use crate::json::Strict;
+use crate::name;
+use crate::problem::{Object, Problem};
+use crate::read::{A_LABEL, A_SUBDOMAIN, Reader, quote};
+use crate::traffic_split::{Metadata, TrafficSplit, object_name};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The plugin configuration, valid as a whole: only [`Configuration::from_json`] and
+/// [`Configuration::from_value`] make one, and they find every problem. It serialises to what
+/// they read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Configuration {
+    /// Request header that carries the picked cluster's name; the route reads it. Lower case.
+    pub cluster_header: String,
+    /// Template of a backend's Envoy cluster name: `{service}`, `{namespace}`, `{port}`,
+    /// `{clusterDomain}`.
+    pub cluster: String,
+    /// The Kubernetes cluster's DNS domain.
+    pub cluster_domain: String,
+    /// The client's own namespace; absent: the node metadata says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// A sidecar whose own namespace is listed passes everything through.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub excluded_namespaces: Vec<String>,
+    /// Request header that gets the picked backend's Service name; absent: not written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend_header: Option<String>,
+    /// Request header that carries the cluster to mirror to.
+    pub mirror_header: String,
+    /// Request header that carries the Set-Cookie value for the response.
+    pub set_cookie_header: String,
+    /// Envoy strips our headers from clients' requests before routing, so the filter need not
+    /// remove `clusterHeader` where there is no split.
+    pub headers_stripped: bool,
+    /// The splits; at most one a root Service.
+    pub traffic_splits: Vec<TrafficSplit>,
+    /// What is known of Services, by `namespace/name`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, Service>,
+    /// Further authorities of a root: host name to `namespace/name`. Host names in lower case,
+    /// without a trailing dot.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, String>,
+}
+
+/// What a control plane knows of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Service {
+    /// The value of `{port}` for each port that clients may use; absent: nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_ports")]
+    pub ports: Option<BTreeMap<u16, String>>,
+    /// Its Envoy cluster, instead of the template's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+}
+
+/// The keys of a plugin configuration.
+const KEYS: [&str; 13] = [
+    "backendHeader",
+    "cluster",
+    "clusterDomain",
+    "clusterHeader",
+    "excludedNamespaces",
+    "headersStripped",
+    "hosts",
+    "httpRouteGroups",
+    "mirrorHeader",
+    "namespace",
+    "services",
+    "setCookieHeader",
+    "trafficSplits",
+];
+
+// === impl Configuration ===
+
+impl Default for Configuration {
+    /// What `{}` means: no splits, Istio's cluster names.
+    fn default() -> Self {
+        Self {
+            cluster_header: "x-traffic-split-cluster".into(),
+            cluster: "outbound|{port}||{service}.{namespace}.svc.{clusterDomain}".into(),
+            cluster_domain: "cluster.local".into(),
+            namespace: None,
+            excluded_namespaces: Vec::new(),
+            backend_header: None,
+            mirror_header: "x-traffic-split-mirror".into(),
+            set_cookie_header: "x-traffic-split-set-cookie".into(),
+            headers_stripped: false,
+            traffic_splits: Vec::new(),
+            services: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Configuration {
+    /// Reads a plugin configuration from JSON text.
+    ///
+    /// # Errors
+    /// Every problem found, in the order of the text's fields; at least one. Text that isn't
+    /// JSON is one problem, with line and column.
+    pub fn from_json(text: &[u8]) -> Result<Self, Vec<Problem>> {
+        let whole =
+            |message: String| Err(vec![Problem { object: Object::Configuration, field: String::new(), message }]);
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return whole("is empty; the configuration without splits is {}".into());
+        }
+        match serde_json::from_slice::<Strict>(text) {
+            Ok(Strict(value)) => Self::from_value(&value),
+            Err(why) => whole(format!("is not valid JSON: {why}")),
+        }
+    }
+
+    /// Reads a plugin configuration from a JSON value.
+    ///
+    /// # Errors
+    /// Every problem found; at least one.
+    pub fn from_value(value: &Value) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let configuration = Self::read(value, &mut problems);
+        if problems.is_empty() { Ok(configuration) } else { Err(problems) }
+    }
+
+    /// The Envoy cluster of a Service of `namespace` for `port` of the root: the one that
+    /// `services` names, else the template's.
+    pub fn cluster_name(&self, service: &str, namespace: &str, port: u16) -> String {
+        let known = self.services.get(&format!("{namespace}/{service}"));
+        let value = known.and_then(|known| known.ports.as_ref()?.get(&port).cloned());
+        self.cluster_of(service, namespace).name(&value.unwrap_or_else(|| port.to_string())).into_owned()
+    }
+
+    pub(crate) fn cluster_of(&self, service: &str, namespace: &str) -> Cluster {
+        match self.services.get(&format!("{namespace}/{service}")).and_then(|known| known.cluster.as_deref()) {
+            Some(cluster) => Cluster::literal(cluster),
+            // A template was checked when it was read.
+            None => Template::parse(&self.cluster).map_or_else(
+                |_| Cluster::literal(&self.cluster),
+                |template| template.cluster(service, namespace, &self.cluster_domain),
+            ),
+        }
+    }
+
+    /// What could be read; a default stands for what couldn't, so that the rest is checked too.
+    fn read(value: &Value, problems: &mut Vec<Problem>) -> Self {
+        let mut configuration = Self::default();
+        let mut reader = Reader { object: Object::Configuration, problems };
+        let Some(map) = reader.map(value, "") else {
+            return configuration;
+        };
+        // Splits are read by the domain, wherever it stands.
+        if let Some(value) = crate::read::get(map, "clusterDomain")
+            && let Some(domain) = reader.name(value, "clusterDomain", name::is_subdomain, A_SUBDOMAIN)
+        {
+            configuration.cluster_domain = domain.into();
+        }
+        for (key, value) in map {
+            if value.is_null() && KEYS.contains(&key.as_str()) {
+                continue;
+            }
+            let reader = &mut Reader { object: Object::Configuration, problems: &mut *reader.problems };
+            match key.as_str() {
+                "clusterDomain" => {}
+                "clusterHeader" => read_header(value, key, reader, &mut configuration.cluster_header),
+                "mirrorHeader" => read_header(value, key, reader, &mut configuration.mirror_header),
+                "setCookieHeader" => read_header(value, key, reader, &mut configuration.set_cookie_header),
+                "backendHeader" => {
+                    read_header(value, key, reader, configuration.backend_header.get_or_insert_default())
+                }
+                "cluster" => {
+                    if let Some(template) =
+                        reader.name(value, key, name::is_visible, "a cluster name: it must be visible ASCII, not empty")
+                    {
+                        match Template::parse(template) {
+                            Ok(_) => configuration.cluster = template.into(),
+                            Err(why) => reader.problem(key, format!("{} {why}", quote(template))),
+                        }
+                    }
+                }
+                "namespace" => {
+                    configuration.namespace = reader.name(value, key, name::is_label, A_LABEL).map(Into::into)
+                }
+                "excludedNamespaces" => {
+                    for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
+                        let namespace = reader.name(value, &format!("{key}[{index}]"), name::is_label, A_LABEL);
+                        configuration.excluded_namespaces.extend(namespace.map(str::to_owned));
+                    }
+                }
+                "headersStripped" => configuration.headers_stripped = reader.bool(value, key).unwrap_or_default(),
+                "trafficSplits" => {
+                    let mut indices = Vec::new();
+                    for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
+                        let split = TrafficSplit::read(index, value, &configuration.cluster_domain, reader.problems);
+                        indices.extend(split.is_some().then_some(index));
+                        configuration.traffic_splits.extend(split);
+                    }
+                    configuration.check_splits_differ(&indices, reader.problems);
+                }
+                "httpRouteGroups" => {
+                    for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
+                        reader.object = Object::HttpRouteGroup { index, name: object_name(value) };
+                        reader.problem("", "is not supported yet; remove it");
+                    }
+                }
+                "services" => {
+                    for (key, value) in reader.map(value, key).into_iter().flatten() {
+                        reader.object = Object::Service { name: key.clone() };
+                        if !is_service_key(key) {
+                            reader.problem("", "is not a Service's `namespace/name`");
+                        }
+                        if let Some(service) = Service::read(value, reader) {
+                            configuration.services.insert(key.clone(), service);
+                        }
+                    }
+                }
+                "hosts" => {
+                    for (host, value) in reader.map(value, key).into_iter().flatten() {
+                        let field = format!("hosts[{}]", quote(host));
+                        let Some(root) = reader.name(value, &field, is_service_key, "a Service's `namespace/name`")
+                        else {
+                            continue;
+                        };
+                        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+                        if name::is_ip_address(host) {
+                            reader.problem(field, "is an IP address, which is never the name of a root");
+                        } else if !name::is_subdomain(&name) {
+                            reader.problem(field, "is not a host name (without a port)");
+                        } else if configuration.hosts.insert(name, root.into()).is_some_and(|other| other != root) {
+                            reader.problem(field, "stands twice, for different roots");
+                        }
+                    }
+                }
+                _ => reader.problem("", format!("the key {} is unknown; known are {}", quote(key), KEYS.join(", "))),
+            }
+        }
+        configuration.check_headers_differ(&mut reader);
+        configuration
+    }
+
+    /// Notes which splits stand in each other's way: the same object twice, or two for one root.
+    fn check_splits_differ(&self, indices: &[usize], problems: &mut Vec<Problem>) {
+        let mut objects = BTreeSet::new();
+        let mut roots = BTreeMap::new();
+        for (split, &index) in self.traffic_splits.iter().zip(indices) {
+            let Metadata { namespace, name, .. } = &split.metadata;
+            let root = &split.spec.service;
+            let (field, message) = if !objects.insert((namespace, name)) {
+                ("metadata.name", "stands in the list twice".into())
+            } else if let Some(other) = roots.insert((namespace, root), name) {
+                ("spec.service", format!("the root {root} already has the split {namespace}/{other}"))
+            } else {
+                continue;
+            };
+            let object = Object::TrafficSplit { index, name: split.key() };
+            problems.push(Problem { object, field: field.into(), message });
+        }
+    }
+
+    fn check_headers_differ(&self, reader: &mut Reader<'_>) {
+        let headers = [
+            ("clusterHeader", Some(&self.cluster_header)),
+            ("backendHeader", self.backend_header.as_ref()),
+            ("mirrorHeader", Some(&self.mirror_header)),
+            ("setCookieHeader", Some(&self.set_cookie_header)),
+        ];
+        let mut seen = BTreeMap::new();
+        for (key, header) in headers {
+            let Some(header) = header.filter(|header| !header.is_empty()) else { continue };
+            if let Some(other) = seen.insert(header, key) {
+                reader.problem(key, format!("{header:?} is also the {other}; they must differ"));
+            }
+        }
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    fn read(value: &Value, reader: &mut Reader<'_>) -> Option<Self> {
+        let mut service = Self::default();
+        for (key, value) in reader.map(value, "")?.iter().filter(|(_, value)| !value.is_null()) {
+            match key.as_str() {
+                "ports" => service.ports = Some(read_ports(value, reader)),
+                "cluster" => {
+                    let must = "a cluster name: it must be visible ASCII, not empty";
+                    service.cluster = reader.name(value, "cluster", name::is_visible, must).map(Into::into);
+                }
+                _ => reader.problem("", format!("the key {} is unknown; known are ports and cluster", quote(key))),
+            }
+        }
+        Some(service)
+    }
+}
+
+fn read_ports(value: &Value, reader: &mut Reader<'_>) -> BTreeMap<u16, String> {
+    let mut ports = BTreeMap::new();
+    if let Value::Object(map) = value {
+        for (key, value) in map {
+            let field = format!("ports[{}]", quote(key));
+            let Some(port) = name::port(key) else {
+                reader.problem(field, "is not a port (1–65535)");
+                continue;
+            };
+            if let Some(value) = read_port(value, &field, reader) {
+                ports.insert(port, value);
+            }
+        }
+        return ports;
+    }
+    if !value.is_array() {
+        reader.problem("ports", format!("is {}, must be a list of ports or a map", crate::read::kind(value)));
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        if let Some(value) = read_port(value, &format!("ports[{index}]"), reader)
+            && let Some(port) = name::port(&value)
+        {
+            ports.insert(port, value);
+        }
+    }
+    ports
+}
+
+/// A port as a number, or as digits in a string.
+fn read_port(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<String> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        other => {
+            reader.problem(field, format!("is {}, must be a port", crate::read::kind(other)));
+            return None;
+        }
+    };
+    if name::port(&text).is_none() {
+        reader.problem(field, format!("{} is not a port (1–65535)", quote(&text)));
+        return None;
+    }
+    Some(text)
+}
+
+fn read_header(value: &Value, key: &str, reader: &mut Reader<'_>, into: &mut String) {
+    let must = "the name of an HTTP header (an RFC 9110 token)";
+    let Some(header) = reader.name(value, key, name::is_token, must) else { return };
+    let header = header.to_ascii_lowercase();
+    if header == "host" {
+        reader.problem(key, "must not be host: the route is found by it");
+        return;
+    }
+    *into = header;
+}
+
+fn is_service_key(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(namespace, service)| name::is_label(namespace) && name::is_label(service))
+}
+
+/// A list where every port is its own value, else a map.
+fn serialize_ports<S: Serializer>(ports: &Option<BTreeMap<u16, String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let ports = ports.as_ref().into_iter().flatten();
+    if ports.clone().all(|(port, value)| port.to_string() == *value) {
+        return serializer.collect_seq(ports.map(|(port, _)| port));
+    }
+    let mut map = serializer.serialize_map(None)?;
+    for (port, value) in ports {
+        map.serialize_entry(&port.to_string(), value)?;
+    }
+    map.end()
+}

@@ -1,0 +1,82 @@
+//! Names that may appear in a configuration. What passes here can inject neither a cluster,
+//! nor a header, nor a metric label.
+
+use std::net::IpAddr;
+
+/// A DNS label (RFC 1123): what namespaces and Services are called.
+pub(crate) fn is_label(text: &str) -> bool {
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.len() <= 63
+        && bytes.first().is_some_and(alphanumeric)
+        && bytes.last().is_some_and(alphanumeric)
+        && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
+}
+
+/// A DNS subdomain (RFC 1123): labels joined by dots, 253 characters at most.
+pub(crate) fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// A field name of RFC 9110: a token.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Printable ASCII without spaces: what may stand in an Envoy cluster name, and so in the
+/// header that carries it.
+pub(crate) fn is_visible(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// An IP address, with or without an IPv6 address' brackets.
+pub(crate) fn is_ip_address(text: &str) -> bool {
+    text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+}
+
+/// A TCP port: 1–65535 in at most 5 digits.
+pub(crate) fn port(text: &str) -> Option<u16> {
+    if text.is_empty() || text.len() > 5 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|&port| port != 0)
+}
+
+/// A Service as SMI's objects write it, in the objects' own namespace:
+/// `svc`, `svc.ns`, `svc.ns.svc`, `svc.ns.svc.cluster` or `svc.ns.svc.<cluster_domain>`.
+///
+/// Returns the Service's bare name, or what is wrong with `text`.
+pub(crate) fn service<'t>(text: &'t str, namespace: &str, cluster_domain: &str) -> Result<&'t str, String> {
+    let mut labels = text.splitn(3, '.');
+    let service = labels.next().unwrap_or_default();
+    if !is_label(service) {
+        return Err(format!(
+            "{} is not the name of a Service (lower-case letters, digits and `-`)",
+            crate::read::quote(text)
+        ));
+    }
+    if let Some(other) = labels.next()
+        && other != namespace
+    {
+        return Err(format!(
+            "{} is in another namespace than the TrafficSplit, which is in {namespace:?}",
+            crate::read::quote(text)
+        ));
+    }
+    match labels.next() {
+        None => Ok(service),
+        Some(tail) if is_service_domain(tail, cluster_domain) => Ok(service),
+        Some(_) => {
+            Err(format!("{} is not a Service of the cluster domain {cluster_domain:?}", crate::read::quote(text)))
+        }
+    }
+}
+
+/// What may follow `svc.ns.` in a Service's DNS name.
+pub(crate) fn is_service_domain(text: &str, cluster_domain: &str) -> bool {
+    match text.strip_prefix("svc") {
+        Some("" | ".cluster") => true,
+        Some(domain) => domain.strip_prefix('.') == Some(cluster_domain),
+        None => false,
+    }
+}

@@ -1,0 +1,240 @@
+//! SMI's TrafficSplit, `split.smi-spec.io/v1alpha1` to `v1alpha4`, as it is read and written.
+
+use crate::name;
+use crate::problem::{Object, Problem};
+use crate::read::{A_LABEL, A_SUBDOMAIN, Reader, get, quote};
+use crate::weight::Weight;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The versions of TrafficSplit; the same rules hold for all.
+const API_VERSIONS: [&str; 4] = [
+    "split.smi-spec.io/v1alpha1",
+    "split.smi-spec.io/v1alpha2",
+    "split.smi-spec.io/v1alpha3",
+    "split.smi-spec.io/v1alpha4",
+];
+
+/// Annotations that begin so are this project's.
+const ANNOTATION_PREFIX: &str = "traffic-split/";
+
+/// One TrafficSplit, valid in itself: its names are DNS names, its weights are weights with a
+/// sum above 0, no backend is there twice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct TrafficSplit {
+    /// `split.smi-spec.io/v1alpha1` to `v1alpha4`.
+    pub api_version: String,
+    /// `TrafficSplit`.
+    pub kind: String,
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// The root Service and its backends.
+    pub spec: Spec,
+}
+
+/// What of an object's metadata counts here.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Metadata {
+    /// A DNS subdomain.
+    pub name: String,
+    /// A DNS label: the namespace of the split, its root and its backends.
+    pub namespace: String,
+}
+
+/// A TrafficSplit's specification.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Spec {
+    /// The root Service's bare name.
+    pub service: String,
+    /// At least one.
+    pub backends: Vec<Backend>,
+}
+
+/// One Service that serves a share of the root's requests.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Backend {
+    /// The Service's bare name.
+    pub service: String,
+    /// Its share relative to the others'. Absent counts as 0: older Flagger left a 0 out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<Weight>,
+}
+
+// === impl TrafficSplit ===
+
+impl TrafficSplit {
+    /// `namespace/name`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.metadata.namespace, self.metadata.name)
+    }
+
+    /// Reads entry `index` of `trafficSplits`; notes every problem. Fields that are not known
+    /// here are Kubernetes' business and ignored.
+    pub(crate) fn read(index: usize, value: &Value, cluster_domain: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let before = problems.len();
+        let object = Object::TrafficSplit { index, name: object_name(value) };
+        let reader = &mut Reader { object, problems };
+        let map = reader.map(value, "")?;
+
+        let api_version = reader
+            .required(map, "apiVersion", "apiVersion")
+            .and_then(|value| reader.string(value, "apiVersion"))
+            .unwrap_or_default();
+        if !api_version.is_empty() && !API_VERSIONS.contains(&api_version) {
+            reader
+                .problem("apiVersion", format!("{} is not split.smi-spec.io/v1alpha1 to v1alpha4", quote(api_version)));
+        }
+        let kind =
+            reader.required(map, "kind", "kind").and_then(|value| reader.string(value, "kind")).unwrap_or_default();
+        if !kind.is_empty() && kind != "TrafficSplit" {
+            reader.problem("kind", format!("{} is not TrafficSplit", quote(kind)));
+        }
+        let metadata = reader.required(map, "metadata", "metadata").and_then(|value| reader.map(value, "metadata"));
+        let metadata = metadata.and_then(|metadata| Metadata::read(metadata, reader));
+        let spec = reader.required(map, "spec", "spec").and_then(|value| reader.map(value, "spec"));
+        let namespace = metadata.as_ref().map(|metadata| metadata.namespace.as_str());
+        let spec = spec.and_then(|spec| Spec::read(spec, namespace, cluster_domain, reader));
+
+        if problems.len() > before {
+            return None;
+        }
+        Some(Self { api_version: api_version.into(), kind: kind.into(), metadata: metadata?, spec: spec? })
+    }
+}
+
+// === impl Metadata ===
+
+impl Metadata {
+    fn read(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self> {
+        let name = reader
+            .required(map, "name", "metadata.name")
+            .and_then(|value| reader.name(value, "metadata.name", name::is_subdomain, A_SUBDOMAIN));
+        let namespace = reader
+            .required(map, "namespace", "metadata.namespace")
+            .and_then(|value| reader.name(value, "metadata.namespace", name::is_label, A_LABEL));
+        if let Some(annotations) = get(map, "annotations")
+            && let Some(annotations) = reader.map(annotations, "metadata.annotations")
+        {
+            for key in annotations.keys().filter(|key| key.starts_with(ANNOTATION_PREFIX)) {
+                reader.problem(format!("metadata.annotations[{}]", quote(key)), "is not supported yet; remove it");
+            }
+        }
+        Some(Self { name: name?.into(), namespace: namespace?.into() })
+    }
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// Without a namespace the names that depend on it are not checked: that it is missing has
+    /// been said.
+    fn read(
+        map: &Map<String, Value>,
+        namespace: Option<&str>,
+        cluster_domain: &str,
+        reader: &mut Reader<'_>,
+    ) -> Option<Self> {
+        if let Some(matches) = get(map, "matches")
+            && reader.list(matches, "spec.matches").is_some_and(|matches| !matches.is_empty())
+        {
+            reader.problem("spec.matches", "is not supported yet; remove it");
+        }
+        let service = reader
+            .required(map, "service", "spec.service")
+            .and_then(|value| reader.string(value, "spec.service"))
+            // The port some tools write after the root is of no account.
+            .map(|text| text.split_once(':').map_or(text, |(service, _)| service))
+            .and_then(|text| service(text, "spec.service", namespace, cluster_domain, reader));
+        let list =
+            reader.required(map, "backends", "spec.backends").and_then(|value| reader.list(value, "spec.backends"))?;
+        if list.is_empty() {
+            reader.problem("spec.backends", "is empty; a split needs at least one backend");
+        }
+        let mut backends = Vec::with_capacity(list.len());
+        let mut places = BTreeMap::new();
+        let mut unread = false;
+        for (index, value) in list.iter().enumerate() {
+            let field = format!("spec.backends[{index}]");
+            let Some(backend) = Backend::read(value, &field, namespace, cluster_domain, reader) else {
+                unread = true;
+                continue;
+            };
+            if let Some(first) = places.insert(backend.service.clone(), index) {
+                reader.problem(
+                    format!("{field}.service"),
+                    format!("{:?} is already spec.backends[{first}]", backend.service),
+                );
+            }
+            backends.push(backend);
+        }
+        let nothing = backends.iter().all(|backend| backend.weight.unwrap_or_default() == Weight::default());
+        if nothing && !unread && !backends.is_empty() {
+            reader.problem("spec.backends", "the weights sum to 0: there is nothing to choose");
+        }
+        Some(Self { service: service?, backends })
+    }
+}
+
+// === impl Backend ===
+
+impl Backend {
+    fn read(
+        value: &Value,
+        field: &str,
+        namespace: Option<&str>,
+        cluster_domain: &str,
+        reader: &mut Reader<'_>,
+    ) -> Option<Self> {
+        let map = reader.map(value, field)?;
+        let service_field = format!("{field}.service");
+        let name = reader
+            .required(map, "service", &service_field)
+            .and_then(|value| reader.string(value, &service_field))
+            .and_then(|text| service(text, &service_field, namespace, cluster_domain, reader));
+        let weight = match get(map, "weight").map(Weight::from_value).transpose() {
+            Ok(weight) => weight,
+            Err(why) => {
+                reader.problem(format!("{field}.weight"), why);
+                return None;
+            }
+        };
+        Some(Self { service: name?, weight })
+    }
+}
+
+fn service(
+    text: &str,
+    field: &str,
+    namespace: Option<&str>,
+    cluster_domain: &str,
+    reader: &mut Reader<'_>,
+) -> Option<String> {
+    match name::service(text, namespace?, cluster_domain) {
+        Ok(service) => Some(service.into()),
+        Err(why) => {
+            reader.problem(field, why);
+            None
+        }
+    }
+}
+
+/// `namespace/name` as far as it can be read, to say which object a problem is about.
+pub(crate) fn object_name(value: &Value) -> String {
+    let part = |key| value.pointer("/metadata").and_then(|metadata| metadata.get(key)).and_then(Value::as_str);
+    match (part("namespace"), part("name")) {
+        (Some(namespace), Some(name)) if name::is_label(namespace) && name::is_subdomain(name) => {
+            format!("{namespace}/{name}")
+        }
+        (None, Some(name)) if name::is_subdomain(name) => name.into(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,227 @@
+//! A backend's weight: relative, exact.
+
+use crate::read::quote;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+/// One, in the units that weights are kept in.
+const ONE: u64 = 1_000_000_000;
+/// The largest weight, so that sums stay far from overflow.
+const MOST: u64 = 1_000_000_000;
+
+/// A backend's weight relative to the other backends' of its split: 0 to 10⁹, exact in units
+/// of 10⁻⁹.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(u64);
+
+impl Weight {
+    /// The weight in units of 10⁻⁹: 10¹⁸ at most.
+    pub fn billionths(self) -> u64 {
+        self.0
+    }
+
+    /// Reads a weight as any version of SMI writes it: an integer, an integral float, or a
+    /// Kubernetes quantity in a string (`"5"`, `"500m"`, `"1e3"`, `"1k"`).
+    ///
+    /// The error says what is wrong with it, as `-5 is negative`.
+    pub(crate) fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Number(number) => Self::from_number(number),
+            Value::String(text) => Self::from_quantity(text),
+            other => Err(format!("is {}, must be a number or a Kubernetes quantity", crate::read::kind(other))),
+        }
+    }
+
+    fn from_number(number: &serde_json::Number) -> Result<Self, String> {
+        if let Some(whole) = number.as_u64() {
+            return Self::from_whole(u128::from(whole), number);
+        }
+        let value = number.as_f64().unwrap_or(f64::NAN);
+        if !value.is_finite() {
+            return Err(format!("{number} is not a finite number"));
+        }
+        if value < 0.0 {
+            return Err(format!("{number} is negative"));
+        }
+        if value > MOST as f64 {
+            return Err(format!("{number} is above {MOST}"));
+        }
+        if value.fract() != 0.0 {
+            return Err(format!(
+                "{number} is a fraction; multiply the split's weights, or write a quantity such as \"500m\""
+            ));
+        }
+        Self::from_whole(value as u128, number)
+    }
+
+    fn from_whole(value: u128, shown: impl std::fmt::Display) -> Result<Self, String> {
+        Self::from_billionths(value.saturating_mul(u128::from(ONE)), shown)
+    }
+
+    fn from_billionths(value: u128, shown: impl std::fmt::Display) -> Result<Self, String> {
+        match u64::try_from(value) {
+            Ok(value) if value <= MOST * ONE => Ok(Self(value)),
+            _ => Err(format!("{shown} is above {MOST}")),
+        }
+    }
+
+    /// The grammar of `k8s.io/apimachinery`'s `resource.Quantity`: a decimal number, then a
+    /// binary suffix, a decimal suffix or an exponent.
+    fn from_quantity(text: &str) -> Result<Self, String> {
+        let shown = quote(text);
+        let not_a_quantity = || format!("{shown} is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\"");
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let number_end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+        let (number, suffix) = unsigned.split_at(number_end);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.len() + fraction.len() == 0 || fraction.contains('.') {
+            return Err(not_a_quantity());
+        }
+        let (binary, exponent) = match suffix {
+            "" => (0, 0),
+            "n" => (0, -9),
+            "u" => (0, -6),
+            "m" => (0, -3),
+            "k" => (0, 3),
+            "M" => (0, 6),
+            "G" => (0, 9),
+            "T" => (0, 12),
+            "P" => (0, 15),
+            "E" => (0, 18),
+            "Ki" => (1, 0),
+            "Mi" => (2, 0),
+            "Gi" => (3, 0),
+            "Ti" => (4, 0),
+            "Pi" => (5, 0),
+            "Ei" => (6, 0),
+            _ => match suffix.strip_prefix(['e', 'E']).map(str::parse::<i16>) {
+                Some(Ok(exponent)) => (0, i32::from(exponent)),
+                _ => return Err(not_a_quantity()),
+            },
+        };
+        let fraction = fraction.trim_end_matches('0');
+        let digits = format!("{whole}{fraction}");
+        let digits = digits.trim_start_matches('0');
+        if digits.is_empty() {
+            return Ok(Self(0));
+        }
+        if text.starts_with('-') {
+            return Err(format!("{shown} is negative"));
+        }
+        let above = || format!("{shown} is above {MOST}");
+        let finer = || format!("{shown} is finer than a billionth, the finest weight");
+        // More digits than a weight can have: which end they stick out of decides the message.
+        let scale = i64::from(exponent) + 9 - i64::try_from(fraction.len()).unwrap_or(i64::MAX);
+        let Ok(mantissa) = digits.parse::<u128>() else {
+            return Err(if scale < 0 { finer() } else { above() });
+        };
+        let Some(mantissa) = mantissa.checked_mul(1 << (10 * binary)) else {
+            return Err(above());
+        };
+        let power = u32::try_from(scale.unsigned_abs()).ok().and_then(|power| 10u128.checked_pow(power));
+        if scale >= 0 {
+            let value = power.and_then(|power| mantissa.checked_mul(power)).ok_or_else(above)?;
+            Self::from_billionths(value, shown)
+        } else {
+            let power = power.filter(|power| mantissa % power == 0).ok_or_else(finer)?;
+            Self::from_billionths(mantissa / power, shown)
+        }
+    }
+}
+
+impl Serialize for Weight {
+    /// An integer where it is one, else a quantity: what `from_value` reads back as the same.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            value if value % ONE == 0 => serializer.serialize_u64(value / ONE),
+            value if value % 1_000_000 == 0 => serializer.collect_str(&format_args!("{}m", value / 1_000_000)),
+            value => serializer.collect_str(&format_args!("{value}n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn read(value: Value) -> Result<u64, String> {
+        Weight::from_value(&value).map(Weight::billionths)
+    }
+
+    #[test]
+    fn every_version_of_smi_writes_the_same_weight_its_own_way() {
+        for one in [
+            json!(1),
+            json!(1.0),
+            json!("1"),
+            json!("1000m"),
+            json!("1e0"),
+            json!("0.001k"),
+            json!("+1."),
+            json!("1000000000n"),
+        ] {
+            assert_eq!(read(one.clone()), Ok(ONE), "{one}");
+        }
+        for thousand in [json!(1000), json!("1e3"), json!("1k"), json!("1E3"), json!("0.000001G"), json!("1000000e-3")]
+        {
+            assert_eq!(read(thousand.clone()), Ok(1000 * ONE), "{thousand}");
+        }
+        assert_eq!(read(json!("500m")), Ok(ONE / 2));
+        assert_eq!(read(json!("0.5")), Ok(ONE / 2));
+        assert_eq!(read(json!("1Ki")), Ok(1024 * ONE));
+        assert_eq!(read(json!("1n")), Ok(1));
+        assert_eq!(read(json!("1G")), Ok(MOST * ONE));
+        for zero in [
+            json!(0),
+            json!("0"),
+            json!("-0"),
+            json!("0e999"),
+            json!(-0.0),
+            json!("0.0000000000000001e-0".replace('1', "0")),
+        ] {
+            assert_eq!(read(zero.clone()), Ok(0), "{zero}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_weight_is_said_to_be_why() {
+        for (value, why) in [
+            (json!(-5), "-5 is negative"),
+            (json!("-5"), "\"-5\" is negative"),
+            (json!(-0.5), "-0.5 is negative"),
+            (json!(1_000_000_001), "1000000001 is above 1000000000"),
+            (json!(1e300), "1e+300 is above 1000000000"),
+            (json!(u64::MAX), "18446744073709551615 is above 1000000000"),
+            (json!("1000000001"), "\"1000000001\" is above 1000000000"),
+            (json!("1e999"), "\"1e999\" is above 1000000000"),
+            (json!("9e32767"), "\"9e32767\" is above 1000000000"),
+            (json!("1Ei"), "\"1Ei\" is above 1000000000"),
+            (json!("0.1n"), "\"0.1n\" is finer than a billionth, the finest weight"),
+            (json!("1e-32768"), "\"1e-32768\" is finer than a billionth, the finest weight"),
+        ] {
+            assert_eq!(read(value.clone()), Err(why.into()), "{value}");
+        }
+        assert!(read(json!(0.5)).is_err_and(|why| why.starts_with("0.5 is a fraction")));
+        for value in
+            ["", "-", ".", "5 ", " 5", "50%", "1kk", "e3", "1e", "1e99999", "1.2.3", "٣", "NaN", "inf", "0x10", "1_000"]
+        {
+            assert!(read(json!(value)).is_err_and(|why| why.contains("is not a Kubernetes quantity")), "{value}");
+        }
+        for value in [json!(true), json!([1]), json!({})] {
+            assert!(read(value).is_err_and(|why| why.contains("must be a number or a Kubernetes quantity")));
+        }
+        assert!(read(json!("9".repeat(100_000))).is_err_and(|why| why.contains("is above")));
+        assert!(read(json!(format!("0.{}", "1".repeat(100_000)))).is_err_and(|why| why.contains("is finer")));
+    }
+
+    #[test]
+    fn a_weight_is_written_so_that_it_reads_back_as_the_same() {
+        for billionths in [0, 1, 500_000_000, ONE, 1_500_000_000, MOST * ONE, MOST * ONE - 1] {
+            let written = serde_json::to_value(Weight(billionths)).unwrap();
+            assert_eq!(read(written.clone()), Ok(billionths), "{written}");
+        }
+    }
+}
