@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod envoy;
+pub mod guide;
 pub mod pod;
 pub mod scratch;
 pub mod world;
