@@ -124,7 +124,7 @@ impl Sidecar {
         let envoy = Envoy::start(&bootstrap, scratch.path())?;
         let port = envoy.listener_port("outbound")?;
         let sidecar = Sidecar { envoy, world, scratch, port, ecds };
-        sidecar.wait_for_reload(0)?;
+        sidecar.wait_for_update((0, 0, 0))?;
         Ok(sidecar)
     }
 
@@ -134,31 +134,39 @@ impl Sidecar {
         self.replace(&guide.ecds(&split)?)
     }
 
-    /// Gives Envoy this extension configuration, and waits until it has taken it.
+    /// Gives Envoy this extension configuration, and waits until it has taken it; an error if it refuses.
     pub fn replace(&self, ecds: &str) -> Result<()> {
-        let before = self.reloads("config_reload")?;
+        let before = self.updates()?;
         replace(&self.ecds, ecds)?;
-        self.wait_for_reload(before)
+        self.wait_for_update(before)
     }
 
-    /// Extension configurations counted as `config_reload` (taken) or `config_fail` (refused).
-    pub fn reloads(&self, kind: &str) -> Result<u64> {
-        let is_kind = |name: &str| {
-            name.strip_prefix("extension_config_discovery.").is_some_and(|name| name.rsplit('.').next() == Some(kind))
+    /// A counter of Envoy's for the extension configuration, e.g. `update_success` or `update_rejected`.
+    pub fn extension_stat(&self, counter: &str) -> Result<u64> {
+        let is_counter = |name: &str| {
+            let name = name.strip_prefix("extension_config_discovery.");
+            name.and_then(|name| name.rsplit('.').next()) == Some(counter)
         };
-        match self.envoy.sum_stats(is_kind)? {
+        match self.envoy.sum_stats(is_counter)? {
             (sum, 1..) => Ok(sum),
-            (_, 0) => Err(format!("Envoy has no stat extension_config_discovery.….{kind}").into()),
+            (_, 0) => Err(format!("Envoy has no stat extension_config_discovery.….{counter}").into()),
         }
     }
 
-    fn wait_for_reload(&self, before: u64) -> Result<()> {
-        let failures = self.reloads("config_fail")?;
+    /// How many configurations Envoy has taken, handed to its workers, and refused. It counts some that it refuses as
+    /// handed on, so that alone says nothing.
+    fn updates(&self) -> Result<(u64, u64, u64)> {
+        let stat = |counter| self.extension_stat(counter);
+        Ok((stat("update_success")?, stat("config_reload")?, stat("update_rejected")?))
+    }
+
+    fn wait_for_update(&self, before: (u64, u64, u64)) -> Result<()> {
         wait_for("Envoy to take the configuration", || {
-            if self.reloads("config_fail")? > failures {
-                return Err(format!("Envoy refused the configuration:\n{}", self.envoy.log()).into());
+            let (taken, handed_on, refused) = self.updates()?;
+            if refused > before.2 {
+                return Err("Envoy refused the configuration".into());
             }
-            Ok((self.reloads("config_reload")? > before).then_some(()))
+            Ok((taken > before.0 && handed_on > before.1).then_some(()))
         })
         .map_err(|error| Error(format!("{error}\n{}", self.envoy.log())))
     }
