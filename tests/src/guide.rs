@@ -113,19 +113,24 @@ pub struct Sidecar {
 impl Sidecar {
     /// Starts pods and Envoy with the guide's TrafficSplit at these weights, and waits until that is in force.
     pub fn start(guide: &Guide, v1: u32, v2: u32) -> Result<Sidecar> {
+        let sidecar = Sidecar::start_on(guide, v1, v2, |ecds| ecds)?;
+        sidecar.wait_for_update((0, 0, 0))?;
+        Ok(sidecar)
+    }
+
+    /// The same, but Envoy finds what `alter` makes of the extension configuration, and nobody waits for it.
+    pub fn start_on(guide: &Guide, v1: u32, v2: u32, alter: impl FnOnce(String) -> String) -> Result<Sidecar> {
         let (world, scratch) = (World::start()?, Scratch::new()?);
         let split = guide.traffic_split(&scratch, v1, v2)?;
         // Envoy watches the directory: nothing else is written there.
         let watched = scratch.join("watched");
         fs::create_dir(&watched)?;
         let ecds = watched.join("ecds.yaml");
-        replace(&ecds, &guide.ecds(&split)?)?;
+        replace(&ecds, &alter(guide.ecds(&split)?))?;
         let bootstrap = guide.render("envoy", &bootstrap_options(&world, &ecds), &split)?;
         let envoy = Envoy::start(&bootstrap, scratch.path())?;
         let port = envoy.listener_port("outbound")?;
-        let sidecar = Sidecar { envoy, world, scratch, port, ecds };
-        sidecar.wait_for_update((0, 0, 0))?;
-        Ok(sidecar)
+        Ok(Sidecar { envoy, world, scratch, port, ecds })
     }
 
     /// Gives Envoy the guide's TrafficSplit with these weights, and waits until it has taken it.
@@ -134,8 +139,12 @@ impl Sidecar {
         self.replace(&guide.ecds(&split)?)
     }
 
-    /// Gives Envoy this extension configuration, and waits until it has taken it; an error if it refuses.
+    /// Gives Envoy this extension configuration, and waits until it has taken it; an error if it refuses. The one
+    /// that it has already is no change.
     pub fn replace(&self, ecds: &str) -> Result<()> {
+        if fs::read_to_string(&self.ecds)? == ecds {
+            return Ok(());
+        }
         let before = self.updates()?;
         replace(&self.ecds, ecds)?;
         self.wait_for_update(before)

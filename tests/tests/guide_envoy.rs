@@ -36,7 +36,7 @@ fn weights_change_under_load_and_nobody_notices() -> Result<()> {
     for (v1, v2) in [(50, 50), (90, 10), (0, 100), (100, 0), (50, 50)] {
         sidecar.apply(&guide, v1, v2)?;
         // Each worker follows as soon as it looks; what was under way until then isn't counted.
-        load.more(500)?;
+        load.more(1000)?;
         let after = load.more(2000)?;
         let share = f64::from(v1) / f64::from(v1 + v2);
         assert!(is_share(after.of("httpbin-v1"), after.total(), share, 5.0), "{v1}/{v2}: {after:?}");
@@ -74,6 +74,18 @@ fn a_refused_configuration_leaves_the_last_good_one_in_force() -> Result<()> {
     assert_eq!((tally.failed, tally.connections), (0, 4), "{:?}", tally.errors);
     assert_eq!(tally.of("httpbin-v2"), tally.total());
     assert_eq!(ten(&sidecar)?, ["httpbin-v2"; 10]);
+    sidecar.apply(&guide, 100, 0)?;
+    assert_eq!(ten(&sidecar)?, ["httpbin-v1"; 10]);
+    Ok(())
+}
+
+#[test]
+fn a_sidecar_that_starts_on_a_bad_configuration_serves_the_root_and_recovers() -> Result<()> {
+    let guide = Guide::built()?;
+    let sidecar = Sidecar::start_on(&guide, 100, 0, |ecds| ecds.replace("httpbin-v1", "No Service"))?;
+    sidecar.envoy.wait_for_log("No Service")?;
+    assert_eq!(ten(&sidecar)?, ["httpbin"; 10]);
+    assert_eq!(Client::new(sidecar.port).get(OTHER, "/json", &[])?.version(), "other");
     sidecar.apply(&guide, 100, 0)?;
     assert_eq!(ten(&sidecar)?, ["httpbin-v1"; 10]);
     Ok(())

@@ -91,8 +91,8 @@ trait Proxy {
     fn describe(&self) -> String;
     /// Puts the TrafficSplit with these weights in force.
     fn apply(&mut self, v1: u32, v2: u32) -> Result<()>;
-    /// One request to the root, on a connection of its own: the answer's `pod`.
-    fn ask(&mut self) -> Result<String>;
+    /// One request to the root, on a connection of its own: the version it went to, and how that shows.
+    fn ask(&mut self) -> Result<(String, String)>;
     /// Starts sending without a pause.
     fn start_load(&mut self);
     /// What has been answered since.
@@ -107,13 +107,12 @@ fn journey(guide: &Guide, proxy: &mut dyn Proxy, screen: &mut Screen) -> Result<
     let first = guide.objects.join("trafficsplit-v1.yaml");
     println!("\n{}  {}", screen.bold("1  Everything to v1"), screen.dim(&first.display().to_string()));
     println!("{}", screen.dim(&specification(&first)?));
-    println!("   curl http://{ROOT}/json");
+    println!("   GET http://{ROOT}/json");
     let mut from_v1 = 0;
     for number in 1..=10 {
-        let pod = proxy.ask()?;
-        let version = journeys::pod::version(&pod);
+        let (version, shown) = proxy.ask()?;
         from_v1 += u32::from(version == "httpbin-v1");
-        println!("   {number:>2}  pod: {}", screen.colour(version, &pod));
+        println!("   {number:>2}  {}", screen.colour(&version, &shown));
     }
     screen.promise(from_v1 == 10, &format!("{from_v1} of 10 from httpbin-v1"));
 
@@ -298,12 +297,12 @@ impl Proxy for InEnvoy<'_> {
         self.sidecar.apply(self.guide, v1, v2)
     }
 
-    fn ask(&mut self) -> Result<String> {
+    fn ask(&mut self) -> Result<(String, String)> {
         let answer = Client::new(self.sidecar.port).get(ROOT, "/json", &[])?;
         if answer.status != 200 {
             return Err(format!("{ROOT} answered {} {}", answer.status, answer.text()).into());
         }
-        Ok(answer.pod())
+        Ok((answer.version(), format!("pod: {}", answer.pod())))
     }
 
     fn start_load(&mut self) {
@@ -341,6 +340,111 @@ impl Proxy for InEnvoy<'_> {
     }
 }
 
+#[cfg(not(feature = "simulator"))]
 fn simulated(_guide: &Guide, _screen: &mut Screen) -> Result<()> {
     Err("this demo was built without the simulator: build it with --features simulator".into())
+}
+
+#[cfg(feature = "simulator")]
+fn simulated(guide: &Guide, screen: &mut Screen) -> Result<()> {
+    let module = host_sim::Module::from_file(&guide.wasm).map_err(in_words)?;
+    let mut proxy = simulator::InSimulator::start(guide, &module)?;
+    journey(guide, &mut proxy, screen)
+}
+
+#[cfg(feature = "simulator")]
+fn in_words(error: impl std::fmt::Display) -> journeys::Error {
+    journeys::Error(error.to_string())
+}
+
+/// The journey in the simulator: the filter runs and picks, nothing answers. What shows is the cluster it picked.
+#[cfg(feature = "simulator")]
+mod simulator {
+    use super::{Guide, OTHER, Proxy, RAMP, ROOT, Result, Tally, in_words};
+    use journeys::scratch::Scratch;
+
+    const CLUSTER: &str = "x-traffic-split-cluster";
+
+    pub struct InSimulator<'a> {
+        guide: &'a Guide,
+        scratch: Scratch,
+        simulator: host_sim::Simulator,
+        tally: Tally,
+        others: u64,
+        others_untouched: u64,
+    }
+
+    impl<'a> InSimulator<'a> {
+        pub fn start(guide: &'a Guide, module: &host_sim::Module) -> Result<InSimulator<'a>> {
+            let scratch = Scratch::new()?;
+            let json = guide.render("plugin-config", &[], &guide.traffic_split(&scratch, 100, 0)?)?;
+            let simulator = host_sim::Simulator::builder(module)
+                .node_metadata("NAMESPACE", "curl")
+                .configuration(json.as_str())
+                .start()
+                .map_err(in_words)?;
+            Ok(InSimulator { guide, scratch, simulator, tally: Tally::default(), others: 0, others_untouched: 0 })
+        }
+
+        /// The cluster that the filter picks for a request to this authority.
+        fn pick(&mut self, authority: &str) -> Option<String> {
+            let request = self.simulator.request().get(&format!("http://{authority}/json"));
+            let outcome = request.destination_port(14001).send();
+            outcome.request_header(CLUSTER).map(|cluster| String::from_utf8_lossy(cluster).into_owned())
+        }
+
+        /// A request to the root: the version whose cluster was picked, and that cluster.
+        fn send(&mut self) -> Option<(String, String)> {
+            let cluster = self.pick(ROOT)?;
+            let version = ["httpbin-v1", "httpbin-v2"].into_iter().find(|version| cluster.contains(version))?;
+            Some((version.to_owned(), cluster))
+        }
+    }
+
+    impl Proxy for InSimulator<'_> {
+        fn describe(&self) -> String {
+            "in the simulator: the filter picks a cluster, no pod answers".to_owned()
+        }
+
+        fn apply(&mut self, v1: u32, v2: u32) -> Result<()> {
+            let split = self.guide.traffic_split(&self.scratch, v1, v2)?;
+            let json = self.guide.render("plugin-config", &[], &split)?;
+            self.simulator.reconfigure(json.as_str()).map_err(in_words)
+        }
+
+        fn ask(&mut self) -> Result<(String, String)> {
+            let (version, cluster) = self.send().ok_or("the filter picked no cluster")?;
+            Ok((version, format!("cluster: {cluster}")))
+        }
+
+        fn start_load(&mut self) {}
+
+        fn tally(&mut self) -> Result<Tally> {
+            for _ in 0..80 {
+                match self.send() {
+                    Some((version, _)) => *self.tally.by_pod.entry(version).or_default() += 1,
+                    None => self.tally.failed += 1,
+                }
+            }
+            self.others += 1;
+            self.others_untouched += u64::from(self.pick(OTHER).is_none());
+            Ok(self.tally.clone())
+        }
+
+        fn finish(&mut self) -> Result<Vec<(bool, String)>> {
+            let (requests, failed) = (self.tally.total(), self.tally.failed);
+            let (others, untouched) = (self.others, self.others_untouched);
+            let changes = RAMP.len();
+            Ok(vec![
+                (
+                    failed == 0 && requests > 0,
+                    format!("{requests} requests over {changes} changes of weights, {failed} without a cluster"),
+                ),
+                (
+                    others > 0 && others == untouched,
+                    format!("{others} requests to {OTHER} meanwhile, {untouched} left untouched"),
+                ),
+            ])
+        }
+    }
 }
