@@ -197,6 +197,13 @@ impl Simulator {
         self.vm.state().contexts.values().filter(|context| matches!(context, Context::Root)).count()
     }
 
+    /// The size of the VM's memory in bytes. It never shrinks, so that what it grows by in many rounds of the same is a
+    /// leak.
+    #[must_use]
+    pub fn memory_size(&self) -> usize {
+        self.vm.memory_size()
+    }
+
     /// Takes what was logged since it was last taken into the list of all logs, and returns it.
     pub(crate) fn take_logs(&mut self) -> Vec<Log> {
         let new = std::mem::take(&mut self.vm.state_mut().logs);

@@ -114,6 +114,11 @@ impl Vm {
         self.dead.as_deref()
     }
 
+    /// The size of the memory in bytes.
+    pub(crate) fn memory_size(&self) -> usize {
+        self.state().memory.map_or(0, |memory| memory.data_size(&self.store))
+    }
+
     pub(crate) fn state(&self) -> &State {
         self.store.data()
     }
