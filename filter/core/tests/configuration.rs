@@ -1,0 +1,388 @@
+//! What a plugin configuration may say, and what is said of one that is wrong.
+
+use serde_json::{Value, json};
+use traffic_split::{Configuration, Object, Rules};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// The guide's split with `spec` in place of its own.
+fn split(spec: Value) -> Value {
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha2",
+        "kind": "TrafficSplit",
+        "metadata": {"name": "http-split", "namespace": "httpbin"},
+        "spec": spec,
+    })
+}
+
+fn with_split(split: Value) -> Value {
+    json!({"trafficSplits": [split]})
+}
+
+fn with_spec(spec: Value) -> Value {
+    with_split(split(spec))
+}
+
+/// A spec for the root `httpbin` with these backends.
+fn backends(backends: Value) -> Value {
+    with_spec(json!({"service": "httpbin", "backends": backends}))
+}
+
+fn read(value: &Value) -> Result<Configuration, Vec<String>> {
+    Configuration::from_value(value).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[track_caller]
+fn assert_fine(value: Value) -> Configuration {
+    read(&value).unwrap_or_else(|problems| panic!("{value}: {problems:#?}"))
+}
+
+#[track_caller]
+fn assert_problems(value: Value, expected: &[&str]) {
+    match read(&value) {
+        Ok(_) => panic!("{value} was accepted; expected {expected:#?}"),
+        Err(problems) => assert_eq!(problems, expected, "{value}"),
+    }
+}
+
+const SPLIT: &str = "trafficSplits[0] httpbin/http-split";
+
+#[test]
+fn an_empty_object_is_no_splits_and_an_empty_text_is_an_error() {
+    assert_eq!(Configuration::from_json(b"{}"), Ok(Configuration::default()));
+    for text in ["", " \n"] {
+        let problems = Configuration::from_json(text.as_bytes()).unwrap_err();
+        assert_eq!(problems[0].to_string(), "configuration: is empty; the configuration without splits is {}");
+    }
+}
+
+#[test]
+fn text_that_is_no_json_is_an_error_with_line_and_column() {
+    for (text, why) in [
+        (&b"{\n \"a\": }"[..], "expected value at line 2 column 7"),
+        (b"{\"cluster\": 1, \"cluster\": 2}", "the key \"cluster\" stands twice at line 1 column 24"),
+        (b"{} {}", "trailing characters at line 1 column 4"),
+        (b"{\"a\": \"\xff\"}", "invalid unicode code point"),
+        (b"{\"a\": 1e999}", "number out of range"),
+        (b"\xff\xfe", "expected value at line 1 column 1"),
+    ] {
+        let problems = Configuration::from_json(text).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        let said = problems[0].to_string();
+        assert!(said.starts_with("configuration: is not valid JSON: ") && said.contains(why), "{said}");
+    }
+    let deep = "[".repeat(1_000_000);
+    assert!(Configuration::from_json(deep.as_bytes()).unwrap_err()[0].message.contains("recursion limit"));
+}
+
+#[test]
+fn a_text_that_is_no_object_is_an_error() {
+    assert_problems(json!([]), &["configuration: is a list, must be an object"]);
+    assert_problems(Value::Null, &["configuration: is null, must be an object"]);
+}
+
+#[test]
+fn an_unknown_key_of_ours_is_an_error_that_lists_the_known() {
+    let problems = read(&json!({"trafficSplit": []})).unwrap_err();
+    assert!(problems[0].starts_with("configuration: the key \"trafficSplit\" is unknown; known are "), "{problems:?}");
+    assert_problems(
+        json!({"services": {"httpbin/httpbin": {"port": 80}}}),
+        &["services httpbin/httpbin: the key \"port\" is unknown; known are ports and cluster"],
+    );
+}
+
+#[test]
+fn what_kubectl_prints_is_accepted_as_it_is() {
+    let mut whole = split(json!({
+        "service": "httpbin.httpbin.svc.cluster.local",
+        "backends": [{"service": "httpbin-v1", "weight": 100, "extra": true}],
+        "matches": [],
+        "other": 1,
+    }));
+    whole["metadata"] = json!({
+        "name": "http-split", "namespace": "httpbin", "generation": 3, "labels": {"a": "b"},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "flagger.app/x": "y"},
+        "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}],
+        "ownerReferences": [{}], "creationTimestamp": null,
+    });
+    whole["status"] = json!({"conditions": []});
+    let configuration = assert_fine(with_split(whole));
+    assert_eq!(configuration.traffic_splits[0].key(), "httpbin/http-split");
+    assert_eq!(configuration.traffic_splits[0].spec.service, "httpbin");
+}
+
+#[test]
+fn what_is_written_reads_back_as_the_same() {
+    let whole = json!({
+        "clusterHeader": "X-Cluster", "cluster": "{namespace}/{service}|{port}", "clusterDomain": "example.org",
+        "namespace": "curl", "excludedNamespaces": ["kube-system"], "backendHeader": "x-backend",
+        "mirrorHeader": "x-mirror", "setCookieHeader": "x-set-cookie", "headersStripped": true,
+        "trafficSplits": [split(json!({
+            "service": "httpbin.httpbin.svc.example.org:14001",
+            "backends": [{"service": "v1.httpbin.svc.example.org", "weight": "500m"}, {"service": "v2", "weight": 2.0}, {"service": "v3"}],
+        }))],
+        "httpRouteGroups": [],
+        "services": {"httpbin/httpbin": {"ports": [14001, "80"]}, "httpbin/v1": {"ports": {"14001": 8080}},
+            "httpbin/v2": {"cluster": "somewhere"}, "httpbin/v3": {}},
+        "hosts": {"Shop.Example.com.": "httpbin/httpbin"},
+    });
+    let read = assert_fine(whole);
+    assert_eq!(read.cluster_header, "x-cluster");
+    let written = serde_json::to_value(&read).unwrap();
+    assert_eq!(written["services"]["httpbin/httpbin"]["ports"], json!([80, 14001]));
+    assert_eq!(written["services"]["httpbin/v1"]["ports"], json!({"14001": "8080"}));
+    assert_eq!(written["hosts"], json!({"shop.example.com": "httpbin/httpbin"}));
+    assert_eq!(written["trafficSplits"][0]["spec"]["backends"][0], json!({"service": "v1", "weight": "500m"}));
+    assert_eq!(assert_fine(written), read);
+}
+
+#[test]
+fn every_problem_of_every_object_is_reported_at_once() {
+    let mut broken = split(json!({"service": "httpbin", "backends": [
+        {"service": "v1", "weight": -5}, {"service": "V2", "weight": "x"}, 7, {"weight": 1},
+    ]}));
+    broken["apiVersion"] = json!("v1");
+    assert_problems(
+        json!({"backendHeader": "a b", "headersStripped": "yes", "namespace": "a.b",
+            "trafficSplits": [broken, split(json!({}))]}),
+        &[
+            "configuration: backendHeader: \"a b\" is not the name of an HTTP header (an RFC 9110 token)",
+            "configuration: headersStripped: is a string, must be true or false",
+            "configuration: namespace: \"a.b\" is not a DNS label (lower-case letters, digits and `-`, 63 at most)",
+            "trafficSplits[0] httpbin/http-split: apiVersion: \"v1\" is not split.smi-spec.io/v1alpha1 to v1alpha4",
+            "trafficSplits[0] httpbin/http-split: spec.backends[0].weight: -5 is negative",
+            "trafficSplits[0] httpbin/http-split: spec.backends[1].service: \"V2\" is not the name of a Service (lower-case letters, digits and `-`)",
+            "trafficSplits[0] httpbin/http-split: spec.backends[1].weight: \"x\" is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\"",
+            "trafficSplits[0] httpbin/http-split: spec.backends[2]: is a number, must be an object",
+            "trafficSplits[0] httpbin/http-split: spec.backends[3].service: is missing",
+            "trafficSplits[1] httpbin/http-split: spec.service: is missing",
+            "trafficSplits[1] httpbin/http-split: spec.backends: is missing",
+        ],
+    );
+}
+
+#[test]
+fn a_split_says_which_object_it_is_as_far_as_it_can_be_read() {
+    for (metadata, object) in [
+        (json!({"name": "a"}), "trafficSplits[0] a"),
+        (json!({"namespace": "a"}), "trafficSplits[0]"),
+        (json!({"name": "a\nb", "namespace": "c"}), "trafficSplits[0]"),
+        (json!(3), "trafficSplits[0]"),
+    ] {
+        let mut split = split(json!({"service": "a", "backends": [{"service": "a", "weight": 1}]}));
+        split["metadata"] = metadata;
+        let problems = read(&with_split(split)).unwrap_err();
+        assert!(problems[0].starts_with(&format!("{object}: ")), "{problems:?}");
+    }
+    assert_problems(with_split(json!("x")), &["trafficSplits[0]: is a string, must be an object"]);
+    assert_problems(
+        with_split(json!({})),
+        &[
+            "trafficSplits[0]: apiVersion: is missing",
+            "trafficSplits[0]: kind: is missing",
+            "trafficSplits[0]: metadata: is missing",
+            "trafficSplits[0]: spec: is missing",
+        ],
+    );
+}
+
+#[test]
+fn all_versions_of_smi_are_read_by_the_same_rules() {
+    for version in 1..=4 {
+        for weight in [json!(1), json!("1"), json!("1000m")] {
+            let mut split = split(json!({"service": "a", "backends": [{"service": "b", "weight": weight}]}));
+            split["apiVersion"] = json!(format!("split.smi-spec.io/v1alpha{version}"));
+            assert_fine(with_split(split));
+        }
+    }
+}
+
+#[test]
+fn a_root_is_written_in_any_of_its_dns_forms() {
+    for service in [
+        "httpbin",
+        "httpbin.httpbin",
+        "httpbin.httpbin.svc",
+        "httpbin.httpbin.svc.cluster",
+        "httpbin.httpbin.svc.cluster.local",
+        "httpbin.httpbin.svc.cluster.local:14001",
+        "httpbin:80",
+    ] {
+        let configuration =
+            assert_fine(with_spec(json!({"service": service, "backends": [{"service": "v1", "weight": 1}]})));
+        assert_eq!(configuration.traffic_splits[0].spec.service, "httpbin", "{service}");
+    }
+    for (service, why) in [
+        ("httpbin.other", "is in another namespace than the TrafficSplit, which is in \"httpbin\""),
+        ("httpbin.httpbin.pod", "is not a Service of the cluster domain \"cluster.local\""),
+        ("httpbin.httpbin.svc.example.org", "is not a Service of the cluster domain \"cluster.local\""),
+        ("", "is not the name of a Service (lower-case letters, digits and `-`)"),
+        ("Httpbin", "is not the name of a Service (lower-case letters, digits and `-`)"),
+        ("httpbin\r\nx: y", "is not the name of a Service (lower-case letters, digits and `-`)"),
+    ] {
+        let problems =
+            read(&with_spec(json!({"service": service, "backends": [{"service": "v1", "weight": 1}]}))).unwrap_err();
+        assert!(
+            problems[0].starts_with(&format!("{SPLIT}: spec.service: ")) && problems[0].ends_with(why),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
+fn backends_live_in_the_splits_namespace_and_none_is_there_twice() {
+    assert_fine(backends(
+        json!([{"service": "v1.httpbin", "weight": 1}, {"service": "v2.httpbin.svc.cluster.local", "weight": 1}]),
+    ));
+    assert_problems(
+        backends(json!([{"service": "v1.other", "weight": 1}])),
+        &[&format!(
+            "{SPLIT}: spec.backends[0].service: \"v1.other\" is in another namespace than the TrafficSplit, which is in \"httpbin\""
+        )],
+    );
+    assert_problems(
+        backends(
+            json!([{"service": "v1", "weight": 1}, {"service": "v2", "weight": 1}, {"service": "v1.httpbin", "weight": 1}]),
+        ),
+        &[&format!("{SPLIT}: spec.backends[2].service: \"v1\" is already spec.backends[0]")],
+    );
+    assert_problems(
+        backends(json!([])),
+        &[&format!("{SPLIT}: spec.backends: is empty; a split needs at least one backend")],
+    );
+}
+
+#[test]
+fn weights_that_sum_to_nothing_are_an_error_and_a_missing_one_is_a_warning() {
+    for nothing in
+        [json!([{"service": "v1", "weight": 0}]), json!([{"service": "v1"}, {"service": "v2", "weight": "0"}])]
+    {
+        assert_problems(
+            backends(nothing),
+            &[&format!("{SPLIT}: spec.backends: the weights sum to 0: there is nothing to choose")],
+        );
+    }
+    let rules = Rules::new(&assert_fine(backends(json!([{"service": "v1"}, {"service": "v2", "weight": 1}]))), None);
+    let warnings: Vec<_> = rules.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, [format!("{SPLIT}: spec.backends[0].weight: is missing and counts as 0")]);
+}
+
+#[test]
+fn what_is_not_supported_yet_is_refused_not_ignored() {
+    let mut annotated = split(
+        json!({"service": "a", "backends": [{"service": "a", "weight": 1}], "matches": [{"kind": "HTTPRouteGroup", "name": "m"}]}),
+    );
+    annotated["metadata"]["annotations"] =
+        json!({"traffic-split/sticky-header": "x-user", "example.org/traffic-split": "fine"});
+    let mut configuration = with_split(annotated);
+    configuration["httpRouteGroups"] = json!([{"metadata": {"name": "m", "namespace": "httpbin"}}]);
+    assert_problems(
+        configuration,
+        &[
+            "httpRouteGroups[0] httpbin/m: is not supported yet; remove it",
+            "trafficSplits[0] httpbin/http-split: metadata.annotations[\"traffic-split/sticky-header\"]: is not supported yet; remove it",
+            "trafficSplits[0] httpbin/http-split: spec.matches: is not supported yet; remove it",
+        ],
+    );
+}
+
+#[test]
+fn two_splits_for_one_root_are_an_error_that_names_both() {
+    let one = split(json!({"service": "httpbin", "backends": [{"service": "v1", "weight": 1}]}));
+    let mut two = one.clone();
+    two["metadata"]["name"] = json!("two");
+    assert_problems(
+        json!({"trafficSplits": [one, two]}),
+        &["trafficSplits[1] httpbin/two: spec.service: the root httpbin already has the split httpbin/http-split"],
+    );
+    assert_problems(
+        json!({"trafficSplits": [one, one]}),
+        &["trafficSplits[1] httpbin/http-split: metadata.name: stands in the list twice"],
+    );
+    // A broken one before them does not shift the places.
+    let problems = Configuration::from_value(&json!({"trafficSplits": [1, one, two]})).unwrap_err();
+    assert_eq!(problems[1].object, Object::TrafficSplit { index: 2, name: "httpbin/two".into() });
+}
+
+#[test]
+fn our_headers_are_tokens_lower_case_and_all_different() {
+    for (key, value, why) in [
+        ("clusterHeader", ":path", "\":path\" is not the name of an HTTP header (an RFC 9110 token)"),
+        ("mirrorHeader", "", "\"\" is not the name of an HTTP header (an RFC 9110 token)"),
+        ("setCookieHeader", "Host", "must not be host: the route is found by it"),
+        (
+            "backendHeader",
+            "x-traffic-split-cluster",
+            "\"x-traffic-split-cluster\" is also the clusterHeader; they must differ",
+        ),
+        (
+            "backendHeader",
+            "X-Traffic-Split-Cluster",
+            "\"x-traffic-split-cluster\" is also the clusterHeader; they must differ",
+        ),
+    ] {
+        assert_problems(json!({key: value}), &[&format!("configuration: {key}: {why}")]);
+    }
+}
+
+#[test]
+fn a_cluster_template_must_make_a_cluster_for_each_service() {
+    for (template, why) in [
+        ("{service", "\"{service\" has a brace without its partner"),
+        ("service}", "\"service}\" has a brace without its partner"),
+        (
+            "{svc}",
+            "\"{svc}\" has the unknown placeholder \"svc\"; known are {service}, {namespace}, {port} and {clusterDomain}",
+        ),
+        ("x|{port}", "\"x|{port}\" lacks {service}: every backend would be the same cluster"),
+        ("{service}\r\nx: y", "\"{service}\\r\\nx: y\" is not a cluster name: it must be visible ASCII, not empty"),
+        ("", "\"\" is not a cluster name: it must be visible ASCII, not empty"),
+    ] {
+        assert_problems(json!({"cluster": template}), &[&format!("configuration: cluster: {why}")]);
+    }
+    let configuration = assert_fine(json!({"cluster": "{namespace}/{service}|{port}"}));
+    assert_eq!(configuration.cluster_name("httpbin-v1", "httpbin", 14001), "httpbin/httpbin-v1|14001");
+}
+
+#[test]
+fn services_are_named_by_namespace_and_have_ports() {
+    assert_problems(
+        json!({"services": {
+            "a": {}, "b/b": {"ports": [0, 65536, "x", true]}, "c/c": {"ports": {"0": 1, "1": "http\n"}},
+            "d/d": {"ports": 80}, "e/e": {"cluster": "a b"}, "f/f": 1,
+        }}),
+        &[
+            "services a: is not a Service's `namespace/name`",
+            "services b/b: ports[0]: \"0\" is not a port (1–65535)",
+            "services b/b: ports[1]: \"65536\" is not a port (1–65535)",
+            "services b/b: ports[2]: \"x\" is not a port (1–65535)",
+            "services b/b: ports[3]: is a boolean, must be a port",
+            "services c/c: ports[\"0\"]: is not a port (1–65535)",
+            "services c/c: ports[\"1\"]: \"http\\n\" is not a port (1–65535)",
+            "services d/d: ports: is a number, must be a list of ports or a map",
+            "services e/e: cluster: \"a b\" is not a cluster name: it must be visible ASCII, not empty",
+            "services f/f: is a number, must be an object",
+        ],
+    );
+}
+
+#[test]
+fn a_host_is_a_name_without_a_port_and_belongs_to_one_root() {
+    assert_problems(
+        json!({"hosts": {"10.0.0.1": "a/a", "[::1]": "a/a", "a b": "a/a", "shop.example.com:80": "a/a", "x.org": "a", "y.org": "a/a", "Y.org": "a/b"}}),
+        &[
+            "configuration: hosts[\"10.0.0.1\"]: is an IP address, which is never the name of a root",
+            "configuration: hosts[\"[::1]\"]: is not a host name (without a port)",
+            "configuration: hosts[\"a b\"]: is not a host name (without a port)",
+            "configuration: hosts[\"shop.example.com:80\"]: is not a host name (without a port)",
+            "configuration: hosts[\"x.org\"]: \"a\" is not a Service's `namespace/name`",
+            "configuration: hosts[\"y.org\"]: stands twice, for different roots",
+        ],
+    );
+}
+
+#[test]
+fn a_value_at_length_or_with_control_characters_is_one_short_line_in_the_message() {
+    let problems = read(&json!({"namespace": "x\n".repeat(10_000)})).unwrap_err();
+    assert!(problems[0].len() < 300 && !problems[0].contains('\n'), "{problems:?}");
+}

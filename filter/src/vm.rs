@@ -1,0 +1,147 @@
+//! What one VM remembers: its root contexts' rules, its random numbers, its counters.
+//!
+//! Several root contexts live in one VM: a new configuration beside the old one until the old
+//! one's requests are done, and those of other listeners.
+
+use crate::host::{self, CurrentRequest};
+use fastrand::Rng;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use traffic_split::{Configuration, Decision, Pick, Reason, Rules};
+
+thread_local! {
+    static VM: RefCell<Vm> = RefCell::new(Vm::new());
+}
+
+/// All state of the VM.
+pub(crate) struct Vm {
+    plugins: HashMap<u32, Plugin>,
+    /// Requests between their creation and their headers, with their root contexts: one as a
+    /// rule, since Envoy makes a context when the headers are there.
+    requests: Vec<(u32, u32)>,
+    rng: Rng,
+    /// The ids of all counters that were ever defined, by name. Defining one again would be
+    /// another id on the same counter, and memory that Envoy never frees.
+    counters: HashMap<String, u32>,
+}
+
+/// A root context with a configuration.
+struct Plugin {
+    rules: Rules,
+    cluster_header: String,
+    backend_header: Option<String>,
+    headers_stripped: bool,
+    /// Of the VM's counters, those that this configuration has used.
+    counters: HashMap<(usize, Reason), u32>,
+}
+
+/// Calls `f` with the VM's state; `None` if it is in use already, which no host does.
+pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
+    VM.try_with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm))).ok().flatten()
+}
+
+// === impl Vm ===
+
+impl Vm {
+    fn new() -> Self {
+        Self { plugins: HashMap::new(), requests: Vec::new(), rng: seeded(), counters: HashMap::new() }
+    }
+
+    pub(crate) fn create(&mut self, context_id: u32, parent_id: u32) {
+        if parent_id != 0 {
+            self.requests.push((context_id, parent_id));
+        }
+    }
+
+    /// Reads the configuration of a root context; false if it isn't valid. What the context did
+    /// before goes on then.
+    pub(crate) fn configure(&mut self, context_id: u32) -> bool {
+        let configuration = match Configuration::from_json(&host::configuration()) {
+            Ok(configuration) => configuration,
+            Err(problems) => {
+                for problem in problems {
+                    log::error!("{problem}");
+                }
+                return false;
+            }
+        };
+        let rules = Rules::new(&configuration, host::node_namespace().as_deref());
+        for warning in rules.warnings() {
+            log::warn!("{warning}");
+        }
+        let plugin = Plugin {
+            rules,
+            cluster_header: configuration.cluster_header,
+            backend_header: configuration.backend_header,
+            headers_stripped: configuration.headers_stripped,
+            counters: HashMap::new(),
+        };
+        self.plugins.insert(context_id, plugin);
+        true
+    }
+
+    pub(crate) fn request(&mut self, context_id: u32) {
+        let Some(plugin) = self.parent_of(context_id).and_then(|parent| self.plugins.get_mut(&parent)) else {
+            return;
+        };
+        let request = CurrentRequest;
+        match plugin.rules.decide(&request, self.rng.u64(..)) {
+            Decision::Root(_) if plugin.headers_stripped => {}
+            Decision::Root(_) => request.remove_header(&plugin.cluster_header),
+            Decision::Backend(pick) => {
+                request.set_header(&plugin.cluster_header, &pick.cluster);
+                if let Some(header) = &plugin.backend_header {
+                    request.set_header(header, pick.backend);
+                }
+                if let Some(counter) = counter(&pick, &mut plugin.counters, &mut self.counters) {
+                    host::increment(counter);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn delete(&mut self, context_id: u32) {
+        if self.plugins.remove(&context_id).is_none() {
+            // Here still if it ended before it had headers.
+            self.parent_of(context_id);
+        }
+    }
+
+    /// The root context of a request, which is forgotten with this.
+    fn parent_of(&mut self, context_id: u32) -> Option<u32> {
+        let place = self.requests.iter().position(|(request, _)| *request == context_id)?;
+        Some(self.requests.swap_remove(place).1)
+    }
+}
+
+/// The counter of a pick, defined if no configuration of this VM has used it before.
+fn counter(
+    pick: &Pick<'_>,
+    of_plugin: &mut HashMap<(usize, Reason), u32>,
+    of_vm: &mut HashMap<String, u32>,
+) -> Option<u32> {
+    let key = (pick.ordinal, pick.reason);
+    if let Some(&id) = of_plugin.get(&key) {
+        return Some(id);
+    }
+    let name = pick.counter();
+    let id = match of_vm.get(&name) {
+        Some(&id) => id,
+        None => {
+            let id = host::define_counter(&name)?;
+            of_vm.insert(name, id);
+            id
+        }
+    };
+    of_plugin.insert(key, id);
+    Some(id)
+}
+
+/// A generator of its own for each VM, so that no request costs a host call for randomness.
+fn seeded() -> Rng {
+    let mut seed = [0; 8];
+    if let Err(why) = getrandom::fill(&mut seed) {
+        log::warn!("the host gave no random seed ({why}): every worker picks in the same order");
+    }
+    Rng::with_seed(u64::from_le_bytes(seed))
+}

@@ -1,0 +1,199 @@
+//! A real Envoy as a child process.
+
+use crate::client::Client;
+use crate::{Error, Result, wait_for};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Where the Envoy binary is, or what to do about it: the environment variable `ENVOY`, else the one that
+/// `./build.sh` installed into `target/envoy` of the workspace.
+pub fn available() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("ENVOY").filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(Error(format!("ENVOY is set to {}, which is no file", path.display())))
+        };
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    for root in [Path::new("."), workspace] {
+        let Ok(pythons) = fs::read_dir(root.join("target/envoy/lib")) else {
+            continue;
+        };
+        for python in pythons.flatten() {
+            let path = python.path().join("site-packages/envoy/_bin/envoy");
+            if path.is_file() {
+                return Ok(path);
+            }
+        }
+    }
+    Err("there is no Envoy: run ./build.sh test, which installs it, or set ENVOY to the path of its binary".into())
+}
+
+/// A TCP port that nobody listens on. Where the configuration can say port 0, do that and ask
+/// [`Envoy::listener_port`]: then nobody can take it in between.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A running Envoy. It ends when this is dropped; in a failing test its log's end is printed first.
+#[derive(Debug)]
+pub struct Envoy {
+    child: Child,
+    admin_port: u16,
+    log: PathBuf,
+}
+
+impl Envoy {
+    /// Starts Envoy with this bootstrap, keeping its files in `dir`, and waits until it is `LIVE`. The admin port may
+    /// be 0: Envoy tells which one it took.
+    pub fn start(bootstrap_yaml: &str, dir: &Path) -> Result<Envoy> {
+        let binary = available()?;
+        let bootstrap = dir.join("bootstrap.yaml");
+        let admin_address = dir.join("admin-address");
+        let log = dir.join("envoy.log");
+        fs::write(&bootstrap, bootstrap_yaml)?;
+        let _ = fs::remove_file(&admin_address);
+        let output = fs::File::create(dir.join("envoy.out"))?;
+        let child = Command::new(&binary)
+            .args(["--disable-hot-restart", "--concurrency", "2", "-l", "warning"])
+            .arg("--log-path")
+            .arg(&log)
+            .arg("--admin-address-path")
+            .arg(&admin_address)
+            .arg("-c")
+            .arg(&bootstrap)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", binary.display()))?;
+        let mut envoy = Envoy { child, admin_port: 0, log };
+        let started = envoy.wait_until_live(&admin_address);
+        match started {
+            Ok(()) => Ok(envoy),
+            Err(error) => {
+                let output = fs::read_to_string(dir.join("envoy.out")).unwrap_or_default();
+                Err(format!("{error}\n{}{output}", tail(&envoy.log())).into())
+            }
+        }
+    }
+
+    fn wait_until_live(&mut self, admin_address: &Path) -> Result<()> {
+        self.admin_port = wait_for("Envoy to tell its admin address", || {
+            self.check_running()?;
+            let address = fs::read_to_string(admin_address).unwrap_or_default();
+            Ok(address.rsplit_once(':').and_then(|(_, port)| port.trim().parse().ok()))
+        })?;
+        wait_for("Envoy to be LIVE", || {
+            self.check_running()?;
+            Ok(self.admin("/ready").ok().filter(|state| state.trim() == "LIVE").map(|_| ()))
+        })
+    }
+
+    /// An error if the process has ended.
+    pub fn check_running(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(format!("Envoy has ended: {status}").into()),
+        }
+    }
+
+    /// The port of its admin interface.
+    #[must_use]
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
+    /// The body of this page of the admin interface; any status but 200 is an error.
+    pub fn admin(&self, path: &str) -> Result<String> {
+        let answer = Client::new(self.admin_port).get("localhost", path, &[])?;
+        if answer.status != 200 {
+            return Err(format!("admin {path}: {} {}", answer.status, answer.text()).into());
+        }
+        Ok(answer.text())
+    }
+
+    /// The port that the listener of this name took; for listeners configured with port 0.
+    pub fn listener_port(&self, name: &str) -> Result<u16> {
+        let listeners = self.admin("/listeners")?;
+        listeners
+            .lines()
+            .filter_map(|line| line.split_once("::"))
+            .find(|(listener, _)| *listener == name)
+            .and_then(|(_, address)| address.rsplit_once(':')?.1.trim().parse().ok())
+            .ok_or_else(|| Error(format!("no listener {name} among:\n{listeners}")))
+    }
+
+    /// The counter or gauge of this name, if Envoy has it by now.
+    pub fn find_stat(&self, name: &str) -> Result<Option<u64>> {
+        let stats = self.admin("/stats")?;
+        let value = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.map(|value| value.trim().parse().map_err(|_| Error(format!("{name} is no number: {value}")))).transpose()
+    }
+
+    /// The counter or gauge of this name. A name that Envoy doesn't know is an error: what isn't counted isn't 0.
+    pub fn stat(&self, name: &str) -> Result<u64> {
+        self.find_stat(name)?.ok_or_else(|| Error(format!("Envoy has no stat {name}")))
+    }
+
+    /// The sum of all counters whose name this accepts, and how many there are.
+    pub fn sum_stats(&self, accepts: impl Fn(&str) -> bool) -> Result<(u64, usize)> {
+        let stats = self.admin("/stats")?;
+        let values = stats.lines().filter_map(|line| {
+            let (name, value) = line.rsplit_once(": ")?;
+            accepts(name).then(|| value.trim().parse::<u64>().ok())?
+        });
+        Ok(values.fold((0, 0), |(sum, count), value| (sum + value, count + 1)))
+    }
+
+    /// Waits until the stat's value is accepted (absent counts as 0); gives the value.
+    pub fn wait_for_stat(&self, name: &str, accepts: impl Fn(u64) -> bool) -> Result<u64> {
+        let mut last = 0;
+        wait_for(name, || {
+            last = self.find_stat(name)?.unwrap_or(0);
+            Ok(accepts(last).then_some(last))
+        })
+        .map_err(|error| Error(format!("{error}; it is {last}\n{}", tail(&self.log()))))
+    }
+
+    /// The bytes that Envoy's allocator has handed out.
+    pub fn memory_allocated(&self) -> Result<u64> {
+        let memory = self.admin("/memory")?;
+        let memory: serde_json::Value =
+            serde_json::from_str(&memory).map_err(|error| Error(format!("/memory: {error}")))?;
+        let allocated = memory["allocated"].as_str().and_then(|bytes| bytes.parse().ok());
+        allocated.ok_or_else(|| Error(format!("/memory says nothing of `allocated`: {memory}")))
+    }
+
+    /// What it has logged so far, from level warning up.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until a line of the log contains this text; gives the line.
+    pub fn wait_for_log(&self, text: &str) -> Result<String> {
+        wait_for(&format!("the log to say {text:?}"), || {
+            Ok(self.log().lines().find(|line| line.contains(text)).map(str::to_owned))
+        })
+        .map_err(|error| Error(format!("{error}\n{}", tail(&self.log()))))
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("Envoy's log ends:\n{}", tail(&self.log()));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].iter().map(|line| format!("{line}\n")).collect()
+}

@@ -1,0 +1,193 @@
+//! The canary guide as a user walks it: the `traffic-split` command renders the guide's objects, Envoy reads what it
+//! printed, and weights change by replacing one file.
+
+use crate::envoy::Envoy;
+use crate::scratch::{Scratch, replace};
+use crate::world::World;
+use crate::{Error, Result, wait_for};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a user has: the command, the filter, and the guide's objects.
+#[derive(Clone, Debug)]
+pub struct Guide {
+    /// The `traffic-split` command.
+    pub command: PathBuf,
+    /// The filter.
+    pub wasm: PathBuf,
+    /// The directory of `services.yaml`, `trafficsplit-v1.yaml` and `trafficsplit-50-50.yaml`.
+    pub objects: PathBuf,
+}
+
+impl Guide {
+    /// What `./build.sh build` leaves in `dist` of the workspace.
+    pub fn built() -> Result<Guide> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        let guide = Guide {
+            command: root.join("dist/traffic-split"),
+            wasm: root.join("dist/traffic-split.wasm"),
+            objects: root.join("envoy/examples/guide"),
+        };
+        guide.check()?;
+        Ok(guide)
+    }
+
+    /// An error, with what to do, if a part isn't there.
+    pub fn check(&self) -> Result<()> {
+        for part in [&self.command, &self.wasm, &self.objects] {
+            if !part.exists() {
+                return Err(format!("{} is not there: run ./build.sh build", part.display()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The Services of the guide.
+    #[must_use]
+    pub fn services(&self) -> PathBuf {
+        self.objects.join("services.yaml")
+    }
+
+    /// The guide's TrafficSplit with these weights, as a file: the guide's own where it has one, else one in `scratch`
+    /// that differs from the guide's in its weights.
+    pub fn traffic_split(&self, scratch: &Scratch, v1: u32, v2: u32) -> Result<PathBuf> {
+        let fifty = self.objects.join("trafficsplit-50-50.yaml");
+        match (v1, v2) {
+            (100, 0) => return Ok(self.objects.join("trafficsplit-v1.yaml")),
+            (50, 50) => return Ok(fifty),
+            _ => {}
+        }
+        let text = fs::read_to_string(&fifty).map_err(|error| format!("{}: {error}", fifty.display()))?;
+        if text.matches("weight: 50").count() != 2 {
+            return Err(format!("{}: there should be `weight: 50` twice", fifty.display()).into());
+        }
+        let text = text.replacen("weight: 50", &format!("weight: {v1}"), 1).replacen(
+            "weight: 50",
+            &format!("weight: {v2}"),
+            1,
+        );
+        let path = scratch.join(&format!("trafficsplit-{v1}-{v2}.yaml"));
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// What `traffic-split render --to … … services.yaml SPLIT` prints.
+    pub fn render(&self, to: &str, options: &[OsString], traffic_split: &Path) -> Result<String> {
+        let output = Command::new(&self.command)
+            .args(["render", "--to", to])
+            .args(options)
+            .arg(self.services())
+            .arg(traffic_split)
+            .output()
+            .map_err(|error| format!("{}: {error}", self.command.display()))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("traffic-split render --to {to}: {}\n{said}", output.status).into());
+        }
+        String::from_utf8(output.stdout).map_err(|_| Error(format!("render --to {to} printed no UTF-8")))
+    }
+
+    /// The extension configuration that Envoy watches, for this TrafficSplit.
+    pub fn ecds(&self, traffic_split: &Path) -> Result<String> {
+        let wasm = fs::canonicalize(&self.wasm)?;
+        self.render("ecds", &["--wasm".into(), wasm.into()], traffic_split)
+    }
+}
+
+/// Envoy as the client's sidecar in the guide's world.
+#[derive(Debug)]
+pub struct Sidecar {
+    /// The Envoy.
+    pub envoy: Envoy,
+    /// The pods behind it.
+    pub world: World,
+    /// Where its files are.
+    pub scratch: Scratch,
+    /// The port its clients talk to.
+    pub port: u16,
+    ecds: PathBuf,
+}
+
+impl Sidecar {
+    /// Starts pods and Envoy with the guide's TrafficSplit at these weights, and waits until that is in force.
+    pub fn start(guide: &Guide, v1: u32, v2: u32) -> Result<Sidecar> {
+        let sidecar = Sidecar::start_on(guide, v1, v2, |ecds| ecds)?;
+        sidecar.wait_for_update((0, 0, 0))?;
+        Ok(sidecar)
+    }
+
+    /// The same, but Envoy finds what `alter` makes of the extension configuration, and nobody waits for it.
+    pub fn start_on(guide: &Guide, v1: u32, v2: u32, alter: impl FnOnce(String) -> String) -> Result<Sidecar> {
+        let (world, scratch) = (World::start()?, Scratch::new()?);
+        let split = guide.traffic_split(&scratch, v1, v2)?;
+        // Envoy watches the directory: nothing else is written there.
+        let watched = scratch.join("watched");
+        fs::create_dir(&watched)?;
+        let ecds = watched.join("ecds.yaml");
+        replace(&ecds, &alter(guide.ecds(&split)?))?;
+        let bootstrap = guide.render("envoy", &bootstrap_options(&world, &ecds), &split)?;
+        let envoy = Envoy::start(&bootstrap, scratch.path())?;
+        let port = envoy.listener_port("outbound")?;
+        Ok(Sidecar { envoy, world, scratch, port, ecds })
+    }
+
+    /// Gives Envoy the guide's TrafficSplit with these weights, and waits until it has taken it.
+    pub fn apply(&self, guide: &Guide, v1: u32, v2: u32) -> Result<()> {
+        let split = guide.traffic_split(&self.scratch, v1, v2)?;
+        self.replace(&guide.ecds(&split)?)
+    }
+
+    /// Gives Envoy this extension configuration, and waits until it has taken it; an error if it refuses. The one
+    /// that it has already is no change.
+    pub fn replace(&self, ecds: &str) -> Result<()> {
+        if fs::read_to_string(&self.ecds)? == ecds {
+            return Ok(());
+        }
+        let before = self.updates()?;
+        replace(&self.ecds, ecds)?;
+        self.wait_for_update(before)
+    }
+
+    /// A counter of Envoy's for the extension configuration, e.g. `update_success` or `update_rejected`.
+    pub fn extension_stat(&self, counter: &str) -> Result<u64> {
+        let is_counter = |name: &str| {
+            let name = name.strip_prefix("extension_config_discovery.");
+            name.and_then(|name| name.rsplit('.').next()) == Some(counter)
+        };
+        match self.envoy.sum_stats(is_counter)? {
+            (sum, 1..) => Ok(sum),
+            (_, 0) => Err(format!("Envoy has no stat extension_config_discovery.….{counter}").into()),
+        }
+    }
+
+    /// How many configurations Envoy has taken, handed to its workers, and refused. It counts some that it refuses as
+    /// handed on, so that alone says nothing.
+    fn updates(&self) -> Result<(u64, u64, u64)> {
+        let stat = |counter| self.extension_stat(counter);
+        Ok((stat("update_success")?, stat("config_reload")?, stat("update_rejected")?))
+    }
+
+    fn wait_for_update(&self, before: (u64, u64, u64)) -> Result<()> {
+        wait_for("Envoy to take the configuration", || {
+            let (taken, handed_on, refused) = self.updates()?;
+            if refused > before.2 {
+                return Err("Envoy refused the configuration".into());
+            }
+            Ok((taken > before.0 && handed_on > before.1).then_some(()))
+        })
+        .map_err(|error| Error(format!("{error}\n{}", self.envoy.log())))
+    }
+}
+
+fn bootstrap_options(world: &World, ecds: &Path) -> Vec<OsString> {
+    let mut options: Vec<OsString> = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"].map(OsString::from).into();
+    let mut option = |name: &str, value: &OsStr| options.extend([name.into(), value.to_owned()]);
+    option("--ecds", ecds.as_os_str());
+    for (service, address) in world.endpoints() {
+        option("--endpoint", format!("{service}={address}").as_ref());
+    }
+    option("--host", format!("other.httpbin={}", world.other.address()).as_ref());
+    options
+}

@@ -1,0 +1,163 @@
+//! The servers behind Envoy.
+
+use crate::Result;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// An HTTP server on 127.0.0.1 that speaks HTTP/1.1 and h2c. It answers every request with 200 (`/status/NNN` with
+/// `NNN`, as httpbin does), its name in the header `pod`, and as JSON what reached it:
+/// `{"pod", "method", "path", "headers": [[name, value], …]}`, bytes that aren't UTF-8 replaced.
+/// It and its connections end when this is dropped.
+#[derive(Debug)]
+pub struct Pod {
+    name: String,
+    address: SocketAddr,
+    state: Arc<State>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    requests: AtomicU64,
+    last: Mutex<Value>,
+}
+
+impl Pod {
+    /// Starts a pod of the deployment `version`, e.g. `httpbin-v1`; it is named as a ReplicaSet would name it.
+    pub fn start(version: &str) -> Result<Pod> {
+        let listener = runtime()?.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        let name = format!("{version}-77c99dccc9-{}", suffix(address.port()));
+        let state = Arc::new(State::default());
+        let server = runtime()?.spawn(serve(listener, name.as_str().into(), state.clone()));
+        Ok(Pod { name, address, state, server })
+    }
+
+    /// What it answers in the header `pod`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many requests have reached it.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.state.requests.load(Ordering::SeqCst)
+    }
+
+    /// The last request that reached it, as its answer describes it; `null` before the first.
+    #[must_use]
+    pub fn last_request(&self) -> Value {
+        self.state.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// The deployment that a pod belongs to: its name without the two parts a ReplicaSet adds.
+#[must_use]
+pub fn version(pod: &str) -> &str {
+    pod.rsplitn(3, '-').nth(2).unwrap_or(pod)
+}
+
+fn suffix(port: u16) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut rest = usize::from(port);
+    let mut name = String::new();
+    for _ in 0..5 {
+        name.push(char::from(ALPHABET[rest % ALPHABET.len()]));
+        rest /= ALPHABET.len();
+    }
+    name
+}
+
+fn runtime() -> Result<&'static Runtime> {
+    static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
+    let runtime =
+        RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build());
+    runtime.as_ref().map_err(|error| error.to_string().into())
+}
+
+async fn serve(listener: TcpListener, name: Arc<str>, state: Arc<State>) {
+    // Dropped with this task, and every connection with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        while connections.try_join_next().is_some() {}
+        let (name, state) = (name.clone(), state.clone());
+        connections.spawn(async move {
+            let service = service_fn(move |request| answer(request, name.clone(), state.clone()));
+            let builder = auto::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    pod: Arc<str>,
+    state: Arc<State>,
+) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+    state.requests.fetch_add(1, Ordering::SeqCst);
+    let (head, body) = request.into_parts();
+    // Read to the end: an answer to half a request would cost the client its connection.
+    let _ = body.collect().await;
+    let mut headers: Vec<(String, String)> = Vec::new();
+    if let Some(authority) = head.uri.authority() {
+        headers.push(("host".to_owned(), authority.to_string()));
+    }
+    for (name, value) in &head.headers {
+        headers.push((name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    }
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    let seen = json!({"pod": *pod, "method": head.method.as_str(), "path": path, "headers": headers});
+    let text = seen.to_string();
+    *state.last.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    if let Some(status) = path.strip_prefix("/status/") {
+        *response.status_mut() = status.parse().unwrap_or(StatusCode::BAD_REQUEST);
+    }
+    let headers = response.headers_mut();
+    headers.insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+    if let Ok(pod) = pod.parse() {
+        headers.insert("pod", pod);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn a_pod_belongs_to_its_deployment() {
+        assert_eq!(version("httpbin-v1-77c99dccc9-x2k4p"), "httpbin-v1");
+        assert_eq!(version("httpbin-77c99dccc9-x2k4p"), "httpbin");
+        assert_eq!(version("lonely"), "lonely");
+    }
+}
