@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use traffic_split::Configuration;
 use traffic_split_envoy::{
     Bootstrap, Ecds, Endpoint, FailurePolicy, Host, Input, bootstrap, ecds, load, plugin_config,
 };
@@ -139,8 +140,8 @@ struct EnvoyArgs {
     #[arg(long = "endpoint", value_name = "SERVICE.NAMESPACE[:PORT]=HOST:PORT")]
     endpoints: Vec<Endpoint>,
 
-    /// Another host for clients, and where it is; may be repeated. Hosts that are neither
-    /// Services nor named here get 404
+    /// Another host for clients, and where it is; may be repeated. Names of Services stay the
+    /// Services'; hosts that are neither get 404
     #[arg(long = "host", value_name = "NAME=HOST:PORT")]
     hosts: Vec<Host>,
 }
@@ -181,7 +182,9 @@ impl Render {
                 {
                     usage_error(&format!("--namespace {given} contradicts --config, whose namespace is {own}"));
                 }
-                bootstrap(configuration, &self.envoy.options())
+                let options = self.envoy.options();
+                warn_of_unknown_ports(configuration, options.port.unwrap_or(options.listen.port()));
+                bootstrap(configuration, &options)
             }
         };
         print(&text)
@@ -275,8 +278,23 @@ impl EnvoyArgs {
     }
 }
 
+/// Envoy's clusters are rendered now, one a port; the filter picks by the port it sees then.
+fn warn_of_unknown_ports(configuration: &Configuration, port: u16) {
+    for split in &configuration.traffic_splits {
+        let root = format!("{}/{}", split.metadata.namespace, split.spec.service);
+        if configuration.services.get(&root).is_none_or(|known| known.ports.is_none()) {
+            eprintln!(
+                "warning: the ports of the Service {root} are unknown, so only {port} will work; add the Service to the input"
+            );
+        }
+    }
+}
+
 fn usage_error(message: &str) -> ! {
-    Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
+    let mut cli = Cli::command();
+    cli.build();
+    let command = cli.find_subcommand_mut("render").expect("render is a command");
+    command.error(ErrorKind::ArgumentConflict, message).exit()
 }
 
 /// Who stops reading has seen enough.

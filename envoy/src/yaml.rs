@@ -1,6 +1,8 @@
 //! YAML and JSON, read strictly and written plainly.
 
 use serde_json::Value;
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error, UserMessageFormatter};
 use traffic_split::{Configuration, Strict};
 
 /// Deeper than anything of ours, shallow enough for any stack.
@@ -17,15 +19,29 @@ pub(crate) fn read(text: &[u8]) -> Result<Vec<Value>, String> {
     };
     match serde_saphyr::from_slice_multiple_with_options::<Strict>(text, options) {
         Ok(documents) => Ok(documents.into_iter().map(|Strict(value)| value).collect()),
-        Err(why) => {
-            let message = one_line(&why.without_snippet().to_string());
-            Err(match why.location() {
-                Some(at) if !message.contains("line ") => {
-                    format!("line {}, column {}: {message}", at.line(), at.column())
-                }
-                _ => message,
-            })
+        Err(why) => Err(explain(why.without_snippet())),
+    }
+}
+
+/// What is wrong, in the words of the rest of our messages, after line and column.
+fn explain(why: &Error) -> String {
+    let message = match why {
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key:?} stands twice"),
+        Error::NonFiniteFloat { value, .. } => format!("{value} is not a finite number"),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("is nested deeper than {MAX_DEPTH}"),
+        Error::InvalidUtf8Input => "is not UTF-8".into(),
+        other => {
+            let message = other.render_with_formatter(&UserMessageFormatter);
+            match message.rsplit_once(" at line ") {
+                Some((message, _)) => message.to_owned(),
+                None => message,
+            }
         }
+    };
+    let message = one_line(&message);
+    match why.location() {
+        Some(at) if at.line() > 0 => format!("line {}, column {}: {message}", at.line(), at.column()),
+        _ => message,
     }
 }
 

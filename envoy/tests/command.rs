@@ -1,0 +1,355 @@
+//! The `traffic-split` command, run as its users run it: what it prints, says and exits with.
+
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use traffic_split::Configuration;
+
+const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: http-split, namespace: httpbin}
+spec:
+  service: httpbin
+  backends:
+  - {service: httpbin-v1, weight: 50}
+  - {service: httpbin-v2, weight: WEIGHT}
+";
+
+const SERVICE: &str = "apiVersion: v1
+kind: Service
+metadata: {name: httpbin, namespace: httpbin}
+spec: {ports: [{name: http, port: 14001}, {name: dns, protocol: UDP, port: 53}]}
+";
+
+fn split(weight: &str) -> String {
+    SPLIT.replace("WEIGHT", weight)
+}
+
+/// An own directory with files in it, from which the command is run.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("command-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
+        Self(directory)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with_input(arguments, "")
+    }
+
+    fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_traffic-split"))
+            .args(arguments)
+            .current_dir(&self.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Who doesn't read it needn't take it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Ran::new(child.wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn new(output: Output) -> Self {
+        let ran = Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+        ran
+    }
+
+    #[track_caller]
+    fn printed(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self.stdout
+    }
+
+    /// The input was wrong: that was said, and nothing was printed.
+    #[track_caller]
+    fn refused_with(self, messages: &[&str]) {
+        assert_eq!(self.code, Some(1), "{}", self.stderr);
+        assert_eq!(self.stderr.lines().collect::<Vec<_>>(), messages);
+        assert_eq!(self.stdout, "");
+    }
+}
+
+/// `check` and every `render` say the same of a wrong file.
+#[track_caller]
+fn refused(text: &str, messages: &[&str]) {
+    let files = Files::new(&[("guide.yaml", text)]);
+    for arguments in [
+        &["check", "guide.yaml"][..],
+        &["render", "--to", "plugin-config", "guide.yaml"],
+        &["render", "--to", "ecds", "guide.yaml"],
+        &["render", "--to", "envoy", "guide.yaml"],
+    ] {
+        files.run(arguments).refused_with(messages);
+    }
+}
+
+#[test]
+fn a_right_file_is_called_fine_with_what_it_holds() {
+    let files = Files::new(&[("guide.yaml", &split("50")), ("services.yaml", SERVICE)]);
+    let printed = files.run(&["check", "guide.yaml", "services.yaml"]).printed();
+    assert_eq!(printed, "guide.yaml: 1 TrafficSplit, fine\nservices.yaml: 1 Service, fine\n");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    Files::new(&[]).run(&["check", "guide.yaml"]).refused_with(&["guide.yaml: no such file"]);
+}
+
+#[test]
+fn a_directory_is_not_a_file() {
+    Files::new(&[]).run(&["check", "."]).refused_with(&[".: is a directory, must be a file"]);
+}
+
+#[test]
+fn an_empty_file_is_an_error() {
+    for text in ["", "\n", "# nothing\n", "---\n---\n"] {
+        refused(text, &["guide.yaml: is empty"]);
+    }
+}
+
+#[test]
+fn broken_yaml_is_told_by_line_and_column() {
+    refused("kind: TrafficSplit\nspec: [\n", &["guide.yaml: line 2, column 7: unclosed bracket '['"]);
+}
+
+#[test]
+fn a_key_that_stands_twice_is_an_error() {
+    refused(
+        "kind: TrafficSplit\nkind: TrafficSplit\n",
+        &["guide.yaml: line 2, column 1: the key \"kind\" stands twice"],
+    );
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_an_error_and_not_null() {
+    for weight in [".nan", ".inf", "-.inf", "1e999"] {
+        let message = format!("guide.yaml: line 8, column 35: {weight} is not a finite number");
+        refused(&split(weight), &[&message]);
+    }
+}
+
+#[test]
+fn a_negative_weight_is_told_by_object_and_field() {
+    let message = "guide.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative";
+    refused(&split("-5"), &[message]);
+}
+
+#[test]
+fn weights_that_sum_to_zero_are_an_error() {
+    let message =
+        "guide.yaml: TrafficSplit httpbin/http-split: spec.backends: the weights sum to 0: there is nothing to choose";
+    refused(&split("0").replace("weight: 50", "weight: 0"), &[message]);
+}
+
+#[test]
+fn a_document_that_is_no_kubernetes_object_is_an_error() {
+    refused("spec: {}\n", &["guide.yaml: document 1: is not a Kubernetes object: it has no kind"]);
+    refused("3\n", &["guide.yaml: document 1: is not a Kubernetes object: it has no kind"]);
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_no_stack_overflow() {
+    let yaml = (0..2000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>();
+    for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(50_000), yaml] {
+        let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_an_error() {
+    let files = Files::new(&[]);
+    std::fs::write(files.0.join("guide.yaml"), b"kind: \xff").unwrap();
+    files.run(&["check", "guide.yaml"]).refused_with(&["guide.yaml: is not UTF-8"]);
+}
+
+#[test]
+fn an_unknown_key_of_the_plugin_configuration_is_told_by_its_file() {
+    let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", "clusterHeadr: x-c\n")]);
+    let ran = files.run(&["check", "--config", "config.yaml", "guide.yaml"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.starts_with("config.yaml: configuration: the key \"clusterHeadr\" is unknown"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn every_problem_is_told_with_the_file_it_is_in() {
+    let config = r#"{"trafficSplits": [{"apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",
+        "metadata": {"name": "other", "namespace": "shop"}, "spec": {"service": "shop", "backends": []}}]}"#;
+    let second = split("-1").replace("http-split", "b");
+    let third = split("x").replace("http-split", "c").replace("service: httpbin\n", "service: web\n");
+    let files = Files::new(&[
+        ("config.json", config),
+        ("a.yaml", &split("-5")),
+        ("bc.yaml", &format!("{second}---\n{third}")),
+        ("broken.yaml", "]"),
+    ]);
+    let ran = files.run(&["check", "--config", "config.json", "a.yaml", "bc.yaml", "broken.yaml", "none.yaml"]);
+    assert_eq!(ran.code, Some(1));
+    for start in [
+        "config.json: trafficSplits[0] shop/other: spec.backends: is empty",
+        "a.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative",
+        "bc.yaml: TrafficSplit httpbin/b: spec.backends[1].weight: -1 is negative",
+        "bc.yaml: TrafficSplit httpbin/c: spec.backends[1].weight: ",
+        "broken.yaml: line 1, column 1: ",
+        "none.yaml: no such file",
+    ] {
+        assert!(ran.stderr.lines().any(|line| line.starts_with(start)), "{start}\n{}", ran.stderr);
+    }
+    assert_eq!(ran.stderr.lines().count(), 6, "{}", ran.stderr);
+}
+
+#[test]
+fn a_service_without_a_right_port_is_an_error() {
+    for (port, message) in [("0", "0 is not a port (1–65535)"), ("http", "\"http\" is not a port (1–65535)")] {
+        let text = SERVICE.replace("14001", port);
+        refused(&text, &[&format!("guide.yaml: Service httpbin/httpbin: spec.ports[0].port: {message}")]);
+    }
+}
+
+#[test]
+fn lists_json_and_standard_input_are_read_like_documents() {
+    let files = Files::new(&[("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
+    let expected = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
+    let list = r#"{
+	"apiVersion": "v1", "kind": "List", "items": [
+	{"apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplitList", "items": [
+	  {"metadata": {"name": "http-split", "namespace": "httpbin"},
+	   "spec": {"service": "httpbin", "backends": [
+	     {"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}]}}]},
+	{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "httpbin", "namespace": "httpbin"},
+	 "spec": {"ports": [{"port": 14001}]}}
+]}"#;
+    let printed = files.run_with_input(&["render", "--to", "plugin-config", "-"], list).printed();
+    assert_eq!(printed, expected);
+    assert!(
+        files.run_with_input(&["check", "-"], list).printed().starts_with("stdin: 1 TrafficSplit, 1 Service, fine")
+    );
+}
+
+#[test]
+fn other_kinds_are_ignored_and_that_is_said() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n";
+    let ran = Files::new(&[("app.yaml", text)]).run(&["render", "--to", "plugin-config", "app.yaml"]);
+    assert!(ran.stderr.contains("note: app.yaml: ignored: Deployment shop/web\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("note: there is no TrafficSplit in the input"), "{}", ran.stderr);
+    let configuration = Configuration::from_json(ran.printed().as_bytes()).unwrap();
+    assert_eq!(configuration, Configuration::default());
+}
+
+#[test]
+fn a_missing_weight_is_a_warning() {
+    let text = split("50").replace(", weight: 50}\n  - {service: httpbin-v2", "}\n  - {service: httpbin-v2");
+    let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
+    let start = "warning: guide.yaml: TrafficSplit httpbin/http-split: spec.backends[0].weight: ";
+    assert!(ran.stderr.starts_with(start), "{}", ran.stderr);
+    ran.printed();
+}
+
+#[test]
+fn the_configuration_given_is_what_the_objects_are_added_to() {
+    let config = "cluster: '{namespace}/{service}|{port}'\nclusterDomain: example.org\n\
+        services: {httpbin/httpbin: {cluster: root}}\nhosts: {shop.example.com: httpbin/httpbin}\n";
+    let files = Files::new(&[("config.yaml", config), ("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
+    let printed = files.run(&["render", "--to", "plugin-config", "--config", "config.yaml", "guide.yaml"]).printed();
+    let configuration = Configuration::from_json(printed.as_bytes()).unwrap();
+    assert_eq!(configuration.cluster_name("httpbin-v1", "httpbin", 14001), "httpbin/httpbin-v1|14001");
+    assert_eq!(configuration.cluster_name("httpbin", "httpbin", 14001), "root");
+    let ports = configuration.services["httpbin/httpbin"].ports.as_ref().unwrap();
+    assert_eq!(ports.keys().copied().collect::<Vec<_>>(), [14001]);
+    assert_eq!(configuration.hosts["shop.example.com"], "httpbin/httpbin");
+}
+
+#[test]
+fn the_ecds_file_holds_the_configuration_as_one_string() {
+    let files = Files::new(&[("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
+    let printed =
+        files.run(&["render", "--to", "ecds", "guide.yaml", "--wasm", "/f.wasm", "--failure-policy", "open"]).printed();
+    let response: Value = serde_saphyr::from_str(&printed).unwrap();
+    let config = response.pointer("/resources/0/typed_config/config").unwrap();
+    assert_eq!(config["failure_policy"], "FAIL_OPEN");
+    assert_eq!(config.pointer("/vm_config/code/local/filename").unwrap(), "/f.wasm");
+    let text = config.pointer("/configuration/value").unwrap().as_str().unwrap();
+    let written = Configuration::from_json(text.as_bytes()).unwrap();
+    let plain = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
+    let mut expected = Configuration::from_json(plain.as_bytes()).unwrap();
+    // The bootstrap strips.
+    expected.headers_stripped = true;
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn another_configuration_is_another_ecds_version_and_the_same_is_the_same() {
+    let version = |weight: &str| {
+        let files = Files::new(&[("guide.yaml", &split(weight))]);
+        let printed = files.run(&["render", "--to", "ecds", "guide.yaml"]).printed();
+        let response: Value = serde_saphyr::from_str(&printed).unwrap();
+        response["version_info"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(version("50"), version("50"));
+    assert_ne!(version("50"), version("49"));
+}
+
+#[test]
+fn the_same_input_renders_the_same_bytes() {
+    let files = Files::new(&[("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
+    for target in ["plugin-config", "ecds", "envoy"] {
+        let render = || files.run(&["render", "--to", target, "guide.yaml"]).printed();
+        assert_eq!(render(), render());
+    }
+}
+
+#[test]
+fn a_wrong_call_exits_with_2() {
+    let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", "namespace: curl\n")]);
+    for arguments in [
+        &[][..],
+        &["check"],
+        &["render", "guide.yaml"],
+        &["render", "--to", "nginx", "guide.yaml"],
+        &["render", "--to", "ecds", "--listen", "127.0.0.1:1", "guide.yaml"],
+        &["render", "--to", "envoy", "--wasm", "f.wasm", "guide.yaml"],
+        &["render", "--to", "ecds", "--failure-policy", "closed", "guide.yaml"],
+        &["render", "--to", "envoy", "--endpoint", "httpbin=127.0.0.1:1", "guide.yaml"],
+        &["render", "--to", "envoy", "--endpoint", "httpbin.httpbin=127.0.0.1", "guide.yaml"],
+        &["render", "--to", "envoy", "--host", "a b=127.0.0.1:1", "guide.yaml"],
+        &["render", "--to", "envoy", "--namespace", "shop", "--config", "config.yaml", "guide.yaml"],
+    ] {
+        let ran = files.run(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.is_empty());
+    }
+}
