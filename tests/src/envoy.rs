@@ -38,10 +38,36 @@ pub fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A running Envoy. It ends when this is dropped; in a failing test its log's end is printed first.
+/// A shell that ends a process when this one ends without having done so: killed, say, or its terminal closed. It
+/// waits on a pipe that only this process can write to.
+#[derive(Debug)]
+struct Guard(Child);
+
+impl Guard {
+    fn of(process: &Child) -> Result<Guard> {
+        let script = r#"trap "" HUP INT TERM; read -r _; kill -9 "$1""#;
+        let shell = Command::new("sh")
+            .args(["-c", script, "sh", &process.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("sh: {error}"))?;
+        Ok(Guard(shell))
+    }
+
+    /// From here on nobody is killed: the process is gone, or its parent sees to it.
+    fn dismiss(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running Envoy. It ends when this is dropped, and when this process ends however that happens; in a failing test its log's end is printed first.
 #[derive(Debug)]
 pub struct Envoy {
     child: Child,
+    guard: Guard,
     admin_port: u16,
     log: PathBuf,
 }
@@ -57,7 +83,7 @@ impl Envoy {
         fs::write(&bootstrap, bootstrap_yaml)?;
         let _ = fs::remove_file(&admin_address);
         let output = fs::File::create(dir.join("envoy.out"))?;
-        let child = Command::new(&binary)
+        let mut child = Command::new(&binary)
             .args(["--disable-hot-restart", "--concurrency", "2", "-l", "warning"])
             .arg("--log-path")
             .arg(&log)
@@ -70,7 +96,11 @@ impl Envoy {
             .stderr(output)
             .spawn()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
-        let mut envoy = Envoy { child, admin_port: 0, log };
+        let guard = Guard::of(&child).inspect_err(|_| {
+            let _ = child.kill();
+            let _ = child.wait();
+        })?;
+        let mut envoy = Envoy { child, guard, admin_port: 0, log };
         let started = envoy.wait_until_live(&admin_address);
         match started {
             Ok(()) => Ok(envoy),
@@ -97,7 +127,10 @@ impl Envoy {
     pub fn check_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => Err(format!("Envoy has ended: {status}").into()),
+            Some(status) => {
+                self.guard.dismiss();
+                Err(format!("Envoy has ended: {status}").into())
+            }
         }
     }
 
@@ -188,6 +221,7 @@ impl Drop for Envoy {
         if std::thread::panicking() {
             eprintln!("Envoy's log ends:\n{}", tail(&self.log()));
         }
+        self.guard.dismiss();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
