@@ -392,12 +392,14 @@ fn cluster(name: &str, addresses: &[Address]) -> Value {
     let all_ip = addresses.iter().all(|address| address.host.parse::<IpAddr>().is_ok());
     let endpoints: Vec<_> =
         addresses.iter().map(|at| json!({"endpoint": {"address": socket(&at.host, at.port)}})).collect();
-    json!({
-        "name": name,
-        "type": if all_ip { "STATIC" } else { "STRICT_DNS" },
-        "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
-    })
+    let mut cluster = json!({"name": name, "type": "STATIC", "connect_timeout": "1s"});
+    if !all_ip {
+        cluster["type"] = "STRICT_DNS".into();
+        // Else a name with both kinds of address, as localhost has, means the IPv6 one only.
+        cluster["dns_lookup_family"] = "V4_PREFERRED".into();
+    }
+    cluster["load_assignment"] = json!({"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]});
+    cluster
 }
 
 fn socket(address: &str, port: u16) -> Value {

@@ -1,9 +1,10 @@
 //! YAML and JSON, read strictly and written plainly.
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, UserMessageFormatter};
-use traffic_split::{Configuration, Strict};
+use traffic_split::Strict;
 
 /// Deeper than anything of ours, shallow enough for any stack.
 const MAX_DEPTH: usize = 100;
@@ -45,16 +46,30 @@ fn explain(why: &Error) -> String {
     }
 }
 
-/// The configuration as a JSON value.
-pub(crate) fn value(configuration: &Configuration) -> Value {
-    serde_json::to_value(configuration).expect("a configuration is made of strings, numbers and lists")
-}
-
-/// A JSON value as YAML.
+/// A JSON value as YAML: what an object is stands before what it has.
 pub(crate) fn write(value: &Value) -> String {
     // A folded string is legible to nobody when it is JSON.
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    serde_saphyr::to_string_with_options(value, options).expect("every JSON value is YAML")
+    serde_saphyr::to_string_with_options(&Ordered(value), options).expect("every JSON value is YAML")
+}
+
+/// A value whose objects begin with `@type` and `name`; all other keys are in alphabetical order.
+/// That is done here because serde_json's `preserve_order` would be on for the whole workspace,
+/// the filter too.
+struct Ordered<'v>(&'v Value);
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Array(list) => serializer.collect_seq(list.iter().map(Ordered)),
+            Value::Object(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_by_key(|&(key, _)| (!matches!(key.as_str(), "@type" | "name"), key));
+                serializer.collect_map(entries.into_iter().map(|(key, value)| (key, Ordered(value))))
+            }
+            scalar => scalar.serialize(serializer),
+        }
+    }
 }
 
 /// Text that came from a file, fit for one line on a terminal.
