@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
-use traffic_split::Configuration;
+use traffic_split::{Configuration, is_label, is_subdomain};
 
 /// Where Envoy listens and what it finds there, for [`bootstrap`].
 #[derive(Clone, Debug)]
@@ -287,6 +287,8 @@ impl<'a> Plan<'a> {
         if let Some(backend) = &configuration.backend_header {
             add("x-served-by", backend);
         }
+        // This, and the mirror below, have no effect until a request has the header. They are here
+        // because Envoy reads the route once, and the filter's next configuration may set them.
         add("set-cookie", &configuration.set_cookie_header);
         json!({
             "name": FILTER,
@@ -489,13 +491,6 @@ fn parse_port(text: &str) -> Result<u16, String> {
     text.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{text}` is not a port (1–65535)"))
 }
 
-fn is_label(text: &str) -> bool {
-    let dashes = text.starts_with('-') || text.ends_with('-');
-    !dashes
-        && (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
 fn is_host_name(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(|label| is_label(&label.to_ascii_lowercase()))
+    is_subdomain(&text.to_ascii_lowercase())
 }

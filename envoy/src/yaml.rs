@@ -12,7 +12,14 @@ const MAX_DEPTH: usize = 100;
 /// All documents of a text, YAML or JSON, save for empty ones. The error says line and column.
 pub(crate) fn read(text: &[u8]) -> Result<Vec<Value>, String> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH },
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            // A big cluster has many objects. What a few aliases make of them is limited elsewhere.
+            max_documents: usize::MAX,
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+        },
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::Reject,
         // A Service may be called `on`.
         strict_booleans: true,

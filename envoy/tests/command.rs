@@ -46,6 +46,18 @@ impl Files {
         self.run_with_input(arguments, "")
     }
 
+    /// Runs a shell's script as from the root of the repository, the commands built.
+    fn run_at_root(&self, script: &str) -> Ran {
+        let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, self.0.join(from));
+        if !self.0.join("envoy").exists() {
+            std::fs::create_dir(self.0.join("dist")).unwrap();
+            link(env!("CARGO_BIN_EXE_traffic-split"), "dist/traffic-split").unwrap();
+            link(env!("CARGO_MANIFEST_DIR"), "envoy").unwrap();
+        }
+        let script = format!("set -e\n{script}");
+        Ran::new(Command::new("sh").args(["-c", &script]).current_dir(&self.0).output().unwrap())
+    }
+
     fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
         let mut child = Command::new(env!("CARGO_BIN_EXE_traffic-split"))
             .args(arguments)
@@ -99,18 +111,22 @@ impl Ran {
     }
 }
 
-/// `check` and every `render` say the same of a wrong file.
+/// `check` and every `render` say the same of wrong files.
+#[track_caller]
+fn all_refuse(files: &Files, names: &[&str], messages: &[&str]) {
+    for command in [
+        &["check"][..],
+        &["render", "--to", "plugin-config"],
+        &["render", "--to", "ecds"],
+        &["render", "--to", "envoy"],
+    ] {
+        files.run(&[command, names].concat()).refused_with(messages);
+    }
+}
+
 #[track_caller]
 fn refused(text: &str, messages: &[&str]) {
-    let files = Files::new(&[("guide.yaml", text)]);
-    for arguments in [
-        &["check", "guide.yaml"][..],
-        &["render", "--to", "plugin-config", "guide.yaml"],
-        &["render", "--to", "ecds", "guide.yaml"],
-        &["render", "--to", "envoy", "guide.yaml"],
-    ] {
-        files.run(arguments).refused_with(messages);
-    }
+    all_refuse(&Files::new(&[("guide.yaml", text)]), &["guide.yaml"], messages);
 }
 
 #[test]
@@ -122,12 +138,12 @@ fn a_right_file_is_called_fine_with_what_it_holds() {
 
 #[test]
 fn a_missing_file_is_named() {
-    Files::new(&[]).run(&["check", "guide.yaml"]).refused_with(&["guide.yaml: no such file"]);
+    all_refuse(&Files::new(&[]), &["guide.yaml"], &["guide.yaml: no such file"]);
 }
 
 #[test]
 fn a_directory_is_not_a_file() {
-    Files::new(&[]).run(&["check", "."]).refused_with(&[".: is a directory, must be a file"]);
+    all_refuse(&Files::new(&[]), &["."], &[".: is a directory, must be a file"]);
 }
 
 #[test]
@@ -174,7 +190,81 @@ fn weights_that_sum_to_zero_are_an_error() {
 #[test]
 fn a_document_that_is_no_kubernetes_object_is_an_error() {
     refused("spec: {}\n", &["guide.yaml: document 1: is not a Kubernetes object: it has no kind"]);
-    refused("3\n", &["guide.yaml: document 1: is not a Kubernetes object: it has no kind"]);
+    for text in ["3\n", "hello\n", "- kind: TrafficSplit\n"] {
+        refused(text, &["guide.yaml: document 1: is not a Kubernetes object: it must be a map with a kind"]);
+    }
+    refused("kind: 3\n", &["guide.yaml: document 1: kind: must be a string"]);
+    refused(
+        "kind: List\nitems: [3]\n",
+        &["guide.yaml: document 1: items[0]: is not a Kubernetes object: it must be a map with a kind"],
+    );
+}
+
+#[test]
+fn a_mistyped_kind_of_smi_s_is_not_ignored() {
+    let message = "guide.yaml: TrafficSplit httpbin/http-split: kind: \"TrafficSpilt\" is not TrafficSplit";
+    refused(&split("50").replace("kind: TrafficSplit", "kind: TrafficSpilt"), &[message]);
+}
+
+#[test]
+fn what_is_not_supported_yet_is_never_ignored_in_silence() {
+    let annotated = split("50").replace("httpbin}", "httpbin, annotations: {traffic-split/mirror: v2=10, a: b}}");
+    let matched = split("50").replace("spec:\n", "spec:\n  matches: [{kind: HTTPRouteGroup, name: paths}]\n");
+    let group = "apiVersion: specs.smi-spec.io/v1alpha4\nkind: HTTPRouteGroup\n\
+        metadata: {name: paths, namespace: httpbin}\nspec: {matches: [{name: all, pathRegex: .*}]}\n";
+    let object = "guide.yaml: TrafficSplit httpbin/http-split";
+    let annotation =
+        format!("{object}: metadata.annotations[\"traffic-split/mirror\"]: is not supported yet; remove it");
+    refused(&annotated, &[&annotation]);
+    let matches = format!("{object}: spec.matches: is not supported yet; remove it");
+    refused(
+        &format!("{matched}---\n{group}"),
+        &["guide.yaml: HTTPRouteGroup httpbin/paths: is not supported yet; remove it", &matches],
+    );
+}
+
+#[test]
+fn two_splits_of_one_root_are_an_error() {
+    let files = Files::new(&[("a.yaml", &split("50")), ("b.yaml", &split("50").replace("http-split", "b"))]);
+    let message =
+        "b.yaml: TrafficSplit httpbin/b: spec.service: the root httpbin already has the split httpbin/http-split";
+    all_refuse(&files, &["a.yaml", "b.yaml"], &[message]);
+}
+
+#[test]
+fn an_object_that_stands_twice_is_an_error_that_says_where() {
+    let files =
+        Files::new(&[("a.yaml", &split("50")), ("b.yaml", &format!("{}---\n{SERVICE}---\n{SERVICE}", split("40")))]);
+    let messages = [
+        "b.yaml: TrafficSplit httpbin/http-split: is already in a.yaml",
+        "b.yaml: Service httpbin/httpbin: is already in b.yaml",
+    ];
+    all_refuse(&files, &["a.yaml", "b.yaml"], &messages);
+    // These may be of two namespaces.
+    let text = "kind: TrafficSplit\napiVersion: split.smi-spec.io/v1alpha4\nmetadata: {name: a}\n";
+    let messages =
+        ["metadata.namespace", "spec"].map(|field| format!("guide.yaml: TrafficSplit a: {field}: is missing"));
+    let messages = messages.each_ref().map(String::as_str);
+    refused(&format!("{text}---\n{text}"), &[messages, messages].concat());
+}
+
+#[test]
+fn a_big_cluster_s_objects_are_read() {
+    let splits: String =
+        (0..10_000).map(|n| format!("---\n{}", split("50").replace("httpbin", &format!("s{n}")))).collect();
+    let printed = Files::new(&[("splits.yaml", &splits)]).run(&["check", "splits.yaml"]).printed();
+    assert_eq!(printed, "splits.yaml: 10000 TrafficSplits, fine\n");
+}
+
+#[test]
+fn aliases_that_multiply_are_an_error_and_take_no_memory() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let alias = format!("*a{}", n - 1);
+        text.push_str(&format!("a{n}: &a{n} [{}]\n", [alias.as_str(); 8].join(", ")));
+    }
+    let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1), "{}", ran.stderr);
 }
 
 #[test]
@@ -190,7 +280,7 @@ fn deep_nesting_is_an_error_and_no_stack_overflow() {
 fn a_file_that_is_not_utf8_is_an_error() {
     let files = Files::new(&[]);
     std::fs::write(files.0.join("guide.yaml"), b"kind: \xff").unwrap();
-    files.run(&["check", "guide.yaml"]).refused_with(&["guide.yaml: is not UTF-8"]);
+    all_refuse(&files, &["guide.yaml"], &["guide.yaml: is not UTF-8"]);
 }
 
 #[test]
@@ -324,12 +414,55 @@ fn another_configuration_is_another_ecds_version_and_the_same_is_the_same() {
 }
 
 #[test]
-fn the_same_input_renders_the_same_bytes() {
-    let files = Files::new(&[("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
+fn the_same_input_renders_the_same_bytes_wherever_its_services_stand() {
+    let other = SERVICE.replace("name: httpbin", "name: httpbin-v1");
+    let files = Files::new(&[("split.yaml", &split("50")), ("services.yaml", SERVICE), ("v1.yaml", &other)]);
     for target in ["plugin-config", "ecds", "envoy"] {
-        let render = || files.run(&["render", "--to", target, "guide.yaml"]).printed();
-        assert_eq!(render(), render());
+        let render = |names: [&str; 3]| files.run(&[&["render", "--to", target][..], &names].concat()).printed();
+        let first = render(["split.yaml", "services.yaml", "v1.yaml"]);
+        assert_eq!(first, render(["split.yaml", "services.yaml", "v1.yaml"]));
+        assert_eq!(first, render(["v1.yaml", "services.yaml", "split.yaml"]));
     }
+}
+
+#[test]
+fn the_examples_of_help_work_as_they_are_written() {
+    let files = Files::new(&[]);
+    for (command, examples) in [("", 3), ("check", 2), ("render", 3)] {
+        let help = files.run_at_root(&format!("dist/traffic-split {command} --help")).printed();
+        let (_, script) = help.split_once("after ./build.sh build:\n").unwrap();
+        assert_eq!(script.matches("dist/traffic-split ").count(), examples);
+        let ran = files.run_at_root(script);
+        assert_eq!(ran.stderr, "");
+        ran.printed();
+    }
+    for written in ["dist/guide.yaml", "dist/guide/ecds.yaml"] {
+        assert!(std::fs::read_to_string(files.0.join(written)).unwrap().starts_with("# "));
+    }
+}
+
+#[test]
+fn the_guide_s_bootstrap_is_what_its_first_lines_say() {
+    let written = include_str!("../examples/guide/envoy.yaml");
+    let start = written.find("# A bare Envoy").unwrap();
+    let lines = written[..start].lines().skip(1);
+    let script: String = lines.map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
+    assert_eq!(written[start..], Files::new(&[]).run_at_root(&script).printed());
+}
+
+#[test]
+#[cfg(target_os = "linux")] // for /dev/full
+fn who_stops_reading_costs_no_panic() {
+    let files = Files::new(&[("guide.yaml", &split("50"))]);
+    for script in [
+        "dist/traffic-split render --to envoy guide.yaml 2>/dev/null | true",
+        "dist/traffic-split render --to envoy guide.yaml 2>&1 >&- | cat >&2",
+        "dist/traffic-split check nothing.yaml 2>/dev/full || test $? = 1",
+    ] {
+        files.run_at_root(script).printed();
+    }
+    let ran = files.run_at_root("dist/traffic-split render --to plugin-config guide.yaml >/dev/full");
+    assert_eq!((ran.code, ran.stderr.starts_with("standard output: cannot be written: ")), (Some(1), true));
 }
 
 #[test]
@@ -347,9 +480,15 @@ fn a_wrong_call_exits_with_2() {
         &["render", "--to", "envoy", "--endpoint", "httpbin.httpbin=127.0.0.1", "guide.yaml"],
         &["render", "--to", "envoy", "--host", "a b=127.0.0.1:1", "guide.yaml"],
         &["render", "--to", "envoy", "--namespace", "shop", "--config", "config.yaml", "guide.yaml"],
+        &["render", "--to", "envoy", "--namespace", "a b", "guide.yaml"],
+        // The port of the root would be 0.
+        &["render", "--to", "envoy", "--listen", "127.0.0.1:0", "guide.yaml"],
+        &["check", "-", "-"],
+        &["render", "--to", "ecds", "--config", "-", "-"],
     ] {
         let ran = files.run(arguments);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
         assert!(!ran.stderr.is_empty());
+        assert_eq!(ran.stdout, "");
     }
 }
