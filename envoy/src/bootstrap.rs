@@ -3,7 +3,7 @@
 use crate::ecds::{FILTER, WASM_TYPE};
 use crate::yaml;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -94,7 +94,8 @@ pub fn bootstrap(configuration: &Configuration, options: &Bootstrap) -> String {
         },
     });
     format!(
-        "# A bare Envoy sidecar with the filter; weights change live in {}.\n{}",
+        "# A bare Envoy sidecar with the filter; weights change live in {}.\n\
+         # Envoy doesn't start without that file; while it is empty, the root Services serve.\n{}",
         yaml::one_line(&options.ecds),
         yaml::write(&envoy)
     )
@@ -111,7 +112,8 @@ struct Plan<'a> {
     configuration: &'a Configuration,
     options: &'a Bootstrap,
     namespace: &'a str,
-    services: Vec<Reachable<'a>>,
+    /// By namespace and name.
+    services: BTreeMap<(&'a str, &'a str), Reachable<'a>>,
 }
 
 // === impl Plan ===
@@ -119,7 +121,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(configuration: &'a Configuration, options: &'a Bootstrap) -> Self {
         let namespace = configuration.namespace.as_deref().unwrap_or(&options.namespace);
-        let mut plan = Self { configuration, options, namespace, services: Vec::new() };
+        let mut plan = Self { configuration, options, namespace, services: BTreeMap::new() };
         for split in &configuration.traffic_splits {
             let namespace = &split.metadata.namespace;
             let root = &split.spec.service;
@@ -150,12 +152,9 @@ impl<'a> Plan<'a> {
     }
 
     fn add(&mut self, service: &'a str, namespace: &'a str, ports: BTreeSet<u16>) {
-        if ports.is_empty() {
-            return;
-        }
-        match self.services.iter_mut().find(|known| (known.service, known.namespace) == (service, namespace)) {
-            Some(known) => known.ports.extend(ports),
-            None => self.services.push(Reachable { service, namespace, ports }),
+        if !ports.is_empty() {
+            let new = || Reachable { service, namespace, ports: BTreeSet::new() };
+            self.services.entry((namespace, service)).or_insert_with(new).ports.extend(ports);
         }
     }
 
@@ -232,7 +231,7 @@ impl<'a> Plan<'a> {
                 virtual_hosts.push(self.virtual_host(name, domains, fall_through));
             }
         };
-        for known in &self.services {
+        for known in self.services.values() {
             let name = format!("{}/{}", known.namespace, known.service);
             add(name, self.names(known), self.service_routes(known));
         }
@@ -336,7 +335,7 @@ impl<'a> Plan<'a> {
     fn clusters(&self) -> Vec<Value> {
         let mut taken = BTreeSet::new();
         let mut clusters = Vec::new();
-        for known in &self.services {
+        for known in self.services.values() {
             for &port in &known.ports {
                 let name = self.cluster_name(known, port);
                 if taken.insert(name.clone()) {

@@ -55,19 +55,19 @@ struct Check {
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-v1.yaml
 
-  # A bare Envoy sidecar for clients in the namespace curl; start it with envoy -c.
+  # The file that Envoy watches: replaced by rename, it changes the weights live.
   mkdir -p dist/guide
+  dist/traffic-split render --to ecds --wasm dist/traffic-split.wasm \\
+    envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml > dist/ecds.yaml &&
+    mv dist/ecds.yaml dist/guide/ecds.yaml
+
+  # A bare Envoy sidecar for clients in the namespace curl; then: envoy -c dist/guide.yaml
   dist/traffic-split render --to envoy --namespace curl --ecds dist/guide/ecds.yaml \\
     --endpoint httpbin.httpbin=127.0.0.1:10003 \\
     --endpoint httpbin-v1.httpbin=127.0.0.1:10001 \\
     --endpoint httpbin-v2.httpbin=127.0.0.1:10002 \\
     --host example.com=example.com:80 \\
-    envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml > dist/guide.yaml
-
-  # The file that it watches: replaced by rename, it changes the weights live.
-  dist/traffic-split render --to ecds --wasm dist/traffic-split.wasm \\
-    envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml > dist/ecds.yaml &&
-    mv dist/ecds.yaml dist/guide/ecds.yaml")]
+    envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml > dist/guide.yaml")]
 struct Render {
     /// What to write
     #[arg(long, value_enum, value_name = "TARGET")]
@@ -145,7 +145,8 @@ struct EnvoyArgs {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
-    /// The file that `render --to ecds` writes; its directory is watched
+    /// The file that `render --to ecds` writes; its directory is watched. Envoy doesn't start
+    /// without it
     /// [default: /etc/traffic-split/ecds.yaml]
     #[arg(long, value_name = "PATH")]
     ecds: Option<String>,
