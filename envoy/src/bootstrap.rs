@@ -4,7 +4,6 @@ use crate::ecds::{FILTER, WASM_TYPE};
 use crate::yaml;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
@@ -425,15 +424,6 @@ impl Default for Bootstrap {
 }
 
 // === impl Address ===
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            return write!(f, "[{}]:{}", self.host, self.port);
-        }
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
 
 impl FromStr for Address {
     type Err = String;

@@ -1,5 +1,6 @@
 //! The `traffic-split` command.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::fmt::Display;
@@ -110,7 +111,7 @@ struct InputArgs {
 #[command(next_help_heading = "With --to ecds")]
 struct EcdsArgs {
     /// The compiled filter, on Envoy's host [default: /etc/traffic-split/traffic-split.wasm]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
     wasm: Option<String>,
 
     /// When the filter's VM has died: start a new one (503 for a second at most), or let the
@@ -148,7 +149,7 @@ struct EnvoyArgs {
     /// The file that `render --to ecds` writes; its directory is watched. Envoy doesn't start
     /// without it
     /// [default: /etc/traffic-split/ecds.yaml]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
     ecds: Option<String>,
 
     /// Where a Service is, if not where DNS says (SERVICE.NAMESPACE.svc.CLUSTERDOMAIN);

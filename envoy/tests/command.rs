@@ -483,6 +483,7 @@ fn a_wrong_call_exits_with_2() {
         &["render", "--to", "envoy", "--namespace", "a b", "guide.yaml"],
         // The port of the root would be 0.
         &["render", "--to", "envoy", "--listen", "127.0.0.1:0", "guide.yaml"],
+        &["render", "--to", "envoy", "--ecds", "", "guide.yaml"],
         &["check", "-", "-"],
         &["render", "--to", "ecds", "--config", "-", "-"],
     ] {
