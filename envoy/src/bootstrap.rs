@@ -3,12 +3,11 @@
 use crate::ecds::{FILTER, WASM_TYPE};
 use crate::yaml;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
-use traffic_split::Configuration;
+use traffic_split::{Configuration, is_label, is_subdomain};
 
 /// Where Envoy listens and what it finds there, for [`bootstrap`].
 #[derive(Clone, Debug)]
@@ -94,7 +93,8 @@ pub fn bootstrap(configuration: &Configuration, options: &Bootstrap) -> String {
         },
     });
     format!(
-        "# A bare Envoy sidecar with the filter; weights change live in {}.\n{}",
+        "# A bare Envoy sidecar with the filter; weights change live in {}.\n\
+         # Envoy doesn't start without that file; while it is empty, the root Services serve.\n{}",
         yaml::one_line(&options.ecds),
         yaml::write(&envoy)
     )
@@ -111,7 +111,8 @@ struct Plan<'a> {
     configuration: &'a Configuration,
     options: &'a Bootstrap,
     namespace: &'a str,
-    services: Vec<Reachable<'a>>,
+    /// By namespace and name.
+    services: BTreeMap<(&'a str, &'a str), Reachable<'a>>,
 }
 
 // === impl Plan ===
@@ -119,7 +120,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(configuration: &'a Configuration, options: &'a Bootstrap) -> Self {
         let namespace = configuration.namespace.as_deref().unwrap_or(&options.namespace);
-        let mut plan = Self { configuration, options, namespace, services: Vec::new() };
+        let mut plan = Self { configuration, options, namespace, services: BTreeMap::new() };
         for split in &configuration.traffic_splits {
             let namespace = &split.metadata.namespace;
             let root = &split.spec.service;
@@ -150,12 +151,9 @@ impl<'a> Plan<'a> {
     }
 
     fn add(&mut self, service: &'a str, namespace: &'a str, ports: BTreeSet<u16>) {
-        if ports.is_empty() {
-            return;
-        }
-        match self.services.iter_mut().find(|known| (known.service, known.namespace) == (service, namespace)) {
-            Some(known) => known.ports.extend(ports),
-            None => self.services.push(Reachable { service, namespace, ports }),
+        if !ports.is_empty() {
+            let new = || Reachable { service, namespace, ports: BTreeSet::new() };
+            self.services.entry((namespace, service)).or_insert_with(new).ports.extend(ports);
         }
     }
 
@@ -232,7 +230,7 @@ impl<'a> Plan<'a> {
                 virtual_hosts.push(self.virtual_host(name, domains, fall_through));
             }
         };
-        for known in &self.services {
+        for known in self.services.values() {
             let name = format!("{}/{}", known.namespace, known.service);
             add(name, self.names(known), self.service_routes(known));
         }
@@ -287,6 +285,8 @@ impl<'a> Plan<'a> {
         if let Some(backend) = &configuration.backend_header {
             add("x-served-by", backend);
         }
+        // This, and the mirror below, have no effect until a request has the header. They are here
+        // because Envoy reads the route once, and the filter's next configuration may set them.
         add("set-cookie", &configuration.set_cookie_header);
         json!({
             "name": FILTER,
@@ -334,7 +334,7 @@ impl<'a> Plan<'a> {
     fn clusters(&self) -> Vec<Value> {
         let mut taken = BTreeSet::new();
         let mut clusters = Vec::new();
-        for known in &self.services {
+        for known in self.services.values() {
             for &port in &known.ports {
                 let name = self.cluster_name(known, port);
                 if taken.insert(name.clone()) {
@@ -392,12 +392,14 @@ fn cluster(name: &str, addresses: &[Address]) -> Value {
     let all_ip = addresses.iter().all(|address| address.host.parse::<IpAddr>().is_ok());
     let endpoints: Vec<_> =
         addresses.iter().map(|at| json!({"endpoint": {"address": socket(&at.host, at.port)}})).collect();
-    json!({
-        "name": name,
-        "type": if all_ip { "STATIC" } else { "STRICT_DNS" },
-        "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
-    })
+    let mut cluster = json!({"name": name, "type": "STATIC", "connect_timeout": "1s"});
+    if !all_ip {
+        cluster["type"] = "STRICT_DNS".into();
+        // Else a name with both kinds of address, as localhost has, means the IPv6 one only.
+        cluster["dns_lookup_family"] = "V4_PREFERRED".into();
+    }
+    cluster["load_assignment"] = json!({"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]});
+    cluster
 }
 
 fn socket(address: &str, port: u16) -> Value {
@@ -422,15 +424,6 @@ impl Default for Bootstrap {
 }
 
 // === impl Address ===
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            return write!(f, "[{}]:{}", self.host, self.port);
-        }
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
 
 impl FromStr for Address {
     type Err = String;
@@ -487,13 +480,6 @@ fn parse_port(text: &str) -> Result<u16, String> {
     text.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{text}` is not a port (1–65535)"))
 }
 
-fn is_label(text: &str) -> bool {
-    let dashes = text.starts_with('-') || text.ends_with('-');
-    !dashes
-        && (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
 fn is_host_name(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(|label| is_label(&label.to_ascii_lowercase()))
+    is_subdomain(&text.to_ascii_lowercase())
 }

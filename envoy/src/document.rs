@@ -16,13 +16,14 @@ pub(crate) enum Document {
 /// The objects in a document, in order: itself, or the items of a list. The error says why it
 /// isn't a Kubernetes object.
 pub(crate) fn unpack(value: Value) -> Result<Vec<Document>, String> {
-    let Some(kind) = text(&value, "/kind").map(str::to_owned) else {
-        let looks_ours = value.get("trafficSplits").is_some() || value.get("clusterHeader").is_some();
-        return Err(if looks_ours {
-            "is not a Kubernetes object (it has no kind); a plugin configuration goes to --config".into()
-        } else {
-            "is not a Kubernetes object: it has no kind".into()
-        });
+    let kind = match value.get("kind") {
+        _ if !value.is_object() => return Err("is not a Kubernetes object: it must be a map with a kind".into()),
+        Some(Value::String(kind)) => kind.clone(),
+        None | Some(Value::Null) if value.get("trafficSplits").is_some() || value.get("clusterHeader").is_some() => {
+            return Err("is not a Kubernetes object (it has no kind); a plugin configuration goes to --config".into());
+        }
+        None | Some(Value::Null) => return Err("is not a Kubernetes object: it has no kind".into()),
+        Some(_) => return Err("kind: must be a string".into()),
     };
     let api_version = text(&value, "/apiVersion").unwrap_or_default().to_owned();
     if let Some(kind_of_items) = kind.strip_suffix("List")
@@ -31,8 +32,9 @@ pub(crate) fn unpack(value: Value) -> Result<Vec<Document>, String> {
         return unpack_list(&mut list, kind_of_items, &api_version);
     }
     Ok(vec![match kind.as_str() {
-        // Of whatever group: a mistyped one is a mistake to report, not another kind.
+        // A mistyped group or kind is a mistake to report, not another kind of object.
         "TrafficSplit" => Document::TrafficSplit(value),
+        _ if api_version.starts_with("split.smi-spec.io/") => Document::TrafficSplit(value),
         "HTTPRouteGroup" => Document::HttpRouteGroup(value),
         "Service" if matches!(api_version.as_str(), "v1" | "") => Document::Service(value),
         _ => Document::Other(format!("{} {}", plain(&kind), name(&value)).trim_end().into()),

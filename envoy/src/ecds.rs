@@ -1,6 +1,6 @@
 //! The file from which Envoy reads the filter's configuration, again at every change.
 
-use crate::yaml;
+use crate::{ALWAYS_JSON, yaml};
 use serde_json::{Value, json};
 use traffic_split::Configuration;
 
@@ -50,7 +50,7 @@ pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
                 },
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": yaml::value(&configuration).to_string(),
+                    "value": serde_json::to_string(&configuration).expect(ALWAYS_JSON),
                 },
             },
         },

@@ -18,9 +18,9 @@ pub use load::{Fault, FileSummary, Input, load};
 
 use traffic_split::Configuration;
 
+const ALWAYS_JSON: &str = "a configuration is made of texts, numbers, lists and maps by text";
+
 /// The plugin configuration as pretty JSON: what the filter reads.
 pub fn plugin_config(configuration: &Configuration) -> String {
-    let mut text = format!("{:#}", yaml::value(configuration));
-    text.push('\n');
-    text
+    format!("{}\n", serde_json::to_string_pretty(configuration).expect(ALWAYS_JSON))
 }

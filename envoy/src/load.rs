@@ -84,6 +84,8 @@ struct Loader {
     config: Option<String>,
     files: Vec<FileSummary>,
     faults: Vec<Fault>,
+    /// The file of each object.
+    objects: BTreeMap<String, String>,
     /// Of what was read from documents, by place after what the base holds.
     splits: Vec<Origin>,
     groups: Vec<Origin>,
@@ -134,25 +136,45 @@ impl Loader {
                     Document::TrafficSplit(split) => {
                         summary.traffic_splits += 1;
                         let origin = origin("TrafficSplit", &split);
-                        self.push("trafficSplits", split);
-                        self.splits.push(origin);
+                        if self.is_new(&origin) {
+                            self.push("trafficSplits", split);
+                            self.splits.push(origin);
+                        }
                     }
                     Document::HttpRouteGroup(group) => {
                         summary.http_route_groups += 1;
                         let origin = origin("HTTPRouteGroup", &group);
-                        self.push("httpRouteGroups", group);
-                        self.groups.push(origin);
+                        if self.is_new(&origin) {
+                            self.push("httpRouteGroups", group);
+                            self.groups.push(origin);
+                        }
                     }
                     Document::Service(service) => {
                         summary.services += 1;
                         let origin = origin("Service", &service);
-                        self.add_service(&service, origin);
+                        if self.is_new(&origin) {
+                            self.add_service(&service, origin);
+                        }
                     }
                     Document::Other(what) => summary.ignored.push(what),
                 }
             }
         }
         self.files.push(summary);
+    }
+
+    /// Whether the object wasn't there before; a fault if it was.
+    fn is_new(&mut self, origin: &Origin) -> bool {
+        let Some(first) = self.objects.get(&origin.object) else {
+            // Without a namespace nobody can tell.
+            if origin.object.contains('/') {
+                self.objects.insert(origin.object.clone(), origin.file.clone());
+            }
+            return true;
+        };
+        let message = format!("is already in {first}");
+        self.fault(&origin.file, &origin.object, "", message);
+        false
     }
 
     /// Adds to a list of the base. If that isn't a list, it stays for the core to object to.
@@ -187,9 +209,7 @@ impl Loader {
             return;
         }
         let key = document::name(service);
-        if let Some(other) = self.services.insert(key.clone(), origin.clone()) {
-            return self.fault(&origin.file, &origin.object, "", format!("is already in {}", other.file));
-        }
+        self.services.insert(key.clone(), origin);
         let Some(ports) = ports else { return };
         let services = self.base.entry("services").or_insert(Value::Null);
         if services.is_null() {

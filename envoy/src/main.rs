@@ -1,11 +1,14 @@
 //! The `traffic-split` command.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use traffic_split::{Configuration, is_label};
 use traffic_split_envoy::{
     Bootstrap, Ecds, Endpoint, FailurePolicy, Host, Input, bootstrap, ecds, load, plugin_config,
 };
@@ -14,7 +17,14 @@ use traffic_split_envoy::{
 ///
 /// Exit codes: 0 fine, 1 the input is wrong, 2 the call is wrong.
 #[derive(Parser)]
-#[command(name = "traffic-split", version)]
+#[command(
+    name = "traffic-split",
+    version,
+    after_long_help = "Examples, at the root of the repository after ./build.sh build:
+  dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml
+  dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-50-50.yaml
+  dist/traffic-split render --help"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,9 +40,12 @@ enum Command {
 ///
 /// Each problem is one line: FILE: OBJECT: FIELD: what and why.
 #[derive(Args)]
-#[command(after_long_help = "Examples:
-  traffic-split check trafficsplit.yaml
-  kubectl get trafficsplits,services -A -o yaml | traffic-split check -")]
+#[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
+  dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
+
+  # A change before it is applied, together with the rest.
+  cat envoy/examples/guide/trafficsplit-50-50.yaml |
+    dist/traffic-split check --config envoy/examples/guide/config.yaml envoy/examples/guide/services.yaml -")]
 struct Check {
     #[command(flatten)]
     input: InputArgs,
@@ -40,19 +53,22 @@ struct Check {
 
 /// Write the configuration of the filter, or of a whole Envoy, to standard output.
 #[derive(Args)]
-#[command(after_long_help = "Examples:
-  traffic-split render --to plugin-config trafficsplit.yaml services.yaml
+#[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
+  dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-v1.yaml
 
-  # The file that a running Envoy watches; replaced by rename, it changes the weights live.
-  traffic-split render --to ecds trafficsplit.yaml services.yaml > ecds.yaml.new &&
-    mv ecds.yaml.new /etc/traffic-split/ecds.yaml
+  # The file that Envoy watches: replaced by rename, it changes the weights live.
+  mkdir -p dist/guide
+  dist/traffic-split render --to ecds --wasm dist/traffic-split.wasm \\
+    envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml > dist/ecds.yaml &&
+    mv dist/ecds.yaml dist/guide/ecds.yaml
 
-  # A bare Envoy sidecar for clients in the namespace curl.
-  traffic-split render --to envoy trafficsplit.yaml services.yaml --namespace curl \\
+  # A bare Envoy sidecar for clients in the namespace curl; then: envoy -c dist/guide.yaml
+  dist/traffic-split render --to envoy --namespace curl --ecds dist/guide/ecds.yaml \\
     --endpoint httpbin.httpbin=127.0.0.1:10003 \\
     --endpoint httpbin-v1.httpbin=127.0.0.1:10001 \\
     --endpoint httpbin-v2.httpbin=127.0.0.1:10002 \\
-    --host example.com=example.com:80 > envoy.yaml")]
+    --host example.com=example.com:80 \\
+    envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml > dist/guide.yaml")]
 struct Render {
     /// What to write
     #[arg(long, value_enum, value_name = "TARGET")]
@@ -80,7 +96,8 @@ enum Target {
 
 #[derive(Args)]
 struct InputArgs {
-    /// Kubernetes objects, YAML or JSON, many documents a file; `-` is standard input
+    /// Kubernetes objects, YAML or JSON, many documents a file; `-` is standard input, as from
+    /// `kubectl get trafficsplits,services -A -o yaml`
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -94,7 +111,7 @@ struct InputArgs {
 #[command(next_help_heading = "With --to ecds")]
 struct EcdsArgs {
     /// The compiled filter, on Envoy's host [default: /etc/traffic-split/traffic-split.wasm]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
     wasm: Option<String>,
 
     /// When the filter's VM has died: start a new one (503 for a second at most), or let the
@@ -114,7 +131,7 @@ enum Failure {
 struct EnvoyArgs {
     /// The clients' namespace, where a Service's bare name means it
     /// [default: `namespace` of --config, else curl]
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
     namespace: Option<String>,
 
     /// Where clients' requests arrive [default: 127.0.0.1:14001]
@@ -129,9 +146,10 @@ struct EnvoyArgs {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
-    /// The file that `render --to ecds` writes; its directory is watched
+    /// The file that `render --to ecds` writes; its directory is watched. Envoy doesn't start
+    /// without it
     /// [default: /etc/traffic-split/ecds.yaml]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
     ecds: Option<String>,
 
     /// Where a Service is, if not where DNS says (SERVICE.NAMESPACE.svc.CLUSTERDOMAIN);
@@ -139,8 +157,8 @@ struct EnvoyArgs {
     #[arg(long = "endpoint", value_name = "SERVICE.NAMESPACE[:PORT]=HOST:PORT")]
     endpoints: Vec<Endpoint>,
 
-    /// Another host for clients, and where it is; may be repeated. Hosts that are neither
-    /// Services nor named here get 404
+    /// Another host for clients, and where it is; may be repeated. Names of Services stay the
+    /// Services'; hosts that are neither get 404
     #[arg(long = "host", value_name = "NAME=HOST:PORT")]
     hosts: Vec<Host>,
 }
@@ -156,6 +174,7 @@ fn main() -> ExitCode {
 
 impl Check {
     fn run(&self) -> ExitCode {
+        self.input.refuse_second_stdin("check");
         let Some(input) = self.input.load() else { return ExitCode::FAILURE };
         let lines: String = input.files.iter().map(|file| format!("{file}, fine\n")).collect();
         print(&lines)
@@ -167,10 +186,11 @@ impl Check {
 impl Render {
     fn run(self) -> ExitCode {
         self.refuse_options_of_others();
+        self.input.refuse_second_stdin(RENDER);
         let Some(input) = self.input.load() else { return ExitCode::FAILURE };
         let configuration = &input.configuration;
         if configuration.traffic_splits.is_empty() {
-            eprintln!("note: there is no TrafficSplit in the input: everything passes through");
+            say("note: there is no TrafficSplit in the input: everything passes through");
         }
         let text = match self.to {
             Target::PluginConfig => plugin_config(configuration),
@@ -179,9 +199,11 @@ impl Render {
                 if let (Some(own), Some(given)) = (&configuration.namespace, &self.envoy.namespace)
                     && own != given
                 {
-                    usage_error(&format!("--namespace {given} contradicts --config, whose namespace is {own}"));
+                    usage_error(RENDER, &format!("--namespace {given} contradicts --config, whose namespace is {own}"));
                 }
-                bootstrap(configuration, &self.envoy.options())
+                let options = self.envoy.options();
+                warn_of_unknown_ports(configuration, &options);
+                bootstrap(configuration, &options)
             }
         };
         print(&text)
@@ -204,7 +226,7 @@ impl Render {
         ];
         for (option, is_given, target) in given {
             if is_given && target != self.to {
-                usage_error(&format!("{option} is an option of --to {}", target.name()));
+                usage_error(RENDER, &format!("{option} is an option of --to {}", target.name()));
             }
         }
     }
@@ -221,21 +243,28 @@ impl Target {
 // === impl InputArgs ===
 
 impl InputArgs {
+    /// What was read once is gone.
+    fn refuse_second_stdin(&self, command: &str) {
+        if self.files.iter().chain(&self.config).filter(|file| *file == Path::new("-")).count() > 1 {
+            usage_error(command, "`-` is given twice, but standard input can be read only once");
+        }
+    }
+
     /// Reads the files and says on standard error what is wrong or odd; `None` if it is wrong.
     fn load(&self) -> Option<Input> {
         match load(&self.files, self.config.as_deref()) {
             Ok(input) => {
                 for file in input.files.iter().filter(|file| !file.ignored.is_empty()) {
-                    eprintln!("note: {}: ignored: {}", file.file, file.ignored.join(", "));
+                    say(format_args!("note: {}: ignored: {}", file.file, file.ignored.join(", ")));
                 }
                 for warning in &input.warnings {
-                    eprintln!("warning: {warning}");
+                    say(format_args!("warning: {warning}"));
                 }
                 Some(input)
             }
             Err(faults) => {
                 for fault in faults {
-                    eprintln!("{fault}");
+                    say(fault);
                 }
                 None
             }
@@ -275,8 +304,39 @@ impl EnvoyArgs {
     }
 }
 
-fn usage_error(message: &str) -> ! {
-    Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
+/// Envoy's clusters are rendered now, one a port; the filter picks by the port it sees then.
+fn warn_of_unknown_ports(configuration: &Configuration, options: &Bootstrap) {
+    let port = options.port.unwrap_or(options.listen.port());
+    for split in &configuration.traffic_splits {
+        let root = format!("{}/{}", split.metadata.namespace, split.spec.service);
+        if configuration.services.get(&root).is_none_or(|known| known.ports.is_none()) {
+            if port == 0 {
+                let why = "is unknown: give --port, or add the Service to the input";
+                usage_error(RENDER, &format!("--listen has port 0, and that of the Service {root} {why}"));
+            }
+            say(format_args!(
+                "warning: the ports of the Service {root} are unknown, so only {port} will work; add the Service to the input"
+            ));
+        }
+    }
+}
+
+const RENDER: &str = "render";
+
+fn usage_error(command: &str, message: &str) -> ! {
+    let mut cli = Cli::command();
+    cli.build();
+    let command = cli.find_subcommand_mut(command).expect("the command that was given");
+    command.error(ErrorKind::ArgumentConflict, message).exit()
+}
+
+fn parse_namespace(text: &str) -> Result<String, String> {
+    is_label(text).then(|| text.into()).ok_or_else(|| "it must be a DNS label".into())
+}
+
+/// Says a line on standard error. That nobody can read it changes nothing.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Who stops reading has seen enough.
@@ -284,7 +344,7 @@ fn print(text: &str) -> ExitCode {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("standard output: cannot be written: {why}");
+            say(format_args!("standard output: cannot be written: {why}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

@@ -46,6 +46,7 @@ mod weight;
 
 pub use configuration::{Configuration, Service};
 pub use json::Strict;
+pub use name::{is_label, is_subdomain};
 pub use problem::{Object, Problem};
 pub use rules::{Decision, Pick, Reason, Request, Rules, WhyRoot};
 pub use traffic_split::{Backend, Metadata, Spec, TrafficSplit};

@@ -2,7 +2,7 @@
 //! nor a header, nor a metric label.
 
 /// A DNS label (RFC 1123): what namespaces and Services are called.
-pub(crate) fn is_label(text: &str) -> bool {
+pub fn is_label(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
     bytes.len() <= 63
@@ -12,7 +12,7 @@ pub(crate) fn is_label(text: &str) -> bool {
 }
 
 /// A DNS subdomain (RFC 1123): labels joined by dots, 253 characters at most.
-pub(crate) fn is_subdomain(text: &str) -> bool {
+pub fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 

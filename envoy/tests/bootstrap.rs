@@ -1,0 +1,214 @@
+//! The bootstrap for a bare Envoy: what it must hold, whatever is asked for.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use traffic_split::Configuration;
+use traffic_split_envoy::{Bootstrap, bootstrap, load};
+
+const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+
+fn guide(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guide").join(file)
+}
+
+fn configuration() -> Configuration {
+    let files = ["trafficsplit-v1.yaml", "services.yaml"].map(guide);
+    load(&files, Some(&guide("config.yaml"))).unwrap().configuration
+}
+
+fn guide_options() -> Bootstrap {
+    let mut options = Bootstrap::default();
+    options.endpoints =
+        ["httpbin.httpbin=127.0.0.1:10003", "httpbin-v1.httpbin=127.0.0.1:10001", "httpbin-v2.httpbin=127.0.0.1:10002"]
+            .map(|text| text.parse().unwrap())
+            .into();
+    options
+}
+
+fn render(configuration: &Configuration, options: &Bootstrap) -> Value {
+    serde_saphyr::from_str(&bootstrap(configuration, options)).unwrap()
+}
+
+fn virtual_hosts(envoy: &Value) -> &Vec<Value> {
+    envoy.pointer(&format!("{MANAGER}/route_config/virtual_hosts")).unwrap().as_array().unwrap()
+}
+
+fn clusters(envoy: &Value) -> Vec<(&str, &str, String)> {
+    let clusters = envoy.pointer("/static_resources/clusters").unwrap().as_array().unwrap();
+    let text = |value: &'_ Value, key: &str| value.get(key).unwrap().as_str().unwrap().to_owned();
+    clusters
+        .iter()
+        .map(|cluster| {
+            let endpoints = cluster.pointer("/load_assignment/endpoints/0/lb_endpoints").unwrap();
+            let addresses: Vec<_> = (endpoints.as_array().unwrap().iter())
+                .map(|endpoint| endpoint.pointer("/endpoint/address/socket_address").unwrap())
+                .map(|socket| format!("{}:{}", text(socket, "address"), socket["port_value"]))
+                .collect();
+            (cluster["name"].as_str().unwrap(), cluster["type"].as_str().unwrap(), addresses.join(" "))
+        })
+        .collect()
+}
+
+/// Where a request falls through to when the filter picked nothing, by its host.
+fn fall_through<'e>(envoy: &'e Value, host: &str) -> &'e Value {
+    let has = |virtual_host: &&Value, host: &str| {
+        virtual_host["domains"].as_array().unwrap().iter().any(|domain| domain == host)
+    };
+    let found = virtual_hosts(envoy).iter().find(|virtual_host| has(virtual_host, host));
+    let found = found.or_else(|| virtual_hosts(envoy).iter().find(|virtual_host| has(virtual_host, "*")));
+    found.unwrap()["routes"].as_array().unwrap().last().unwrap()
+}
+
+#[test]
+fn every_virtual_host_begins_with_the_route_that_the_filter_picks() {
+    let mut options = guide_options();
+    options.hosts = vec!["example.com=example.com:80".parse().unwrap()];
+    let envoy = render(&configuration(), &options);
+    assert_eq!(virtual_hosts(&envoy).len(), 5);
+    for virtual_host in virtual_hosts(&envoy) {
+        let first = &virtual_host["routes"][0];
+        assert_eq!(first.pointer("/route/cluster_header").unwrap(), "x-traffic-split-cluster");
+        assert_eq!(first.pointer("/match/headers/0/name").unwrap(), "x-traffic-split-cluster");
+        assert_eq!(first["request_headers_to_remove"], serde_json::json!(["x-traffic-split-cluster"]));
+    }
+}
+
+#[test]
+fn clients_headers_are_stripped_before_routing_under_the_configuration_s_names() {
+    let mut configuration = configuration();
+    configuration.cluster_header = "x-a".into();
+    configuration.backend_header = None;
+    configuration.mirror_header = "x-b".into();
+    configuration.set_cookie_header = "x-c".into();
+    let envoy = render(&configuration, &Bootstrap::default());
+    let mutations = format!("{MANAGER}/early_header_mutation_extensions/0/typed_config/mutations");
+    let expected = serde_json::json!([
+        {"remove": "x-a"}, {"remove": "x-traffic-split-backend"}, {"remove": "x-b"}, {"remove": "x-c"}
+    ]);
+    assert_eq!(envoy.pointer(&mutations).unwrap(), &expected);
+    let route = &virtual_hosts(&envoy)[0]["routes"][0];
+    assert_eq!(route.pointer("/route/request_mirror_policies/0/cluster_header").unwrap(), "x-b");
+}
+
+#[test]
+fn the_response_names_the_backend_only_if_that_is_asked_for() {
+    let keys = |configuration: &Configuration| {
+        let envoy = render(configuration, &Bootstrap::default());
+        let headers = virtual_hosts(&envoy)[0]["routes"][0]["response_headers_to_add"].as_array().unwrap().clone();
+        headers.iter().map(|header| header["header"]["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut configuration = configuration();
+    assert_eq!(keys(&configuration), ["x-served-by", "set-cookie"]);
+    configuration.backend_header = None;
+    assert_eq!(keys(&configuration), ["set-cookie"]);
+}
+
+#[test]
+fn a_missing_configuration_of_the_filter_leaves_the_root_served() {
+    let envoy = render(&configuration(), &Bootstrap::default());
+    let discovery = envoy.pointer(&format!("{MANAGER}/http_filters/0/config_discovery")).unwrap();
+    assert_eq!(discovery["apply_default_config_without_warming"], true);
+    assert!(discovery["type_urls"].as_array().unwrap().contains(&discovery["default_config"]["@type"]));
+    assert_eq!(
+        discovery.pointer("/config_source/path_config_source/watched_directory/path").unwrap(),
+        "/etc/traffic-split"
+    );
+}
+
+#[test]
+fn services_that_are_no_backend_yet_have_their_cluster() {
+    let envoy = render(&configuration(), &guide_options());
+    assert_eq!(
+        clusters(&envoy),
+        [
+            ("httpbin/httpbin|14001", "STATIC", "127.0.0.1:10003".to_owned()),
+            ("httpbin/httpbin-v1|14001", "STATIC", "127.0.0.1:10001".to_owned()),
+            ("httpbin/httpbin-v2|14001", "STATIC", "127.0.0.1:10002".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn services_without_endpoints_are_found_by_dns() {
+    let mut configuration = configuration();
+    configuration.cluster_domain = "example.org".into();
+    let mut options = Bootstrap::default();
+    options.endpoints = vec!["httpbin-v1.httpbin=127.0.0.1:1".parse().unwrap()];
+    options.endpoints.push("httpbin-v1.httpbin:14001=[::1]:2".parse().unwrap());
+    options.endpoints.push("httpbin-v1.httpbin:80=127.0.0.1:3".parse().unwrap());
+    let envoy = render(&configuration, &options);
+    let clusters = clusters(&envoy);
+    assert_eq!(
+        clusters[0],
+        ("httpbin/httpbin|14001", "STRICT_DNS", "httpbin.httpbin.svc.example.org:14001".to_owned())
+    );
+    assert_eq!(clusters[1], ("httpbin/httpbin-v1|14001", "STATIC", "127.0.0.1:1 ::1:2".to_owned()));
+}
+
+#[test]
+fn an_explicit_cluster_wins_over_the_template() {
+    let mut configuration = configuration();
+    configuration.services.get_mut("httpbin/httpbin-v1").unwrap().cluster = Some("canary".into());
+    let envoy = render(&configuration, &Bootstrap::default());
+    assert_eq!(clusters(&envoy)[1].0, "canary");
+}
+
+#[test]
+fn a_service_is_called_by_each_of_its_names_and_the_bare_one_only_in_its_namespace() {
+    let mut configuration = configuration();
+    configuration.hosts.insert("shop.example.com".into(), "httpbin/httpbin".into());
+    let mut options = Bootstrap::default();
+    let root = "httpbin/httpbin|14001";
+    let envoy = render(&configuration, &options);
+    for host in [
+        "httpbin.httpbin",
+        "httpbin.httpbin.",
+        "httpbin.httpbin.svc",
+        "httpbin.httpbin.svc.cluster",
+        "httpbin.httpbin.svc.cluster.local",
+        "httpbin.httpbin.svc.cluster.local.",
+        "shop.example.com",
+    ] {
+        assert_eq!(fall_through(&envoy, host).pointer("/route/cluster").unwrap(), root, "{host}");
+    }
+    assert_eq!(fall_through(&envoy, "httpbin")["direct_response"]["status"], 404);
+    options.namespace = "httpbin".into();
+    assert_eq!(fall_through(&render(&configuration, &options), "httpbin")["route"]["cluster"], root);
+    // The filter knows the configuration's namespace, not the node's.
+    configuration.namespace = Some("curl".into());
+    let envoy = render(&configuration, &options);
+    assert_eq!(fall_through(&envoy, "httpbin")["direct_response"]["status"], 404);
+    assert_eq!(envoy.pointer("/node/metadata/NAMESPACE").unwrap(), "curl");
+}
+
+#[test]
+fn other_hosts_go_where_they_are_said_to_be() {
+    let mut options = Bootstrap::default();
+    options.hosts = vec!["Example.com=10.0.0.1:80".parse().unwrap(), "example.com=10.0.0.2:80".parse().unwrap()];
+    let envoy = render(&configuration(), &options);
+    assert_eq!(fall_through(&envoy, "example.com")["route"]["cluster"], "host|example.com");
+    assert!(clusters(&envoy).contains(&("host|example.com", "STATIC", "10.0.0.1:80 10.0.0.2:80".to_owned())));
+}
+
+#[test]
+fn a_service_s_further_ports_are_told_apart_by_the_host_header() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ports-{}.yaml", std::process::id()));
+    std::fs::write(&path, "services: {httpbin/httpbin: {ports: [80, 14001]}}").unwrap();
+    let configuration = load(&[guide("trafficsplit-v1.yaml")], Some(&path)).unwrap().configuration;
+    std::fs::remove_file(&path).unwrap();
+    let envoy = render(&configuration, &Bootstrap::default());
+    let routes = virtual_hosts(&envoy)[0]["routes"].as_array().unwrap();
+    assert_eq!(routes[1].pointer("/match/headers/0/string_match/suffix").unwrap(), ":80");
+    assert_eq!(routes[1]["route"]["cluster"], "outbound|80||httpbin.httpbin.svc.cluster.local");
+    assert_eq!(routes[2]["route"]["cluster"], "outbound|14001||httpbin.httpbin.svc.cluster.local");
+    let names: Vec<_> = clusters(&envoy).into_iter().map(|(name, ..)| name.to_owned()).collect();
+    assert_eq!(
+        names,
+        [
+            "outbound|80||httpbin.httpbin.svc.cluster.local",
+            "outbound|14001||httpbin.httpbin.svc.cluster.local",
+            "outbound|80||httpbin-v1.httpbin.svc.cluster.local",
+            "outbound|14001||httpbin-v1.httpbin.svc.cluster.local",
+        ]
+    );
+}

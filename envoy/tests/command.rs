@@ -1,0 +1,495 @@
+//! The `traffic-split` command, run as its users run it: what it prints, says and exits with.
+
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use traffic_split::Configuration;
+
+const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: http-split, namespace: httpbin}
+spec:
+  service: httpbin
+  backends:
+  - {service: httpbin-v1, weight: 50}
+  - {service: httpbin-v2, weight: WEIGHT}
+";
+
+const SERVICE: &str = "apiVersion: v1
+kind: Service
+metadata: {name: httpbin, namespace: httpbin}
+spec: {ports: [{name: http, port: 14001}, {name: dns, protocol: UDP, port: 53}]}
+";
+
+fn split(weight: &str) -> String {
+    SPLIT.replace("WEIGHT", weight)
+}
+
+/// An own directory with files in it, from which the command is run.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("command-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.join(name), text).unwrap();
+        }
+        Self(directory)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with_input(arguments, "")
+    }
+
+    /// Runs a shell's script as from the root of the repository, the commands built.
+    fn run_at_root(&self, script: &str) -> Ran {
+        let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, self.0.join(from));
+        if !self.0.join("envoy").exists() {
+            std::fs::create_dir(self.0.join("dist")).unwrap();
+            link(env!("CARGO_BIN_EXE_traffic-split"), "dist/traffic-split").unwrap();
+            link(env!("CARGO_MANIFEST_DIR"), "envoy").unwrap();
+        }
+        let script = format!("set -e\n{script}");
+        Ran::new(Command::new("sh").args(["-c", &script]).current_dir(&self.0).output().unwrap())
+    }
+
+    fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_traffic-split"))
+            .args(arguments)
+            .current_dir(&self.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Who doesn't read it needn't take it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Ran::new(child.wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn new(output: Output) -> Self {
+        let ran = Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+        ran
+    }
+
+    #[track_caller]
+    fn printed(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self.stdout
+    }
+
+    /// The input was wrong: that was said, and nothing was printed.
+    #[track_caller]
+    fn refused_with(self, messages: &[&str]) {
+        assert_eq!(self.code, Some(1), "{}", self.stderr);
+        assert_eq!(self.stderr.lines().collect::<Vec<_>>(), messages);
+        assert_eq!(self.stdout, "");
+    }
+}
+
+/// `check` and every `render` say the same of wrong files.
+#[track_caller]
+fn all_refuse(files: &Files, names: &[&str], messages: &[&str]) {
+    for command in [
+        &["check"][..],
+        &["render", "--to", "plugin-config"],
+        &["render", "--to", "ecds"],
+        &["render", "--to", "envoy"],
+    ] {
+        files.run(&[command, names].concat()).refused_with(messages);
+    }
+}
+
+#[track_caller]
+fn refused(text: &str, messages: &[&str]) {
+    all_refuse(&Files::new(&[("guide.yaml", text)]), &["guide.yaml"], messages);
+}
+
+#[test]
+fn a_right_file_is_called_fine_with_what_it_holds() {
+    let files = Files::new(&[("guide.yaml", &split("50")), ("services.yaml", SERVICE)]);
+    let printed = files.run(&["check", "guide.yaml", "services.yaml"]).printed();
+    assert_eq!(printed, "guide.yaml: 1 TrafficSplit, fine\nservices.yaml: 1 Service, fine\n");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    all_refuse(&Files::new(&[]), &["guide.yaml"], &["guide.yaml: no such file"]);
+}
+
+#[test]
+fn a_directory_is_not_a_file() {
+    all_refuse(&Files::new(&[]), &["."], &[".: is a directory, must be a file"]);
+}
+
+#[test]
+fn an_empty_file_is_an_error() {
+    for text in ["", "\n", "# nothing\n", "---\n---\n"] {
+        refused(text, &["guide.yaml: is empty"]);
+    }
+}
+
+#[test]
+fn broken_yaml_is_told_by_line_and_column() {
+    refused("kind: TrafficSplit\nspec: [\n", &["guide.yaml: line 2, column 7: unclosed bracket '['"]);
+}
+
+#[test]
+fn a_key_that_stands_twice_is_an_error() {
+    refused(
+        "kind: TrafficSplit\nkind: TrafficSplit\n",
+        &["guide.yaml: line 2, column 1: the key \"kind\" stands twice"],
+    );
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_an_error_and_not_null() {
+    for weight in [".nan", ".inf", "-.inf", "1e999"] {
+        let message = format!("guide.yaml: line 8, column 35: {weight} is not a finite number");
+        refused(&split(weight), &[&message]);
+    }
+}
+
+#[test]
+fn a_negative_weight_is_told_by_object_and_field() {
+    let message = "guide.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative";
+    refused(&split("-5"), &[message]);
+}
+
+#[test]
+fn weights_that_sum_to_zero_are_an_error() {
+    let message =
+        "guide.yaml: TrafficSplit httpbin/http-split: spec.backends: the weights sum to 0: there is nothing to choose";
+    refused(&split("0").replace("weight: 50", "weight: 0"), &[message]);
+}
+
+#[test]
+fn a_document_that_is_no_kubernetes_object_is_an_error() {
+    refused("spec: {}\n", &["guide.yaml: document 1: is not a Kubernetes object: it has no kind"]);
+    for text in ["3\n", "hello\n", "- kind: TrafficSplit\n"] {
+        refused(text, &["guide.yaml: document 1: is not a Kubernetes object: it must be a map with a kind"]);
+    }
+    refused("kind: 3\n", &["guide.yaml: document 1: kind: must be a string"]);
+    refused(
+        "kind: List\nitems: [3]\n",
+        &["guide.yaml: document 1: items[0]: is not a Kubernetes object: it must be a map with a kind"],
+    );
+}
+
+#[test]
+fn a_mistyped_kind_of_smi_s_is_not_ignored() {
+    let message = "guide.yaml: TrafficSplit httpbin/http-split: kind: \"TrafficSpilt\" is not TrafficSplit";
+    refused(&split("50").replace("kind: TrafficSplit", "kind: TrafficSpilt"), &[message]);
+}
+
+#[test]
+fn what_is_not_supported_yet_is_never_ignored_in_silence() {
+    let annotated = split("50").replace("httpbin}", "httpbin, annotations: {traffic-split/mirror: v2=10, a: b}}");
+    let matched = split("50").replace("spec:\n", "spec:\n  matches: [{kind: HTTPRouteGroup, name: paths}]\n");
+    let group = "apiVersion: specs.smi-spec.io/v1alpha4\nkind: HTTPRouteGroup\n\
+        metadata: {name: paths, namespace: httpbin}\nspec: {matches: [{name: all, pathRegex: .*}]}\n";
+    let object = "guide.yaml: TrafficSplit httpbin/http-split";
+    let annotation =
+        format!("{object}: metadata.annotations[\"traffic-split/mirror\"]: is not supported yet; remove it");
+    refused(&annotated, &[&annotation]);
+    let matches = format!("{object}: spec.matches: is not supported yet; remove it");
+    refused(
+        &format!("{matched}---\n{group}"),
+        &["guide.yaml: HTTPRouteGroup httpbin/paths: is not supported yet; remove it", &matches],
+    );
+}
+
+#[test]
+fn two_splits_of_one_root_are_an_error() {
+    let files = Files::new(&[("a.yaml", &split("50")), ("b.yaml", &split("50").replace("http-split", "b"))]);
+    let message =
+        "b.yaml: TrafficSplit httpbin/b: spec.service: the root httpbin already has the split httpbin/http-split";
+    all_refuse(&files, &["a.yaml", "b.yaml"], &[message]);
+}
+
+#[test]
+fn an_object_that_stands_twice_is_an_error_that_says_where() {
+    let files =
+        Files::new(&[("a.yaml", &split("50")), ("b.yaml", &format!("{}---\n{SERVICE}---\n{SERVICE}", split("40")))]);
+    let messages = [
+        "b.yaml: TrafficSplit httpbin/http-split: is already in a.yaml",
+        "b.yaml: Service httpbin/httpbin: is already in b.yaml",
+    ];
+    all_refuse(&files, &["a.yaml", "b.yaml"], &messages);
+    // These may be of two namespaces.
+    let text = "kind: TrafficSplit\napiVersion: split.smi-spec.io/v1alpha4\nmetadata: {name: a}\n";
+    let messages =
+        ["metadata.namespace", "spec"].map(|field| format!("guide.yaml: TrafficSplit a: {field}: is missing"));
+    let messages = messages.each_ref().map(String::as_str);
+    refused(&format!("{text}---\n{text}"), &[messages, messages].concat());
+}
+
+#[test]
+fn a_big_cluster_s_objects_are_read() {
+    let splits: String =
+        (0..10_000).map(|n| format!("---\n{}", split("50").replace("httpbin", &format!("s{n}")))).collect();
+    let printed = Files::new(&[("splits.yaml", &splits)]).run(&["check", "splits.yaml"]).printed();
+    assert_eq!(printed, "splits.yaml: 10000 TrafficSplits, fine\n");
+}
+
+#[test]
+fn aliases_that_multiply_are_an_error_and_take_no_memory() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let alias = format!("*a{}", n - 1);
+        text.push_str(&format!("a{n}: &a{n} [{}]\n", [alias.as_str(); 8].join(", ")));
+    }
+    let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1), "{}", ran.stderr);
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_no_stack_overflow() {
+    let yaml = (0..2000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>();
+    for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(50_000), yaml] {
+        let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_an_error() {
+    let files = Files::new(&[]);
+    std::fs::write(files.0.join("guide.yaml"), b"kind: \xff").unwrap();
+    all_refuse(&files, &["guide.yaml"], &["guide.yaml: is not UTF-8"]);
+}
+
+#[test]
+fn an_unknown_key_of_the_plugin_configuration_is_told_by_its_file() {
+    let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", "clusterHeadr: x-c\n")]);
+    let ran = files.run(&["check", "--config", "config.yaml", "guide.yaml"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.stderr.starts_with("config.yaml: configuration: the key \"clusterHeadr\" is unknown"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn every_problem_is_told_with_the_file_it_is_in() {
+    let config = r#"{"trafficSplits": [{"apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",
+        "metadata": {"name": "other", "namespace": "shop"}, "spec": {"service": "shop", "backends": []}}]}"#;
+    let second = split("-1").replace("http-split", "b");
+    let third = split("x").replace("http-split", "c").replace("service: httpbin\n", "service: web\n");
+    let files = Files::new(&[
+        ("config.json", config),
+        ("a.yaml", &split("-5")),
+        ("bc.yaml", &format!("{second}---\n{third}")),
+        ("broken.yaml", "]"),
+    ]);
+    let ran = files.run(&["check", "--config", "config.json", "a.yaml", "bc.yaml", "broken.yaml", "none.yaml"]);
+    assert_eq!(ran.code, Some(1));
+    for start in [
+        "config.json: trafficSplits[0] shop/other: spec.backends: is empty",
+        "a.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative",
+        "bc.yaml: TrafficSplit httpbin/b: spec.backends[1].weight: -1 is negative",
+        "bc.yaml: TrafficSplit httpbin/c: spec.backends[1].weight: ",
+        "broken.yaml: line 1, column 1: ",
+        "none.yaml: no such file",
+    ] {
+        assert!(ran.stderr.lines().any(|line| line.starts_with(start)), "{start}\n{}", ran.stderr);
+    }
+    assert_eq!(ran.stderr.lines().count(), 6, "{}", ran.stderr);
+}
+
+#[test]
+fn a_service_without_a_right_port_is_an_error() {
+    for (port, message) in [("0", "0 is not a port (1–65535)"), ("http", "\"http\" is not a port (1–65535)")] {
+        let text = SERVICE.replace("14001", port);
+        refused(&text, &[&format!("guide.yaml: Service httpbin/httpbin: spec.ports[0].port: {message}")]);
+    }
+}
+
+#[test]
+fn lists_json_and_standard_input_are_read_like_documents() {
+    let files = Files::new(&[("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
+    let expected = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
+    let list = r#"{
+	"apiVersion": "v1", "kind": "List", "items": [
+	{"apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplitList", "items": [
+	  {"metadata": {"name": "http-split", "namespace": "httpbin"},
+	   "spec": {"service": "httpbin", "backends": [
+	     {"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}]}}]},
+	{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "httpbin", "namespace": "httpbin"},
+	 "spec": {"ports": [{"port": 14001}]}}
+]}"#;
+    let printed = files.run_with_input(&["render", "--to", "plugin-config", "-"], list).printed();
+    assert_eq!(printed, expected);
+    assert!(
+        files.run_with_input(&["check", "-"], list).printed().starts_with("stdin: 1 TrafficSplit, 1 Service, fine")
+    );
+}
+
+#[test]
+fn other_kinds_are_ignored_and_that_is_said() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n";
+    let ran = Files::new(&[("app.yaml", text)]).run(&["render", "--to", "plugin-config", "app.yaml"]);
+    assert!(ran.stderr.contains("note: app.yaml: ignored: Deployment shop/web\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("note: there is no TrafficSplit in the input"), "{}", ran.stderr);
+    let configuration = Configuration::from_json(ran.printed().as_bytes()).unwrap();
+    assert_eq!(configuration, Configuration::default());
+}
+
+#[test]
+fn a_missing_weight_is_a_warning() {
+    let text = split("50").replace(", weight: 50}\n  - {service: httpbin-v2", "}\n  - {service: httpbin-v2");
+    let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
+    let start = "warning: guide.yaml: TrafficSplit httpbin/http-split: spec.backends[0].weight: ";
+    assert!(ran.stderr.starts_with(start), "{}", ran.stderr);
+    ran.printed();
+}
+
+#[test]
+fn the_configuration_given_is_what_the_objects_are_added_to() {
+    let config = "cluster: '{namespace}/{service}|{port}'\nclusterDomain: example.org\n\
+        services: {httpbin/httpbin: {cluster: root}}\nhosts: {shop.example.com: httpbin/httpbin}\n";
+    let files = Files::new(&[("config.yaml", config), ("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
+    let printed = files.run(&["render", "--to", "plugin-config", "--config", "config.yaml", "guide.yaml"]).printed();
+    let configuration = Configuration::from_json(printed.as_bytes()).unwrap();
+    assert_eq!(configuration.cluster_name("httpbin-v1", "httpbin", 14001), "httpbin/httpbin-v1|14001");
+    assert_eq!(configuration.cluster_name("httpbin", "httpbin", 14001), "root");
+    let ports = configuration.services["httpbin/httpbin"].ports.as_ref().unwrap();
+    assert_eq!(ports.keys().copied().collect::<Vec<_>>(), [14001]);
+    assert_eq!(configuration.hosts["shop.example.com"], "httpbin/httpbin");
+}
+
+#[test]
+fn the_ecds_file_holds_the_configuration_as_one_string() {
+    let files = Files::new(&[("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
+    let printed =
+        files.run(&["render", "--to", "ecds", "guide.yaml", "--wasm", "/f.wasm", "--failure-policy", "open"]).printed();
+    let response: Value = serde_saphyr::from_str(&printed).unwrap();
+    let config = response.pointer("/resources/0/typed_config/config").unwrap();
+    assert_eq!(config["failure_policy"], "FAIL_OPEN");
+    assert_eq!(config.pointer("/vm_config/code/local/filename").unwrap(), "/f.wasm");
+    let text = config.pointer("/configuration/value").unwrap().as_str().unwrap();
+    let written = Configuration::from_json(text.as_bytes()).unwrap();
+    let plain = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
+    let mut expected = Configuration::from_json(plain.as_bytes()).unwrap();
+    // The bootstrap strips.
+    expected.headers_stripped = true;
+    assert_eq!(written, expected);
+}
+
+#[test]
+fn another_configuration_is_another_ecds_version_and_the_same_is_the_same() {
+    let version = |weight: &str| {
+        let files = Files::new(&[("guide.yaml", &split(weight))]);
+        let printed = files.run(&["render", "--to", "ecds", "guide.yaml"]).printed();
+        let response: Value = serde_saphyr::from_str(&printed).unwrap();
+        response["version_info"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(version("50"), version("50"));
+    assert_ne!(version("50"), version("49"));
+}
+
+#[test]
+fn the_same_input_renders_the_same_bytes_wherever_its_services_stand() {
+    let other = SERVICE.replace("name: httpbin", "name: httpbin-v1");
+    let files = Files::new(&[("split.yaml", &split("50")), ("services.yaml", SERVICE), ("v1.yaml", &other)]);
+    for target in ["plugin-config", "ecds", "envoy"] {
+        let render = |names: [&str; 3]| files.run(&[&["render", "--to", target][..], &names].concat()).printed();
+        let first = render(["split.yaml", "services.yaml", "v1.yaml"]);
+        assert_eq!(first, render(["split.yaml", "services.yaml", "v1.yaml"]));
+        assert_eq!(first, render(["v1.yaml", "services.yaml", "split.yaml"]));
+    }
+}
+
+#[test]
+fn the_examples_of_help_work_as_they_are_written() {
+    let files = Files::new(&[]);
+    for (command, examples) in [("", 3), ("check", 2), ("render", 3)] {
+        let help = files.run_at_root(&format!("dist/traffic-split {command} --help")).printed();
+        let (_, script) = help.split_once("after ./build.sh build:\n").unwrap();
+        assert_eq!(script.matches("dist/traffic-split ").count(), examples);
+        let ran = files.run_at_root(script);
+        assert_eq!(ran.stderr, "");
+        ran.printed();
+    }
+    for written in ["dist/guide.yaml", "dist/guide/ecds.yaml"] {
+        assert!(std::fs::read_to_string(files.0.join(written)).unwrap().starts_with("# "));
+    }
+}
+
+#[test]
+fn the_guide_s_bootstrap_is_what_its_first_lines_say() {
+    let written = include_str!("../examples/guide/envoy.yaml");
+    let start = written.find("# A bare Envoy").unwrap();
+    let lines = written[..start].lines().skip(1);
+    let script: String = lines.map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
+    assert_eq!(written[start..], Files::new(&[]).run_at_root(&script).printed());
+}
+
+#[test]
+#[cfg(target_os = "linux")] // for /dev/full
+fn who_stops_reading_costs_no_panic() {
+    let files = Files::new(&[("guide.yaml", &split("50"))]);
+    for script in [
+        "dist/traffic-split render --to envoy guide.yaml 2>/dev/null | true",
+        "dist/traffic-split render --to envoy guide.yaml 2>&1 >&- | cat >&2",
+        "dist/traffic-split check nothing.yaml 2>/dev/full || test $? = 1",
+    ] {
+        files.run_at_root(script).printed();
+    }
+    let ran = files.run_at_root("dist/traffic-split render --to plugin-config guide.yaml >/dev/full");
+    assert_eq!((ran.code, ran.stderr.starts_with("standard output: cannot be written: ")), (Some(1), true));
+}
+
+#[test]
+fn a_wrong_call_exits_with_2() {
+    let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", "namespace: curl\n")]);
+    for arguments in [
+        &[][..],
+        &["check"],
+        &["render", "guide.yaml"],
+        &["render", "--to", "nginx", "guide.yaml"],
+        &["render", "--to", "ecds", "--listen", "127.0.0.1:1", "guide.yaml"],
+        &["render", "--to", "envoy", "--wasm", "f.wasm", "guide.yaml"],
+        &["render", "--to", "ecds", "--failure-policy", "closed", "guide.yaml"],
+        &["render", "--to", "envoy", "--endpoint", "httpbin=127.0.0.1:1", "guide.yaml"],
+        &["render", "--to", "envoy", "--endpoint", "httpbin.httpbin=127.0.0.1", "guide.yaml"],
+        &["render", "--to", "envoy", "--host", "a b=127.0.0.1:1", "guide.yaml"],
+        &["render", "--to", "envoy", "--namespace", "shop", "--config", "config.yaml", "guide.yaml"],
+        &["render", "--to", "envoy", "--namespace", "a b", "guide.yaml"],
+        // The port of the root would be 0.
+        &["render", "--to", "envoy", "--listen", "127.0.0.1:0", "guide.yaml"],
+        &["render", "--to", "envoy", "--ecds", "", "guide.yaml"],
+        &["check", "-", "-"],
+        &["render", "--to", "ecds", "--config", "-", "-"],
+    ] {
+        let ran = files.run(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.is_empty());
+        assert_eq!(ran.stdout, "");
+    }
+}

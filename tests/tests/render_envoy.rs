@@ -1,0 +1,161 @@
+//! What `traffic-split render` prints, in a real Envoy: that it is taken, and does what it says.
+
+use journeys::client::Client;
+use journeys::envoy::{Envoy, available};
+use journeys::guide::Guide;
+use journeys::scratch::{Scratch, replace};
+use journeys::world::{OTHER, ROOT, World};
+use journeys::{Result, wait_for};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An Envoy with a rendered bootstrap, before the guide's pods. Port 80 of the root Service is the pod `other`.
+struct Rendered {
+    guide: Guide,
+    config: PathBuf,
+    world: World,
+    scratch: Scratch,
+    envoy: Envoy,
+    port: u16,
+}
+
+impl Rendered {
+    /// Starts it on a configuration of the filter that is there, but empty.
+    fn start(config: &str, options: &[&str]) -> Result<Rendered> {
+        let (guide, world, scratch) = (Guide::built()?, World::start()?, Scratch::new()?);
+        fs::create_dir(scratch.join("watched"))?;
+        let ecds = scratch.join("watched/ecds.yaml");
+        fs::write(&ecds, "")?;
+        let path = scratch.join("config.yaml");
+        fs::write(&path, config)?;
+        let mut all: Vec<OsString> = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"].map(OsString::from).into();
+        all.extend(["--ecds".into(), ecds.into(), "--config".into(), path.clone().into()]);
+        let mut add = |option: &str, value: String| all.extend([option.into(), value.into()]);
+        for (service, address) in world.endpoints() {
+            add("--endpoint", format!("{service}:14001={address}"));
+        }
+        add("--endpoint", format!("httpbin.httpbin:80={}", world.other.address()));
+        add("--host", format!("other.httpbin={}", world.other.address()));
+        all.extend(options.iter().map(OsString::from));
+        let split = guide.traffic_split(&scratch, 100, 0)?;
+        let envoy = Envoy::start(&guide.render("envoy", &all, &split)?, scratch.path())?;
+        let port = envoy.listener_port("outbound")?;
+        Ok(Rendered { guide, config: path, world, scratch, envoy, port })
+    }
+
+    /// Gives Envoy the configuration of the filter, and waits until it has it.
+    fn configure(&self) -> Result<()> {
+        let wasm = fs::canonicalize(&self.guide.wasm)?;
+        let options = ["--config".into(), self.config.clone().into(), "--wasm".into(), wasm.into()];
+        let split = self.guide.traffic_split(&self.scratch, 100, 0)?;
+        replace(&self.scratch.join("watched/ecds.yaml"), &self.guide.render("ecds", &options, &split)?)?;
+        wait_for("the split to be in force", || {
+            let answer = Client::new(self.port).get(ROOT, "/json", &[])?;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            Ok((answer.version() == "httpbin-v1").then_some(()))
+        })
+    }
+}
+
+/// The one of the guide's examples.
+fn config() -> Result<String> {
+    Ok(fs::read_to_string(Guide::built()?.objects.join("config.yaml"))?)
+}
+
+/// What Envoy says of a bootstrap without starting it.
+fn validate(bootstrap: &Path) -> Result<()> {
+    let output =
+        Command::new(available()?).args(["--mode", "validate", "-l", "warning", "-c"]).arg(bootstrap).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", bootstrap.display());
+    // Nor does it warn, of deprecated fields for example.
+    assert_eq!(said, "", "{}", bootstrap.display());
+    Ok(())
+}
+
+#[test]
+fn envoy_takes_the_bootstrap_of_the_examples_and_one_without_options() -> Result<()> {
+    let (guide, scratch) = (Guide::built()?, Scratch::new()?);
+    fs::write(scratch.join("ecds.yaml"), "")?;
+    let example = fs::read_to_string(guide.objects.join("envoy.yaml"))?;
+    let plain = guide.render("envoy", &[], &guide.traffic_split(&scratch, 50, 50)?)?;
+    for (name, text) in [("example.yaml", example), ("plain.yaml", plain)] {
+        let here = scratch.path().display().to_string();
+        assert_eq!(text.matches("path: /etc/traffic-split").count(), 2, "{name}");
+        let bootstrap: PathBuf = scratch.join(name);
+        fs::write(&bootstrap, text.replace("/etc/traffic-split", &here))?;
+        validate(&bootstrap)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn without_a_configuration_of_the_filter_the_roots_and_other_hosts_are_served() -> Result<()> {
+    let rendered = Rendered::start(&config()?, &[])?;
+    let mut client = Client::new(rendered.port);
+    for host in
+        ["httpbin.httpbin", "httpbin.httpbin:14001", "HTTPBIN.httpbin.svc.cluster.local.", "httpbin.httpbin.svc:9"]
+    {
+        let answer = client.get(host, "/json", &[])?;
+        assert_eq!((answer.status, answer.version().as_str()), (200, "httpbin"), "{host}");
+    }
+    assert_eq!(client.get(OTHER, "/json", &[])?.version(), "other");
+    for host in ["nobody.httpbin", "httpbin"] {
+        assert_eq!(client.get(host, "/json", &[])?.status, 404, "{host}");
+    }
+    // Nobody takes a client's headers out but the bootstrap: there is no filter yet.
+    let forged: &[(&str, &[u8])] = &[
+        ("x-traffic-split-cluster", b"httpbin/httpbin-v2|14001"),
+        ("x-traffic-split-mirror", b"httpbin/httpbin-v2|14001"),
+        ("x-traffic-split-backend", b"forged"),
+        ("x-traffic-split-set-cookie", b"forged=1"),
+    ];
+    let answer = client.get(ROOT, "/json", forged)?;
+    assert_eq!(answer.version(), "httpbin");
+    for (header, _) in forged {
+        assert_eq!(answer.received(header), Vec::<String>::new(), "{header}");
+    }
+    assert_eq!((answer.header("x-served-by"), answer.header("set-cookie")), (None, None));
+
+    rendered.configure()?;
+    let answer = client.get(ROOT, "/json", forged)?;
+    assert_eq!(answer.version(), "httpbin-v1");
+    assert_eq!(answer.headers_named("x-served-by"), ["httpbin-v1"]);
+    assert_eq!(answer.header("set-cookie"), None);
+    assert_eq!(answer.received("x-traffic-split-cluster"), Vec::<String>::new());
+    assert_eq!(client.get(OTHER, "/json", forged)?.version(), "other");
+    assert_eq!(rendered.world.v2.requests(), 0, "neither called nor mirrored to");
+    assert_eq!(client.connections(), 1);
+
+    let metrics = rendered.envoy.admin("/stats/prometheus")?;
+    let counter = metrics.lines().find(|line| line.starts_with("traffic_split_requests{"));
+    let counter = counter.expect("the filter's counter").to_owned();
+    for label in [r#"split="httpbin/http-split""#, r#"backend="httpbin-v1""#, r#"reason="random""#] {
+        assert!(counter.contains(label), "{counter}");
+    }
+    assert!(rendered.envoy.admin("/config_dump")?.contains("FAIL_RELOAD"));
+    Ok(())
+}
+
+#[test]
+fn the_bare_name_of_a_service_is_its_name_in_its_namespace_only() -> Result<()> {
+    let rendered = Rendered::start(&config()?, &["--namespace", "httpbin"])?;
+    let mut client = Client::new(rendered.port);
+    assert_eq!(client.get("httpbin", "/json", &[])?.version(), "httpbin");
+    rendered.configure()?;
+    assert_eq!(client.get("httpbin", "/json", &[])?.version(), "httpbin-v1");
+    Ok(())
+}
+
+#[test]
+fn each_port_of_the_root_is_served_and_only_those_that_backends_have_are_split() -> Result<()> {
+    let rendered = Rendered::start("services: {httpbin/httpbin: {ports: [80, 14001]}}", &["--port", "14001"])?;
+    let mut client = Client::new(rendered.port);
+    let mut ask = |host: &str| client.get(host, "/json", &[]).map(|answer| answer.version());
+    assert_eq!((ask("httpbin.httpbin:80")?, ask(ROOT)?), ("other".into(), "httpbin".into()));
+    rendered.configure()?;
+    assert_eq!((ask("httpbin.httpbin:80")?, ask(ROOT)?), ("other".into(), "httpbin-v1".into()));
+    Ok(())
+}
