@@ -1,6 +1,7 @@
 //! A real Envoy as a child process.
 
 use crate::client::Client;
+use crate::scratch::replace;
 use crate::{Error, Result, wait_for};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -190,6 +191,56 @@ impl Envoy {
             Ok(accepts(last).then_some(last))
         })
         .map_err(|error| Error(format!("{error}; it is {last}\n{}", tail(&self.log()))))
+    }
+
+    /// A counter for the extension configuration, e.g. `update_success` or `update_rejected`.
+    pub fn extension_stat(&self, counter: &str) -> Result<u64> {
+        let is_counter = |name: &str| {
+            let name = name.strip_prefix("extension_config_discovery.");
+            name.and_then(|name| name.rsplit('.').next()) == Some(counter)
+        };
+        match self.sum_stats(is_counter)? {
+            (sum, 1..) => Ok(sum),
+            (_, 0) => Err(format!("Envoy has no stat extension_config_discovery.….{counter}").into()),
+        }
+    }
+
+    /// Replaces the extension configuration that it watches, and waits until it has taken it; an error if it refuses.
+    /// The one that it has already is no change.
+    pub fn replace_extension(&self, path: &Path, ecds: &str) -> Result<()> {
+        if fs::read_to_string(path).is_ok_and(|text| text == ecds) {
+            return Ok(());
+        }
+        let before = self.extension_updates()?;
+        replace(path, ecds)?;
+        self.wait_for_extension(before)
+    }
+
+    /// How many extension configurations it has taken, handed to its workers, and refused. It counts some that it
+    /// refuses as handed on, so that alone says nothing.
+    fn extension_updates(&self) -> Result<(u64, u64, u64)> {
+        let stat = |counter| self.extension_stat(counter);
+        Ok((stat("update_success")?, stat("config_reload")?, stat("update_rejected")?))
+    }
+
+    /// Waits until it has taken an extension configuration since this many were taken, handed on and refused.
+    pub fn wait_for_extension(&self, before: (u64, u64, u64)) -> Result<()> {
+        wait_for("Envoy to take the configuration", || {
+            let (taken, handed_on, refused) = self.extension_updates()?;
+            if refused > before.2 {
+                return Err("Envoy refused the configuration".into());
+            }
+            Ok((taken > before.0 && handed_on > before.1).then_some(()))
+        })
+        .map_err(|error| Error(format!("{error}\n{}", tail(&self.log()))))
+    }
+
+    /// The memory that the process has, pages of Wasm included, as Linux tells it; `None` elsewhere.
+    #[must_use]
+    pub fn memory_resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        kilobytes.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
     }
 
     /// The bytes that Envoy's allocator has handed out.
