@@ -1,1 +1,26 @@
-//! envoy
+//! From TrafficSplits to Envoy configuration.
+//!
+//! [`load`] reads Kubernetes documents into one plugin [`Configuration`]; [`plugin_config`],
+//! [`ecds`] and [`bootstrap`] render it for whoever takes it from there. All of them are pure
+//! and deterministic: the same input gives the same bytes.
+//!
+//! [`Configuration`]: traffic_split::Configuration
+
+mod bootstrap;
+mod document;
+mod ecds;
+mod load;
+mod yaml;
+
+pub use bootstrap::{Address, Bootstrap, Endpoint, Host, bootstrap};
+pub use ecds::{Ecds, FailurePolicy, ecds};
+pub use load::{Fault, FileSummary, Input, load};
+
+use traffic_split::Configuration;
+
+/// The plugin configuration as pretty JSON: what the filter reads.
+pub fn plugin_config(configuration: &Configuration) -> String {
+    let mut text = format!("{:#}", yaml::value(configuration));
+    text.push('\n');
+    text
+}

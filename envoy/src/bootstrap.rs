@@ -1,0 +1,499 @@
+//! A whole configuration for a bare Envoy that stands as a sidecar before a client.
+
+use crate::ecds::{FILTER, WASM_TYPE};
+use crate::yaml;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::str::FromStr;
+use traffic_split::Configuration;
+
+/// Where Envoy listens and what it finds there, for [`bootstrap`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Bootstrap {
+    /// The client's namespace: node metadata `NAMESPACE`. The configuration's own comes first.
+    pub namespace: String,
+    /// Where clients' requests arrive.
+    pub listen: SocketAddr,
+    /// Envoy's admin interface.
+    pub admin: SocketAddr,
+    /// The port of Services of which none is known; absent: that of `listen`.
+    pub port: Option<u16>,
+    /// The path of the file that [`ecds`](crate::ecds()) renders.
+    pub ecds: String,
+    /// Where Services are, if not where DNS says.
+    pub endpoints: Vec<Endpoint>,
+    /// Other hosts that clients reach through this Envoy.
+    pub hosts: Vec<Host>,
+}
+
+/// A host name or IP address and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A DNS name or an IP address (IPv6 without brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Where a Service is: `SERVICE.NAMESPACE[:PORT]=HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The Service's name.
+    pub service: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The Service's port it is for; absent: all.
+    pub port: Option<u16>,
+    /// Where requests go.
+    pub address: Address,
+}
+
+/// Another host, and where it is: `NAME=HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The name in requests' `Host`, without port.
+    pub name: String,
+    /// Where requests go.
+    pub address: Address,
+}
+
+/// Renders a bootstrap: a listener whose every virtual host begins with the route that the
+/// filter's header takes, the filter with its configuration from a watched file, and a cluster
+/// for each Service.
+pub fn bootstrap(configuration: &Configuration, options: &Bootstrap) -> String {
+    let plan = Plan::new(configuration, options);
+    // As Prometheus labels, out of the name of the filter's counter.
+    let stats_tags =
+        ["split", "backend", "reason"].map(|tag| json!({"tag_name": tag, "regex": format!(r"({tag}=\.=(.*?);\.;)")}));
+    let envoy = json!({
+        "node": {
+            "id": plan.namespace,
+            "cluster": plan.namespace,
+            "metadata": {"NAMESPACE": plan.namespace},
+        },
+        "admin": {"address": socket(&options.admin.ip().to_string(), options.admin.port())},
+        "stats_config": {
+            "stats_tags": stats_tags,
+        },
+        "static_resources": {
+            "listeners": [{
+                "name": "outbound",
+                "address": socket(&options.listen.ip().to_string(), options.listen.port()),
+                "filter_chains": [{
+                    "filters": [{
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": plan.connection_manager(),
+                    }],
+                }],
+            }],
+            "clusters": plan.clusters(),
+        },
+    });
+    format!(
+        "# A bare Envoy sidecar with the filter; weights change live in {}.\n{}",
+        yaml::one_line(&options.ecds),
+        yaml::write(&envoy)
+    )
+}
+
+/// One Service that clients reach through this Envoy.
+struct Reachable<'a> {
+    service: &'a str,
+    namespace: &'a str,
+    ports: BTreeSet<u16>,
+}
+
+struct Plan<'a> {
+    configuration: &'a Configuration,
+    options: &'a Bootstrap,
+    namespace: &'a str,
+    services: Vec<Reachable<'a>>,
+}
+
+// === impl Plan ===
+
+impl<'a> Plan<'a> {
+    fn new(configuration: &'a Configuration, options: &'a Bootstrap) -> Self {
+        let namespace = configuration.namespace.as_deref().unwrap_or(&options.namespace);
+        let mut plan = Self { configuration, options, namespace, services: Vec::new() };
+        for split in &configuration.traffic_splits {
+            let namespace = &split.metadata.namespace;
+            let root = &split.spec.service;
+            let ports = plan.known_ports(root, namespace).unwrap_or_else(|| [plan.port()].into());
+            plan.add(root, namespace, ports.clone());
+            for backend in &split.spec.backends {
+                let mut ports = ports.clone();
+                // A backend that lacks a port gets none of its requests.
+                if let Some(known) = plan.known_ports(&backend.service, namespace) {
+                    ports.retain(|port| known.contains(port));
+                }
+                plan.add(&backend.service, namespace, ports);
+            }
+        }
+        // A Service that is no backend yet may become one while Envoy runs.
+        for (key, service) in &configuration.services {
+            if let Some((namespace, name)) = key.split_once('/') {
+                let ports = service.ports.as_ref().map(|ports| ports.keys().copied().collect());
+                plan.add(name, namespace, ports.unwrap_or_else(|| [plan.port()].into()));
+            }
+        }
+        for endpoint in &options.endpoints {
+            let port = endpoint.port.unwrap_or(plan.port());
+            let known = plan.known_ports(&endpoint.service, &endpoint.namespace);
+            plan.add(&endpoint.service, &endpoint.namespace, known.unwrap_or_else(|| [port].into()));
+        }
+        plan
+    }
+
+    fn add(&mut self, service: &'a str, namespace: &'a str, ports: BTreeSet<u16>) {
+        if ports.is_empty() {
+            return;
+        }
+        match self.services.iter_mut().find(|known| (known.service, known.namespace) == (service, namespace)) {
+            Some(known) => known.ports.extend(ports),
+            None => self.services.push(Reachable { service, namespace, ports }),
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.options.port.unwrap_or(self.options.listen.port())
+    }
+
+    fn known_ports(&self, service: &str, namespace: &str) -> Option<BTreeSet<u16>> {
+        let known = self.configuration.services.get(&format!("{namespace}/{service}"))?;
+        Some(known.ports.as_ref()?.keys().copied().collect())
+    }
+
+    fn connection_manager(&self) -> Value {
+        let configuration = self.configuration;
+        let strip = [
+            configuration.cluster_header.as_str(),
+            // Stripped even while nothing writes it: the next configuration may.
+            configuration.backend_header.as_deref().unwrap_or("x-traffic-split-backend"),
+            &configuration.mirror_header,
+            &configuration.set_cookie_header,
+        ];
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "outbound",
+            "early_header_mutation_extensions": [{
+                "name": "traffic-split-strip",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                    "mutations": strip.map(|header| json!({"remove": header})),
+                },
+            }],
+            "route_config": {
+                "name": "outbound",
+                // As the filter does: a port in Host says which port, not which Service.
+                "ignore_port_in_host_matching": true,
+                "virtual_hosts": self.virtual_hosts(),
+            },
+            "http_filters": [
+                {"name": FILTER, "config_discovery": self.config_discovery()},
+                {
+                    "name": "envoy.filters.http.router",
+                    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+                },
+            ],
+        })
+    }
+
+    /// Without a configuration, or with a bad one, the default serves the roots and other hosts.
+    fn config_discovery(&self) -> Value {
+        const NOTHING: &str = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+        let directory = Path::new(&self.options.ecds).parent().map(|path| path.display().to_string());
+        let directory = directory.filter(|path| !path.is_empty()).unwrap_or_else(|| ".".into());
+        json!({
+            "config_source": {
+                "path_config_source": {"path": self.options.ecds, "watched_directory": {"path": directory}},
+                "resource_api_version": "V3",
+            },
+            "type_urls": [WASM_TYPE, NOTHING],
+            "default_config": {"@type": NOTHING},
+            "apply_default_config_without_warming": true,
+        })
+    }
+
+    fn virtual_hosts(&self) -> Vec<Value> {
+        let mut taken = BTreeSet::new();
+        let mut virtual_hosts = Vec::new();
+        let mut add = |name: String, names: Vec<String>, fall_through: Vec<Value>| {
+            let domains: Vec<_> = names
+                .into_iter()
+                .flat_map(|name| [name.clone(), format!("{name}.")])
+                .filter(|domain| taken.insert(domain.clone()))
+                .collect();
+            if !domains.is_empty() {
+                virtual_hosts.push(self.virtual_host(name, domains, fall_through));
+            }
+        };
+        for known in &self.services {
+            let name = format!("{}/{}", known.namespace, known.service);
+            add(name, self.names(known), self.service_routes(known));
+        }
+        for host in &self.options.hosts {
+            let routes = vec![self.route(json!({"prefix": "/"}), &host_cluster(&host.name))];
+            add(host.name.clone(), vec![host.name.clone()], routes);
+        }
+        let none = json!({
+            "match": {"prefix": "/"},
+            "direct_response": {
+                "status": 404,
+                "body": {"inline_string": "no such host in this sidecar's configuration\n"},
+            },
+        });
+        virtual_hosts.push(self.virtual_host("other hosts".into(), vec!["*".into()], vec![none]));
+        virtual_hosts
+    }
+
+    /// The names by which a client may call a Service, as the filter knows them.
+    fn names(&self, known: &Reachable<'_>) -> Vec<String> {
+        let Reachable { service, namespace, .. } = known;
+        let domain = self.configuration.cluster_domain.to_ascii_lowercase();
+        let mut names = vec![
+            format!("{service}.{namespace}"),
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.cluster"),
+            format!("{service}.{namespace}.svc.{domain}"),
+        ];
+        if *namespace == self.namespace {
+            names.push((*service).into());
+        }
+        let key = format!("{namespace}/{service}");
+        let further = self.configuration.hosts.iter().filter(|(_, root)| **root == key);
+        names.extend(further.map(|(host, _)| host.clone()));
+        names
+    }
+
+    fn virtual_host(&self, name: String, domains: Vec<String>, fall_through: Vec<Value>) -> Value {
+        let mut routes = vec![self.split_route()];
+        routes.extend(fall_through);
+        json!({"name": name, "domains": domains, "routes": routes})
+    }
+
+    /// The route of requests whose cluster the filter picked.
+    fn split_route(&self) -> Value {
+        let configuration = self.configuration;
+        let header = &configuration.cluster_header;
+        let mut response_headers = Vec::new();
+        let mut add = |key: &str, header: &str| {
+            response_headers.push(json!({"header": {"key": key, "value": format!("%REQ({header})%")}}));
+        };
+        if let Some(backend) = &configuration.backend_header {
+            add("x-served-by", backend);
+        }
+        add("set-cookie", &configuration.set_cookie_header);
+        json!({
+            "name": FILTER,
+            "match": {"prefix": "/", "headers": [{"name": header, "present_match": true}]},
+            "route": {
+                "cluster_header": header,
+                "timeout": "0s",
+                "retry_policy": retry_policy(),
+                "request_mirror_policies": [{"cluster_header": configuration.mirror_header}],
+            },
+            "request_headers_to_remove": [header],
+            "response_headers_to_add": response_headers,
+        })
+    }
+
+    /// The routes of a Service's requests that no split takes: by the port in Host, else to the
+    /// port that clients connected to.
+    fn service_routes(&self, known: &Reachable<'_>) -> Vec<Value> {
+        let usual = match known.ports.get(&self.port()) {
+            Some(port) => Some(*port),
+            None => known.ports.first().copied(),
+        };
+        let others = known.ports.iter().copied().filter(|port| Some(*port) != usual);
+        let mut routes: Vec<_> = others
+            .map(|port| {
+                let authority = json!({"name": ":authority", "string_match": {"suffix": format!(":{port}")}});
+                self.route(json!({"prefix": "/", "headers": [authority]}), &self.cluster_name(known, port))
+            })
+            .collect();
+        routes.extend(usual.map(|port| self.route(json!({"prefix": "/"}), &self.cluster_name(known, port))));
+        routes
+    }
+
+    fn route(&self, matches: Value, cluster: &str) -> Value {
+        json!({
+            "match": matches,
+            "route": {"cluster": cluster, "timeout": "0s", "retry_policy": retry_policy()},
+        })
+    }
+
+    fn cluster_name(&self, known: &Reachable<'_>, port: u16) -> String {
+        self.configuration.cluster_name(known.service, known.namespace, port)
+    }
+
+    fn clusters(&self) -> Vec<Value> {
+        let mut taken = BTreeSet::new();
+        let mut clusters = Vec::new();
+        for known in &self.services {
+            for &port in &known.ports {
+                let name = self.cluster_name(known, port);
+                if taken.insert(name.clone()) {
+                    clusters.push(cluster(&name, &self.addresses(known, port)));
+                }
+            }
+        }
+        for host in &self.options.hosts {
+            let name = host_cluster(&host.name);
+            if taken.insert(name.clone()) {
+                let same = self.options.hosts.iter().filter(|other| other.name == host.name);
+                clusters.push(cluster(&name, &same.map(|host| host.address.clone()).collect::<Vec<_>>()));
+            }
+        }
+        clusters
+    }
+
+    fn addresses(&self, known: &Reachable<'_>, port: u16) -> Vec<Address> {
+        let Reachable { service, namespace, .. } = known;
+        let given: Vec<_> = (self.options.endpoints.iter())
+            .filter(|endpoint| endpoint.service == *service && endpoint.namespace == *namespace)
+            .filter(|endpoint| endpoint.port.is_none_or(|only| only == port))
+            .map(|endpoint| endpoint.address.clone())
+            .collect();
+        if !given.is_empty() {
+            return given;
+        }
+        let service_known = self.configuration.services.get(&format!("{namespace}/{service}"));
+        let mapped = service_known.and_then(|known| known.ports.as_ref()?.get(&port)?.parse().ok());
+        let host = format!("{service}.{namespace}.svc.{}", self.configuration.cluster_domain);
+        vec![Address { host, port: mapped.unwrap_or(port) }]
+    }
+}
+
+fn host_cluster(name: &str) -> String {
+    format!("host|{name}")
+}
+
+/// Istio's default, which retries only what no backend has begun to work on.
+fn retry_policy() -> Value {
+    json!({
+        "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
+        "num_retries": 2,
+        "retry_host_predicate": [{
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+            },
+        }],
+        "host_selection_retry_max_attempts": 5,
+    })
+}
+
+fn cluster(name: &str, addresses: &[Address]) -> Value {
+    let all_ip = addresses.iter().all(|address| address.host.parse::<IpAddr>().is_ok());
+    let endpoints: Vec<_> =
+        addresses.iter().map(|at| json!({"endpoint": {"address": socket(&at.host, at.port)}})).collect();
+    json!({
+        "name": name,
+        "type": if all_ip { "STATIC" } else { "STRICT_DNS" },
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+    })
+}
+
+fn socket(address: &str, port: u16) -> Value {
+    json!({"socket_address": {"address": address, "port_value": port}})
+}
+
+// === impl Bootstrap ===
+
+impl Default for Bootstrap {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            namespace: "curl".into(),
+            listen: local(14001),
+            admin: local(15000),
+            port: None,
+            ecds: "/etc/traffic-split/ecds.yaml".into(),
+            endpoints: Vec::new(),
+            hosts: Vec::new(),
+        }
+    }
+}
+
+// === impl Address ===
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            return write!(f, "[{}]:{}", self.host, self.port);
+        }
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not HOST:PORT");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(host) => host.parse::<Ipv6Addr>().map_err(|_| wrong())?.to_string(),
+            None if is_host_name(host) => host.to_ascii_lowercase(),
+            None => return Err(wrong()),
+        };
+        Ok(Self { host, port: parse_port(port)? })
+    }
+}
+
+// === impl Endpoint ===
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not SERVICE.NAMESPACE[:PORT]=HOST:PORT");
+        let (service, address) = text.split_once('=').ok_or_else(wrong)?;
+        let (service, port) = match service.split_once(':') {
+            Some((service, port)) => (service, Some(parse_port(port)?)),
+            None => (service, None),
+        };
+        let (service, namespace) = service.split_once('.').ok_or_else(wrong)?;
+        if !is_label(service) || !is_label(namespace) {
+            return Err(wrong());
+        }
+        Ok(Self { service: service.into(), namespace: namespace.into(), port, address: address.parse()? })
+    }
+}
+
+// === impl Host ===
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not NAME=HOST:PORT");
+        let (name, address) = text.split_once('=').ok_or_else(wrong)?;
+        let name = name.strip_suffix('.').unwrap_or(name);
+        if !is_host_name(name) {
+            return Err(wrong());
+        }
+        Ok(Self { name: name.to_ascii_lowercase(), address: address.parse()? })
+    }
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{text}` is not a port (1–65535)"))
+}
+
+fn is_label(text: &str) -> bool {
+    let dashes = text.starts_with('-') || text.ends_with('-');
+    !dashes
+        && (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn is_host_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(|label| is_label(&label.to_ascii_lowercase()))
+}

@@ -1,0 +1,115 @@
+//! Which Kubernetes objects a document holds, and what of them goes into a configuration.
+
+use crate::yaml::one_line;
+use serde_json::{Map, Value};
+
+/// A Kubernetes object that counts here, or doesn't.
+#[derive(Debug)]
+pub(crate) enum Document {
+    TrafficSplit(Value),
+    HttpRouteGroup(Value),
+    Service(Value),
+    /// Something else; its kind and name.
+    Other(String),
+}
+
+/// The objects in a document, in order: itself, or the items of a list. The error says why it
+/// isn't a Kubernetes object.
+pub(crate) fn unpack(value: Value) -> Result<Vec<Document>, String> {
+    let Some(kind) = text(&value, "/kind").map(str::to_owned) else {
+        let looks_ours = value.get("trafficSplits").is_some() || value.get("clusterHeader").is_some();
+        return Err(if looks_ours {
+            "is not a Kubernetes object (it has no kind); a plugin configuration goes to --config".into()
+        } else {
+            "is not a Kubernetes object: it has no kind".into()
+        });
+    };
+    let api_version = text(&value, "/apiVersion").unwrap_or_default().to_owned();
+    if let Some(kind_of_items) = kind.strip_suffix("List")
+        && let Value::Object(mut list) = value
+    {
+        return unpack_list(&mut list, kind_of_items, &api_version);
+    }
+    Ok(vec![match kind.as_str() {
+        // Of whatever group: a mistyped one is a mistake to report, not another kind.
+        "TrafficSplit" => Document::TrafficSplit(value),
+        "HTTPRouteGroup" => Document::HttpRouteGroup(value),
+        "Service" if matches!(api_version.as_str(), "v1" | "") => Document::Service(value),
+        _ => Document::Other(format!("{} {}", plain(&kind), name(&value)).trim_end().into()),
+    }])
+}
+
+/// The items of `List`, or of the API server's `TrafficSplitList` and the like, whose items
+/// leave out what the list says already.
+fn unpack_list(list: &mut Map<String, Value>, kind: &str, api_version: &str) -> Result<Vec<Document>, String> {
+    let items = match list.remove("items") {
+        Some(Value::Array(items)) => items,
+        None | Some(Value::Null) => Vec::new(),
+        Some(_) => return Err("items: must be a list".into()),
+    };
+    let mut documents = Vec::new();
+    for (index, mut item) in items.into_iter().enumerate() {
+        if !kind.is_empty()
+            && let Some(item) = item.as_object_mut()
+        {
+            item.entry("kind").or_insert_with(|| kind.into());
+            item.entry("apiVersion").or_insert_with(|| api_version.into());
+        }
+        documents.extend(unpack(item).map_err(|why| format!("items[{index}]: {why}"))?);
+    }
+    Ok(documents)
+}
+
+/// `namespace/name`, as far as they are there.
+pub(crate) fn name(value: &Value) -> String {
+    let name = text(value, "/metadata/name").unwrap_or_default();
+    match text(value, "/metadata/namespace") {
+        Some(namespace) => plain(&format!("{namespace}/{name}")),
+        None => plain(name),
+    }
+}
+
+/// What is known of a Service's ports: the TCP ones; `None` if it lists none (it may be
+/// headless, or an ExternalName).
+pub(crate) fn service_ports(service: &Value) -> Result<Option<Vec<u16>>, Vec<(String, String)>> {
+    let list = match service.pointer("/spec/ports") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err(vec![("spec.ports".into(), "must be a list".into())]),
+    };
+    let mut ports = Vec::new();
+    let mut faults = Vec::new();
+    for (index, entry) in list.iter().enumerate() {
+        if entry.get("protocol").and_then(Value::as_str).is_some_and(|protocol| protocol != "TCP") {
+            continue;
+        }
+        let port = entry.get("port");
+        match port.and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
+            Some(port) => ports.push(port),
+            None => {
+                let message = match port {
+                    None => "is missing".into(),
+                    Some(port) => format!("{} is not a port (1–65535)", plain(&port.to_string())),
+                };
+                faults.push((format!("spec.ports[{index}].port"), message));
+            }
+        }
+    }
+    match faults.is_empty() {
+        true => Ok((!list.is_empty()).then_some(ports)),
+        false => Err(faults),
+    }
+}
+
+pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
+    value.pointer(pointer).and_then(Value::as_str)
+}
+
+/// Fit for a message: one line, not at length.
+fn plain(text: &str) -> String {
+    const MOST: usize = 120;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", one_line(text.get(..end).unwrap_or_default())),
+        None => one_line(text),
+    }
+}

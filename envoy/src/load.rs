@@ -1,0 +1,310 @@
+//! Files of Kubernetes objects, read into one plugin configuration.
+
+use crate::document::{self, Document};
+use crate::yaml;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+use traffic_split::{Configuration, Object, Problem, Rules};
+
+/// One thing wrong, or odd, in one file.
+///
+/// Displayed as `guide.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is
+/// negative`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The file, as it was named.
+    pub file: String,
+    /// The object in the file; empty if it is about the file.
+    pub object: String,
+    /// The path of the field in that object; empty if it is about the whole object.
+    pub field: String,
+    /// What is wrong and why.
+    pub message: String,
+}
+
+/// What a file held that counts here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileSummary {
+    /// The file, as it was named.
+    pub file: String,
+    /// How many TrafficSplits it holds.
+    pub traffic_splits: usize,
+    /// How many HTTPRouteGroups it holds.
+    pub http_route_groups: usize,
+    /// How many Services it holds.
+    pub services: usize,
+    /// Kind and name of the objects that were ignored.
+    pub ignored: Vec<String>,
+}
+
+/// What files of Kubernetes objects say, all together.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Input {
+    /// The plugin configuration.
+    pub configuration: Configuration,
+    /// One entry a file, in the order they were given.
+    pub files: Vec<FileSummary>,
+    /// What is valid and yet probably not meant.
+    pub warnings: Vec<Fault>,
+}
+
+/// Reads files of Kubernetes objects, YAML or JSON, into one plugin configuration; `-` is
+/// standard input. `config` is a file with a plugin configuration to begin with: its keys stay,
+/// and what the files hold is added.
+///
+/// # Errors
+/// Every fault found in any of the files; at least one.
+pub fn load<P: AsRef<Path>>(files: &[P], config: Option<&Path>) -> Result<Input, Vec<Fault>> {
+    let mut loader = Loader::default();
+    if let Some(config) = config {
+        loader.read_config(config);
+    }
+    for file in files {
+        loader.read_file(file.as_ref());
+    }
+    loader.finish()
+}
+
+/// Where an object of the configuration was read.
+#[derive(Clone, Debug)]
+struct Origin {
+    file: String,
+    object: String,
+}
+
+#[derive(Default)]
+struct Loader {
+    base: Map<String, Value>,
+    config: Option<String>,
+    files: Vec<FileSummary>,
+    faults: Vec<Fault>,
+    /// Of what was read from documents, by place after what the base holds.
+    splits: Vec<Origin>,
+    groups: Vec<Origin>,
+    services: BTreeMap<String, Origin>,
+}
+
+// === impl Loader ===
+
+impl Loader {
+    fn read_config(&mut self, path: &Path) {
+        let file = display(path);
+        self.config = Some(file.clone());
+        match read_documents(path) {
+            Err(message) => self.fault(&file, "", "", message),
+            Ok(documents) => match <[Value; 1]>::try_from(documents) {
+                Ok([Value::Object(map)]) => self.base = map,
+                Ok(_) => self.fault(&file, "", "", "is not a plugin configuration: it must be an object"),
+                Err(_) => self.fault(&file, "", "", "must hold one document: a plugin configuration"),
+            },
+        }
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        let file = display(path);
+        let documents = match read_documents(path) {
+            Ok(documents) => documents,
+            Err(message) => return self.fault(&file, "", "", message),
+        };
+        let mut summary = FileSummary { file: file.clone(), ..FileSummary::default() };
+        for (index, value) in documents.into_iter().enumerate() {
+            let number = index + 1;
+            let objects = match document::unpack(value) {
+                Ok(objects) => objects,
+                Err(message) => {
+                    self.fault(&file, &format!("document {number}"), "", message);
+                    continue;
+                }
+            };
+            for object in objects {
+                let origin = |kind: &str, value: &Value| {
+                    let name = match document::name(value) {
+                        name if name.is_empty() => format!("(document {number})"),
+                        name => name,
+                    };
+                    Origin { file: file.clone(), object: format!("{kind} {name}") }
+                };
+                match object {
+                    Document::TrafficSplit(split) => {
+                        summary.traffic_splits += 1;
+                        let origin = origin("TrafficSplit", &split);
+                        self.push("trafficSplits", split);
+                        self.splits.push(origin);
+                    }
+                    Document::HttpRouteGroup(group) => {
+                        summary.http_route_groups += 1;
+                        let origin = origin("HTTPRouteGroup", &group);
+                        self.push("httpRouteGroups", group);
+                        self.groups.push(origin);
+                    }
+                    Document::Service(service) => {
+                        summary.services += 1;
+                        let origin = origin("Service", &service);
+                        self.add_service(&service, origin);
+                    }
+                    Document::Other(what) => summary.ignored.push(what),
+                }
+            }
+        }
+        self.files.push(summary);
+    }
+
+    /// Adds to a list of the base. If that isn't a list, it stays for the core to object to.
+    fn push(&mut self, key: &str, value: Value) {
+        let list = self.base.entry(key).or_insert(Value::Null);
+        if list.is_null() {
+            *list = json!([]);
+        }
+        if let Some(list) = list.as_array_mut() {
+            list.push(value);
+        }
+    }
+
+    fn add_service(&mut self, service: &Value, origin: Origin) {
+        let mut missing = false;
+        for field in ["metadata.namespace", "metadata.name"] {
+            if document::text(service, &format!("/{}", field.replace('.', "/"))).is_none() {
+                self.fault(&origin.file, &origin.object, field, "is missing");
+                missing = true;
+            }
+        }
+        let ports = match document::service_ports(service) {
+            Ok(ports) => ports,
+            Err(faults) => {
+                for (field, message) in faults {
+                    self.fault(&origin.file, &origin.object, &field, message);
+                }
+                return;
+            }
+        };
+        if missing {
+            return;
+        }
+        let key = document::name(service);
+        if let Some(other) = self.services.insert(key.clone(), origin.clone()) {
+            return self.fault(&origin.file, &origin.object, "", format!("is already in {}", other.file));
+        }
+        let Some(ports) = ports else { return };
+        let services = self.base.entry("services").or_insert(Value::Null);
+        if services.is_null() {
+            *services = json!({});
+        }
+        if let Some(services) = services.as_object_mut()
+            && let Some(known) = services.entry(key).or_insert_with(|| json!({})).as_object_mut()
+        {
+            // What the operator wrote stays.
+            known.entry("ports").or_insert_with(|| json!(ports));
+        }
+    }
+
+    fn finish(mut self) -> Result<Input, Vec<Fault>> {
+        let value = Value::Object(std::mem::take(&mut self.base));
+        let configuration = match Configuration::from_value(&value) {
+            Ok(configuration) if self.faults.is_empty() => configuration,
+            Ok(_) => return Err(self.faults),
+            Err(problems) => {
+                let faults: Vec<_> = problems.into_iter().map(|problem| self.locate(&value, problem)).collect();
+                self.faults.extend(faults);
+                return Err(self.faults);
+            }
+        };
+        let rules = Rules::new(&configuration, None);
+        let warnings = rules.warnings().iter().map(|warning| self.locate(&value, warning.clone())).collect();
+        Ok(Input { configuration, files: self.files, warnings })
+    }
+
+    /// Says in which file a problem of the whole configuration is.
+    fn locate(&self, whole: &Value, problem: Problem) -> Fault {
+        let document = |key: &str, origins: &[Origin], index: usize| {
+            let all = whole.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+            origins.get((index + origins.len()).checked_sub(all)?).cloned()
+        };
+        let origin = match &problem.object {
+            Object::TrafficSplit { index, .. } => document("trafficSplits", &self.splits, *index),
+            Object::HttpRouteGroup { index, .. } => document("httpRouteGroups", &self.groups, *index),
+            Object::Service { name } => self.services.get(name).cloned(),
+            _ => None,
+        };
+        let Origin { file, object } = origin.unwrap_or_else(|| Origin {
+            file: self.config.clone().unwrap_or_else(|| "the documents together".into()),
+            object: problem.object.to_string(),
+        });
+        Fault { file, object, field: problem.field, message: problem.message }
+    }
+
+    fn fault(&mut self, file: &str, object: &str, field: &str, message: impl Into<String>) {
+        self.faults.push(Fault {
+            file: file.into(),
+            object: object.into(),
+            field: field.into(),
+            message: message.into(),
+        });
+    }
+}
+
+/// All documents of a file; at least one.
+fn read_documents(path: &Path) -> Result<Vec<Value>, String> {
+    let text = if path == Path::new("-") {
+        let mut text = Vec::new();
+        io::stdin().lock().read_to_end(&mut text).map(|_| text)
+    } else {
+        std::fs::read(path)
+    };
+    let text = text.map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => "no such file".into(),
+        io::ErrorKind::IsADirectory => "is a directory, must be a file".into(),
+        io::ErrorKind::PermissionDenied => "may not be read: permission denied".into(),
+        _ => format!("cannot be read: {why}"),
+    })?;
+    let documents = yaml::read(&text)?;
+    if documents.is_empty() {
+        return Err("is empty".into());
+    }
+    Ok(documents)
+}
+
+fn display(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".into() } else { yaml::one_line(&path.display().to_string()) }
+}
+
+// === impl Fault ===
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [&self.file, &self.object, &self.field] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+// === impl FileSummary ===
+
+impl fmt::Display for FileSummary {
+    /// `guide.yaml: 1 TrafficSplit, 3 Services`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.traffic_splits, "TrafficSplit"),
+            (self.http_route_groups, "HTTPRouteGroup"),
+            (self.services, "Service"),
+        ];
+        write!(f, "{}: ", self.file)?;
+        let mut first = true;
+        for (count, kind) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            let (comma, plural) = (if first { "" } else { ", " }, if count == 1 { "" } else { "s" });
+            write!(f, "{comma}{count} {kind}{plural}")?;
+            first = false;
+        }
+        if first { f.write_str("no TrafficSplit") } else { Ok(()) }
+    }
+}

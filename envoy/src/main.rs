@@ -1,0 +1,292 @@
+//! The `traffic-split` command.
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use traffic_split_envoy::{
+    Bootstrap, Ecds, Endpoint, FailurePolicy, Host, Input, bootstrap, ecds, load, plugin_config,
+};
+
+/// SMI TrafficSplit for any Envoy sidecar: from Kubernetes objects to Envoy configuration.
+///
+/// Exit codes: 0 fine, 1 the input is wrong, 2 the call is wrong.
+#[derive(Parser)]
+#[command(name = "traffic-split", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(Check),
+    Render(Box<Render>),
+}
+
+/// Find every problem in TrafficSplits, HTTPRouteGroups and Services.
+///
+/// Each problem is one line: FILE: OBJECT: FIELD: what and why.
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  traffic-split check trafficsplit.yaml
+  kubectl get trafficsplits,services -A -o yaml | traffic-split check -")]
+struct Check {
+    #[command(flatten)]
+    input: InputArgs,
+}
+
+/// Write the configuration of the filter, or of a whole Envoy, to standard output.
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  traffic-split render --to plugin-config trafficsplit.yaml services.yaml
+
+  # The file that a running Envoy watches; replaced by rename, it changes the weights live.
+  traffic-split render --to ecds trafficsplit.yaml services.yaml > ecds.yaml.new &&
+    mv ecds.yaml.new /etc/traffic-split/ecds.yaml
+
+  # A bare Envoy sidecar for clients in the namespace curl.
+  traffic-split render --to envoy trafficsplit.yaml services.yaml --namespace curl \\
+    --endpoint httpbin.httpbin=127.0.0.1:10003 \\
+    --endpoint httpbin-v1.httpbin=127.0.0.1:10001 \\
+    --endpoint httpbin-v2.httpbin=127.0.0.1:10002 \\
+    --host example.com=example.com:80 > envoy.yaml")]
+struct Render {
+    /// What to write
+    #[arg(long, value_enum, value_name = "TARGET")]
+    to: Target,
+
+    #[command(flatten)]
+    input: InputArgs,
+
+    #[command(flatten)]
+    ecds: EcdsArgs,
+
+    #[command(flatten)]
+    envoy: EnvoyArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// The filter's own configuration, as JSON
+    PluginConfig,
+    /// The file that Envoy's `config_discovery` watches
+    Ecds,
+    /// The bootstrap of a bare Envoy sidecar
+    Envoy,
+}
+
+#[derive(Args)]
+struct InputArgs {
+    /// Kubernetes objects, YAML or JSON, many documents a file; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// A plugin configuration, YAML or JSON, to which the objects are added, e.g. with
+    /// `cluster`, `clusterDomain`, `backendHeader` or `hosts`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "With --to ecds")]
+struct EcdsArgs {
+    /// The compiled filter, on Envoy's host [default: /etc/traffic-split/traffic-split.wasm]
+    #[arg(long, value_name = "PATH")]
+    wasm: Option<String>,
+
+    /// When the filter's VM has died: start a new one (503 for a second at most), or let the
+    /// root serve until there is one [default: reload]
+    #[arg(long, value_enum, value_name = "POLICY", hide_possible_values = false)]
+    failure_policy: Option<Failure>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Failure {
+    Reload,
+    Open,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "With --to envoy")]
+struct EnvoyArgs {
+    /// The clients' namespace, where a Service's bare name means it
+    /// [default: `namespace` of --config, else curl]
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+
+    /// Where clients' requests arrive [default: 127.0.0.1:14001]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Envoy's admin interface [default: 127.0.0.1:15000]
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
+
+    /// The port of Services that are not among the objects [default: that of --listen]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+
+    /// The file that `render --to ecds` writes; its directory is watched
+    /// [default: /etc/traffic-split/ecds.yaml]
+    #[arg(long, value_name = "PATH")]
+    ecds: Option<String>,
+
+    /// Where a Service is, if not where DNS says (SERVICE.NAMESPACE.svc.CLUSTERDOMAIN);
+    /// may be repeated
+    #[arg(long = "endpoint", value_name = "SERVICE.NAMESPACE[:PORT]=HOST:PORT")]
+    endpoints: Vec<Endpoint>,
+
+    /// Another host for clients, and where it is; may be repeated. Hosts that are neither
+    /// Services nor named here get 404
+    #[arg(long = "host", value_name = "NAME=HOST:PORT")]
+    hosts: Vec<Host>,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Check(check) => check.run(),
+        Command::Render(render) => render.run(),
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    fn run(&self) -> ExitCode {
+        let Some(input) = self.input.load() else { return ExitCode::FAILURE };
+        let lines: String = input.files.iter().map(|file| format!("{file}, fine\n")).collect();
+        print(&lines)
+    }
+}
+
+// === impl Render ===
+
+impl Render {
+    fn run(self) -> ExitCode {
+        self.refuse_options_of_others();
+        let Some(input) = self.input.load() else { return ExitCode::FAILURE };
+        let configuration = &input.configuration;
+        if configuration.traffic_splits.is_empty() {
+            eprintln!("note: there is no TrafficSplit in the input: everything passes through");
+        }
+        let text = match self.to {
+            Target::PluginConfig => plugin_config(configuration),
+            Target::Ecds => ecds(configuration, &self.ecds.options()),
+            Target::Envoy => {
+                if let (Some(own), Some(given)) = (&configuration.namespace, &self.envoy.namespace)
+                    && own != given
+                {
+                    usage_error(&format!("--namespace {given} contradicts --config, whose namespace is {own}"));
+                }
+                bootstrap(configuration, &self.envoy.options())
+            }
+        };
+        print(&text)
+    }
+
+    /// An option that has no effect is a misunderstanding.
+    fn refuse_options_of_others(&self) {
+        let EcdsArgs { wasm, failure_policy } = &self.ecds;
+        let EnvoyArgs { namespace, listen, admin, port, ecds, endpoints, hosts } = &self.envoy;
+        let given = [
+            ("--wasm", wasm.is_some(), Target::Ecds),
+            ("--failure-policy", failure_policy.is_some(), Target::Ecds),
+            ("--namespace", namespace.is_some(), Target::Envoy),
+            ("--listen", listen.is_some(), Target::Envoy),
+            ("--admin", admin.is_some(), Target::Envoy),
+            ("--port", port.is_some(), Target::Envoy),
+            ("--ecds", ecds.is_some(), Target::Envoy),
+            ("--endpoint", !endpoints.is_empty(), Target::Envoy),
+            ("--host", !hosts.is_empty(), Target::Envoy),
+        ];
+        for (option, is_given, target) in given {
+            if is_given && target != self.to {
+                usage_error(&format!("{option} is an option of --to {}", target.name()));
+            }
+        }
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+// === impl InputArgs ===
+
+impl InputArgs {
+    /// Reads the files and says on standard error what is wrong or odd; `None` if it is wrong.
+    fn load(&self) -> Option<Input> {
+        match load(&self.files, self.config.as_deref()) {
+            Ok(input) => {
+                for file in input.files.iter().filter(|file| !file.ignored.is_empty()) {
+                    eprintln!("note: {}: ignored: {}", file.file, file.ignored.join(", "));
+                }
+                for warning in &input.warnings {
+                    eprintln!("warning: {warning}");
+                }
+                Some(input)
+            }
+            Err(faults) => {
+                for fault in faults {
+                    eprintln!("{fault}");
+                }
+                None
+            }
+        }
+    }
+}
+
+// === impl EcdsArgs ===
+
+impl EcdsArgs {
+    fn options(&self) -> Ecds {
+        let mut options = Ecds::default();
+        if let Some(wasm) = &self.wasm {
+            options.wasm.clone_from(wasm);
+        }
+        options.failure_policy = match self.failure_policy {
+            None | Some(Failure::Reload) => FailurePolicy::Reload,
+            Some(Failure::Open) => FailurePolicy::Open,
+        };
+        options
+    }
+}
+
+// === impl EnvoyArgs ===
+
+impl EnvoyArgs {
+    fn options(self) -> Bootstrap {
+        let mut options = Bootstrap::default();
+        options.namespace = self.namespace.unwrap_or(options.namespace);
+        options.listen = self.listen.unwrap_or(options.listen);
+        options.admin = self.admin.unwrap_or(options.admin);
+        options.port = self.port;
+        options.ecds = self.ecds.unwrap_or(options.ecds);
+        options.endpoints = self.endpoints;
+        options.hosts = self.hosts;
+        options
+    }
+}
+
+fn usage_error(message: &str) -> ! {
+    Cli::command().error(ErrorKind::ArgumentConflict, message).exit()
+}
+
+/// Who stops reading has seen enough.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("standard output: cannot be written: {why}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
