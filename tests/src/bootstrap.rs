@@ -13,13 +13,6 @@ pub const ROOT_CLUSTER: &str = "the-root";
 /// The request header that carries the picked cluster.
 const CLUSTER_HEADER: &str = "x-traffic-split-cluster";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
-const HEADER_MUTATION: &str = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
-
-/// The filter as `./build.sh build` left it, or an error that says to run that.
-pub fn filter() -> crate::Result<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("dist").join("traffic-split.wasm");
-    if path.is_file() { Ok(path) } else { Err(format!("{} is not there: run ./build.sh build", path.display()).into()) }
-}
 
 /// A Wasm module with a configuration.
 #[derive(Clone, Debug)]
@@ -37,17 +30,6 @@ impl Wasm {
     #[must_use]
     pub fn new(module: &Path, configuration: &str) -> Wasm {
         Wasm { module: module.to_owned(), failure_policy: "FAIL_RELOAD", configuration: configuration.to_owned() }
-    }
-
-    /// The extension configuration that Envoy watches for.
-    #[must_use]
-    pub fn ecds(&self) -> String {
-        let resource = json!({
-            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-            "name": "traffic-split",
-            "typed_config": self.typed_config(),
-        });
-        json!({"resources": [resource]}).to_string()
     }
 
     fn typed_config(&self) -> Value {
@@ -69,35 +51,6 @@ impl Wasm {
     }
 }
 
-/// Where Envoy has the filter's configuration from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// The bootstrap.
-    Inline(Wasm),
-    /// This file, whose directory is watched.
-    Watched(PathBuf),
-}
-
-impl Source {
-    fn filter(&self) -> Value {
-        match self {
-            Source::Inline(wasm) => json!({"name": "traffic-split", "typed_config": wasm.typed_config()}),
-            Source::Watched(path) => json!({
-                "name": "traffic-split",
-                "config_discovery": {
-                    "config_source": {
-                        "path_config_source": {"path": path, "watched_directory": {"path": path.parent()}},
-                        "resource_api_version": "V3",
-                    },
-                    "type_urls": [WASM, HEADER_MUTATION],
-                    "default_config": {"@type": HEADER_MUTATION},
-                    "apply_default_config_without_warming": true,
-                },
-            }),
-        }
-    }
-}
-
 /// A sidecar's bootstrap.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
@@ -112,7 +65,7 @@ pub struct Bootstrap {
     /// Whether clients' headers with our names are dropped before routing.
     pub strips: bool,
     /// The filter.
-    pub source: Source,
+    pub wasm: Wasm,
 }
 
 impl Bootstrap {
@@ -144,7 +97,7 @@ impl Bootstrap {
                 "virtual_hosts": virtual_hosts,
                 "response_headers_to_add": [{"header": {"key": SERVED_BY, "value": "%UPSTREAM_CLUSTER_RAW%"}}],
             },
-            "http_filters": [self.source.filter(), {
+            "http_filters": [{"name": "traffic-split", "typed_config": self.wasm.typed_config()}, {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
             }],

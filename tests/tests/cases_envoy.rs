@@ -1,9 +1,10 @@
 //! The table of cases, in a real Envoy: one for each suite.
 
-use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, SERVED_BY, Source, Wasm, filter};
+use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, SERVED_BY, Wasm};
 use journeys::cases::{Case, PORTS, SUITES, Suite};
 use journeys::client::Client;
 use journeys::envoy::Envoy;
+use journeys::guide::Guide;
 use journeys::pod::Pod;
 use journeys::scratch::Scratch;
 use journeys::{Error, Result};
@@ -41,7 +42,7 @@ fn mismatches(index: usize, suite: &Suite, pod: &Pod) -> Result<Vec<String>> {
         clusters: names.into_iter().map(|name| (name.to_owned(), pod.address())).collect(),
         hosts: vec![],
         strips: true,
-        source: Source::Inline(Wasm::new(&filter()?, suite.configuration)),
+        wasm: Wasm::new(&Guide::built()?.wasm, suite.configuration),
     };
     let _envoy = Envoy::start(&bootstrap.text(), scratch.path())?;
     let wrong = suite.cases.iter().filter_map(|case| {
