@@ -173,16 +173,6 @@ impl Envoy {
         self.find_stat(name)?.ok_or_else(|| Error(format!("Envoy has no stat {name}")))
     }
 
-    /// The sum of all counters whose name this accepts, and how many there are.
-    pub fn sum_stats(&self, accepts: impl Fn(&str) -> bool) -> Result<(u64, usize)> {
-        let stats = self.admin("/stats")?;
-        let values = stats.lines().filter_map(|line| {
-            let (name, value) = line.rsplit_once(": ")?;
-            accepts(name).then(|| value.trim().parse::<u64>().ok())?
-        });
-        Ok(values.fold((0, 0), |(sum, count), value| (sum + value, count + 1)))
-    }
-
     /// Waits until the stat's value is accepted (absent counts as 0); gives the value.
     pub fn wait_for_stat(&self, name: &str, accepts: impl Fn(u64) -> bool) -> Result<u64> {
         let mut last = 0;
@@ -195,13 +185,23 @@ impl Envoy {
 
     /// A counter for the extension configuration, e.g. `update_success` or `update_rejected`.
     pub fn extension_stat(&self, counter: &str) -> Result<u64> {
-        let is_counter = |name: &str| {
-            let name = name.strip_prefix("extension_config_discovery.");
-            name.and_then(|name| name.rsplit('.').next()) == Some(counter)
-        };
-        match self.sum_stats(is_counter)? {
-            (sum, 1..) => Ok(sum),
-            (_, 0) => Err(format!("Envoy has no stat extension_config_discovery.….{counter}").into()),
+        let [value] = self.extension_stats([counter])?;
+        Ok(value)
+    }
+
+    /// These counters, as they are at one time, each the sum over all extensions.
+    fn extension_stats<const N: usize>(&self, counters: [&str; N]) -> Result<[u64; N]> {
+        let stats = self.admin("/stats?filter=%5Eextension_config_discovery%5C.")?;
+        let mut found = [None; N];
+        for (name, value) in stats.lines().filter_map(|line| line.rsplit_once(": ")) {
+            let place = counters.iter().position(|counter| name.rsplit('.').next() == Some(counter));
+            if let (Some(place), Ok(value)) = (place, value.trim().parse::<u64>()) {
+                found[place] = Some(found[place].unwrap_or(0) + value);
+            }
+        }
+        match counters.iter().zip(found).find(|(_, value)| value.is_none()) {
+            Some((counter, _)) => Err(format!("Envoy has no stat extension_config_discovery.….{counter}").into()),
+            None => Ok(found.map(Option::unwrap_or_default)),
         }
     }
 
@@ -218,19 +218,18 @@ impl Envoy {
 
     /// How many extension configurations it has taken, handed to its workers, and refused. It counts some that it
     /// refuses as handed on, so that alone says nothing.
-    fn extension_updates(&self) -> Result<(u64, u64, u64)> {
-        let stat = |counter| self.extension_stat(counter);
-        Ok((stat("update_success")?, stat("config_reload")?, stat("update_rejected")?))
+    fn extension_updates(&self) -> Result<[u64; 3]> {
+        self.extension_stats(["update_success", "config_reload", "update_rejected"])
     }
 
     /// Waits until it has taken an extension configuration since this many were taken, handed on and refused.
-    pub fn wait_for_extension(&self, before: (u64, u64, u64)) -> Result<()> {
+    pub fn wait_for_extension(&self, before: [u64; 3]) -> Result<()> {
         wait_for("Envoy to take the configuration", || {
-            let (taken, handed_on, refused) = self.extension_updates()?;
-            if refused > before.2 {
+            let [taken, handed_on, refused] = self.extension_updates()?;
+            if refused > before[2] {
                 return Err("Envoy refused the configuration".into());
             }
-            Ok((taken > before.0 && handed_on > before.1).then_some(()))
+            Ok((taken > before[0] && handed_on > before[1]).then_some(()))
         })
         .map_err(|error| Error(format!("{error}\n{}", tail(&self.log()))))
     }

@@ -114,7 +114,7 @@ impl Sidecar {
     /// Starts pods and Envoy with the guide's TrafficSplit at these weights, and waits until that is in force.
     pub fn start(guide: &Guide, v1: u32, v2: u32) -> Result<Sidecar> {
         let sidecar = Sidecar::start_on(guide, v1, v2, |ecds| ecds)?;
-        sidecar.envoy.wait_for_extension((0, 0, 0))?;
+        sidecar.envoy.wait_for_extension([0; 3])?;
         Ok(sidecar)
     }
 

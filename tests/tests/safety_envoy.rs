@@ -172,7 +172,7 @@ fn after_a_trap_the_cluster_header_of_a_client_leads_to_the_root_like_no_header(
     let options = ["--wasm".into(), trapping.clone().into(), "--failure-policy".into(), "open".into()];
     let ecds = guide.render("ecds", &options, &guide.traffic_split(&scratch, 100, 0)?)?;
     let sidecar = Sidecar::start_on(&guide, 100, 0, |_| ecds)?;
-    sidecar.envoy.wait_for_extension((0, 0, 0))?;
+    sidecar.envoy.wait_for_extension([0; 3])?;
     let mut client = after_a_trap(&sidecar.envoy, sidecar.port)?;
     for (host, version) in [(ROOT, "httpbin"), (OTHER, "other")] {
         ask_for_v2(&mut client, host, version)?;
