@@ -1,1 +1,78 @@
-//! host-sim
+//! A Proxy-Wasm host that answers as Envoy answers: unit tests for the compiled `.wasm` of an HTTP filter, without
+//! Envoy.
+//!
+//! A test says what is there (a configuration, node metadata, a request) and asserts what came out (headers, logs,
+//! metrics, a local response). It never lists the host calls it expects.
+//!
+//! ```
+//! use host_sim::{Module, Simulator};
+//! # let wasm = wat::parse_str(r#"(module
+//! #   (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+//! #   (memory (export "memory") 1) (data (i32.const 0) "x-greetinghello")
+//! #   (func (export "proxy_abi_version_0_2_1")) (func (export "_initialize"))
+//! #   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+//! #     (drop (call $replace (i32.const 0) (i32.const 0) (i32.const 10) (i32.const 10) (i32.const 5)))
+//! #     (i32.const 0)))"#)?;
+//! // `Module::from_file("target/wasm32-wasip1/release/filter.wasm")` in a test of your own.
+//! let module = Module::from_bytes(wasm)?;
+//! let mut sim = Simulator::builder(&module).configuration("{}").start()?;
+//!
+//! let outcome = sim.request().get("http://httpbin.httpbin:14001/json").send();
+//!
+//! assert_eq!(outcome.request_header("x-greeting"), Some(&b"hello"[..]));
+//! assert!(outcome.route_cache_cleared);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is served
+//!
+//! HTTP filters of ABI 0.2.0 and 0.2.1, up to the request's body. The host functions are those of the table in
+//! the table [below](self#host-functions): logging, time, properties, header maps, buffers, metrics, the local
+//! response, and WASI as Envoy has it. A module that imports another one is refused by an
+//! [error](Error::Unserved) that names it.
+//!
+//! # Host functions
+//!
+//! | function | answers, other than 0 Ok |
+//! |---|---|
+//! | `proxy_log` | 2 unknown level; 6 memory |
+//! | `proxy_get_log_level` | 6 memory |
+//! | `proxy_get_current_time_nanoseconds` | 6 memory |
+//! | `proxy_get_property` | 1 not there; 6 memory |
+//! | `proxy_get_header_map_value` | 1 no such header; 2 no such map now; 6 memory |
+//! | `proxy_get_header_map_pairs` | 2 unknown map; 6 memory. A map that isn't there now is an empty one |
+//! | `proxy_get_header_map_size` | 2 no such map now; 6 memory |
+//! | `proxy_set_header_map_pairs`, `proxy_add_header_map_value`, `proxy_replace_header_map_value`, `proxy_remove_header_map_value` | 2 no such map now; 6 memory |
+//! | `proxy_get_buffer_bytes` | 1 no such buffer now; 2 unknown buffer; 6 memory. A start past the end is Ok, and writes nothing |
+//! | `proxy_get_buffer_status` | 1 no such buffer now; 2 unknown buffer; 6 memory |
+//! | `proxy_set_buffer_bytes` | 1 no such buffer now; 2 unknown or read-only buffer, or a part that is neither the start nor the end; 6 memory |
+//! | `proxy_define_metric` | 2 unknown type; 6 memory. A name that is there already gets another id |
+//! | `proxy_increment_metric` | 1 unknown id; 2 a histogram, or a counter by less than 1 |
+//! | `proxy_record_metric` | 1 unknown id |
+//! | `proxy_get_metric` | 1 unknown id; 2 a histogram; 6 memory |
+//! | `proxy_send_local_response` | 6 memory |
+//!
+//! WASI's own statuses are: `fd_write` 8 other than standard output and error, `clock_time_get` 58 other than real time,
+//! and 21 memory. Standard output is logged as info, standard error as error. `proc_exit` is a trap.
+//!
+//! During `_initialize`, only logging and WASI work; everything else answers 10 Internal failure.
+
+mod abi;
+mod error;
+mod headers;
+mod host;
+mod module;
+mod request;
+mod simulator;
+mod state;
+mod vm;
+
+pub use abi::LogLevel;
+pub use error::Error;
+pub use headers::Headers;
+pub use host::local_response::LocalResponse;
+pub use host::log::Log;
+pub use host::metric::{Metric, Value};
+pub use module::Module;
+pub use request::{Outcome, RequestBuilder};
+pub use simulator::{Builder, Simulator};

@@ -1,0 +1,197 @@
+//! The numbers and encodings of the Proxy-Wasm ABI, 0.2.1.
+
+use std::fmt;
+
+/// What a host function answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Status {
+    Ok = 0,
+    NotFound = 1,
+    BadArgument = 2,
+    InvalidMemoryAccess = 6,
+    InternalFailure = 10,
+}
+
+/// How serious a log message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Trace = 0,
+    Debug = 1,
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+    Critical = 5,
+}
+
+/// The header maps of a stream and of callouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MapType {
+    HttpRequestHeaders,
+    HttpRequestTrailers,
+    HttpResponseHeaders,
+    HttpResponseTrailers,
+    GrpcReceiveInitialMetadata,
+    GrpcReceiveTrailingMetadata,
+    HttpCallResponseHeaders,
+    HttpCallResponseTrailers,
+}
+
+/// The buffers of a stream, of callouts, and of configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BufferType {
+    HttpRequestBody,
+    HttpResponseBody,
+    DownstreamData,
+    UpstreamData,
+    HttpCallResponseBody,
+    GrpcReceiveBuffer,
+    VmConfiguration,
+    PluginConfiguration,
+    CallData,
+}
+
+/// What a callback of a stream wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Continue,
+    Pause,
+}
+
+// === impl LogLevel ===
+
+impl LogLevel {
+    pub(crate) fn from_abi(number: u32) -> Option<LogLevel> {
+        [LogLevel::Trace, LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error, LogLevel::Critical]
+            .into_iter()
+            .find(|level| *level as u32 == number)
+    }
+}
+
+impl fmt::Display for LogLevel {
+    /// As Envoy's logs have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            LogLevel::Trace => "trace",
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warning",
+            LogLevel::Error => "error",
+            LogLevel::Critical => "critical",
+        })
+    }
+}
+
+// === impl MapType ===
+
+impl MapType {
+    pub(crate) fn from_abi(number: u32) -> Option<MapType> {
+        Some(match number {
+            0 => MapType::HttpRequestHeaders,
+            1 => MapType::HttpRequestTrailers,
+            2 => MapType::HttpResponseHeaders,
+            3 => MapType::HttpResponseTrailers,
+            4 => MapType::GrpcReceiveInitialMetadata,
+            5 => MapType::GrpcReceiveTrailingMetadata,
+            6 => MapType::HttpCallResponseHeaders,
+            7 => MapType::HttpCallResponseTrailers,
+            _ => return None,
+        })
+    }
+}
+
+// === impl BufferType ===
+
+impl BufferType {
+    pub(crate) fn from_abi(number: u32) -> Option<BufferType> {
+        Some(match number {
+            0 => BufferType::HttpRequestBody,
+            1 => BufferType::HttpResponseBody,
+            2 => BufferType::DownstreamData,
+            3 => BufferType::UpstreamData,
+            4 => BufferType::HttpCallResponseBody,
+            5 => BufferType::GrpcReceiveBuffer,
+            6 => BufferType::VmConfiguration,
+            7 => BufferType::PluginConfiguration,
+            8 => BufferType::CallData,
+            _ => return None,
+        })
+    }
+}
+
+// === impl Action ===
+
+impl Action {
+    /// 0 continues, whatever else pauses.
+    pub(crate) fn from_abi(number: u32) -> Action {
+        if number == 0 { Action::Continue } else { Action::Pause }
+    }
+}
+
+/// Header pairs as bytes: their number, the sizes of each name and value, then each with a NUL behind it; no pairs are
+/// no bytes. All numbers are 4 bytes, little-endian.
+pub(crate) fn encode_pairs(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    if pairs.is_empty() {
+        return Vec::new();
+    }
+    let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes();
+    let mut bytes = Vec::from(number(pairs.len()));
+    for (name, value) in pairs {
+        bytes.extend(number(name.len()));
+        bytes.extend(number(value.len()));
+    }
+    for (name, value) in pairs {
+        bytes.extend([name, &[0][..], value, &[0]].concat());
+    }
+    bytes
+}
+
+/// The pairs that [`encode_pairs`] wrote; none if the bytes are too short for them.
+pub(crate) fn decode_pairs(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let number = |at: usize| {
+        let bytes = bytes.get(at..at.checked_add(4)?)?;
+        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+    };
+    let decode = || -> Option<Vec<_>> {
+        let count = number(0)?;
+        let mut at = count.checked_mul(8)?.checked_add(4)?;
+        // Too many for the bytes there are: nothing is reserved for them.
+        bytes.get(..at)?;
+        let mut part = |size: usize| {
+            let end = at.checked_add(size)?;
+            let part = bytes.get(at..end)?.to_vec();
+            at = end + 1;
+            Some(part)
+        };
+        (0..count).map(|pair| Some((part(number(4 + 8 * pair)?)?, part(number(8 + 8 * pair)?)?))).collect()
+    };
+    decode().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode_pairs, encode_pairs};
+
+    #[test]
+    fn pairs_come_back_as_they_went() {
+        for pairs in [
+            vec![],
+            vec![(b"a".to_vec(), b"".to_vec())],
+            vec![(b":path".to_vec(), b"/\xff".to_vec()), (b"".to_vec(), b"x\0y".to_vec())],
+        ] {
+            assert_eq!(decode_pairs(&encode_pairs(&pairs)), pairs);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_too_short_for_their_pairs_are_no_pairs() {
+        let bytes = encode_pairs(&[(b"name".to_vec(), b"value".to_vec())]);
+        // The NUL behind the last value isn't missed.
+        for end in 0..bytes.len() - 1 {
+            assert_eq!(decode_pairs(&bytes[..end]), [], "{end} bytes");
+        }
+        assert_eq!(decode_pairs(&[0xff; 64]), []);
+    }
+}

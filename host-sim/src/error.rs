@@ -1,0 +1,55 @@
+//! What can go wrong before a filter serves.
+
+use crate::host::log::Log;
+use std::path::PathBuf;
+
+/// Why a filter couldn't be loaded, started or given a configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file isn't there or can't be read.
+    #[error("{}: {why}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// It isn't WebAssembly, or not a Proxy-Wasm module that this host can run.
+    #[error("not a Proxy-Wasm module: {0}")]
+    Invalid(String),
+    /// The module imports what this host doesn't serve; it could not be started.
+    #[error("the module imports what this host doesn't serve: {}", imports.join(", "))]
+    Unserved {
+        /// `module.name` of each such import.
+        imports: Vec<String>,
+    },
+    /// `on_vm_start` or `on_configure` answered false. What ran before runs on.
+    #[error("{callback} refused the configuration{}", listed(logs))]
+    Refused {
+        /// Which callback.
+        callback: &'static str,
+        /// What the filter logged meanwhile.
+        logs: Vec<Log>,
+    },
+    /// The module trapped (a panic in Rust is a trap). What ran before runs on.
+    #[error("the module trapped in {callback}: {why}{}", listed(logs))]
+    Trapped {
+        /// Which callback, or `_initialize`.
+        callback: &'static str,
+        /// The trap.
+        why: String,
+        /// What the filter logged meanwhile: a panic's message is there.
+        logs: Vec<Log>,
+    },
+    /// The VM is dead by an earlier trap; [`reload`](crate::Simulator::reload) starts another.
+    #[error("the VM is dead since a trap: {why}")]
+    Dead {
+        /// The trap.
+        why: String,
+    },
+}
+
+fn listed(logs: &[Log]) -> String {
+    logs.iter().map(|log| format!("\n  {log}")).collect()
+}

@@ -1,0 +1,206 @@
+//! The host functions, one file per family. Each answers as Envoy does: arguments first, then memory, then what is
+//! there.
+
+pub(crate) mod buffer;
+pub(crate) mod clock;
+pub(crate) mod header_map;
+pub(crate) mod local_response;
+pub(crate) mod log;
+pub(crate) mod metric;
+pub(crate) mod property;
+pub(crate) mod wasi;
+
+use crate::abi::Status;
+use crate::state::State;
+use wasmi::{AsContext, AsContextMut, Caller, Linker, Memory};
+
+/// What a host function comes to: 0, or why not.
+pub(crate) type Answer = Result<(), Stop>;
+
+/// Why a host function didn't do it.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The guest is told so.
+    Status(u32),
+    /// The guest named memory that it doesn't have, and is told so in the family's way.
+    OutOfBounds,
+    /// The guest goes no further.
+    Trap(wasmi::Error),
+}
+
+/// The guest during a host function.
+pub(crate) struct Guest<'a>(Caller<'a, State>);
+
+/// Defines [`link`] and [`SERVED`] from the one list of host functions.
+macro_rules! host_functions {
+    ($( $module:literal as $convention:ident { $( $family:ident::$function:ident($( $name:ident: $type:ty ),*); )* } )*) => {
+        /// Every host function: its module and name.
+        pub(crate) const SERVED: &[(&str, &str)] = &[$( $( ($module, stringify!($function)), )* )*];
+
+        /// Gives all host functions to a linker.
+        pub(crate) fn link(linker: &mut Linker<State>) -> Result<(), wasmi::Error> {
+            $( $(
+                linker.func_wrap($module, stringify!($function), |caller: Caller<'_, State>, $( $name: $type ),*| {
+                    $convention(Guest(caller), |guest| $family::$function(guest, $( $name ),*))
+                })?;
+            )* )*
+            // Older modules know WASI by its older name.
+            linker.alias_module("wasi_snapshot_preview1", "wasi_unstable")?;
+            Ok(())
+        }
+    };
+}
+
+host_functions! {
+    "env" as early {
+        log::proxy_log(level: u32, message: u32, size: u32);
+        log::proxy_get_log_level(level_at: u32);
+    }
+    "env" as later {
+        clock::proxy_get_current_time_nanoseconds(time_at: u32);
+        property::proxy_get_property(path: u32, size: u32, value_at: u32, size_at: u32);
+        header_map::proxy_get_header_map_value(map: u32, name: u32, size: u32, value_at: u32, size_at: u32);
+        header_map::proxy_get_header_map_pairs(map: u32, pairs_at: u32, size_at: u32);
+        header_map::proxy_get_header_map_size(map: u32, size_at: u32);
+        header_map::proxy_set_header_map_pairs(map: u32, pairs: u32, size: u32);
+        header_map::proxy_add_header_map_value(map: u32, name: u32, size: u32, value: u32, value_size: u32);
+        header_map::proxy_replace_header_map_value(map: u32, name: u32, size: u32, value: u32, value_size: u32);
+        header_map::proxy_remove_header_map_value(map: u32, name: u32, size: u32);
+        buffer::proxy_get_buffer_bytes(buffer: u32, start: u32, size: u32, bytes_at: u32, size_at: u32);
+        buffer::proxy_get_buffer_status(buffer: u32, size_at: u32, flags_at: u32);
+        buffer::proxy_set_buffer_bytes(buffer: u32, start: u32, size: u32, bytes: u32, bytes_size: u32);
+        metric::proxy_define_metric(kind: u32, name: u32, size: u32, id_at: u32);
+        metric::proxy_increment_metric(id: u32, offset: i64);
+        metric::proxy_record_metric(id: u32, value: u64);
+        metric::proxy_get_metric(id: u32, value_at: u32);
+        local_response::proxy_send_local_response(
+            status: u32, details: u32, details_size: u32, body: u32, body_size: u32, headers: u32, headers_size: u32,
+            grpc_status: u32
+        );
+    }
+    "wasi_snapshot_preview1" as wasi_errno {
+        wasi::fd_write(fd: u32, vectors: u32, count: u32, written_at: u32);
+        wasi::clock_time_get(clock: u32, precision: u64, time_at: u32);
+        wasi::random_get(bytes: u32, size: u32);
+        wasi::environ_get(pointers: u32, bytes: u32);
+        wasi::environ_sizes_get(count_at: u32, size_at: u32);
+        wasi::args_get(pointers: u32, bytes: u32);
+        wasi::args_sizes_get(count_at: u32, size_at: u32);
+    }
+    "wasi_snapshot_preview1" as exit {
+        wasi::proc_exit(code: u32);
+    }
+}
+
+/// Whether there is a host function of this module and name.
+pub(crate) fn serves(module: &str, name: &str) -> bool {
+    let module = if module == "wasi_unstable" { "wasi_snapshot_preview1" } else { module };
+    SERVED.contains(&(module, name))
+}
+
+/// Proxy-Wasm functions that work during `_initialize` too.
+fn early(mut guest: Guest<'_>, call: impl FnOnce(&mut Guest<'_>) -> Answer) -> Result<u32, wasmi::Error> {
+    status(call(&mut guest), Status::InvalidMemoryAccess as u32)
+}
+
+/// Proxy-Wasm functions that need a context.
+fn later(mut guest: Guest<'_>, call: impl FnOnce(&mut Guest<'_>) -> Answer) -> Result<u32, wasmi::Error> {
+    if !guest.state().initialized {
+        return Ok(Status::InternalFailure as u32);
+    }
+    status(call(&mut guest), Status::InvalidMemoryAccess as u32)
+}
+
+/// WASI's functions.
+fn wasi_errno(mut guest: Guest<'_>, call: impl FnOnce(&mut Guest<'_>) -> Answer) -> Result<u32, wasmi::Error> {
+    status(call(&mut guest), wasi::FAULT)
+}
+
+/// WASI's function that never returns.
+fn exit(mut guest: Guest<'_>, call: impl FnOnce(&mut Guest<'_>) -> wasmi::Error) -> Result<(), wasmi::Error> {
+    Err(call(&mut guest))
+}
+
+fn status(answer: Answer, out_of_bounds: u32) -> Result<u32, wasmi::Error> {
+    match answer {
+        Ok(()) => Ok(Status::Ok as u32),
+        Err(Stop::Status(status)) => Ok(status),
+        Err(Stop::OutOfBounds) => Ok(out_of_bounds),
+        Err(Stop::Trap(why)) => Err(why),
+    }
+}
+
+// === impl Guest ===
+
+impl Guest<'_> {
+    pub(crate) fn state(&self) -> &State {
+        self.0.data()
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        self.0.data_mut()
+    }
+
+    /// Bytes of the guest's memory.
+    pub(crate) fn read(&self, at: u32, size: u32) -> Result<&[u8], Stop> {
+        let (at, size) = (at as usize, size as usize);
+        self.memory()?.data(self.0.as_context()).get(at..at + size).ok_or(Stop::OutOfBounds)
+    }
+
+    /// Writes into the guest's memory.
+    pub(crate) fn write(&mut self, at: u32, bytes: &[u8]) -> Answer {
+        let memory = self.memory()?;
+        memory.write(self.0.as_context_mut(), at as usize, bytes).map_err(|_| Stop::OutOfBounds)
+    }
+
+    /// Writes a number of 4 bytes into the guest's memory.
+    pub(crate) fn write_u32(&mut self, at: u32, number: usize) -> Answer {
+        self.write(at, &u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes())
+    }
+
+    /// Gives the guest bytes: copies them into memory of its own allocator, and writes their address and size where
+    /// it wants them. No bytes are a null pointer.
+    pub(crate) fn give(&mut self, bytes: &[u8], address_at: u32, size_at: u32) -> Answer {
+        let mut address = 0;
+        if !bytes.is_empty() {
+            let size = u32::try_from(bytes.len()).map_err(|_| Stop::OutOfBounds)?;
+            let allocate = self.state().allocate.ok_or(Stop::OutOfBounds)?;
+            address = allocate.call(self.0.as_context_mut(), size).map_err(Stop::Trap)?;
+            if address == 0 {
+                return Err(Stop::OutOfBounds);
+            }
+            self.write(address, bytes)?;
+        }
+        self.write(address_at, &address.to_le_bytes())?;
+        self.write_u32(size_at, bytes.len())
+    }
+
+    fn memory(&self) -> Result<Memory, Stop> {
+        self.state().memory.ok_or(Stop::OutOfBounds)
+    }
+}
+
+impl From<Status> for Stop {
+    fn from(status: Status) -> Self {
+        Stop::Status(status as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SERVED;
+
+    #[test]
+    fn the_documentation_has_every_host_function_and_no_other() {
+        let documentation = include_str!("../lib.rs");
+        let table = documentation.lines().filter(|line| line.starts_with("//! | `proxy_"));
+        let documented = table
+            .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(", "))
+            .map(|name| name.trim().trim_matches('`').to_owned());
+        let mut documented: Vec<_> = documented.collect();
+        documented.sort();
+        let mut served: Vec<_> = SERVED.iter().filter(|(module, _)| *module == "env").map(|(_, name)| *name).collect();
+        served.sort_unstable();
+        assert_eq!(documented, served);
+    }
+}

@@ -1,0 +1,82 @@
+//! WASI, the part of it that Envoy has.
+
+use super::log::log;
+use super::{Answer, Guest, Stop};
+use crate::abi::LogLevel;
+
+const BAD_FILE: u32 = 8;
+pub(super) const FAULT: u32 = 21;
+const NOT_SUPPORTED: u32 = 58;
+
+/// Standard output is logged as info, standard error as error; there are no other files.
+pub(super) fn fd_write(guest: &mut Guest<'_>, fd: u32, vectors: u32, count: u32, written_at: u32) -> Answer {
+    let level = match fd {
+        1 => LogLevel::Info,
+        2 => LogLevel::Error,
+        _ => return Err(Stop::Status(BAD_FILE)),
+    };
+    let size = count.checked_mul(8).ok_or(Stop::OutOfBounds)?;
+    let mut written = Vec::new();
+    for vector in guest.read(vectors, size)?.chunks_exact(8) {
+        let number = |at: usize| u32::from_le_bytes([vector[at], vector[at + 1], vector[at + 2], vector[at + 3]]);
+        written.extend_from_slice(guest.read(number(0), number(4))?);
+    }
+    if !written.is_empty() {
+        let line = written.strip_suffix(b"\n").unwrap_or(&written);
+        log(guest, level, String::from_utf8_lossy(line).into_owned());
+    }
+    guest.write_u32(written_at, written.len())
+}
+
+/// Real time only.
+pub(super) fn clock_time_get(guest: &mut Guest<'_>, clock: u32, _precision: u64, time_at: u32) -> Answer {
+    if clock != 0 {
+        return Err(Stop::Status(NOT_SUPPORTED));
+    }
+    let now = guest.state().now;
+    guest.write(time_at, &now.to_le_bytes())
+}
+
+/// Random bytes of the simulator's seed.
+pub(super) fn random_get(guest: &mut Guest<'_>, bytes: u32, size: u32) -> Answer {
+    // Asked first: a size beyond memory should cost nothing.
+    let size = guest.read(bytes, size)?.len();
+    let mut random = vec![0; size];
+    guest.state_mut().random.fill(&mut random);
+    guest.write(bytes, &random)
+}
+
+pub(super) fn environ_get(guest: &mut Guest<'_>, mut pointers: u32, mut bytes: u32) -> Answer {
+    let surroundings = guest.state().surroundings.clone();
+    for (name, value) in &surroundings.environment {
+        let variable = format!("{name}={value}\0");
+        guest.write(pointers, &bytes.to_le_bytes())?;
+        guest.write(bytes, variable.as_bytes())?;
+        // What was written lies within a memory of 4 GiB, so what follows it starts within that or just behind.
+        pointers = pointers.wrapping_add(4);
+        bytes = bytes.wrapping_add(variable.len() as u32);
+    }
+    Ok(())
+}
+
+pub(super) fn environ_sizes_get(guest: &mut Guest<'_>, count_at: u32, size_at: u32) -> Answer {
+    let environment = &guest.state().surroundings.environment;
+    let (count, size) = (environment.len(), environment.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
+    guest.write_u32(count_at, count)?;
+    guest.write_u32(size_at, size)
+}
+
+/// There are no arguments.
+pub(super) fn args_get(_guest: &mut Guest<'_>, _pointers: u32, _bytes: u32) -> Answer {
+    Ok(())
+}
+
+/// There are no arguments.
+pub(super) fn args_sizes_get(guest: &mut Guest<'_>, count_at: u32, size_at: u32) -> Answer {
+    guest.write_u32(count_at, 0)?;
+    guest.write_u32(size_at, 0)
+}
+
+pub(super) fn proc_exit(_guest: &mut Guest<'_>, code: u32) -> wasmi::Error {
+    wasmi::Error::new(format!("proc_exit({code})"))
+}

@@ -1,0 +1,66 @@
+//! A compiled filter.
+
+use crate::error::Error;
+use std::fmt;
+use std::path::Path;
+use wasmi::Engine;
+
+/// A filter's module, compiled once; a clone shares it. Any number of simulators run it, on any thread.
+#[derive(Clone)]
+pub struct Module {
+    pub(crate) wasm: wasmi::Module,
+}
+
+impl Module {
+    /// Compiles the module in a file.
+    ///
+    /// # Errors
+    /// [`Error::Read`], and those of [`from_bytes`](Module::from_bytes).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Module, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|why| Error::Read { path: path.to_owned(), why })?;
+        Module::from_bytes(bytes)
+    }
+
+    /// Compiles a module, as binary.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it isn't WebAssembly, or has no marker of an ABI that is served.
+    pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Result<Module, Error> {
+        if !bytes.as_ref().starts_with(b"\0asm") {
+            return Err(Error::Invalid("it isn't WebAssembly, which begins with the bytes \\0asm".to_owned()));
+        }
+        let wasm = wasmi::Module::new(&Engine::default(), bytes).map_err(|why| Error::Invalid(why.to_string()))?;
+        let module = Module { wasm };
+        let exports = module.exports();
+        let marker = exports.iter().find(|name| name.starts_with("proxy_abi_version_"));
+        match marker.map(String::as_str) {
+            Some("proxy_abi_version_0_2_0" | "proxy_abi_version_0_2_1") => Ok(module),
+            Some(other) => Err(Error::Invalid(format!("{other} isn't served: only ABI 0.2.0 and 0.2.1 are"))),
+            None => Err(Error::Invalid("it exports no proxy_abi_version_…".to_owned())),
+        }
+    }
+
+    /// What it imports: `env.proxy_log` and so on, sorted.
+    #[must_use]
+    pub fn imports(&self) -> Vec<String> {
+        let mut imports: Vec<_> =
+            self.wasm.imports().map(|import| format!("{}.{}", import.module(), import.name())).collect();
+        imports.sort();
+        imports
+    }
+
+    /// What it exports, sorted.
+    #[must_use]
+    pub fn exports(&self) -> Vec<String> {
+        let mut exports: Vec<_> = self.wasm.exports().map(|export| export.name().to_owned()).collect();
+        exports.sort();
+        exports
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("imports", &self.imports()).field("exports", &self.exports()).finish()
+    }
+}

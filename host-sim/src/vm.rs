@@ -1,0 +1,175 @@
+//! One instance of a module, and the callbacks that a host makes. A trap in any of them is its end.
+
+use crate::error::Error;
+use crate::host;
+use crate::module::Module;
+use crate::state::State;
+use wasmi::{Instance, Linker, Store, TypedFunc, WasmParams, WasmResults};
+
+/// A VM.
+#[derive(Debug)]
+pub(crate) struct Vm {
+    store: Store<State>,
+    /// The callbacks that the module exports.
+    pub callbacks: Callbacks,
+    /// Why it is dead, if it is.
+    dead: Option<String>,
+    last_context: u32,
+}
+
+/// A callback: its name, and what exports it if anything does.
+#[derive(Debug)]
+pub(crate) struct Callback<Params, Results> {
+    pub name: &'static str,
+    function: Option<TypedFunc<Params, Results>>,
+}
+
+/// What a module may export for a host to call. All take the id of the context first; those of one number take no more.
+#[derive(Debug)]
+pub(crate) struct Callbacks {
+    pub context_create: Callback<(u32, u32), ()>,
+    pub vm_start: Callback<(u32, u32), u32>,
+    pub configure: Callback<(u32, u32), u32>,
+    pub request_headers: Callback<(u32, u32, u32), u32>,
+    pub request_body: Callback<(u32, u32, u32), u32>,
+    pub log: Callback<u32, ()>,
+    pub done: Callback<u32, u32>,
+    pub delete: Callback<u32, ()>,
+}
+
+/// A trap: in which callback, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Trap {
+    pub callback: &'static str,
+    pub why: String,
+}
+
+// === impl Vm ===
+
+impl Vm {
+    /// Instantiates the module, and initializes it.
+    pub(crate) fn start(module: &Module, state: State) -> Result<Vm, Error> {
+        let imports = module.wasm.imports();
+        let unserved = imports.filter(|import| !host::serves(import.module(), import.name()));
+        let unserved: Vec<_> = unserved.map(|import| format!("{}.{}", import.module(), import.name())).collect();
+        if !unserved.is_empty() {
+            return Err(Error::Unserved { imports: unserved });
+        }
+        let invalid = |why: wasmi::Error| Error::Invalid(why.to_string());
+        let mut store = Store::new(module.wasm.engine(), state);
+        let mut linker = Linker::new(module.wasm.engine());
+        host::link(&mut linker).map_err(invalid)?;
+        let instance = linker.instantiate_and_start(&mut store, &module.wasm).map_err(invalid)?;
+        store.data_mut().memory = instance.get_memory(&store, "memory");
+        let allocate = export::<u32, u32>(&store, &instance, "proxy_on_memory_allocate")?;
+        store.data_mut().allocate = allocate.or(export(&store, &instance, "malloc")?);
+        let callbacks = Callbacks::of(&store, &instance)?;
+        // A reactor has the one, a command the other.
+        let initialize = match export::<(), ()>(&store, &instance, "_initialize")? {
+            Some(initialize) => Callback { name: "_initialize", function: Some(initialize) },
+            None => Callback { name: "_start", function: export(&store, &instance, "_start")? },
+        };
+        let mut vm = Vm { store, callbacks, dead: None, last_context: 0 };
+        if let Err(Trap { callback, why }) = vm.call(0, |_| initialize, ()) {
+            return Err(Error::Trapped { callback, why, logs: std::mem::take(&mut vm.state_mut().logs) });
+        }
+        vm.state_mut().initialized = true;
+        Ok(vm)
+    }
+
+    /// Makes a callback in a context; `None` if the module doesn't export it.
+    ///
+    /// # Errors
+    /// If it traps, or the VM is dead already.
+    pub(crate) fn call<Params: WasmParams, Results: WasmResults>(
+        &mut self,
+        context: u32,
+        callback: impl FnOnce(&Callbacks) -> Callback<Params, Results>,
+        params: Params,
+    ) -> Result<Option<Results>, Trap> {
+        let Callback { name, function } = callback(&self.callbacks);
+        if let Some(why) = &self.dead {
+            return Err(Trap { callback: name, why: why.clone() });
+        }
+        let Some(function) = function else { return Ok(None) };
+        self.state_mut().current = context;
+        match function.call(&mut self.store, params) {
+            Ok(results) => Ok(Some(results)),
+            Err(why) => {
+                let why = why.to_string();
+                self.dead = Some(why.clone());
+                Err(Trap { callback: name, why })
+            }
+        }
+    }
+
+    /// The id for a new context.
+    pub(crate) fn next_context(&mut self) -> u32 {
+        self.last_context += 1;
+        self.last_context
+    }
+
+    /// Why the VM is dead, if it is.
+    pub(crate) fn dead(&self) -> Option<&str> {
+        self.dead.as_deref()
+    }
+
+    /// The size of the memory in bytes.
+    pub(crate) fn memory_size(&self) -> usize {
+        self.state().memory.map_or(0, |memory| memory.data_size(&self.store))
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        self.store.data()
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        self.store.data_mut()
+    }
+}
+
+// === impl Callbacks ===
+
+impl Callbacks {
+    fn of(store: &Store<State>, instance: &Instance) -> Result<Callbacks, Error> {
+        fn callback<Params: WasmParams, Results: WasmResults>(
+            store: &Store<State>,
+            instance: &Instance,
+            name: &'static str,
+        ) -> Result<Callback<Params, Results>, Error> {
+            Ok(Callback { name, function: export(store, instance, name)? })
+        }
+        Ok(Callbacks {
+            context_create: callback(store, instance, "proxy_on_context_create")?,
+            vm_start: callback(store, instance, "proxy_on_vm_start")?,
+            configure: callback(store, instance, "proxy_on_configure")?,
+            request_headers: callback(store, instance, "proxy_on_request_headers")?,
+            request_body: callback(store, instance, "proxy_on_request_body")?,
+            log: callback(store, instance, "proxy_on_log")?,
+            done: callback(store, instance, "proxy_on_done")?,
+            delete: callback(store, instance, "proxy_on_delete")?,
+        })
+    }
+}
+
+// === impl Callback ===
+
+impl<Params, Results> Copy for Callback<Params, Results> {}
+impl<Params, Results> Clone for Callback<Params, Results> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// An exported function; `None` if there is none of that name.
+fn export<Params: WasmParams, Results: WasmResults>(
+    store: &Store<State>,
+    instance: &Instance,
+    name: &'static str,
+) -> Result<Option<TypedFunc<Params, Results>>, Error> {
+    let Some(function) = instance.get_func(store, name) else { return Ok(None) };
+    let function = function
+        .typed(store)
+        .map_err(|_| Error::Invalid(format!("its {name} is {:?}, not what the ABI says", function.ty(store))))?;
+    Ok(Some(function))
+}

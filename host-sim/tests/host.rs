@@ -1,0 +1,437 @@
+//! What guests get from the host: the life of a plugin, and the answers of the host functions.
+
+use host_sim::{Error, LogLevel, Module, Simulator, Value};
+
+/// A guest: these imports and these functions, with what every guest has. `$message` logs 16 bytes at an address.
+fn guest(parts: &str) -> Module {
+    let text = format!(
+        r#"(module
+            (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_buffer_bytes" (func $get_buffer (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_set_buffer_bytes" (func $set_buffer (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_buffer_status" (func $buffer_status (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_property" (func $get_property (param i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_header_map_value" (func $get_header (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_header_map_pairs" (func $get_headers (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_header_map_size" (func $headers_size (param i32 i32) (result i32)))
+            (import "env" "proxy_set_header_map_pairs" (func $set_headers (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_add_header_map_value" (func $add_header (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_replace_header_map_value" (func $replace_header (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_remove_header_map_value" (func $remove_header (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
+            (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))
+            (import "env" "proxy_get_metric" (func $get_metric (param i32 i32) (result i32)))
+            (import "env" "proxy_get_current_time_nanoseconds" (func $now (param i32) (result i32)))
+            (import "env" "proxy_send_local_response"
+                (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+            (import "wasi_unstable" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "x-user")
+            (data (i32.const 16) "xds\00node\00metadata\00NAMESPACE")
+            (data (i32.const 48) "request\00query")
+            (global $free (mut i32) (i32.const 4096))
+            ;; Where the host is to write an address (512), a size (516) or a number (520).
+            (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+                (global.get $free)
+                (global.set $free (i32.add (global.get $free) (local.get $size))))
+            (func $say (param $at i32) (param $size i32)
+                (drop (call $log (i32.const 2) (local.get $at) (local.get $size))))
+            (func $say_given (call $say (i32.load (i32.const 512)) (i32.load (i32.const 516))))
+            (func (export "proxy_abi_version_0_2_1"))
+            {parts})"#
+    );
+    Module::from_bytes(wat::parse_str(text).expect("the guest's text")).expect("the guest")
+}
+
+/// A guest that makes these calls when a request's headers are there, and logs a digit for each status (`:` is 10).
+fn calls(calls: &[&str]) -> Module {
+    let mut body = String::new();
+    for (n, call) in calls.iter().enumerate() {
+        let at = 256 + n;
+        body += &format!("(i32.store8 (i32.const {at}) (i32.add (i32.const 48) {call}))\n");
+    }
+    guest(&format!(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            {body} (call $say (i32.const 256) (i32.const {})) (i32.const 0))"#,
+        calls.len()
+    ))
+}
+
+fn messages(logs: &[host_sim::Log]) -> Vec<&str> {
+    logs.iter().map(|log| &log.message[..]).collect()
+}
+
+/// What such a guest logged for a request.
+fn statuses(module: &Module) -> String {
+    let mut simulator = Simulator::builder(module).node_metadata("NAMESPACE", "curl").start().expect("a start");
+    let outcome = simulator.request().get("http://shop/cart?a=1").header("x-user", "7").send();
+    assert_eq!(outcome.trap, None);
+    messages(&outcome.logs).concat()
+}
+
+/// Logs its life: one letter a callback, with the context's number.
+const DIARY: &str = r#"
+    (func $note (param $letter i32) (param $context i32)
+        (i32.store8 (i32.const 256) (local.get $letter))
+        (i32.store8 (i32.const 257) (i32.add (i32.const 48) (local.get $context)))
+        (call $say (i32.const 256) (i32.const 2)))
+    (func (export "_initialize") (call $note (i32.const 105) (i32.const 0)))
+    (func (export "proxy_on_context_create") (param $c i32) (param $p i32) (call $note (i32.const 99) (local.get $c)))
+    (func (export "proxy_on_vm_start") (param $c i32) (param i32) (result i32)
+        (call $note (i32.const 118) (local.get $c)) (i32.const 1))
+    (func (export "proxy_on_configure") (param $c i32) (param i32) (result i32)
+        (call $note (i32.const 102) (local.get $c))
+        (drop (call $get_buffer (i32.const 7) (i32.const 0) (i32.const 99) (i32.const 512) (i32.const 516)))
+        (call $say_given)
+        ;; Refuses what begins with an n, traps at a t.
+        (if (i32.eq (i32.load8_u (i32.load (i32.const 512))) (i32.const 116)) (then unreachable))
+        (i32.ne (i32.load8_u (i32.load (i32.const 512))) (i32.const 110)))
+    (func (export "proxy_on_request_headers") (param $c i32) (param i32 i32) (result i32)
+        (call $note (i32.const 104) (local.get $c))
+        (if (i32.eqz (call $get_header (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 512) (i32.const 516)))
+            (then unreachable))
+        (i32.const 0))
+    (func (export "proxy_on_log") (param $c i32) (call $note (i32.const 108) (local.get $c)))
+    (func (export "proxy_on_done") (param $c i32) (result i32) (call $note (i32.const 100) (local.get $c)) (i32.const 1))
+    (func (export "proxy_on_delete") (param $c i32) (call $note (i32.const 120) (local.get $c)))"#;
+
+#[test]
+fn a_plugin_lives_as_in_envoy() {
+    let mut simulator = Simulator::builder(&guest(DIARY)).configuration("one").start().expect("a start");
+    assert_eq!(messages(simulator.logs()), ["i0", "c1", "v1", "f1", "one"]);
+
+    let outcome = simulator.request().send();
+    assert_eq!(messages(&outcome.logs), ["c2", "h2", "l2", "d2", "x2"], "log, then done, then delete");
+
+    simulator.reconfigure("second").expect("a good configuration");
+    assert_eq!(
+        messages(&simulator.logs()[10..]),
+        ["c3", "v3", "f3", "second", "d1", "x1"],
+        "the same VM, a new context"
+    );
+    assert_eq!(simulator.root_contexts(), 1);
+    assert_eq!(messages(&simulator.request().send().logs)[0], "c4");
+}
+
+#[test]
+fn a_configuration_that_is_refused_leaves_the_old_one_serving() {
+    let module = guest(DIARY);
+    let mut simulator = Simulator::builder(&module).configuration("one").start().expect("a start");
+    let before = simulator.logs().len();
+
+    let Err(Error::Refused { callback, logs }) = simulator.reconfigure("no") else { panic!("it isn't refused") };
+    assert_eq!(callback, "proxy_on_configure");
+    assert_eq!(messages(&logs), ["i0", "c1", "v1", "f1", "no", "d1", "x1"], "tried in another VM");
+    assert_eq!(simulator.logs()[before..], logs);
+    assert!(matches!(simulator.reconfigure("trap"), Err(Error::Trapped { callback: "proxy_on_configure", .. })));
+
+    assert!(!simulator.is_dead());
+    assert_eq!(messages(&simulator.request().send().logs), ["c2", "h2", "l2", "d2", "x2"], "the VM saw none of it");
+    assert!(matches!(Simulator::builder(&module).configuration("no").start(), Err(Error::Refused { .. })));
+}
+
+#[test]
+fn after_a_trap_every_request_is_answered_503_until_a_reload() {
+    let mut simulator = Simulator::builder(&guest(DIARY)).configuration("one").start().expect("a start");
+
+    let outcome = simulator.request().header("x-user", "boom").send();
+    assert!(outcome.trap.expect("a trap").starts_with("proxy_on_request_headers: "));
+    assert_eq!(outcome.local_response.expect("a response").status, 503);
+    assert!(simulator.is_dead());
+
+    let outcome = simulator.request().send();
+    assert_eq!((outcome.local_response.map(|response| response.status), outcome.logs), (Some(503), vec![]));
+    assert!(matches!(simulator.reconfigure("two"), Err(Error::Dead { .. })));
+
+    simulator.reload().expect("a reload");
+    let outcome = simulator.request().send();
+    assert_eq!((outcome.trap, outcome.local_response), (None, None));
+    assert_eq!(messages(&outcome.logs)[0], "c2", "a new VM");
+}
+
+#[test]
+fn a_file_that_is_no_filter_is_an_error_that_says_so() {
+    let invalid = |bytes: &[u8]| Module::from_bytes(bytes).expect_err("an error").to_string();
+    assert_eq!(invalid(b""), invalid(b"{}"));
+    assert!(invalid(b"").contains("isn't WebAssembly"));
+    assert!(invalid(&wat::parse_str("(module)").expect("text")).contains("exports no proxy_abi_version_"));
+    let old = wat::parse_str(r#"(module (func (export "proxy_abi_version_0_1_0")))"#).expect("text");
+    assert!(invalid(&old).contains("proxy_abi_version_0_1_0 isn't served"));
+    let missing = Module::from_file("/nowhere/filter.wasm").expect_err("an error").to_string();
+    assert!(missing.starts_with("/nowhere/filter.wasm: "), "{missing}");
+}
+
+#[test]
+fn an_import_that_is_not_served_is_named() {
+    let text = r#"(module (import "env" "proxy_fly" (func)) (import "wasi_unstable" "fd_write" (func))
+        (func (export "proxy_abi_version_0_2_1")))"#;
+    let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
+    assert_eq!(module.imports(), ["env.proxy_fly", "wasi_unstable.fd_write"]);
+    match Simulator::builder(&module).start() {
+        Err(Error::Unserved { imports }) => assert_eq!(imports, ["env.proxy_fly"]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_callback_of_another_signature_is_named() {
+    let text = r#"(module (func (export "proxy_abi_version_0_2_1")) (func (export "proxy_on_request_headers")))"#;
+    let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
+    let why = Simulator::builder(&module).start().expect_err("an error").to_string();
+    assert!(why.contains("proxy_on_request_headers"), "{why}");
+}
+
+#[test]
+fn during_initialization_only_logging_and_wasi_work() {
+    let module = guest(
+        r#"(func (export "_initialize")
+            (i32.store8 (i32.const 256) (i32.add (i32.const 48) (call $random (i32.const 520) (i32.const 8))))
+            (i32.store8 (i32.const 257) (i32.add (i32.const 48) (call $now (i32.const 520))))
+            (i32.store8 (i32.const 258)
+                (i32.add (i32.const 48) (call $define (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 520))))
+            (call $say (i32.const 256) (i32.const 3)))"#,
+    );
+    let simulator = Simulator::builder(&module).start().expect("a start");
+    assert_eq!(messages(simulator.logs()), ["0::"]);
+}
+
+#[test]
+fn header_maps_answer_as_envoys_do() {
+    let module = calls(&[
+        "(call $get_header (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 512) (i32.const 516))",
+        "(call $get_header (i32.const 0) (i32.const 1) (i32.const 5) (i32.const 512) (i32.const 516))", // No such header.
+        "(call $get_header (i32.const 2) (i32.const 0) (i32.const 6) (i32.const 512) (i32.const 516))", // No such map now.
+        "(call $get_header (i32.const 8) (i32.const 0) (i32.const 6) (i32.const 512) (i32.const 516))", // No such map ever.
+        "(call $get_header (i32.const 0) (i32.const -1) (i32.const 6) (i32.const 512) (i32.const 516))", // Out of memory.
+        "(call $get_header (i32.const 0) (i32.const 0) (i32.const 6) (i32.const -1) (i32.const 516))",
+        "(call $get_headers (i32.const 0) (i32.const 512) (i32.const 516))",
+        "(call $get_headers (i32.const 2) (i32.const 512) (i32.const 516))",
+        "(i32.load (i32.const 516))", // And the size of that is 0.
+        "(call $headers_size (i32.const 2) (i32.const 520))",
+        "(call $headers_size (i32.const 0) (i32.const 520))",
+        "(call $add_header (i32.const 2) (i32.const 0) (i32.const 6) (i32.const 0) (i32.const 1))",
+        "(call $remove_header (i32.const 3) (i32.const 0) (i32.const 6))",
+        "(call $set_headers (i32.const 1) (i32.const 0) (i32.const 0))",
+    ]);
+    assert_eq!(statuses(&module), "01226600020222");
+}
+
+#[test]
+fn a_change_of_the_requests_headers_clears_the_route_cache_and_reading_does_not() {
+    let send = |call: &str| {
+        let module = calls(&[call]);
+        let mut simulator = Simulator::builder(&module).start().expect("a start");
+        simulator.request().header("X-User", "7").header("x-user", "8").send()
+    };
+    let read = send("(call $get_header (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 512) (i32.const 516))");
+    assert!(!read.route_cache_cleared);
+
+    let added = send("(call $add_header (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 2) (i32.const 4))");
+    assert!(added.route_cache_cleared);
+    assert_eq!(added.request_headers.get_all("x-user").collect::<Vec<_>>(), [b"7", b"8", &b"user"[..]]);
+
+    let replaced = send("(call $replace_header (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 2) (i32.const 0))");
+    assert!(replaced.route_cache_cleared);
+    assert_eq!(replaced.request_headers.get_all("x-user").collect::<Vec<_>>(), [b""], "an empty value is a value");
+
+    let removed = send("(call $remove_header (i32.const 0) (i32.const 0) (i32.const 6))");
+    assert_eq!((removed.route_cache_cleared, removed.request_header("x-user")), (true, None));
+    assert!(send("(call $remove_header (i32.const 0) (i32.const 2) (i32.const 3))").route_cache_cleared);
+
+    let emptied = send("(call $set_headers (i32.const 0) (i32.const 0) (i32.const 0))");
+    assert!(emptied.route_cache_cleared && emptied.request_headers.is_empty());
+}
+
+#[test]
+fn buffers_answer_as_envoys_do() {
+    let module = calls(&[
+        "(call $get_buffer (i32.const 6) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))",
+        "(i32.load (i32.const 516))", // The size of the VM's configuration is 2.
+        "(call $get_buffer (i32.const 6) (i32.const 3) (i32.const 9) (i32.const 512) (i32.const 516))",
+        "(i32.load (i32.const 516))", // Past the end nothing is written.
+        "(call $get_buffer (i32.const 7) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))", // Not now.
+        "(call $get_buffer (i32.const 0) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))",
+        "(call $get_buffer (i32.const 9) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))", // Never.
+        "(call $buffer_status (i32.const 6) (i32.const 520) (i32.const 524))",
+        "(i32.load (i32.const 520))",
+        "(call $set_buffer (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1))", // Read-only.
+    ]);
+    let mut simulator = Simulator::builder(&module).vm_configuration("vm").start().expect("a start");
+    assert_eq!(messages(&simulator.request().send().logs), ["0202112022"]);
+}
+
+#[test]
+fn a_body_can_be_read_and_written() {
+    let body = |call: &str| {
+        let module = guest(&format!(
+            r#"(func (export "proxy_on_request_body") (param i32) (param $size i32) (param i32) (result i32)
+                (i32.store8 (i32.const 256) (i32.add (i32.const 48) (local.get $size)))
+                (i32.store8 (i32.const 257) (i32.add (i32.const 48) {call}))
+                (call $say (i32.const 256) (i32.const 2)) (i32.const 0))"#
+        ));
+        let mut simulator = Simulator::builder(&module).start().expect("a start");
+        let outcome = simulator.request().post("http://shop/").body("abc").send();
+        let said = messages(&outcome.logs).concat();
+        (said, String::from_utf8(outcome.request_body).expect("text"))
+    };
+    let set = |start: i32, size: i32| {
+        body(&format!(
+            "(call $set_buffer (i32.const 0) (i32.const {start}) (i32.const {size}) (i32.const 2) (i32.const 4))"
+        ))
+    };
+    assert_eq!(set(0, 0), ("30".to_owned(), "userabc".to_owned()));
+    assert_eq!(set(0, 3), ("30".to_owned(), "user".to_owned()));
+    assert_eq!(set(0, -1), ("30".to_owned(), "user".to_owned()));
+    assert_eq!(set(3, 0), ("30".to_owned(), "abcuser".to_owned()));
+    assert_eq!(set(0, 2), ("32".to_owned(), "abc".to_owned()), "the start of it can't be replaced");
+    assert_eq!(set(1, 2), ("32".to_owned(), "abc".to_owned()));
+}
+
+#[test]
+fn metrics_answer_as_envoys_do() {
+    let module = calls(&[
+        "(call $define (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 520))",
+        "(i32.div_u (i32.load (i32.const 520)) (i32.const 4))", // The first counter's id is 4.
+        "(call $increment (i32.const 4) (i64.const 2))",
+        "(call $increment (i32.const 4) (i64.const 0))",
+        "(call $increment (i32.const 4) (i64.const -1))",
+        "(call $define (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 520))", // Again: the same, by another id.
+        "(call $increment (i32.load (i32.const 520)) (i64.const 3))",
+        "(call $get_metric (i32.const 4) (i32.const 520))",
+        "(i32.load (i32.const 520))",
+        "(call $define (i32.const 1) (i32.const 1) (i32.const 2) (i32.const 520))",
+        "(call $record (i32.const 5) (i64.const 7))",
+        "(call $increment (i32.const 5) (i64.const -2))",
+        "(call $define (i32.const 2) (i32.const 2) (i32.const 4) (i32.const 520))",
+        "(call $record (i32.const 6) (i64.const 1))",
+        "(call $increment (i32.const 6) (i64.const 1))",
+        "(call $get_metric (i32.const 6) (i32.const 520))",
+        "(call $increment (i32.const 99) (i64.const 1))",
+        "(call $define (i32.const 3) (i32.const 0) (i32.const 1) (i32.const 520))",
+    ]);
+    let mut simulator = Simulator::builder(&module).start().expect("a start");
+    assert_eq!(messages(&simulator.request().send().logs), ["010220005000002212"]);
+    let values: Vec<_> = simulator.metrics().map(|(name, metric)| (name, metric.value.clone())).collect();
+    let expected = [("x", Value::Counter(5)), ("-u", Value::Gauge(5)), ("user", Value::Histogram(vec![1]))];
+    assert_eq!(values, expected);
+    assert_eq!(simulator.metric("x").map(|metric| metric.definitions), Some(2));
+}
+
+#[test]
+fn metrics_outlive_a_vm() {
+    let module = calls(&[
+        "(call $define (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 520))",
+        "(call $increment (i32.const 4) (i64.const 1))",
+    ]);
+    let mut simulator = Simulator::builder(&module).start().expect("a start");
+    _ = simulator.request().send();
+    simulator.reload().expect("a reload");
+    _ = simulator.request().send();
+    assert_eq!(simulator.metric("x-user").map(|metric| metric.value.clone()), Some(Value::Counter(2)));
+}
+
+#[test]
+fn properties_come_from_the_test_and_from_the_request() {
+    let module = guest(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $get_property (i32.const 16) (i32.const 27) (i32.const 512) (i32.const 516)))
+            (call $say_given)
+            (drop (call $get_property (i32.const 48) (i32.const 13) (i32.const 512) (i32.const 516)))
+            (call $say_given)
+            (i32.store8 (i32.const 256)
+                (i32.add (i32.const 48) (call $get_property (i32.const 48) (i32.const 9) (i32.const 512) (i32.const 516))))
+            (call $say (i32.const 256) (i32.const 1))
+            (i32.const 0))"#,
+    );
+    let mut simulator = Simulator::builder(&module).node_metadata("NAMESPACE", "curl").start().expect("a start");
+    assert_eq!(messages(&simulator.request().get("http://shop/cart?a=1").send().logs), ["curl", "a=1", "1"]);
+    let outcome = simulator.request().property(&["request", "query"], "mine").send();
+    assert_eq!(messages(&outcome.logs)[1], "mine", "the request's own come first");
+}
+
+#[test]
+fn wasi_answers_as_envoys_does() {
+    let module = calls(&[
+        "(call $fd_write (i32.const 3) (i32.const 560) (i32.const 1) (i32.const 520))",
+        "(call $fd_write (i32.const 1) (i32.const -8) (i32.const 1) (i32.const 520))",
+        "(i32.div_u (call $random (i32.const -8) (i32.const 16)) (i32.const 7))", // 21
+        "(i32.div_u (call $clock (i32.const 1) (i64.const 0) (i32.const 520)) (i32.const 29))", // 58
+        "(call $clock (i32.const 0) (i64.const 0) (i32.const 520))",
+        "(call $args_sizes (i32.const 520) (i32.const 524))",
+        "(i32.load (i32.const 520))",
+        "(call $environ_sizes (i32.const 520) (i32.const 524))",
+        "(i32.load (i32.const 520))",
+        "(i32.load (i32.const 524))",
+        "(call $environ (i32.const 528) (i32.const 600))",
+        "(i32.sub (i32.load8_u (i32.load (i32.const 528))) (i32.const 65))", // It begins with an A.
+    ]);
+    let mut simulator = Simulator::builder(&module).environment_variable("A", "b").start().expect("a start");
+    assert_eq!(messages(&simulator.request().send().logs), ["8E3200001400"]);
+}
+
+#[test]
+fn standard_output_and_error_are_logged() {
+    let module = guest(
+        r#"(data (i32.const 560) "\00\00\00\00\06\00\00\00\02\00\00\00\04\00\00\00")
+        (func (export "_initialize")
+            (drop (call $fd_write (i32.const 1) (i32.const 560) (i32.const 2) (i32.const 520)))
+            (drop (call $fd_write (i32.const 2) (i32.const 560) (i32.const 1) (i32.const 520))))"#,
+    );
+    let simulator = Simulator::builder(&module).start().expect("a start");
+    let logs: Vec<_> = simulator.logs().iter().map(|log| (log.level, &log.message[..])).collect();
+    assert_eq!(logs, [(LogLevel::Info, "x-useruser"), (LogLevel::Error, "x-user")]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_random_bytes() {
+    let module = guest(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $random (i32.const 256) (i32.const 32)))
+            (drop (call $replace_header (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 256) (i32.const 32)))
+            (i32.const 0))"#,
+    );
+    let bytes = |seed| {
+        let mut simulator = Simulator::builder(&module).seed(seed).start().expect("a start");
+        let mut random = || simulator.request().send().request_header("x-user").map(<[u8]>::to_vec);
+        (random(), random())
+    };
+    assert_eq!(bytes(7), bytes(7));
+    assert_ne!(bytes(7), bytes(8));
+    assert_ne!(bytes(7).0, bytes(7).1);
+}
+
+#[test]
+fn a_filter_can_answer_itself() {
+    let module = calls(&[
+        "(call $respond (i32.const 403) (i32.const 0) (i32.const 6) (i32.const 2) (i32.const 4) (i32.const 0) (i32.const 0)
+            (i32.const -1))",
+    ]);
+    let mut simulator = Simulator::builder(&module).start().expect("a start");
+    let response = simulator.request().body("unseen").send().local_response.expect("a response");
+    assert_eq!((response.status, &response.details[..], &response.body[..]), (403, &b"x-user"[..], &b"user"[..]));
+    assert_eq!(response.grpc_status, None);
+}
+
+#[test]
+fn leaving_the_program_is_a_trap() {
+    let module = guest(r#"(func (export "_initialize") (call $exit (i32.const 3)))"#);
+    let why = Simulator::builder(&module).start().expect_err("an error").to_string();
+    assert_eq!(why, "the module trapped in _initialize: proc_exit(3)");
+}
+
+#[test]
+fn simulators_of_one_module_run_on_any_thread() {
+    let module = calls(&["(call $remove_header (i32.const 0) (i32.const 0) (i32.const 6))"]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(statuses(&module), "0"));
+        }
+    });
+}

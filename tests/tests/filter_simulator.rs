@@ -1,0 +1,346 @@
+//! The compiled filter in the simulator: what it does to requests, to its host and to itself, whatever comes in.
+
+use host_sim::{Error, LogLevel, Module, Outcome, Simulator, Value};
+use journeys::guide::Guide;
+use journeys::is_share;
+use serde_json::json;
+use std::sync::LazyLock;
+
+static FILTER: LazyLock<Module> =
+    LazyLock::new(|| Module::from_file(Guide::built().expect("what ./build.sh build leaves").wasm).expect("a module"));
+
+const CLUSTER: &str = "x-traffic-split-cluster";
+const V1: &[u8] = b"outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
+
+/// A split of `httpbin.httpbin` by these weights.
+fn split(v1: u32, v2: u32) -> serde_json::Value {
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",
+        "metadata": {"name": "http-split", "namespace": "httpbin"},
+        "spec": {"service": "httpbin", "backends": [
+            {"service": "httpbin-v1", "weight": v1}, {"service": "httpbin-v2", "weight": v2}]}
+    })
+}
+
+/// A configuration with that split.
+fn weights(v1: u32, v2: u32) -> String {
+    json!({"trafficSplits": [split(v1, v2)]}).to_string()
+}
+
+fn start(configuration: impl AsRef<[u8]>) -> Simulator {
+    Simulator::builder(&FILTER).configuration(configuration).start().expect("a start")
+}
+
+/// A request to the root.
+fn ask(simulator: &mut Simulator) -> Outcome {
+    simulator.request().get("http://httpbin.httpbin:14001/json").send()
+}
+
+fn counter(backend: &str) -> String {
+    format!("traffic_split_requests.split=.=httpbin/http-split;.;backend=.={backend};.;reason=.=random;.;")
+}
+
+#[test]
+fn it_imports_only_what_it_uses() {
+    let expected = [
+        "env.proxy_define_metric",
+        "env.proxy_get_buffer_bytes",
+        "env.proxy_get_header_map_value",
+        "env.proxy_get_property",
+        "env.proxy_increment_metric",
+        "env.proxy_log",
+        "env.proxy_remove_header_map_value",
+        "env.proxy_replace_header_map_value",
+        "wasi_snapshot_preview1.environ_get",
+        "wasi_snapshot_preview1.environ_sizes_get",
+        "wasi_snapshot_preview1.fd_write",
+        "wasi_snapshot_preview1.proc_exit",
+        "wasi_snapshot_preview1.random_get",
+    ];
+    assert_eq!(FILTER.imports(), expected);
+}
+
+/// Each callback that is exported costs every request, and the marker is what makes Envoy look for the route again after
+/// a header is written: with a later ABI a filter has to ask for that.
+#[test]
+fn it_exports_the_callbacks_it_needs_and_the_marker_of_abi_0_2_1() {
+    let expected = [
+        "_initialize",
+        "memory",
+        "proxy_abi_version_0_2_1",
+        "proxy_on_configure",
+        "proxy_on_context_create",
+        "proxy_on_delete",
+        "proxy_on_memory_allocate",
+        "proxy_on_request_headers",
+    ];
+    assert_eq!(FILTER.exports(), expected);
+}
+
+#[test]
+fn it_is_under_200_kilobytes() {
+    let size = std::fs::metadata(Guide::built().expect("a build").wasm).expect("a file").len();
+    assert!(size < 200_000, "{size} bytes");
+}
+
+#[test]
+fn a_request_to_the_root_gets_its_cluster_and_its_route_is_looked_for_again() {
+    let outcome = ask(&mut start(weights(1, 0)));
+    assert_eq!(outcome.request_header(CLUSTER), Some(V1));
+    assert!(outcome.route_cache_cleared);
+}
+
+#[test]
+fn a_request_to_another_host_is_left_as_it_is() {
+    let mut simulator = start(weights(1, 0));
+    let outcome = simulator.request().get("http://other.httpbin:14001/json").header("x-user", "7").send();
+    let names: Vec<_> = outcome.request_headers.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [&b":authority"[..], b":path", b":method", b":scheme", b"x-user"]);
+    assert!(!outcome.route_cache_cleared);
+    assert_eq!(simulator.metrics().count(), 0);
+}
+
+#[test]
+fn a_cluster_header_of_the_clients_is_overwritten_where_a_split_applies_and_removed_elsewhere() {
+    let mut simulator = start(weights(1, 0));
+    for name in [CLUSTER, "X-Traffic-Split-Cluster"] {
+        let request = simulator.request().get("http://httpbin.httpbin:14001/json").header(name, "a").header(name, "b");
+        assert_eq!(request.send().request_headers.get_all(CLUSTER).collect::<Vec<_>>(), [V1]);
+        let request = simulator.request().get("http://other.httpbin:14001/json").header(name, "a").header(name, "b");
+        let outcome = request.send();
+        assert_eq!(outcome.request_header(CLUSTER), None);
+        assert!(outcome.route_cache_cleared);
+    }
+}
+
+#[test]
+fn where_envoy_strips_the_headers_the_filter_need_not() {
+    let mut simulator = start(json!({"headersStripped": true, "trafficSplits": [split(1, 0)]}).to_string());
+    let outcome = simulator.request().get("http://other.httpbin:14001/json").header(CLUSTER, "a").send();
+    assert!(!outcome.route_cache_cleared);
+    let outcome = simulator.request().get("http://httpbin.httpbin:14001/json").header(CLUSTER, "a").send();
+    assert_eq!(outcome.request_headers.get_all(CLUSTER).collect::<Vec<_>>(), [V1]);
+}
+
+#[test]
+fn headers_have_the_names_they_are_given() {
+    let configuration = json!({"clusterHeader": "x-to", "backendHeader": "x-backend", "trafficSplits": [split(1, 0)]});
+    let mut simulator = start(configuration.to_string());
+    let request = simulator.request().get("http://httpbin.httpbin:14001/json").header("x-backend", "mine");
+    let outcome = request.header(CLUSTER, "mine").send();
+    assert_eq!(outcome.request_header("x-to"), Some(V1));
+    assert_eq!(outcome.request_headers.get_all("x-backend").collect::<Vec<_>>(), [b"httpbin-v1"]);
+    assert_eq!(outcome.request_header(CLUSTER), Some(&b"mine"[..]), "no header of ours");
+}
+
+#[test]
+fn the_backends_name_is_written_only_if_asked_for() {
+    let outcome = ask(&mut start(weights(1, 0)));
+    assert_eq!(outcome.request_header("x-traffic-split-backend"), None);
+}
+
+#[test]
+fn shares_follow_weights_whatever_the_seed() {
+    for seed in 0..4 {
+        let builder = Simulator::builder(&FILTER).seed(seed).configuration(weights(10, 90));
+        let mut simulator = builder.start().expect("a start");
+        let hits = (0..5000).filter(|_| ask(&mut simulator).request_header(CLUSTER) == Some(V1)).count() as u64;
+        assert!(is_share(hits, 5000, 0.1, 4.0), "{hits} of 5000, seed {seed}");
+    }
+}
+
+#[test]
+fn workers_with_different_seeds_pick_in_different_orders() {
+    let order = |seed| {
+        let builder = Simulator::builder(&FILTER).seed(seed).configuration(weights(1, 1));
+        let mut simulator = builder.start().expect("a start");
+        (0..64).map(|_| ask(&mut simulator).request_header(CLUSTER) == Some(V1)).collect::<Vec<_>>()
+    };
+    assert_ne!(order(1), order(2));
+}
+
+#[test]
+fn each_backend_has_a_counter_that_is_defined_once_in_the_life_of_the_vm() {
+    let mut simulator = start(weights(1, 0));
+    assert_eq!(simulator.metrics().count(), 0, "none before its first use");
+    for round in 1..=20 {
+        for (v1, v2) in [(1, 0), (0, 1)] {
+            simulator.reconfigure(weights(v1, v2)).expect("a good configuration");
+            _ = ask(&mut simulator);
+        }
+        for backend in ["httpbin-v1", "httpbin-v2"] {
+            let metric = simulator.metric(&counter(backend)).expect(backend);
+            assert_eq!((&metric.value, metric.definitions), (&Value::Counter(round), 1));
+        }
+    }
+    assert_eq!(simulator.metrics().count(), 2);
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_refused_with_every_problem_and_the_old_one_serves_on() {
+    let mut simulator = start(weights(1, 0));
+    let mut wrong = split(1, 0);
+    wrong["spec"]["backends"][1]["weight"] = json!(-5);
+    let wrong = json!({"trafficSplits": [wrong], "colour": "blue"}).to_string();
+    let Err(Error::Refused { logs, .. }) = simulator.reconfigure(wrong) else { panic!("it isn't refused") };
+    let logs: Vec<_> = logs.iter().map(|log| (log.level, &log.message[..])).collect();
+    assert_eq!(logs.len(), 2, "{logs:?}");
+    let expected = (LogLevel::Error, "trafficSplits[0] httpbin/http-split: spec.backends[1].weight: -5 is negative");
+    assert!(logs.contains(&expected), "{logs:?}");
+    assert!(logs.iter().any(|(_, message)| message.contains("\"colour\" is unknown")), "{logs:?}");
+    assert_eq!(ask(&mut simulator).request_header(CLUSTER), Some(V1));
+    assert_eq!(simulator.root_contexts(), 1);
+}
+
+#[test]
+fn an_empty_configuration_is_refused_and_one_without_splits_passes_everything() {
+    for empty in ["", " ", "null", "[]"] {
+        let started = Simulator::builder(&FILTER).configuration(empty).start();
+        assert!(matches!(started, Err(Error::Refused { .. })), "{empty:?}");
+    }
+    let outcome = ask(&mut start("{}"));
+    assert_eq!((outcome.request_header(CLUSTER), outcome.route_cache_cleared), (None, false));
+}
+
+#[test]
+fn a_weight_that_is_missing_is_a_warning() {
+    let mut split = split(0, 1);
+    split["spec"]["backends"][0].as_object_mut().expect("an object").remove("weight");
+    let simulator = start(json!({"trafficSplits": [split]}).to_string());
+    let logs: Vec<_> = simulator.logs().iter().map(|log| log.to_string()).collect();
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert!(logs[0].starts_with("[warning] trafficSplits[0] httpbin/http-split: spec.backends[0].weight"), "{logs:?}");
+}
+
+#[test]
+fn the_clients_namespace_comes_from_the_node_and_may_be_unknown() {
+    let ask = |builder: host_sim::Builder| {
+        let mut simulator = builder.configuration(weights(1, 0)).start().expect("a start");
+        simulator.request().get("http://httpbin:14001/").send().request_header(CLUSTER).is_some()
+    };
+    assert!(ask(Simulator::builder(&FILTER).node_metadata("NAMESPACE", "httpbin")));
+    assert!(!ask(Simulator::builder(&FILTER).node_metadata("NAMESPACE", "curl")));
+    assert!(!ask(Simulator::builder(&FILTER)));
+    assert!(!ask(Simulator::builder(&FILTER).node_metadata("NAMESPACE", "")));
+    assert!(!ask(Simulator::builder(&FILTER).property(&["xds", "node", "metadata", "NAMESPACE"], b"\xff")));
+}
+
+#[test]
+fn a_destination_port_that_is_no_port_is_none() {
+    let mut simulator = start(weights(1, 0));
+    for port in [&b""[..], b"\x01", &70_000_u64.to_le_bytes(), &u64::MAX.to_le_bytes(), &[0; 9]] {
+        let request = simulator.request().get("http://httpbin.httpbin/").property(&["destination", "port"], port);
+        let outcome = request.send();
+        let cluster = outcome.request_header(CLUSTER).map(|cluster| String::from_utf8_lossy(cluster).into_owned());
+        assert_eq!(cluster.as_deref(), Some("outbound|80||httpbin-v1.httpbin.svc.cluster.local"), "{port:?}");
+    }
+}
+
+/// Reloads as a control plane sends them for a day: 500 splits, another weight each time, and requests in between.
+#[test]
+fn reloads_leave_the_memory_where_it_was() {
+    let configuration = |round: u32| {
+        let splits: Vec<_> = (0..500)
+            .map(|n| {
+                let mut split = split(1 + round % 7, 1);
+                split["metadata"]["name"] = json!(format!("split-{n}"));
+                split["spec"]["service"] = json!(format!("root-{n}"));
+                split
+            })
+            .collect();
+        json!({"trafficSplits": splits}).to_string()
+    };
+    let mut simulator = start(configuration(0));
+    let mut grown = Vec::new();
+    for round in 1..=30 {
+        simulator.reconfigure(configuration(round)).expect("a good configuration");
+        for n in (0..500).step_by(5) {
+            let outcome = simulator.request().get(&format!("http://root-{n}.httpbin:14001/")).send();
+            assert!(outcome.request_header(CLUSTER).is_some());
+        }
+        grown.push(simulator.memory_size());
+    }
+    assert_eq!(grown[9], grown[29], "{grown:?}");
+}
+
+#[test]
+fn no_request_stops_it() {
+    let mut simulator = start(json!({"backendHeader": "x-b", "trafficSplits": [split(1, 1)]}).to_string());
+    let mut random = fastrand::Rng::with_seed(7);
+    let bytes = |random: &mut fastrand::Rng| {
+        let size = random.usize(..40);
+        (0..size).map(|_| random.u8(..)).collect::<Vec<_>>()
+    };
+    for _ in 0..5000 {
+        // Near to what it looks for, or anything at all.
+        let mut authority = if random.bool() { b"httpbin.httpbin:14001".to_vec() } else { bytes(&mut random) };
+        for _ in 0..random.usize(..3) {
+            let at = random.usize(..=authority.len());
+            authority.splice(at..at, bytes(&mut random));
+        }
+        let request = simulator.request().authority(&authority).header(CLUSTER, bytes(&mut random));
+        let request = request.header("cookie", bytes(&mut random)).header(bytes(&mut random), bytes(&mut random));
+        let outcome = request.property(&["destination", "port"], bytes(&mut random)).send();
+        assert_eq!((outcome.trap, outcome.local_response), (None, None), "{}", authority.escape_ascii());
+    }
+    for value in [&b"\xff\xfe"[..], b"\0", b""] {
+        let request = simulator.request().get("http://httpbin.httpbin:14001/").header("cookie", value);
+        assert!(request.header("x-user", value).send().request_header(CLUSTER).is_some());
+    }
+}
+
+#[test]
+fn no_configuration_stops_it() {
+    let good = json!({
+        "clusterHeader": "x-to", "cluster": "{namespace}/{service}|{port}", "clusterDomain": "example.org",
+        "namespace": "curl", "excludedNamespaces": ["a"], "backendHeader": "x-b", "headersStripped": true,
+        "trafficSplits": [split(1, 2)], "httpRouteGroups": [], "hosts": {"shop.example.com": "httpbin/httpbin"},
+        "services": {"httpbin/httpbin": {"ports": [14001]},
+                     "httpbin/httpbin-v1": {"ports": {"14001": "8080"}, "cluster": "c"}}
+    })
+    .to_string()
+    .into_bytes();
+    let mut simulator = start(&good);
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..3000 {
+        let mut configuration = good.clone();
+        for _ in 0..random.usize(1..4) {
+            let (at, until) = (random.usize(..configuration.len()), random.usize(..configuration.len()));
+            match random.u8(..4) {
+                0 => configuration[at] = random.u8(..),
+                1 => configuration.truncate(at + 1),
+                2 => _ = configuration.remove(at),
+                // A piece of it again somewhere else.
+                _ => {
+                    let piece = configuration[at.min(until)..at.max(until)].to_vec();
+                    configuration.splice(at..at, piece);
+                }
+            }
+        }
+        match simulator.reconfigure(&configuration) {
+            Ok(()) => taken += 1,
+            Err(Error::Refused { logs, .. }) => {
+                assert!(!logs.is_empty());
+                refused += 1;
+            }
+            Err(other) => panic!("{}: {other}", configuration.escape_ascii()),
+        }
+    }
+    // The generator makes both kinds.
+    assert!(taken > 20 && refused > 1000, "{taken} taken, {refused} refused");
+    simulator.reconfigure(&good).expect("a good configuration");
+    assert!(!simulator.is_dead());
+}
+
+#[test]
+fn deep_nesting_and_great_size_are_refused_not_fatal() {
+    let mut simulator = start(weights(1, 0));
+    let deep = "[".repeat(100_000);
+    let in_a_split = format!(r#"{{"trafficSplits": [{{"metadata": {deep}"#);
+    let long_name = json!({"trafficSplits": [], "namespace": "n".repeat(1_000_000)}).to_string();
+    for configuration in [deep, in_a_split, long_name] {
+        assert!(matches!(simulator.reconfigure(configuration), Err(Error::Refused { .. })));
+    }
+    assert_eq!(ask(&mut simulator).request_header(CLUSTER), Some(V1));
+}
