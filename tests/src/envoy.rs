@@ -64,7 +64,8 @@ impl Guard {
     }
 }
 
-/// A running Envoy. It ends when this is dropped, and when this process ends however that happens; in a failing test its log's end is printed first.
+/// A running Envoy. It ends when this is dropped, and when this process ends however that happens; in a failing test
+/// its log's end is printed first.
 #[derive(Debug)]
 pub struct Envoy {
     child: Child,
@@ -86,6 +87,8 @@ impl Envoy {
         let output = fs::File::create(dir.join("envoy.out"))?;
         let mut child = Command::new(&binary)
             .args(["--disable-hot-restart", "--concurrency", "2", "-l", "warning"])
+            // Else a line that isn't critical may take 10 s to get into the log.
+            .args(["--file-flush-interval-msec", "50"])
             .arg("--log-path")
             .arg(&log)
             .arg("--admin-address-path")
