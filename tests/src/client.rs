@@ -4,7 +4,7 @@ use crate::pod::version;
 use crate::{Error, Result, wait_for};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 /// How long a client waits for an answer.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An HTTP/1.1 client on one keep-alive connection to 127.0.0.1. It writes what it is told, valid or not, and never
+/// An HTTP/1.1 client on one keep-alive connection. It writes what it is told, valid or not, and never
 /// sends a request twice.
 #[derive(Debug)]
 pub struct Client {
-    port: u16,
+    address: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
     connections: u64,
 }
@@ -80,10 +80,16 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of this port; it connects when it first sends.
+    /// A client of this port of 127.0.0.1; it connects when it first sends.
     #[must_use]
     pub fn new(port: u16) -> Client {
-        Client { port, connection: None, connections: 0 }
+        Client::of((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// A client of this address.
+    #[must_use]
+    pub fn of(address: SocketAddr) -> Client {
+        Client { address, connection: None, connections: 0 }
     }
 
     /// How many connections it has opened: more than one means that the server closed one.
@@ -137,8 +143,7 @@ impl Client {
     }
 
     fn connect(&mut self) -> Result<BufReader<TcpStream>> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
-            .map_err(|error| format!("127.0.0.1:{}: {error}", self.port))?;
+        let stream = TcpStream::connect(self.address).map_err(|error| format!("{}: {error}", self.address))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;

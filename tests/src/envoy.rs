@@ -1,6 +1,7 @@
 //! A real Envoy as a child process.
 
 use crate::client::Client;
+use crate::scratch::replace;
 use crate::{Error, Result, wait_for};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,8 @@ impl Guard {
     }
 }
 
-/// A running Envoy. It ends when this is dropped, and when this process ends however that happens; in a failing test its log's end is printed first.
+/// A running Envoy. It ends when this is dropped, and when this process ends however that happens; in a failing test
+/// its log's end is printed first.
 #[derive(Debug)]
 pub struct Envoy {
     child: Child,
@@ -85,6 +87,8 @@ impl Envoy {
         let output = fs::File::create(dir.join("envoy.out"))?;
         let mut child = Command::new(&binary)
             .args(["--disable-hot-restart", "--concurrency", "2", "-l", "warning"])
+            // Else a line that isn't critical may take 10 s to get into the log.
+            .args(["--file-flush-interval-msec", "50"])
             .arg("--log-path")
             .arg(&log)
             .arg("--admin-address-path")
@@ -172,16 +176,6 @@ impl Envoy {
         self.find_stat(name)?.ok_or_else(|| Error(format!("Envoy has no stat {name}")))
     }
 
-    /// The sum of all counters whose name this accepts, and how many there are.
-    pub fn sum_stats(&self, accepts: impl Fn(&str) -> bool) -> Result<(u64, usize)> {
-        let stats = self.admin("/stats")?;
-        let values = stats.lines().filter_map(|line| {
-            let (name, value) = line.rsplit_once(": ")?;
-            accepts(name).then(|| value.trim().parse::<u64>().ok())?
-        });
-        Ok(values.fold((0, 0), |(sum, count), value| (sum + value, count + 1)))
-    }
-
     /// Waits until the stat's value is accepted (absent counts as 0); gives the value.
     pub fn wait_for_stat(&self, name: &str, accepts: impl Fn(u64) -> bool) -> Result<u64> {
         let mut last = 0;
@@ -190,6 +184,65 @@ impl Envoy {
             Ok(accepts(last).then_some(last))
         })
         .map_err(|error| Error(format!("{error}; it is {last}\n{}", tail(&self.log()))))
+    }
+
+    /// A counter for the extension configuration, e.g. `update_success` or `update_rejected`.
+    pub fn extension_stat(&self, counter: &str) -> Result<u64> {
+        let [value] = self.extension_stats([counter])?;
+        Ok(value)
+    }
+
+    /// These counters, as they are at one time, each the sum over all extensions.
+    fn extension_stats<const N: usize>(&self, counters: [&str; N]) -> Result<[u64; N]> {
+        let stats = self.admin("/stats?filter=%5Eextension_config_discovery%5C.")?;
+        let mut found = [None; N];
+        for (name, value) in stats.lines().filter_map(|line| line.rsplit_once(": ")) {
+            let place = counters.iter().position(|counter| name.rsplit('.').next() == Some(counter));
+            if let (Some(place), Ok(value)) = (place, value.trim().parse::<u64>()) {
+                found[place] = Some(found[place].unwrap_or(0) + value);
+            }
+        }
+        match counters.iter().zip(found).find(|(_, value)| value.is_none()) {
+            Some((counter, _)) => Err(format!("Envoy has no stat extension_config_discovery.….{counter}").into()),
+            None => Ok(found.map(Option::unwrap_or_default)),
+        }
+    }
+
+    /// Replaces the extension configuration that it watches, and waits until it has taken it; an error if it refuses.
+    /// The one that it has already is no change.
+    pub fn replace_extension(&self, path: &Path, ecds: &str) -> Result<()> {
+        if fs::read_to_string(path).is_ok_and(|text| text == ecds) {
+            return Ok(());
+        }
+        let before = self.extension_updates()?;
+        replace(path, ecds)?;
+        self.wait_for_extension(before)
+    }
+
+    /// How many extension configurations it has taken, handed to its workers, and refused. It counts some that it
+    /// refuses as handed on, so that alone says nothing.
+    fn extension_updates(&self) -> Result<[u64; 3]> {
+        self.extension_stats(["update_success", "config_reload", "update_rejected"])
+    }
+
+    /// Waits until it has taken an extension configuration since this many were taken, handed on and refused.
+    pub fn wait_for_extension(&self, before: [u64; 3]) -> Result<()> {
+        wait_for("Envoy to take the configuration", || {
+            let [taken, handed_on, refused] = self.extension_updates()?;
+            if refused > before[2] {
+                return Err("Envoy refused the configuration".into());
+            }
+            Ok((taken > before[0] && handed_on > before[1]).then_some(()))
+        })
+        .map_err(|error| Error(format!("{error}\n{}", tail(&self.log()))))
+    }
+
+    /// The memory that the process has, pages of Wasm included, as Linux tells it; `None` elsewhere.
+    #[must_use]
+    pub fn memory_resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        kilobytes.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
     }
 
     /// The bytes that Envoy's allocator has handed out.

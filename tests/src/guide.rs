@@ -4,7 +4,7 @@
 use crate::envoy::Envoy;
 use crate::scratch::{Scratch, replace};
 use crate::world::World;
-use crate::{Error, Result, wait_for};
+use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -114,7 +114,7 @@ impl Sidecar {
     /// Starts pods and Envoy with the guide's TrafficSplit at these weights, and waits until that is in force.
     pub fn start(guide: &Guide, v1: u32, v2: u32) -> Result<Sidecar> {
         let sidecar = Sidecar::start_on(guide, v1, v2, |ecds| ecds)?;
-        sidecar.wait_for_update((0, 0, 0))?;
+        sidecar.envoy.wait_for_extension([0; 3])?;
         Ok(sidecar)
     }
 
@@ -142,42 +142,12 @@ impl Sidecar {
     /// Gives Envoy this extension configuration, and waits until it has taken it; an error if it refuses. The one
     /// that it has already is no change.
     pub fn replace(&self, ecds: &str) -> Result<()> {
-        if fs::read_to_string(&self.ecds)? == ecds {
-            return Ok(());
-        }
-        let before = self.updates()?;
-        replace(&self.ecds, ecds)?;
-        self.wait_for_update(before)
+        self.envoy.replace_extension(&self.ecds, ecds)
     }
 
     /// A counter of Envoy's for the extension configuration, e.g. `update_success` or `update_rejected`.
     pub fn extension_stat(&self, counter: &str) -> Result<u64> {
-        let is_counter = |name: &str| {
-            let name = name.strip_prefix("extension_config_discovery.");
-            name.and_then(|name| name.rsplit('.').next()) == Some(counter)
-        };
-        match self.envoy.sum_stats(is_counter)? {
-            (sum, 1..) => Ok(sum),
-            (_, 0) => Err(format!("Envoy has no stat extension_config_discovery.….{counter}").into()),
-        }
-    }
-
-    /// How many configurations Envoy has taken, handed to its workers, and refused. It counts some that it refuses as
-    /// handed on, so that alone says nothing.
-    fn updates(&self) -> Result<(u64, u64, u64)> {
-        let stat = |counter| self.extension_stat(counter);
-        Ok((stat("update_success")?, stat("config_reload")?, stat("update_rejected")?))
-    }
-
-    fn wait_for_update(&self, before: (u64, u64, u64)) -> Result<()> {
-        wait_for("Envoy to take the configuration", || {
-            let (taken, handed_on, refused) = self.updates()?;
-            if refused > before.2 {
-                return Err("Envoy refused the configuration".into());
-            }
-            Ok((taken > before.0 && handed_on > before.1).then_some(()))
-        })
-        .map_err(|error| Error(format!("{error}\n{}", self.envoy.log())))
+        self.envoy.extension_stat(counter)
     }
 }
 

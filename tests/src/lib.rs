@@ -5,6 +5,7 @@
 //! Nothing here knows how Envoy is configured: a bootstrap is a string. Everything blocks, waits for states rather
 //! than for time, and gives up with an error that says what was awaited.
 
+pub mod bootstrap;
 pub mod cases;
 pub mod client;
 pub mod envoy;

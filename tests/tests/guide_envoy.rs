@@ -1,9 +1,13 @@
 //! The canary guide in a real Envoy, with the filter and the command as they were built.
 
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use journeys::client::{Client, Load};
 use journeys::guide::{Guide, Sidecar};
+use journeys::pod::{Pod, version};
 use journeys::world::{OTHER, ROOT};
-use journeys::{Result, is_share};
+use journeys::{Error, Result, is_share};
+use std::collections::BTreeMap;
 
 /// Asks the root ten times, as ten calls of curl would; the versions that answered.
 fn ten(sidecar: &Sidecar) -> Result<Vec<String>> {
@@ -57,53 +61,87 @@ fn weights_change_under_load_and_nobody_notices() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_refused_configuration_leaves_the_last_good_one_in_force() -> Result<()> {
-    let guide = Guide::built()?;
-    let sidecar = Sidecar::start(&guide, 0, 100)?;
-    let good = guide.ecds(&guide.traffic_split(&sidecar.scratch, 0, 100)?)?;
-    let bad = good.replace("httpbin-v2", "No Service");
-    assert_ne!(bad, good);
-    let load = Load::start(sidecar.port, ROOT, 4);
-    load.more(500)?;
-    let error = sidecar.replace(&bad).expect_err("Envoy refuses it");
-    assert!(error.to_string().contains("refused"), "{error}");
-    sidecar.envoy.wait_for_log("No Service")?;
-    load.more(1000)?;
-    let tally = load.stop();
-    assert_eq!((tally.failed, tally.connections), (0, 4), "{:?}", tally.errors);
-    assert_eq!(tally.of("httpbin-v2"), tally.total());
-    assert_eq!(ten(&sidecar)?, ["httpbin-v2"; 10]);
-    sidecar.apply(&guide, 100, 0)?;
-    assert_eq!(ten(&sidecar)?, ["httpbin-v1"; 10]);
-    Ok(())
-}
-
-#[test]
-fn a_sidecar_that_starts_on_a_bad_configuration_serves_the_root_and_recovers() -> Result<()> {
-    let guide = Guide::built()?;
-    let sidecar = Sidecar::start_on(&guide, 100, 0, |ecds| ecds.replace("httpbin-v1", "No Service"))?;
-    sidecar.envoy.wait_for_log("No Service")?;
-    assert_eq!(ten(&sidecar)?, ["httpbin"; 10]);
-    assert_eq!(Client::new(sidecar.port).get(OTHER, "/json", &[])?.version(), "other");
-    sidecar.apply(&guide, 100, 0)?;
-    assert_eq!(ten(&sidecar)?, ["httpbin-v1"; 10]);
-    Ok(())
-}
-
-#[test]
-fn a_client_cannot_pick_a_cluster() -> Result<()> {
-    let sidecar = Sidecar::start(&Guide::built()?, 100, 0)?;
-    let mut client = Client::new(sidecar.port);
-    let clusters = sidecar.envoy.admin("/clusters")?;
-    let v2 = clusters.lines().filter_map(|line| line.split_once("::")).map(|(cluster, _)| cluster);
-    let v2 = v2.into_iter().find(|cluster| cluster.contains("httpbin-v2")).expect("v2 has a cluster").as_bytes();
-    let headers: &[(&str, &[u8])] = &[("x-traffic-split-cluster", v2), ("x-traffic-split-mirror", v2)];
-    for host in [ROOT, OTHER] {
-        let answer = client.get(host, "/json", headers)?;
-        assert_eq!(answer.version(), if host == ROOT { "httpbin-v1" } else { "other" });
-        assert!(answer.received("x-traffic-split-cluster").is_empty());
+/// How 4,000 requests of four clients were answered.
+fn four_thousand(sidecar: &Sidecar) -> Result<[u64; 2]> {
+    let before = [sidecar.world.v1.requests(), sidecar.world.v2.requests()];
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::new(sidecar.port)).collect();
+    for number in 0..4000 {
+        assert_eq!(clients[number % 4].get(ROOT, "/json", &[])?.status, 200);
     }
-    assert_eq!(sidecar.world.v2.requests(), 0);
+    Ok([sidecar.world.v1.requests() - before[0], sidecar.world.v2.requests() - before[1]])
+}
+
+#[test]
+fn of_4000_requests_each_version_answers_its_half() -> Result<()> {
+    let sidecar = Sidecar::start(&Guide::built()?, 50, 50)?;
+    // Four standard deviations are 126. Chance misses this once in 7,000 times, and twice in a row never.
+    let is_half = |answers: [u64; 2]| answers.iter().all(|count| (1880..=2120).contains(count));
+    let answers = four_thousand(&sidecar)?;
+    assert_eq!(answers[0] + answers[1], 4000);
+    if !is_half(answers) {
+        let again = four_thousand(&sidecar)?;
+        assert!(is_half(again), "{answers:?}, and then {again:?}");
+    }
+    Ok(())
+}
+
+/// Sends requests for `host` over one HTTP/2 connection, all at once; answers by version.
+async fn over_http2(port: u16, host: &'static str, requests: usize) -> Result<BTreeMap<String, u64>> {
+    let failed = |error: hyper::Error| Error(format!("over HTTP/2: {error}"));
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
+    let connection = tokio::spawn(connection);
+    let under_way: Vec<_> = (0..requests)
+        .map(|_| {
+            let mut sender = sender.clone();
+            tokio::spawn(async move {
+                let request = hyper::Request::get(format!("http://{host}/json"));
+                let request = request.body(String::new()).map_err(|error| error.to_string())?;
+                sender.ready().await.map_err(failed)?;
+                sender.send_request(request).await.map_err(failed)
+            })
+        })
+        .collect();
+    let mut answers = BTreeMap::new();
+    for answer in under_way {
+        let answer = answer.await.map_err(|error| error.to_string())??;
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, hyper::Version::HTTP_2));
+        let pod = answer.headers().get("pod").and_then(|pod| pod.to_str().ok()).unwrap_or_default();
+        *answers.entry(version(pod).to_owned()).or_default() += 1;
+    }
+    connection.abort();
+    Ok(answers)
+}
+
+#[test]
+fn an_http2_client_gets_the_same_split() -> Result<()> {
+    let sidecar = Sidecar::start(&Guide::built()?, 50, 50)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answers = runtime.block_on(over_http2(sidecar.port, ROOT, 1000))?;
+    let [v1, v2] = ["httpbin-v1", "httpbin-v2"].map(|version| answers.get(version).copied().unwrap_or(0));
+    assert_eq!(v1 + v2, 1000, "{answers:?}");
+    assert!(is_share(v1, 1000, 0.5, 5.0), "{answers:?}");
+    assert_eq!(runtime.block_on(over_http2(sidecar.port, OTHER, 10))?, [("other".to_owned(), 10)].into());
+    Ok(())
+}
+
+#[test]
+fn prometheus_shows_requests_by_split_backend_and_reason() -> Result<()> {
+    let sidecar = Sidecar::start(&Guide::built()?, 50, 50)?;
+    let mut client = Client::new(sidecar.port);
+    for _ in 0..200 {
+        client.get(ROOT, "/json", &[])?;
+        client.get(OTHER, "/json", &[])?;
+    }
+    let metrics = sidecar.envoy.admin("/stats/prometheus")?;
+    let requests: Vec<&str> = metrics.lines().filter(|line| line.contains("traffic_split_requests")).collect();
+    let counter = |backend, pod: &Pod| {
+        let labels = format!(r#"split="httpbin/http-split",backend="{backend}",reason="random""#);
+        format!("traffic_split_requests{{{labels}}} {}", pod.requests())
+    };
+    let (v1, v2) = (&sidecar.world.v1, &sidecar.world.v2);
+    let expected = ["# TYPE traffic_split_requests counter", &counter("httpbin-v1", v1), &counter("httpbin-v2", v2)];
+    assert_eq!(requests, expected);
+    assert_eq!(v1.requests() + v2.requests(), 200);
     Ok(())
 }

@@ -1,0 +1,151 @@
+//! Envoy with the filter as plainly as can be, without what the `traffic-split` command would write: what holds for
+//! the filter itself, and what only a part of the wiring gives.
+
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The response header that names the cluster which served.
+pub const SERVED_BY: &str = "x-served-by";
+/// The cluster that serves what isn't split: a name that no configuration can pick.
+pub const ROOT_CLUSTER: &str = "the-root";
+
+/// The request header that carries the picked cluster.
+const CLUSTER_HEADER: &str = "x-traffic-split-cluster";
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// A Wasm module with a configuration.
+#[derive(Clone, Debug)]
+pub struct Wasm {
+    /// The module.
+    pub module: PathBuf,
+    /// What its requests get after a trap, e.g. `FAIL_RELOAD`.
+    pub failure_policy: &'static str,
+    /// The plugin configuration.
+    pub configuration: String,
+}
+
+impl Wasm {
+    /// The module as the filter is deployed: after a trap it gets a new VM.
+    #[must_use]
+    pub fn new(module: &Path, configuration: &str) -> Wasm {
+        Wasm { module: module.to_owned(), failure_policy: "FAIL_RELOAD", configuration: configuration.to_owned() }
+    }
+
+    fn typed_config(&self) -> Value {
+        json!({
+            "@type": WASM,
+            "config": {
+                "name": "traffic-split",
+                "failure_policy": self.failure_policy,
+                "vm_config": {
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": self.module}},
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": self.configuration,
+                },
+            },
+        })
+    }
+}
+
+/// A sidecar's bootstrap.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// The client's namespace.
+    pub namespace: &'static str,
+    /// Where its clients connect: listeners `outbound-0`, `outbound-1`, ….
+    pub listeners: Vec<SocketAddr>,
+    /// Clusters by name, each one address.
+    pub clusters: Vec<(String, SocketAddr)>,
+    /// Hosts that have a cluster of their own name; all others are the root cluster's.
+    pub hosts: Vec<&'static str>,
+    /// Whether clients' headers with our names are dropped before routing.
+    pub strips: bool,
+    /// The filter.
+    pub wasm: Wasm,
+}
+
+impl Bootstrap {
+    /// What Envoy is started with: JSON, which is YAML.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let listeners: Vec<Value> =
+            self.listeners.iter().enumerate().map(|(index, address)| self.listener(index, *address)).collect();
+        let clusters: Vec<Value> = self.clusters.iter().map(|(name, address)| cluster(name, *address)).collect();
+        let tags = ["split", "backend", "reason"];
+        let tags = tags.map(|name| json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")}));
+        json!({
+            "node": {"id": "client", "cluster": "client", "metadata": {"NAMESPACE": self.namespace}},
+            "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
+            "stats_config": {"stats_tags": tags},
+            "static_resources": {"listeners": listeners, "clusters": clusters},
+        })
+        .to_string()
+    }
+
+    fn listener(&self, index: usize, address: SocketAddr) -> Value {
+        let own = self.hosts.iter().map(|host| virtual_host(host, &[host, &format!("{host}:*")], host));
+        let virtual_hosts: Vec<Value> = own.chain([virtual_host("any", &["*"], ROOT_CLUSTER)]).collect();
+        let mut manager = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "outbound",
+            "route_config": {
+                "name": "outbound",
+                "virtual_hosts": virtual_hosts,
+                "response_headers_to_add": [{"header": {"key": SERVED_BY, "value": "%UPSTREAM_CLUSTER_RAW%"}}],
+            },
+            "http_filters": [{"name": "traffic-split", "typed_config": self.wasm.typed_config()}, {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+            }],
+        });
+        if self.strips {
+            manager["early_header_mutation_extensions"] = json!([{
+                "name": "traffic-split-strip",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                    "mutations": [{"remove": CLUSTER_HEADER}],
+                },
+            }]);
+        }
+        json!({
+            "name": format!("outbound-{index}"),
+            "address": socket(address),
+            "filter_chains": [{"filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": manager,
+            }]}],
+        })
+    }
+}
+
+fn virtual_host(name: &str, domains: &[&str], cluster: &str) -> Value {
+    json!({
+        "name": name,
+        "domains": domains,
+        "routes": [
+            {
+                "match": {"prefix": "/", "headers": [{"name": CLUSTER_HEADER, "present_match": true}]},
+                "route": {"cluster_header": CLUSTER_HEADER},
+                "request_headers_to_remove": [CLUSTER_HEADER],
+            },
+            {"match": {"prefix": "/"}, "route": {"cluster": cluster}},
+        ],
+    })
+}
+
+fn cluster(name: &str, address: SocketAddr) -> Value {
+    let endpoint = json!({"endpoint": {"address": socket(address)}});
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    })
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip(), "port_value": address.port()}})
+}

@@ -1,0 +1,298 @@
+//! What must never happen, in a real Envoy: a client that picks its own cluster, a request that stops the filter, a
+//! configuration that stops traffic, a reload that costs memory for good.
+
+use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
+use journeys::client::{Answer, Client, Load};
+use journeys::envoy::Envoy;
+use journeys::guide::{Guide, Sidecar};
+use journeys::pod::Pod;
+use journeys::scratch::Scratch;
+use journeys::world::{OTHER, ROOT, World};
+use journeys::{Error, Result};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+const V1: &str = "outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
+const V2: &str = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
+/// A host with nothing of its own: the root cluster's, before [`Bare`].
+const UNSPLIT: &str = "unsplit.httpbin:14001";
+
+/// Envoy without the early strip, before the guide's pods: what a client may do to the filter itself.
+struct Bare {
+    envoy: Envoy,
+    world: World,
+    port: u16,
+    _scratch: Scratch,
+}
+
+impl Bare {
+    fn start(wasm: Wasm) -> Result<Bare> {
+        let (world, scratch) = (World::start()?, Scratch::new()?);
+        let pods = [&world.v1, &world.v2, &world.root, &world.other];
+        let names = [V1, V2, ROOT_CLUSTER, "other.httpbin"];
+        let bootstrap = Bootstrap {
+            namespace: "curl",
+            listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            clusters: names.map(str::to_owned).into_iter().zip(pods.map(Pod::address)).collect(),
+            hosts: vec!["other.httpbin"],
+            strips: false,
+            wasm,
+        };
+        let envoy = Envoy::start(&bootstrap.text(), scratch.path())?;
+        let port = envoy.listener_port("outbound-0")?;
+        Ok(Bare { envoy, world, port, _scratch: scratch })
+    }
+}
+
+/// The plugin configuration of the guide's TrafficSplit with these weights.
+fn weights(v1: i64, v2: i64) -> Value {
+    json!({
+        "trafficSplits": [{
+            "apiVersion": "split.smi-spec.io/v1alpha2",
+            "kind": "TrafficSplit",
+            "metadata": {"name": "http-split", "namespace": "httpbin"},
+            "spec": {
+                "service": "httpbin.httpbin.svc.cluster.local",
+                "backends": [{"service": "httpbin-v1", "weight": v1}, {"service": "httpbin-v2", "weight": v2}],
+            },
+        }],
+    })
+}
+
+/// This extension configuration, but with another plugin configuration: what the command would never print.
+fn with_configuration(ecds: &str, configuration: &str) -> String {
+    let line = ecds.lines().find(|line| line.trim_start().starts_with("value: ")).expect("a plugin configuration");
+    // A JSON string is a YAML one.
+    ecds.replace(line.trim_start(), &format!("value: {}", Value::from(configuration)))
+}
+
+/// Plugin configurations that the filter refuses, and what it says in Envoy's log.
+fn broken() -> Vec<(String, &'static str)> {
+    let mut unknown_key = weights(100, 0);
+    unknown_key["trafficSplit"] = json!([]);
+    let whole = weights(100, 0).to_string();
+    vec![
+        (whole[..whole.len() - 1].to_owned(), "configuration: is not valid JSON"),
+        (weights(-5, 100).to_string(), "http-split: spec.backends[0].weight: -5 is negative"),
+        (weights(0, 0).to_string(), "http-split: spec.backends: the weights sum to 0"),
+        (unknown_key.to_string(), r#"the key "trafficSplit" is unknown"#),
+        (String::new(), "configuration: is empty"),
+    ]
+}
+
+fn assert_served(answer: &Answer, version: &str) {
+    assert_eq!((answer.status, answer.version().as_str()), (200, version), "{}", answer.text());
+}
+
+/// Asks `host` once with each way of sending the header that carries the picked cluster. Only `version` may answer, and
+/// without the header.
+fn ask_for_v2(client: &mut Client, host: &str, version: &str) -> Result<()> {
+    let v2 = V2.as_bytes();
+    let ways: &[&[(&str, &[u8])]] = &[
+        &[("x-traffic-split-cluster", v2)],
+        &[("x-traffic-split-cluster", v2), ("x-traffic-split-cluster", v2)],
+        &[("X-TRAFFIC-SPLIT-CLUSTER", v2)],
+        &[("x-traffic-split-cluster", v2), ("X-Traffic-Split-Cluster", v2)],
+        &[("x-traffic-split-cluster", b""), ("x-traffic-split-cluster", v2)],
+        &[("x-traffic-split-cluster", b"")],
+        &[("x-traffic-split-cluster", b"\xff")],
+    ];
+    for way in ways {
+        let answer = client.get(host, "/json", way)?;
+        assert_eq!((answer.status, answer.version().as_str()), (200, version), "{host} {way:?} {}", answer.text());
+        let received = answer.received("x-traffic-split-cluster");
+        assert!(received.is_empty(), "{host} {way:?} {received:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_that_sends_the_cluster_header_goes_where_the_split_says() -> Result<()> {
+    let sidecar = Sidecar::start(&Guide::built()?, 100, 0)?;
+    assert!(sidecar.envoy.admin("/clusters")?.contains(V2), "there is something to ask for");
+    let mut client = Client::new(sidecar.port);
+    for (host, version) in [(ROOT, "httpbin-v1"), ("httpbin-v1.httpbin:14001", "httpbin-v1"), (OTHER, "other")] {
+        ask_for_v2(&mut client, host, version)?;
+    }
+    assert_eq!(client.get(OTHER, "/json", &[("x-traffic-split-mirror", V2.as_bytes())])?.version(), "other");
+    assert_eq!(sidecar.world.v2.requests(), 0);
+    assert_eq!(client.connections(), 1);
+    Ok(())
+}
+
+#[test]
+fn where_envoy_does_not_strip_the_cluster_header_the_filter_does() -> Result<()> {
+    let bare = Bare::start(Wasm::new(&Guide::built()?.wasm, &weights(100, 0).to_string()))?;
+    let mut client = Client::new(bare.port);
+    for (host, version) in [(ROOT, "httpbin-v1"), (OTHER, "other"), (UNSPLIT, "httpbin")] {
+        ask_for_v2(&mut client, host, version)?;
+    }
+    assert_eq!(bare.world.v2.requests(), 0);
+    assert_eq!(client.connections(), 1);
+    Ok(())
+}
+
+/// A guest that traps at its first request, which leaves its VM dead.
+fn trapping(scratch: &Scratch) -> Result<PathBuf> {
+    let module = wat::parse_str(
+        r#"(module
+            (memory (export "memory") 2)
+            (global $free (mut i32) (i32.const 1024))
+            (func (export "_initialize"))
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+                (global.get $free)
+                (global.set $free (i32.add (global.get $free) (local.get $size))))
+            (func (export "proxy_on_context_create") (param i32 i32))
+            (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
+            (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#,
+    );
+    let path = scratch.join("trapping.wasm");
+    std::fs::write(&path, module.map_err(|error| error.to_string())?)?;
+    Ok(path)
+}
+
+/// A client whose worker's VM has just trapped: the request that did it is answered with 503, and later ones on its
+/// connection, which stay with that worker, go on without the filter.
+fn after_a_trap(envoy: &Envoy, port: u16) -> Result<Client> {
+    let mut client = Client::new(port);
+    let answer = client.get(ROOT, "/json", &[])?;
+    assert_eq!((answer.status, answer.pod().as_str()), (503, ""), "{}", answer.text());
+    envoy.wait_for_log("unreachable")?;
+    Ok(client)
+}
+
+#[test]
+fn after_a_trap_the_cluster_header_of_a_client_leads_to_the_root_like_no_header() -> Result<()> {
+    let (guide, scratch) = (Guide::built()?, Scratch::new()?);
+    let trapping = trapping(&scratch)?;
+
+    let options = ["--wasm".into(), trapping.clone().into(), "--failure-policy".into(), "open".into()];
+    let ecds = guide.render("ecds", &options, &guide.traffic_split(&scratch, 100, 0)?)?;
+    let sidecar = Sidecar::start_on(&guide, 100, 0, |_| ecds)?;
+    sidecar.envoy.wait_for_extension([0; 3])?;
+    let mut client = after_a_trap(&sidecar.envoy, sidecar.port)?;
+    for (host, version) in [(ROOT, "httpbin"), (OTHER, "other")] {
+        ask_for_v2(&mut client, host, version)?;
+    }
+    assert_eq!((client.connections(), sidecar.world.v2.requests()), (1, 0));
+
+    // It is the early strip that does it: without it nobody is left to drop the header.
+    let bare = Bare::start(Wasm { failure_policy: "FAIL_OPEN", ..Wasm::new(&trapping, "") })?;
+    let mut client = after_a_trap(&bare.envoy, bare.port)?;
+    let answer = client.get(OTHER, "/json", &[("x-traffic-split-cluster", V2.as_bytes())])?;
+    assert_served(&answer, "httpbin-v2");
+    Ok(())
+}
+
+/// Sends bytes that aren't UTF-8 as the value of many headers, to the root and to another host, and ordinary requests
+/// between and after them.
+fn send_any_bytes(port: u16) -> Result<()> {
+    let mut client = Client::new(port);
+    let bytes: Vec<u8> = (0x80..=0xff).collect();
+    for name in [
+        "x-any",
+        "cookie",
+        "user-agent",
+        "x-forwarded-for",
+        "x-request-id",
+        "x-traffic-split-cluster",
+        "x-traffic-split-backend",
+        "x-traffic-split-mirror",
+        "x-traffic-split-set-cookie",
+    ] {
+        for value in [&b"\xff"[..], b"\xc3\x28", b"a=\xed\xa0\x80; b", &bytes] {
+            for (host, version) in [(ROOT, "httpbin-v1"), (OTHER, "other")] {
+                let answer = client.get(host, "/json", &[(name, value), (name, value)])?;
+                let seen = (answer.status, answer.version());
+                assert_eq!(seen, (200, version.to_owned()), "{name}: {} {}", value.escape_ascii(), answer.text());
+                assert_served(&client.get(host, "/json", &[])?, version);
+            }
+        }
+    }
+    assert_eq!(client.connections(), 1, "hence one worker, whose VM it would have been");
+    for _ in 0..20 {
+        assert_served(&Client::new(port).get(ROOT, "/json", &[])?, "httpbin-v1");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_request_whose_header_or_cookie_is_not_utf_8_is_answered_and_so_are_all_after_it() -> Result<()> {
+    let guide = Guide::built()?;
+    let sidecar = Sidecar::start(&guide, 100, 0)?;
+    send_any_bytes(sidecar.port)?;
+    assert!(!sidecar.envoy.log().contains("wasm"), "{}", sidecar.envoy.log());
+
+    let mut configuration = weights(100, 0);
+    configuration["backendHeader"] = "x-traffic-split-backend".into();
+    let bare = Bare::start(Wasm::new(&guide.wasm, &configuration.to_string()))?;
+    send_any_bytes(bare.port)?;
+    assert!(!bare.envoy.log().contains("wasm"), "{}", bare.envoy.log());
+    Ok(())
+}
+
+#[test]
+fn a_broken_configuration_is_refused_and_the_last_good_one_serves_on() -> Result<()> {
+    let guide = Guide::built()?;
+    let sidecar = Sidecar::start(&guide, 0, 100)?;
+    let good = guide.ecds(&guide.traffic_split(&sidecar.scratch, 0, 100)?)?;
+    let load = Load::start(sidecar.port, ROOT, 2);
+    for (number, (configuration, says)) in (1..).zip(broken()) {
+        let refused = sidecar.replace(&with_configuration(&good, &configuration));
+        let error = refused.expect_err("Envoy refuses it").to_string();
+        assert!(error.contains("refused"), "{configuration}: {error}");
+        sidecar.envoy.wait_for_log(says)?;
+        assert_eq!(sidecar.extension_stat("update_rejected")?, number);
+        load.more(200)?;
+    }
+    let tally = load.stop();
+    assert_eq!((tally.failed, tally.connections), (0, 2), "{:?}", tally.errors);
+    assert_eq!(tally.of("httpbin-v2"), tally.total(), "{tally:?}");
+
+    sidecar.apply(&guide, 100, 0)?;
+    assert_served(&Client::new(sidecar.port).get(ROOT, "/json", &[])?, "httpbin-v1");
+    Ok(())
+}
+
+#[test]
+fn an_envoy_that_starts_on_a_broken_configuration_serves_the_root_and_splits_once_there_is_a_good_one() -> Result<()> {
+    let guide = Guide::built()?;
+    let starts_on = |says: &str, alter: &dyn Fn(String) -> String| -> Result<()> {
+        let sidecar = Sidecar::start_on(&guide, 100, 0, alter)?;
+        sidecar.envoy.wait_for_log(says)?;
+        let mut client = Client::new(sidecar.port);
+        for _ in 0..3 {
+            assert_served(&client.get(ROOT, "/json", &[])?, "httpbin");
+            assert_served(&client.get(OTHER, "/json", &[])?, "other");
+            assert_served(&Client::new(sidecar.port).get(ROOT, "/json", &[])?, "httpbin");
+        }
+        sidecar.apply(&guide, 0, 100)?;
+        assert_served(&client.get(ROOT, "/json", &[])?, "httpbin-v2");
+        assert_served(&client.get(OTHER, "/json", &[])?, "other");
+        assert_eq!(client.connections(), 1);
+        Ok(())
+    };
+    let named = |name: &str, outcome: Result<()>| outcome.map_err(|error| Error(format!("{name}: {error}")));
+    for (configuration, says) in broken() {
+        named(says, starts_on(says, &|ecds| with_configuration(&ecds, &configuration)))?;
+    }
+    named("an empty file", starts_on("", &|_| String::new()))?;
+    named("a file without it", starts_on("", &|_| "resources: []\n".into()))?;
+    named("half a file", starts_on("", &|ecds| ecds[..ecds.len() / 2].to_owned()))
+}
+
+#[test]
+fn an_envoy_that_finds_no_file_for_the_configuration_says_which() -> Result<()> {
+    let (guide, scratch) = (Guide::built()?, Scratch::new()?);
+    let missing = scratch.join("ecds.yaml");
+    let options = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--ecds"].map(Into::into).into_iter();
+    let options: Vec<_> = options.chain([missing.clone().into()]).collect();
+    let bootstrap = guide.render("envoy", &options, &guide.traffic_split(&scratch, 100, 0)?)?;
+    // Envoy doesn't start without the file; an empty one would do.
+    let error = Envoy::start(&bootstrap, scratch.path()).expect_err("it looks for the file").to_string();
+    assert!(error.contains(&format!("'{}' does not exist", missing.display())), "{error}");
+    Ok(())
+}
