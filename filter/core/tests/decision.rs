@@ -1,0 +1,199 @@
+//! Where requests go: how shares follow weights, what is asked of a request, and what a pick says. Which host goes
+//! where is in the table of cases.
+
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::cell::Cell;
+use traffic_split::{Configuration, Decision, Pick, Reason, Request, Rules, WhyRoot};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// A request to an authority; counts what is asked of it.
+#[derive(Default)]
+struct Asked {
+    authority: &'static str,
+    destination_port: Option<u16>,
+    headers: Cell<usize>,
+    ports: Cell<usize>,
+}
+
+impl Request for Asked {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.headers.set(self.headers.get() + 1);
+        (name == ":authority").then_some(Cow::Borrowed(self.authority.as_bytes()))
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        self.ports.set(self.ports.get() + 1);
+        self.destination_port
+    }
+}
+
+fn to(authority: &'static str) -> Asked {
+    Asked { authority, ..Asked::default() }
+}
+
+fn rules(configuration: Value) -> Rules {
+    let configuration = Configuration::from_value(&configuration).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    Rules::new(&configuration, Some("curl"))
+}
+
+/// A split of `root.ns` into `v0`, `v1` and so on, with these weights.
+fn split(root: &str, weights: &[Value]) -> Value {
+    let backends = weights.iter().enumerate().map(|(n, weight)| json!({"service": format!("v{n}"), "weight": weight}));
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",
+        "metadata": {"name": format!("{root}-split"), "namespace": "ns"},
+        "spec": {"service": root, "backends": backends.collect::<Vec<_>>()},
+    })
+}
+
+fn weights(weights: &[Value]) -> Rules {
+    rules(json!({"trafficSplits": [split("root", weights)]}))
+}
+
+/// The backend of `root.ns` that a random number picks.
+fn pick(rules: &Rules, random: u64) -> &str {
+    match rules.decide(&to("root.ns"), random) {
+        Decision::Backend(Pick { backend, .. }) => backend,
+        Decision::Root(why) => panic!("{why:?}"),
+    }
+}
+
+#[test]
+fn shares_follow_weights() {
+    const N: u32 = 100_000;
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).expect("random bytes");
+    let seed = u64::from_le_bytes(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for (written, shares) in [
+        (vec![json!(50), json!(50)], vec![0.5, 0.5]),
+        (vec![json!(1), json!("1"), json!("1000m"), json!(1.0)], vec![0.25; 4]),
+        (vec![json!(99), json!(1)], vec![0.99, 0.01]),
+        (vec![json!("1n"), json!("3n")], vec![0.25, 0.75]),
+        (vec![json!("1G"), json!(0), json!("1G")], vec![0.5, 0.0, 0.5]),
+        (vec![json!("1n"), json!("1G")], vec![0.0, 1.0]),
+    ] {
+        let rules = weights(&written);
+        let mut hits = vec![0_u32; shares.len()];
+        for _ in 0..N {
+            let backend: usize = pick(&rules, random.u64(..))[1..].parse().expect("a number");
+            hits[backend] += 1;
+        }
+        for (hits, share) in hits.iter().zip(shares) {
+            // Six standard deviations: a fair pick is further away once in 500 million.
+            let (expected, room) = (f64::from(N) * share, 6.0 * (f64::from(N) * share * (1.0 - share)).sqrt());
+            assert!((f64::from(*hits) - expected).abs() <= room, "{written:?}: {hits} of {N}; seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn each_random_number_picks_one_backend_and_equal_weights_have_equally_many() {
+    let halves = weights(&[json!(1), json!(1)]);
+    for (random, backend) in [(0, "v0"), ((1 << 63) - 1, "v0"), (1 << 63, "v1"), (u64::MAX, "v1")] {
+        assert_eq!(pick(&halves, random), backend, "{random}");
+    }
+    let thirds = weights(&[json!(7), json!(7), json!(7)]);
+    let third = u64::MAX / 3;
+    for (random, backend) in [(0, "v0"), (third, "v0"), (third + 1, "v1"), (2 * third + 1, "v2"), (u64::MAX, "v2")] {
+        assert_eq!(pick(&thirds, random), backend, "{random}");
+    }
+}
+
+#[test]
+fn a_weight_of_zero_gets_nothing_not_even_at_the_edges() {
+    for written in [
+        vec![json!(0), json!(5), json!(0)],
+        vec![json!(0), json!("1n"), json!(0), json!(0)],
+        vec![json!("0"), json!(1_000_000_000), json!(0.0)],
+    ] {
+        let rules = weights(&written);
+        for random in [0, 1, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+            assert_eq!(pick(&rules, random), "v1", "{written:?}");
+        }
+    }
+}
+
+#[test]
+fn a_thousand_of_the_greatest_weights_do_not_overflow() {
+    let mut written = vec![json!("1G"); 1000];
+    written.push(json!("1n"));
+    let rules = weights(&written);
+    assert_eq!(pick(&rules, 0), "v0");
+    assert_eq!(pick(&rules, 1 << 63), "v500");
+    // A share of 10⁻²¹ is less than one random number of 2⁶⁴.
+    assert_eq!(pick(&rules, u64::MAX), "v999");
+}
+
+#[test]
+fn the_same_request_and_random_number_always_go_to_the_same_backend() {
+    let (one, other) = (weights(&[json!(3), json!(4)]), weights(&[json!("3"), json!("4000m")]));
+    for random in (0..64).map(|bit| 1 << bit) {
+        assert_eq!(pick(&one, random), pick(&one, random));
+        assert_eq!(pick(&one, random), pick(&other, random), "however the weights are written");
+    }
+}
+
+#[test]
+fn a_pick_says_who_decided_and_what_counts_it() {
+    let rules =
+        rules(json!({"trafficSplits": [split("one", &[json!(1), json!(0)]), split("two", &[json!(0), json!(1)])]}));
+    let Decision::Backend(pick) = rules.decide(&to("two.ns:8080"), 0) else { panic!("no backend") };
+    assert_eq!((pick.split, pick.backend, pick.reason), ("ns/two-split", "v1", Reason::Random));
+    assert_eq!(pick.cluster, "outbound|8080||v1.ns.svc.cluster.local");
+    assert_eq!((pick.ordinal, rules.backends()), (3, 4), "the last of both splits' backends");
+    assert_eq!(pick.counter(), "traffic_split_requests.split=.=ns/two-split;.;backend=.=v1;.;reason=.=random;.;");
+}
+
+#[test]
+fn what_goes_to_the_root_goes_for_a_reason() {
+    let configuration = json!({
+        "excludedNamespaces": ["kube-system"],
+        "trafficSplits": [split("root", &[json!(1)])],
+        "services": {"ns/root": {"ports": [80, 81]}, "ns/v0": {"ports": [80]}},
+    });
+    let configuration = Configuration::from_value(&configuration).expect("a configuration");
+    let rules = Rules::new(&configuration, Some("curl"));
+    for (authority, why) in [
+        ("other.ns", WhyRoot::NoSplit),
+        ("", WhyRoot::NoSplit),
+        ("root.ns:82", WhyRoot::NoPort),
+        ("root.ns:x", WhyRoot::NoPort),
+        ("root.ns:81", WhyRoot::NoBackend),
+    ] {
+        assert_eq!(rules.decide(&to(authority), 0), Decision::Root(why), "{authority}");
+    }
+    let excluded = Rules::new(&configuration, Some("kube-system"));
+    assert_eq!(excluded.decide(&to("root.ns:80"), 0), Decision::Root(WhyRoot::Excluded));
+}
+
+/// What is asked may cost a call of the host.
+#[test]
+fn nothing_is_asked_of_a_request_that_does_not_decide() {
+    let asked = |rules: &Rules, authority| {
+        let request = to(authority);
+        _ = rules.decide(&request, 0);
+        (request.headers.get(), request.ports.get())
+    };
+    assert_eq!(asked(&rules(json!({})), "root.ns"), (0, 0), "no splits");
+    let rules = weights(&[json!(1)]);
+    assert_eq!(asked(&rules, "other.ns"), (1, 0), "no split");
+    assert_eq!(asked(&rules, "root.ns:80"), (1, 0), "the port is in the authority");
+    assert_eq!(asked(&rules, "root.ns"), (1, 1));
+}
+
+/// Finding a root is looking in a map by the request's host, whatever else is in it; how long that takes is in the
+/// benchmark.
+#[test]
+fn among_ten_thousand_splits_each_root_has_its_own() {
+    let mut splits: Vec<_> = (0..10_000).map(|n| split(&format!("root-{n}"), &[json!(1)])).collect();
+    splits.push(split("root", &[json!(0), json!(1)]));
+    let rules = rules(json!({ "trafficSplits": splits }));
+    let request = to("root.ns");
+    assert!(matches!(rules.decide(&request, 0), Decision::Backend(Pick { split: "ns/root-split", backend: "v1", .. })));
+    assert_eq!(request.headers.get(), 1);
+    let Decision::Backend(pick) = rules.decide(&to("root-9999.ns"), 0) else { panic!("no backend") };
+    assert_eq!((pick.split, pick.ordinal), ("ns/root-9999-split", 9999));
+}
