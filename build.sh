@@ -177,7 +177,7 @@ run_tests() {
     cargo test --no-fail-fast -p traffic-split --target wasm32-unknown-unknown --lib --tests
   level "host simulator" cargo test --no-fail-fast -p host-sim
   level "command" cargo test --no-fail-fast -p traffic-split-envoy
-  level "journeys, core" journeys --test '*_core'
+  level "journeys, core" journeys --lib --test '*_core'
   level "journeys, simulator" journeys --test '*_simulator'
   if [[ $envoy == yes ]]; then
     level "journeys, real Envoy $ENVOY_VERSION" journeys --test '*_envoy'

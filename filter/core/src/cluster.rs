@@ -1,14 +1,17 @@
 //! Names of Envoy clusters, by template.
 
+use serde::{Serialize, Serializer};
 use std::borrow::Cow;
+use std::fmt;
 
-/// A cluster name's template: text with `{service}`, `{namespace}`, `{port}`, `{clusterDomain}`.
-#[derive(Clone, Debug)]
-pub(crate) struct Template {
+/// A cluster name's template: text with `{service}`, `{namespace}`, `{port}`, `{clusterDomain}`. Displayed and
+/// serialised as that text. The default is Istio's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterTemplate {
     pieces: Vec<Piece>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(String),
     Service,
@@ -24,9 +27,9 @@ pub(crate) struct Cluster {
     pieces: Box<[Box<str>]>,
 }
 
-// === impl Template ===
+// === impl ClusterTemplate ===
 
-impl Template {
+impl ClusterTemplate {
     /// The error says what is wrong with the template.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
@@ -72,6 +75,46 @@ impl Template {
         }
         pieces.push(text.into_boxed_str());
         Cluster { pieces: pieces.into() }
+    }
+}
+
+impl Default for ClusterTemplate {
+    /// `outbound|{port}||{service}.{namespace}.svc.{clusterDomain}`
+    fn default() -> Self {
+        use Piece::{ClusterDomain, Namespace, Port, Service};
+        let text = |text: &str| Piece::Text(text.into());
+        let pieces = [
+            text("outbound|"),
+            Port,
+            text("||"),
+            Service,
+            text("."),
+            Namespace,
+            text(".svc."),
+            ClusterDomain,
+            text(""),
+        ];
+        Self { pieces: pieces.into() }
+    }
+}
+
+impl fmt::Display for ClusterTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| {
+            f.write_str(match piece {
+                Piece::Text(text) => text,
+                Piece::Service => "{service}",
+                Piece::Namespace => "{namespace}",
+                Piece::Port => "{port}",
+                Piece::ClusterDomain => "{clusterDomain}",
+            })
+        })
+    }
+}
+
+impl Serialize for ClusterTemplate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The plugin configuration: what a control plane writes and the filter reads.
 
-use crate::cluster::{Cluster, Template};
+use crate::cluster::{Cluster, ClusterTemplate};
 use crate::json::Strict;
 use crate::name;
 use crate::problem::{Object, Problem};
@@ -20,9 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Configuration {
     /// Request header that carries the picked cluster's name; the route reads it. Lower case.
     pub cluster_header: String,
-    /// Template of a backend's Envoy cluster name: `{service}`, `{namespace}`, `{port}`,
-    /// `{clusterDomain}`.
-    pub cluster: String,
+    /// A backend's Envoy cluster name, for those that `services` has none for.
+    pub cluster: ClusterTemplate,
     /// The Kubernetes cluster's DNS domain.
     pub cluster_domain: String,
     /// The client's own namespace; absent: the node metadata says.
@@ -89,7 +88,7 @@ impl Default for Configuration {
     fn default() -> Self {
         Self {
             cluster_header: "x-traffic-split-cluster".into(),
-            cluster: "outbound|{port}||{service}.{namespace}.svc.{clusterDomain}".into(),
+            cluster: ClusterTemplate::default(),
             cluster_domain: "cluster.local".into(),
             namespace: None,
             excluded_namespaces: Vec::new(),
@@ -144,11 +143,7 @@ impl Configuration {
     pub(crate) fn cluster_of(&self, service: &str, namespace: &str) -> Cluster {
         match self.services.get(&format!("{namespace}/{service}")).and_then(|known| known.cluster.as_deref()) {
             Some(cluster) => Cluster::literal(cluster),
-            // A template was checked when it was read.
-            None => Template::parse(&self.cluster).map_or_else(
-                |_| Cluster::literal(&self.cluster),
-                |template| template.cluster(service, namespace, &self.cluster_domain),
-            ),
+            None => self.cluster.cluster(service, namespace, &self.cluster_domain),
         }
     }
 
@@ -182,8 +177,8 @@ impl Configuration {
                     if let Some(template) =
                         reader.name(value, key, name::is_visible, "a cluster name: it must be visible ASCII, not empty")
                     {
-                        match Template::parse(template) {
-                            Ok(_) => configuration.cluster = template.into(),
+                        match ClusterTemplate::parse(template) {
+                            Ok(template) => configuration.cluster = template,
                             Err(why) => reader.problem(key, format!("{} {why}", quote(template))),
                         }
                     }

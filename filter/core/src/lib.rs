@@ -44,6 +44,7 @@ mod table;
 mod traffic_split;
 mod weight;
 
+pub use cluster::ClusterTemplate;
 pub use configuration::{Configuration, Service};
 pub use json::Strict;
 pub use name::{is_label, is_subdomain};

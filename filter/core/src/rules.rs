@@ -1,6 +1,7 @@
 //! Where a request goes: the one place that decides it.
 
 use crate::authority::{Authority, Port};
+use crate::cluster::Cluster;
 use crate::configuration::Configuration;
 use crate::name;
 use crate::problem::{Object, Problem};
@@ -239,9 +240,9 @@ impl Root {
             Table::new(backends.iter().enumerate().filter_map(|(index, backend)| {
                 let cluster = configuration.cluster_of(&backend.service, namespace);
                 let cluster = match (ports(&backend.service), port) {
-                    (Some(known), Some(port)) => crate::cluster::Cluster::literal(&cluster.name(known.get(&port)?)),
+                    (Some(known), Some(port)) => Cluster::literal(&cluster.name(known.get(&port)?)),
                     (Some(_), None) => return None,
-                    (None, Some(port)) => crate::cluster::Cluster::literal(&cluster.name(&port.to_string())),
+                    (None, Some(port)) => Cluster::literal(&cluster.name(&port.to_string())),
                     (None, None) => cluster,
                 };
                 Some((Choice { backend: index, cluster }, backend.weight.unwrap_or_default()))
