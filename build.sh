@@ -44,9 +44,19 @@ need_target() {
   rustup target add "$1" || fail "rustup could not install the target $1"
 }
 
-# Cargo, told to build with Rust's own linker and ours around it.
+# need_component NAME COMMAND: clippy and rustfmt aren't in rustup's minimal profile.
+need_component() {
+  cargo "$2" --version >/dev/null 2>&1 && return
+  command -v rustup >/dev/null || fail "cargo $2 is not installed, and there is no rustup to install it with"
+  say "installing $1"
+  rustup component add "$1" || fail "rustup could not install $1"
+}
+
+# cargo_filter SUBCOMMAND ARGUMENT…: for the filter's target, with Rust's own linker and ours around it.
 cargo_filter() {
-  CARGO_TARGET_WASM32_WASIP1_LINKER=$TARGET/tools/traffic-split-link cargo "$@" --target wasm32-wasip1
+  local subcommand=$1
+  shift
+  CARGO_TARGET_WASM32_WASIP1_LINKER=$TARGET/tools/traffic-split-link cargo "$subcommand" --target wasm32-wasip1 "$@"
 }
 
 # Puts a built file into dist/ by rename, so that who reads it never sees half of it.
@@ -161,6 +171,8 @@ run_tests() {
   esac
   need_rust
   need_target wasm32-unknown-unknown
+  need_component rustfmt fmt
+  need_component clippy clippy
   install_wasm_bindgen
   if [[ $envoy == yes ]]; then
     install_envoy || fail "Envoy could not be installed (see above); ./build.sh test --without-envoy leaves its tests out"
