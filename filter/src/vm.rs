@@ -7,7 +7,7 @@ use crate::host::{self, CurrentRequest};
 use fastrand::Rng;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use traffic_split::{Configuration, Decision, Pick, Reason, Rules};
+use traffic_split::{Chance, Configuration, Decision, Pick, Reason, Rules};
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::new());
@@ -30,10 +30,15 @@ struct Plugin {
     rules: Rules,
     cluster_header: String,
     backend_header: Option<String>,
+    mirror_header: String,
+    set_cookie_header: String,
     headers_stripped: bool,
     /// Of the VM's counters, those that this configuration has used.
     counters: HashMap<(usize, Reason), u32>,
 }
+
+/// The chance that decisions have: numbers of the VM's own generator, ids from the host.
+struct Luck<'a>(&'a mut Rng);
 
 /// Calls `f` with the VM's state; `None` if it is in use already, which no host does.
 pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
@@ -73,6 +78,8 @@ impl Vm {
             rules,
             cluster_header: configuration.cluster_header,
             backend_header: configuration.backend_header,
+            mirror_header: configuration.mirror_header,
+            set_cookie_header: configuration.set_cookie_header,
             headers_stripped: configuration.headers_stripped,
             counters: HashMap::new(),
         };
@@ -85,13 +92,24 @@ impl Vm {
             return;
         };
         let request = CurrentRequest;
-        match plugin.rules.decide(&request, self.rng.u64(..)) {
+        match plugin.rules.decide(&request, &mut Luck(&mut self.rng)) {
             Decision::Root(_) if plugin.headers_stripped => {}
             Decision::Root(_) => request.remove_header(&plugin.cluster_header),
             Decision::Backend(pick) => {
                 request.set_header(&plugin.cluster_header, &pick.cluster);
                 if let Some(header) = &plugin.backend_header {
                     request.set_header(header, pick.backend);
+                }
+                for (header, value) in [
+                    (&plugin.mirror_header, pick.mirror.as_deref()),
+                    (&plugin.set_cookie_header, pick.set_cookie.as_deref()),
+                ] {
+                    match value {
+                        Some(value) => request.set_header(header, value),
+                        None if plugin.headers_stripped => {}
+                        // A client's own would be obeyed by the route that the request takes now.
+                        None => request.remove_header(header),
+                    }
                 }
                 if let Some(counter) = counter(&pick, &mut plugin.counters, &mut self.counters) {
                     host::increment(counter);
@@ -111,6 +129,25 @@ impl Vm {
     fn parent_of(&mut self, context_id: u32) -> Option<u32> {
         let place = self.requests.iter().position(|(request, _)| *request == context_id)?;
         Some(self.requests.swap_remove(place).1)
+    }
+}
+
+// === impl Luck ===
+
+impl Chance for Luck<'_> {
+    fn number(&mut self) -> u64 {
+        self.0.u64(..)
+    }
+
+    fn id(&mut self) -> Option<[u8; 16]> {
+        let mut id = [0; 16];
+        match getrandom::fill(&mut id) {
+            Ok(()) => Some(id),
+            Err(why) => {
+                log::error!("the host gave no random bytes for a sticky cookie ({why}): none is set");
+                None
+            }
+        }
     }
 }
 

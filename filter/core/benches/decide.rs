@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use std::borrow::Cow;
-use traffic_split::{Configuration, Request, Rules};
+use traffic_split::{Chance, Configuration, Request, Rules};
 
 struct To(String);
 
@@ -13,6 +13,20 @@ impl Request for To {
 
     fn destination_port(&self) -> Option<u16> {
         None
+    }
+}
+
+/// Another number each time.
+struct Numbers(u64);
+
+impl Chance for Numbers {
+    fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0
+    }
+
+    fn id(&mut self) -> Option<[u8; 16]> {
+        Some([7; 16])
     }
 }
 
@@ -40,17 +54,16 @@ fn rules(splits: usize) -> Rules {
 #[divan::bench(args = [1, 100, 10_000])]
 fn a_request_to_a_root(bencher: divan::Bencher, splits: usize) {
     let (rules, request) = (rules(splits), To(format!("root-{}.ns:14001", splits - 1)));
-    let mut random = 0_u64;
+    let mut chance = Numbers(0);
     bencher.bench_local(|| {
-        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        std::hint::black_box(rules.decide(&request, random));
+        std::hint::black_box(rules.decide(&request, &mut chance));
     });
 }
 
 #[divan::bench(args = [1, 100, 10_000])]
 fn a_request_to_another_host(bencher: divan::Bencher, splits: usize) {
     let (rules, request) = (rules(splits), To("other.ns:14001".into()));
-    bencher.bench_local(|| std::hint::black_box(rules.decide(&request, 7)));
+    bencher.bench_local(|| std::hint::black_box(rules.decide(&request, &mut Numbers(7))));
 }
 
 #[divan::bench(args = [1, 100, 10_000])]

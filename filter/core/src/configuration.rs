@@ -1,11 +1,12 @@
 //! The plugin configuration: what a control plane writes and the filter reads.
 
 use crate::cluster::{Cluster, ClusterTemplate};
+use crate::http_route_group::HttpRouteGroup;
 use crate::json::Strict;
 use crate::name;
 use crate::problem::{Object, Problem};
-use crate::read::{A_LABEL, A_SUBDOMAIN, Reader, quote};
-use crate::traffic_split::{Metadata, TrafficSplit, object_name};
+use crate::read::{A_LABEL, A_SUBDOMAIN, A_TOKEN, Reader, quote};
+use crate::traffic_split::{TrafficSplit, object_name};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -40,8 +41,12 @@ pub struct Configuration {
     /// Envoy strips our headers from clients' requests before routing, so the filter need not
     /// remove `clusterHeader` where there is no split.
     pub headers_stripped: bool,
-    /// The splits; at most one a root Service.
+    /// The splits. Those of one root stand in the order in which they are tried, and all but the
+    /// last have matches.
     pub traffic_splits: Vec<TrafficSplit>,
+    /// The groups of requests that the splits' matches name; no two of one name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_route_groups: Vec<HttpRouteGroup>,
     /// What is known of Services, by `namespace/name`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, Service>,
@@ -97,6 +102,7 @@ impl Default for Configuration {
             set_cookie_header: "x-traffic-split-set-cookie".into(),
             headers_stripped: false,
             traffic_splits: Vec::new(),
+            http_route_groups: Vec::new(),
             services: BTreeMap::new(),
             hosts: BTreeMap::new(),
         }
@@ -160,6 +166,8 @@ impl Configuration {
         {
             configuration.cluster_domain = domain.into();
         }
+        // The places of the splits that could be read, and the names of all groups.
+        let (mut places, mut groups) = (Vec::new(), BTreeSet::new());
         for (key, value) in map {
             if value.is_null() && KEYS.contains(&key.as_str()) {
                 continue;
@@ -194,18 +202,23 @@ impl Configuration {
                 }
                 "headersStripped" => configuration.headers_stripped = reader.bool(value, key).unwrap_or_default(),
                 "trafficSplits" => {
-                    let mut indices = Vec::new();
                     for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
                         let split = TrafficSplit::read(index, value, &configuration.cluster_domain, reader.problems);
-                        indices.extend(split.is_some().then_some(index));
+                        places.extend(split.is_some().then_some(index));
                         configuration.traffic_splits.extend(split);
                     }
-                    configuration.check_splits_differ(&indices, reader.problems);
                 }
                 "httpRouteGroups" => {
                     for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
-                        reader.object = Object::HttpRouteGroup { index, name: object_name(value) };
-                        reader.problem("", "is not supported yet; remove it");
+                        let name = object_name(value);
+                        let group = HttpRouteGroup::read(index, value, reader.problems);
+                        if group.is_some() && groups.contains(&name) {
+                            reader.object = Object::HttpRouteGroup { index, name: name.clone() };
+                            reader.problem("metadata.name", "stands in the list twice");
+                        }
+                        // One that is wrong is there all the same, for the splits that name it.
+                        groups.insert(name);
+                        configuration.http_route_groups.extend(group);
                     }
                 }
                 "services" => {
@@ -240,38 +253,71 @@ impl Configuration {
             }
         }
         configuration.check_headers_differ(&mut reader);
+        configuration.check_splits(&places, &groups, reader.problems);
         configuration
     }
 
-    /// Notes which splits stand in each other's way: the same object twice, or two for one root.
-    fn check_splits_differ(&self, indices: &[usize], problems: &mut Vec<Problem>) {
-        let mut objects = BTreeSet::new();
-        let mut roots = BTreeMap::new();
-        for (split, &index) in self.traffic_splits.iter().zip(indices) {
-            let Metadata { namespace, name, .. } = &split.metadata;
+    /// Notes what is wrong with splits, which stand at these places, beside what else there is:
+    /// other splits, the groups, our own headers.
+    fn check_splits(&self, places: &[usize], groups: &BTreeSet<String>, problems: &mut Vec<Problem>) {
+        let own_headers = self.headers();
+        let mut keys = BTreeSet::new();
+        // The split of each root that takes all requests that reach it.
+        let mut last: BTreeMap<(&str, &str), &TrafficSplit> = BTreeMap::new();
+        for (split, &index) in self.traffic_splits.iter().zip(places) {
+            let key = split.key();
+            let reader =
+                &mut Reader { object: Object::TrafficSplit { index, name: key.clone() }, problems: &mut *problems };
+            let namespace = &split.metadata.namespace;
             let root = &split.spec.service;
-            let (field, message) = if !objects.insert((namespace, name)) {
-                ("metadata.name", "stands in the list twice".into())
-            } else if let Some(other) = roots.insert((namespace, root), name) {
-                ("spec.service", format!("the root {root} already has the split {namespace}/{other}"))
-            } else {
+            if keys.contains(&key) {
+                reader.problem("metadata.name", "stands in the list twice");
                 continue;
-            };
-            let object = Object::TrafficSplit { index, name: split.key() };
-            problems.push(Problem { object, field: field.into(), message });
+            }
+            keys.insert(key);
+            match last.get(&(namespace.as_str(), root.as_str())) {
+                Some(other) if split.spec.matches.is_empty() => reader.problem(
+                    "spec.service",
+                    format!("the root {root} already has the split {}; only one may be without matches", other.key()),
+                ),
+                Some(other) => reader.problem(
+                    "spec.service",
+                    format!("no request gets here: {} takes all of the root {root}; put it last", other.key()),
+                ),
+                None if split.spec.matches.is_empty() => _ = last.insert((namespace, root), split),
+                None => {}
+            }
+            for (place, reference) in split.spec.matches.iter().enumerate() {
+                if !groups.contains(&format!("{namespace}/{}", reference.name)) {
+                    let name = quote(&reference.name);
+                    reader.problem(
+                        format!("spec.matches[{place}].name"),
+                        format!("there is no HTTPRouteGroup {name} in the namespace {namespace:?}"),
+                    );
+                }
+            }
+            for (field, header) in split.metadata.annotations.headers() {
+                if let Some((own, _)) = own_headers.iter().find(|(_, own)| *own == header) {
+                    reader.problem(field, format!("{header:?} is the {own}, which clients can't send"));
+                }
+            }
         }
     }
 
-    fn check_headers_differ(&self, reader: &mut Reader<'_>) {
+    /// Our own headers, by their keys.
+    fn headers(&self) -> Vec<(&'static str, &str)> {
         let headers = [
             ("clusterHeader", Some(&self.cluster_header)),
             ("backendHeader", self.backend_header.as_ref()),
             ("mirrorHeader", Some(&self.mirror_header)),
             ("setCookieHeader", Some(&self.set_cookie_header)),
         ];
+        headers.into_iter().filter_map(|(key, header)| Some((key, header?.as_str()))).collect()
+    }
+
+    fn check_headers_differ(&self, reader: &mut Reader<'_>) {
         let mut seen = BTreeMap::new();
-        for (key, header) in headers {
-            let Some(header) = header.filter(|header| !header.is_empty()) else { continue };
+        for (key, header) in self.headers().into_iter().filter(|(_, header)| !header.is_empty()) {
             if let Some(other) = seen.insert(header, key) {
                 reader.problem(key, format!("{header:?} is also the {other}; they must differ"));
             }
@@ -344,8 +390,7 @@ fn read_port(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Stri
 }
 
 fn read_header(value: &Value, key: &str, reader: &mut Reader<'_>, into: &mut String) {
-    let must = "the name of an HTTP header (an RFC 9110 token)";
-    let Some(header) = reader.name(value, key, name::is_token, must) else { return };
+    let Some(header) = reader.name(value, key, name::is_token, A_TOKEN) else { return };
     let header = header.to_ascii_lowercase();
     if header == "host" {
         reader.problem(key, "must not be host: the route is found by it");

@@ -55,6 +55,40 @@ impl Reader<'_> {
         value
     }
 
+    /// What was read and parsed; a problem if that failed.
+    pub(crate) fn fine<T>(&mut self, parsed: Option<Result<T, String>>, field: &str) -> Option<T> {
+        match parsed? {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.problem(field, why);
+                None
+            }
+        }
+    }
+
+    /// An object's `apiVersion`, which must be one of these, and its `kind`.
+    pub(crate) fn type_meta<'v>(
+        &mut self,
+        map: &'v Map<String, Value>,
+        kind: &str,
+        api_versions: &[&str],
+    ) -> (&'v str, &'v str) {
+        let mut text = |key| {
+            let value = self.required(map, key, key);
+            value.and_then(|value| self.string(value, key))
+        };
+        let (api_version, own_kind) = (text("apiVersion"), text("kind"));
+        if let Some(api_version) = api_version.filter(|api_version| !api_versions.contains(api_version)) {
+            let (first, last) = (api_versions.first().unwrap_or(&""), api_versions.last().unwrap_or(&""));
+            let last = last.rsplit('/').next().unwrap_or_default();
+            self.problem("apiVersion", format!("{} is not {first} to {last}", quote(api_version)));
+        }
+        if let Some(own_kind) = own_kind.filter(|own_kind| *own_kind != kind) {
+            self.problem("kind", format!("{} is not {kind}", quote(own_kind)));
+        }
+        (api_version.unwrap_or_default(), own_kind.unwrap_or_default())
+    }
+
     /// The string at `key`, if `is` says yes to it; else a problem that says what it must be.
     pub(crate) fn name<'v>(
         &mut self,
@@ -72,6 +106,8 @@ impl Reader<'_> {
     }
 }
 
+/// A header's name, for people.
+pub(crate) const A_TOKEN: &str = "the name of an HTTP header (an RFC 9110 token)";
 /// A DNS label, for people.
 pub(crate) const A_LABEL: &str = "a DNS label (lower-case letters, digits and `-`, 63 at most)";
 /// A DNS subdomain, for people.

@@ -1,14 +1,18 @@
 //! Where a request goes: the one place that decides it.
 
 use crate::authority::{Authority, Port};
-use crate::cluster::Cluster;
 use crate::configuration::Configuration;
 use crate::name;
 use crate::problem::{Object, Problem};
-use crate::table::{Choice, Table};
+use crate::request::{Asked, Chance, Request};
+use crate::split::{Split, Way};
+use crate::table::{Entry, Table};
 use crate::traffic_split::TrafficSplit;
+use crate::weight::Weight;
+use base64ct::{Base64UrlUnpadded, Encoding};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::fmt;
 
 /// What one client's sidecar makes of a configuration: made once, then asked for each request.
 ///
@@ -34,29 +38,8 @@ pub struct Rules {
 struct Root {
     /// Its ports, if they are known.
     ports: Option<Box<[u16]>>,
-    split: Split,
-}
-
-#[derive(Debug)]
-struct Split {
-    /// `namespace/name`.
-    name: Box<str>,
-    backends: Box<[Box<str>]>,
-    /// The ordinal of the first backend; the others follow.
-    first_ordinal: usize,
-    /// For the ports that anything is known of.
-    by_port: BTreeMap<u16, Table>,
-    /// For all other ports.
-    otherwise: Table,
-}
-
-/// What is asked of a request. Each call may cost a call of the host, so nothing is asked that
-/// doesn't decide anything.
-pub trait Request {
-    /// The first value of a header, pseudo-headers such as `:authority` included.
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
-    /// The port that the client connected to.
-    fn destination_port(&self) -> Option<u16>;
+    /// The first that accepts a request decides.
+    splits: Vec<Split>,
 }
 
 /// Where a request goes.
@@ -78,6 +61,8 @@ pub enum WhyRoot {
     NoSplit,
     /// Its port is none of the root's, or no port at all.
     NoPort,
+    /// No match of the root's splits holds for it.
+    NoMatch,
     /// No backend with a weight has its port.
     NoBackend,
 }
@@ -92,6 +77,10 @@ pub struct Pick<'r> {
     pub backend: &'r str,
     /// The backend's Envoy cluster.
     pub cluster: Cow<'r, str>,
+    /// The Envoy cluster that gets a copy of the request.
+    pub mirror: Option<Cow<'r, str>>,
+    /// The value of a `Set-Cookie` for the response.
+    pub set_cookie: Option<String>,
     /// What decided.
     pub reason: Reason,
     /// The backend's number among all backends of all splits: below [`Rules::backends`].
@@ -102,8 +91,54 @@ pub struct Pick<'r> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
+    /// The request named it, in the split's override header.
+    Override,
+    /// The value of the split's sticky header or cookie.
+    Sticky,
     /// The random number, by weight.
     Random,
+}
+
+/// What [`Rules::decide`] does for a request, and why.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Explanation<'r> {
+    /// The split that decides: `namespace/name`.
+    pub split: &'r str,
+    /// The match that holds: `group/match`; `None` if the split is for all requests.
+    pub matched: Option<&'r str>,
+    /// The root's port that the request is for.
+    pub port: u16,
+    /// The backends that have that port, in the split's order.
+    pub shares: Vec<Share<'r>>,
+    /// The backend that is certain, what made it so, and the header or cookie that did.
+    pub certain: Option<(&'r str, Reason, &'r str)>,
+    /// The cookie that the response sets, by whose value the backend is picked.
+    pub new_cookie: Option<&'r str>,
+    /// The backend that gets a copy of what it doesn't serve, and of what percentage.
+    pub mirror: Option<(&'r str, Weight)>,
+}
+
+/// A backend's part of a split.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Share<'r> {
+    /// The backend's Service, a bare name.
+    pub backend: &'r str,
+    /// Its Envoy cluster.
+    pub cluster: Cow<'r, str>,
+    /// Its weight.
+    pub weight: Weight,
+    /// Its share of what is left to chance: 0 to 1.
+    pub share: f64,
+}
+
+/// The split that a request is for.
+struct Found<'r> {
+    split: &'r Split,
+    matched: Option<&'r str>,
+    port: u16,
+    table: &'r Table,
 }
 
 // === impl Rules ===
@@ -124,18 +159,24 @@ impl Rules {
             backends: 0,
             warnings: Vec::new(),
         };
-        let mut roots = Vec::with_capacity(configuration.traffic_splits.len());
+        let mut roots: Vec<Root> = Vec::new();
         let mut by_key = HashMap::new();
         for (index, split) in configuration.traffic_splits.iter().enumerate() {
             rules.warn(index, split);
             let namespace = &split.metadata.namespace;
             let service = &split.spec.service;
-            rules.by_name.insert(format!("{service}.{namespace}").into(), roots.len());
-            if client_namespace == Some(namespace) {
-                rules.by_bare_name.insert(service.as_str().into(), roots.len());
+            let place = *by_key.entry(format!("{namespace}/{service}")).or_insert_with_key(|key| {
+                rules.by_name.insert(format!("{service}.{namespace}").into(), roots.len());
+                if client_namespace == Some(namespace) {
+                    rules.by_bare_name.insert(service.as_str().into(), roots.len());
+                }
+                let ports = configuration.services.get(key).and_then(|known| known.ports.as_ref());
+                roots.push(Root { ports: ports.map(|ports| ports.keys().copied().collect()), splits: Vec::new() });
+                roots.len() - 1
+            });
+            if let Some(root) = roots.get_mut(place) {
+                root.splits.push(Split::new(configuration, split, rules.backends));
             }
-            by_key.insert(format!("{namespace}/{service}"), roots.len());
-            roots.push(Root::new(configuration, split, rules.backends));
             rules.backends += split.spec.backends.len();
         }
         for (host, key) in &configuration.hosts {
@@ -158,13 +199,25 @@ impl Rules {
         self.backends
     }
 
-    /// Where `request` goes. `random` is uniform over all of `u64`; the same arguments always
-    /// give the same answer.
-    pub fn decide(&self, request: &impl Request, random: u64) -> Decision<'_> {
-        self.pick(request, random).map_or_else(Decision::Root, Decision::Backend)
+    /// Where `request` goes; the same request and chance always give the same answer.
+    pub fn decide(&self, request: &impl Request, chance: &mut impl Chance) -> Decision<'_> {
+        let asked = &mut Asked::new(request);
+        let found = self.find(asked).and_then(|found| found.pick(asked, chance));
+        found.map_or_else(Decision::Root, Decision::Backend)
     }
 
-    fn pick(&self, request: &impl Request, random: u64) -> Result<Pick<'_>, WhyRoot> {
+    /// What [`decide`](Self::decide) would do with `request`, and why; an error if it goes to the
+    /// root.
+    ///
+    /// # Errors
+    /// Why the request goes on as if there were no split.
+    pub fn explain(&self, request: &impl Request) -> Result<Explanation<'_>, WhyRoot> {
+        let asked = &mut Asked::new(request);
+        self.find(asked)?.explain(asked)
+    }
+
+    /// The split that a request is for.
+    fn find(&self, asked: &mut Asked<'_, impl Request>) -> Result<Found<'_>, WhyRoot> {
         if self.excluded {
             return Err(WhyRoot::Excluded);
         }
@@ -172,13 +225,13 @@ impl Rules {
         if self.roots.is_empty() {
             return Err(WhyRoot::NoSplit);
         }
-        let authority = request.header(":authority");
+        let authority = asked.request.header(":authority");
         let authority = authority.as_deref().and_then(Authority::parse).ok_or(WhyRoot::NoSplit)?;
         let root = self.root(&authority.host).ok_or(WhyRoot::NoSplit)?;
-        let port = root.port(authority.port, request).ok_or(WhyRoot::NoPort)?;
-        let split = &root.split;
-        let choice = split.table(port).pick(random).ok_or(WhyRoot::NoBackend)?;
-        Ok(split.picked(choice, port, Reason::Random))
+        let port = root.port(authority.port, asked.request).ok_or(WhyRoot::NoPort)?;
+        let accepts = |split| Some((split, Split::accepts(split, asked)?));
+        let (split, matched) = root.splits.iter().find_map(accepts).ok_or(WhyRoot::NoMatch)?;
+        Ok(Found { split, matched, port, table: split.table(port) })
     }
 
     fn root(&self, host: &str) -> Option<&Root> {
@@ -219,47 +272,68 @@ impl Pick<'_> {
     }
 }
 
+// === impl Found ===
+
+impl<'r> Found<'r> {
+    fn pick(&self, asked: &mut Asked<'_, impl Request>, chance: &mut impl Chance) -> Result<Pick<'r>, WhyRoot> {
+        let Self { split, table, port, .. } = *self;
+        let mut set_cookie = None;
+        let (entry, reason) = match split.way(table, asked) {
+            Way::Override(entry, _) => (entry, Reason::Override),
+            Way::StickyHeader(entry, _) | Way::StickyCookie(entry, _) => (entry, Reason::Sticky),
+            // Nothing to choose: no cookie for it, no random number.
+            _ if table.sum() == 0 => return Err(WhyRoot::NoBackend),
+            Way::Random => (table.pick(chance.number()).ok_or(WhyRoot::NoBackend)?, Reason::Random),
+            Way::NewCookie(cookie) => match chance.id() {
+                Some(id) => {
+                    let id = Base64UrlUnpadded::encode_string(&id);
+                    set_cookie = Some(cookie.attributes.set_cookie(&cookie.name, &id));
+                    let entry = table.pick_by(id.as_bytes(), &split.name, &split.backends);
+                    (entry.ok_or(WhyRoot::NoBackend)?, Reason::Sticky)
+                }
+                None => (table.pick(chance.number()).ok_or(WhyRoot::NoBackend)?, Reason::Random),
+            },
+        };
+        let mirror = split.mirror.as_ref().filter(|mirror| mirror.backend != entry.backend);
+        Ok(Pick {
+            split: &split.name,
+            backend: split.backend(entry),
+            cluster: entry.cluster.name(&port.to_string()),
+            mirror: mirror.and_then(|mirror| mirror.cluster(table, port, chance.number())),
+            set_cookie,
+            reason,
+            ordinal: split.first_ordinal + entry.backend,
+        })
+    }
+
+    fn explain(&self, asked: &mut Asked<'_, impl Request>) -> Result<Explanation<'r>, WhyRoot> {
+        let Self { split, table, port, matched } = *self;
+        let (mut certain, mut new_cookie) = (None, None);
+        let mut settled = |entry: &'r Entry, reason, by| certain = Some((split.backend(entry), reason, by));
+        match split.way(table, asked) {
+            Way::Override(entry, header) => settled(entry, Reason::Override, header),
+            Way::StickyHeader(entry, by) | Way::StickyCookie(entry, by) => settled(entry, Reason::Sticky, by),
+            _ if table.sum() == 0 => return Err(WhyRoot::NoBackend),
+            Way::NewCookie(cookie) => new_cookie = Some(&*cookie.name),
+            Way::Random => {}
+        }
+        let shares = table.entries().iter().map(|entry| Share {
+            backend: split.backend(entry),
+            cluster: entry.cluster.name(&port.to_string()),
+            weight: entry.weight,
+            share: entry.weight.billionths() as f64 / table.sum() as f64,
+        });
+        let mirror = split.mirror.as_ref().and_then(|mirror| {
+            let entry = table.entry(mirror.backend)?;
+            Some((split.backend(entry), mirror.percent))
+        });
+        Ok(Explanation { split: &split.name, matched, port, shares: shares.collect(), certain, new_cookie, mirror })
+    }
+}
+
 // === impl Root ===
 
 impl Root {
-    fn new(configuration: &Configuration, split: &TrafficSplit, first_ordinal: usize) -> Self {
-        let namespace = &split.metadata.namespace;
-        let ports = |service: &str| configuration.services.get(&format!("{namespace}/{service}"))?.ports.as_ref();
-        let own = ports(&split.spec.service);
-        let backends = &split.spec.backends;
-
-        let mut spoken_of = BTreeSet::new();
-        match own {
-            Some(own) => spoken_of.extend(own.keys()),
-            None => {
-                spoken_of.extend(backends.iter().filter_map(|backend| ports(&backend.service)).flat_map(BTreeMap::keys))
-            }
-        }
-        // A backend whose ports lack the port is left out for it; its weight goes to the others.
-        let table = |port: Option<u16>| {
-            Table::new(backends.iter().enumerate().filter_map(|(index, backend)| {
-                let cluster = configuration.cluster_of(&backend.service, namespace);
-                let cluster = match (ports(&backend.service), port) {
-                    (Some(known), Some(port)) => Cluster::literal(&cluster.name(known.get(&port)?)),
-                    (Some(_), None) => return None,
-                    (None, Some(port)) => Cluster::literal(&cluster.name(&port.to_string())),
-                    (None, None) => cluster,
-                };
-                Some((Choice { backend: index, cluster }, backend.weight.unwrap_or_default()))
-            }))
-        };
-        Self {
-            ports: own.map(|own| own.keys().copied().collect()),
-            split: Split {
-                name: split.key().into(),
-                backends: backends.iter().map(|backend| backend.service.as_str().into()).collect(),
-                first_ordinal,
-                by_port: spoken_of.iter().map(|&&port| (port, table(Some(port)))).collect(),
-                otherwise: table(None),
-            },
-        }
-    }
-
     /// The root's port that a request is for.
     fn port(&self, authority: Port, request: &impl Request) -> Option<u16> {
         let authority = match authority {
@@ -278,21 +352,17 @@ impl Root {
     }
 }
 
-// === impl Split ===
+// === impl WhyRoot ===
 
-impl Split {
-    fn table(&self, port: u16) -> &Table {
-        self.by_port.get(&port).unwrap_or(&self.otherwise)
-    }
-
-    fn picked<'r>(&'r self, choice: &'r Choice, port: u16, reason: Reason) -> Pick<'r> {
-        Pick {
-            split: &self.name,
-            backend: self.backends.get(choice.backend).map_or("", |backend| backend),
-            cluster: choice.cluster.name(&port.to_string()),
-            reason,
-            ordinal: self.first_ordinal + choice.backend,
-        }
+impl fmt::Display for WhyRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Excluded => "the client's namespace is excluded",
+            Self::NoSplit => "no split has this host as its root",
+            Self::NoPort => "the root has no such port",
+            Self::NoMatch => "no match of the root's splits holds for it",
+            Self::NoBackend => "no backend with a weight has the port",
+        })
     }
 }
 
@@ -302,6 +372,8 @@ impl Reason {
     /// The value of the metric's `reason` label.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Override => "override",
+            Self::Sticky => "sticky",
             Self::Random => "random",
         }
     }

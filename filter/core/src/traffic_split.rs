@@ -1,5 +1,6 @@
 //! SMI's TrafficSplit, `split.smi-spec.io/v1alpha1` to `v1alpha4`, as it is read and written.
 
+use crate::annotations::Annotations;
 use crate::name;
 use crate::problem::{Object, Problem};
 use crate::read::{A_LABEL, A_SUBDOMAIN, Reader, get, quote};
@@ -15,9 +16,6 @@ const API_VERSIONS: [&str; 4] = [
     "split.smi-spec.io/v1alpha3",
     "split.smi-spec.io/v1alpha4",
 ];
-
-/// Annotations that begin so are this project's.
-const ANNOTATION_PREFIX: &str = "traffic-split/";
 
 /// One TrafficSplit, valid in itself: its names are DNS names, its weights are weights with a
 /// sum above 0, no backend is there twice.
@@ -35,15 +33,18 @@ pub struct TrafficSplit {
     pub spec: Spec,
 }
 
-/// What of an object's metadata counts here.
+/// What of an object's metadata counts here. Annotations are a TrafficSplit's alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Metadata {
     /// A DNS subdomain.
     pub name: String,
-    /// A DNS label: the namespace of the split, its root and its backends.
+    /// A DNS label: the namespace of the object and of all that it names.
     pub namespace: String,
+    /// What the split asks for beside its weights.
+    #[serde(skip_serializing_if = "Annotations::is_empty")]
+    pub annotations: Annotations,
 }
 
 /// A TrafficSplit's specification.
@@ -55,6 +56,20 @@ pub struct Spec {
     pub service: String,
     /// At least one.
     pub backends: Vec<Backend>,
+    /// The groups of requests that the split is for; empty: all requests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<MatchReference>,
+}
+
+/// The name of an HTTPRouteGroup in the split's namespace.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct MatchReference {
+    /// `HTTPRouteGroup`.
+    pub kind: String,
+    /// A DNS subdomain.
+    pub name: String,
 }
 
 /// One Service that serves a share of the root's requests.
@@ -85,24 +100,26 @@ impl TrafficSplit {
         let reader = &mut Reader { object, problems };
         let map = reader.map(value, "")?;
 
-        let api_version = reader
-            .required(map, "apiVersion", "apiVersion")
-            .and_then(|value| reader.string(value, "apiVersion"))
-            .unwrap_or_default();
-        if !api_version.is_empty() && !API_VERSIONS.contains(&api_version) {
-            reader
-                .problem("apiVersion", format!("{} is not split.smi-spec.io/v1alpha1 to v1alpha4", quote(api_version)));
-        }
-        let kind =
-            reader.required(map, "kind", "kind").and_then(|value| reader.string(value, "kind")).unwrap_or_default();
-        if !kind.is_empty() && kind != "TrafficSplit" {
-            reader.problem("kind", format!("{} is not TrafficSplit", quote(kind)));
-        }
-        let metadata = reader.required(map, "metadata", "metadata").and_then(|value| reader.map(value, "metadata"));
-        let metadata = metadata.and_then(|metadata| Metadata::read(metadata, reader));
+        let (api_version, kind) = reader.type_meta(map, "TrafficSplit", &API_VERSIONS);
+        let mut metadata = Metadata::read(map, reader);
         let spec = reader.required(map, "spec", "spec").and_then(|value| reader.map(value, "spec"));
         let namespace = metadata.as_ref().map(|metadata| metadata.namespace.as_str());
         let spec = spec.and_then(|spec| Spec::read(spec, namespace, cluster_domain, reader));
+
+        if let Some(metadata) = &mut metadata
+            && let Some(annotations) = map.get("metadata").and_then(|metadata| get(metadata.as_object()?, "annotations"))
+            && let Some(annotations) = reader.map(annotations, "metadata.annotations")
+        {
+            let backends = spec.as_ref().map(|spec| spec.backends.as_slice()).unwrap_or_default();
+            let mut backend = |text: &str| {
+                let service = name::service(text, &metadata.namespace, cluster_domain)?;
+                match backends.iter().any(|backend| backend.service == service) {
+                    true => Ok(service.into()),
+                    false => Err(format!("{} is no backend of the split", quote(text))),
+                }
+            };
+            metadata.annotations = Annotations::read(annotations, reader, &mut backend);
+        }
 
         if problems.len() > before {
             return None;
@@ -114,21 +131,16 @@ impl TrafficSplit {
 // === impl Metadata ===
 
 impl Metadata {
-    fn read(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self> {
+    /// Name and namespace out of the `metadata` of an object.
+    pub(crate) fn read(object: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self> {
+        let map = reader.required(object, "metadata", "metadata").and_then(|value| reader.map(value, "metadata"))?;
         let name = reader
             .required(map, "name", "metadata.name")
             .and_then(|value| reader.name(value, "metadata.name", name::is_subdomain, A_SUBDOMAIN));
         let namespace = reader
             .required(map, "namespace", "metadata.namespace")
             .and_then(|value| reader.name(value, "metadata.namespace", name::is_label, A_LABEL));
-        if let Some(annotations) = get(map, "annotations")
-            && let Some(annotations) = reader.map(annotations, "metadata.annotations")
-        {
-            for key in annotations.keys().filter(|key| key.starts_with(ANNOTATION_PREFIX)) {
-                reader.problem(format!("metadata.annotations[{}]", quote(key)), "is not supported yet; remove it");
-            }
-        }
-        Some(Self { name: name?.into(), namespace: namespace?.into() })
+        Some(Self { name: name?.into(), namespace: namespace?.into(), annotations: Annotations::default() })
     }
 }
 
@@ -143,11 +155,11 @@ impl Spec {
         cluster_domain: &str,
         reader: &mut Reader<'_>,
     ) -> Option<Self> {
-        if let Some(matches) = get(map, "matches")
-            && reader.list(matches, "spec.matches").is_some_and(|matches| !matches.is_empty())
-        {
-            reader.problem("spec.matches", "is not supported yet; remove it");
-        }
+        let matches = get(map, "matches").and_then(|matches| reader.list(matches, "spec.matches")).unwrap_or_default();
+        let matches = matches.iter().enumerate().filter_map(|(index, value)| {
+            MatchReference::read(value, &format!("spec.matches[{index}]"), reader)
+        });
+        let matches = matches.collect();
         let service = reader
             .required(map, "service", "spec.service")
             .and_then(|value| reader.string(value, "spec.service"))
@@ -180,7 +192,24 @@ impl Spec {
         if nothing && !unread && !backends.is_empty() {
             reader.problem("spec.backends", "the weights sum to 0: there is nothing to choose");
         }
-        Some(Self { service: service?, backends })
+        Some(Self { service: service?, backends, matches })
+    }
+}
+
+// === impl MatchReference ===
+
+impl MatchReference {
+    fn read(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        const KIND: &str = "HTTPRouteGroup";
+        let map = reader.map(value, field)?;
+        let kind = get(map, "kind").and_then(|kind| reader.string(kind, &format!("{field}.kind")));
+        if let Some(kind) = kind.filter(|kind| *kind != KIND) {
+            reader.problem(format!("{field}.kind"), format!("{} is not {KIND}", quote(kind)));
+        }
+        let field = format!("{field}.name");
+        let name = reader.required(map, "name", &field)?;
+        let name = reader.name(name, &field, name::is_subdomain, A_SUBDOMAIN)?;
+        Some(Self { kind: KIND.into(), name: name.into() })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::read::quote;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::fmt;
 
 /// One, in the units that weights are kept in.
 const ONE: u64 = 1_000_000_000;
@@ -67,7 +68,7 @@ impl Weight {
 
     /// The grammar of `k8s.io/apimachinery`'s `resource.Quantity`: a decimal number, then a
     /// binary suffix, a decimal suffix or an exponent.
-    fn from_quantity(text: &str) -> Result<Self, String> {
+    pub(crate) fn from_quantity(text: &str) -> Result<Self, String> {
         let shown = quote(text);
         let not_a_quantity = || format!("{shown} is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\"");
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -129,13 +130,23 @@ impl Weight {
     }
 }
 
+impl fmt::Display for Weight {
+    /// An integer where it is one, else a quantity.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            value if value % ONE == 0 => write!(f, "{}", value / ONE),
+            value if value % 1_000_000 == 0 => write!(f, "{}m", value / 1_000_000),
+            value => write!(f, "{value}n"),
+        }
+    }
+}
+
 impl Serialize for Weight {
-    /// An integer where it is one, else a quantity: what `from_value` reads back as the same.
+    /// A number where it is an integer, else a quantity: what `from_value` reads back as the same.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             value if value % ONE == 0 => serializer.serialize_u64(value / ONE),
-            value if value % 1_000_000 == 0 => serializer.collect_str(&format_args!("{}m", value / 1_000_000)),
-            value => serializer.collect_str(&format_args!("{value}n")),
+            _ => serializer.collect_str(self),
         }
     }
 }

@@ -121,7 +121,11 @@ fn what_is_written_reads_back_as_the_same() {
             "service": "httpbin.httpbin.svc.example.org:14001",
             "backends": [{"service": "v1.httpbin.svc.example.org", "weight": "500m"}, {"service": "v2", "weight": 2.0}, {"service": "v3"}],
         }))],
-        "httpRouteGroups": [],
+        "httpRouteGroups": [{
+            "apiVersion": "specs.smi-spec.io/v1alpha2", "kind": "HTTPRouteGroup",
+            "metadata": {"name": "m", "namespace": "httpbin"},
+            "matches": [{"name": "a", "pathRegex": "/a", "methods": ["GET"], "headers": {"X-A": "1", "x-b": ".*"}}, {}],
+        }],
         "services": {"httpbin/httpbin": {"ports": [14001, "80"]}, "httpbin/v1": {"ports": {"14001": 8080}},
             "httpbin/v2": {"cluster": "somewhere"}, "httpbin/v3": {}},
         "hosts": {"Shop.Example.com.": "httpbin/httpbin"},
@@ -267,23 +271,113 @@ fn weights_that_sum_to_nothing_are_an_error_and_a_missing_one_is_a_warning() {
     assert_eq!(warnings, [format!("{SPLIT}: spec.backends[0].weight: is missing and counts as 0")]);
 }
 
+/// The guide's split with these annotations, and backends `v1` and `v2`.
+fn annotated(annotations: Value) -> Value {
+    let mut split =
+        split(json!({"service": "httpbin", "backends": [{"service": "v1", "weight": 1}, {"service": "v2", "weight": 0}]}));
+    split["metadata"]["annotations"] = annotations;
+    with_split(split)
+}
+
 #[test]
-fn what_is_not_supported_yet_is_refused_not_ignored() {
-    let mut annotated = split(
-        json!({"service": "a", "backends": [{"service": "a", "weight": 1}], "matches": [{"kind": "HTTPRouteGroup", "name": "m"}]}),
+fn annotations_of_ours_are_read_and_written_and_those_of_others_ignored() {
+    let configuration = assert_fine(annotated(json!({
+        "traffic-split/override-header": "X-Backend", "traffic-split/sticky-header": "X-User",
+        "traffic-split/sticky-cookie": "canary", "traffic-split/sticky-cookie-attributes": "path=/; secure",
+        "traffic-split/mirror": "v2.httpbin.svc.cluster.local = 0.5",
+        "example.org/traffic-split": 7, "kubectl.kubernetes.io/last-applied-configuration": "{}",
+    })));
+    let written = serde_json::to_value(&configuration).unwrap();
+    assert_eq!(
+        written["trafficSplits"][0]["metadata"]["annotations"],
+        json!({
+            "traffic-split/override-header": "x-backend", "traffic-split/sticky-header": "x-user",
+            "traffic-split/sticky-cookie": "canary", "traffic-split/sticky-cookie-attributes": "Path=/; Secure",
+            "traffic-split/mirror": "v2=500m",
+        })
     );
-    annotated["metadata"]["annotations"] =
-        json!({"traffic-split/sticky-header": "x-user", "example.org/traffic-split": "fine"});
-    let mut configuration = with_split(annotated);
-    configuration["httpRouteGroups"] = json!([{"metadata": {"name": "m", "namespace": "httpbin"}}]);
+    assert_eq!(assert_fine(written), configuration);
+    for nothing in [json!(null), json!({}), json!({"a/b": "c"})] {
+        let written = serde_json::to_value(assert_fine(annotated(nothing))).unwrap();
+        assert_eq!(written["trafficSplits"][0]["metadata"].get("annotations"), None);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_annotation_names_it() {
+    for (annotation, value, why) in [
+        ("sticky-heather", json!("x"), "is unknown; known are traffic-split/mirror, traffic-split/override-header, traffic-split/sticky-cookie, traffic-split/sticky-cookie-attributes, traffic-split/sticky-header"),
+        ("sticky-header", json!(7), "is a number, must be a string"),
+        ("sticky-header", json!(":path"), "\":path\" is not the name of an HTTP header (an RFC 9110 token)"),
+        ("sticky-header", json!("X-Traffic-Split-Backend"), ""),
+        ("override-header", json!(""), "\"\" is not the name of an HTTP header (an RFC 9110 token)"),
+        ("override-header", json!("X-Traffic-Split-Cluster"), "\"x-traffic-split-cluster\" is the clusterHeader, which clients can't send"),
+        ("sticky-header", json!("x-traffic-split-set-cookie"), "\"x-traffic-split-set-cookie\" is the setCookieHeader, which clients can't send"),
+        ("sticky-cookie", json!("a=b"), "\"a=b\" is not the name of a cookie (an RFC 9110 token)"),
+        ("sticky-cookie-attributes", json!("Path=/"), "needs traffic-split/sticky-cookie, the cookie's name"),
+        ("mirror", json!("v2"), "\"v2\" is not BACKEND=PERCENT, as httpbin-v2=10"),
+        ("mirror", json!("v3=10"), "\"v3\" is no backend of the split"),
+        ("mirror", json!("v2.other=10"), "\"v2.other\" is in another namespace than the TrafficSplit, which is in \"httpbin\""),
+        ("mirror", json!("v2=101"), "\"101\" is above 100 percent"),
+        ("mirror", json!("v2=-1"), "\"-1\" is not a percentage from 0 to 100, as 10 or 0.5"),
+        ("mirror", json!("v2=10%"), "\"10%\" is not a percentage from 0 to 100, as 10 or 0.5"),
+        ("mirror", json!("v2="), "\"\" is not a percentage from 0 to 100, as 10 or 0.5"),
+    ] {
+        let key = format!("traffic-split/{annotation}");
+        let value = annotated(json!({key.as_str(): value}));
+        match why {
+            // Nothing writes it unless the configuration names a backendHeader.
+            "" => _ = assert_fine(value),
+            why => assert_problems(value, &[&format!("{SPLIT}: metadata.annotations[\"{key}\"]: {why}")]),
+        }
+    }
     assert_problems(
-        configuration,
-        &[
-            "httpRouteGroups[0] httpbin/m: is not supported yet; remove it",
-            "trafficSplits[0] httpbin/http-split: metadata.annotations[\"traffic-split/sticky-header\"]: is not supported yet; remove it",
-            "trafficSplits[0] httpbin/http-split: spec.matches: is not supported yet; remove it",
-        ],
+        annotated(json!({"traffic-split/sticky-cookie": "c", "traffic-split/sticky-cookie-attributes": "Max-Age=x"})),
+        &[&format!(
+            "{SPLIT}: metadata.annotations[\"traffic-split/sticky-cookie-attributes\"]: Max-Age \"x\" is not a number of seconds"
+        )],
     );
+    assert_problems(annotated(json!([])), &[&format!("{SPLIT}: metadata.annotations: is a list, must be an object")]);
+}
+
+#[test]
+fn what_flagger_writes_is_read() {
+    // Flagger 1.36: canary first; a weight of 0 left out by older ones, a string in v1alpha1.
+    for (version, backends) in [
+        (1, json!([{"service": "httpbin-canary", "weight": "20"}, {"service": "httpbin-primary", "weight": "80"}])),
+        (1, json!([{"service": "httpbin-canary", "weight": "0"}, {"service": "httpbin-primary", "weight": "100"}])),
+        (2, json!([{"service": "httpbin-canary"}, {"service": "httpbin-primary", "weight": 100}])),
+        (3, json!([{"service": "httpbin-canary", "weight": 0}, {"service": "httpbin-primary", "weight": 100}])),
+        // As the API server hands a v1alpha1 object out.
+        (4, json!([{"service": "httpbin-canary", "weight": "100"}, {"service": "httpbin-primary", "weight": "0"}])),
+    ] {
+        for root in ["httpbin", "httpbin.httpbin", "httpbin.httpbin.svc.cluster.local"] {
+            let mut split = split(json!({"service": root, "backends": backends}));
+            split["apiVersion"] = json!(format!("split.smi-spec.io/v1alpha{version}"));
+            split["metadata"]["ownerReferences"] = json!([{"kind": "Canary", "controller": true}]);
+            split["status"] = json!({});
+            let configuration = assert_fine(with_split(split));
+            let split = &configuration.traffic_splits[0];
+            assert_eq!((split.spec.service.as_str(), split.spec.backends[0].service.as_str()), ("httpbin", "httpbin-canary"));
+        }
+    }
+}
+
+#[test]
+fn what_argo_rollouts_writes_is_read() {
+    // Argo Rollouts 1.10: canary, experiments, then stable; without a root Service the stable one is root and backend.
+    for (root, backends) in [
+        ("httpbin", json!([{"service": "httpbin-canary", "weight": 5}, {"service": "httpbin-stable", "weight": 95}])),
+        ("httpbin-stable", json!([{"service": "httpbin-canary", "weight": "5"}, {"service": "httpbin-stable", "weight": "95"}])),
+        ("httpbin-stable", json!([
+            {"service": "httpbin-canary", "weight": 10}, {"service": "experiment-a", "weight": 5},
+            {"service": "experiment-b", "weight": 5}, {"service": "httpbin-stable", "weight": 80},
+        ])),
+    ] {
+        let configuration = assert_fine(with_spec(json!({"service": root, "backends": backends})));
+        assert_eq!(configuration.traffic_splits[0].spec.service, root);
+        assert_eq!(configuration.traffic_splits[0].spec.backends.len(), backends.as_array().unwrap().len());
+    }
 }
 
 #[test]
@@ -293,7 +387,7 @@ fn two_splits_for_one_root_are_an_error_that_names_both() {
     two["metadata"]["name"] = json!("two");
     assert_problems(
         json!({"trafficSplits": [one, two]}),
-        &["trafficSplits[1] httpbin/two: spec.service: the root httpbin already has the split httpbin/http-split"],
+        &["trafficSplits[1] httpbin/two: spec.service: the root httpbin already has the split httpbin/http-split; only one may be without matches"],
     );
     assert_problems(
         json!({"trafficSplits": [one, one]}),

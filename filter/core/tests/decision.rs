@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::cell::Cell;
-use traffic_split::{Configuration, Decision, Pick, Reason, Request, Rules, WhyRoot};
+use traffic_split::{Chance, Configuration, Decision, Pick, Reason, Request, Rules, WhyRoot};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -26,6 +26,27 @@ impl Request for Asked {
     fn destination_port(&self) -> Option<u16> {
         self.ports.set(self.ports.get() + 1);
         self.destination_port
+    }
+}
+
+/// A chance that always has the same number, and counts how often it is asked.
+struct Always {
+    number: u64,
+    asked: usize,
+}
+
+fn always(number: u64) -> Always {
+    Always { number, asked: 0 }
+}
+
+impl Chance for Always {
+    fn number(&mut self) -> u64 {
+        self.asked += 1;
+        self.number
+    }
+
+    fn id(&mut self) -> Option<[u8; 16]> {
+        panic!("no split here has a cookie")
     }
 }
 
@@ -54,7 +75,7 @@ fn weights(weights: &[Value]) -> Rules {
 
 /// The backend of `root.ns` that a random number picks.
 fn pick(rules: &Rules, random: u64) -> &str {
-    match rules.decide(&to("root.ns"), random) {
+    match rules.decide(&to("root.ns"), &mut always(random)) {
         Decision::Backend(Pick { backend, .. }) => backend,
         Decision::Root(why) => panic!("{why:?}"),
     }
@@ -140,7 +161,7 @@ fn the_same_request_and_random_number_always_go_to_the_same_backend() {
 fn a_pick_says_who_decided_and_what_counts_it() {
     let rules =
         rules(json!({"trafficSplits": [split("one", &[json!(1), json!(0)]), split("two", &[json!(0), json!(1)])]}));
-    let Decision::Backend(pick) = rules.decide(&to("two.ns:8080"), 0) else { panic!("no backend") };
+    let Decision::Backend(pick) = rules.decide(&to("two.ns:8080"), &mut always(0)) else { panic!("no backend") };
     assert_eq!((pick.split, pick.backend, pick.reason), ("ns/two-split", "v1", Reason::Random));
     assert_eq!(pick.cluster, "outbound|8080||v1.ns.svc.cluster.local");
     assert_eq!((pick.ordinal, rules.backends()), (3, 4), "the last of both splits' backends");
@@ -163,25 +184,25 @@ fn what_goes_to_the_root_goes_for_a_reason() {
         ("root.ns:x", WhyRoot::NoPort),
         ("root.ns:81", WhyRoot::NoBackend),
     ] {
-        assert_eq!(rules.decide(&to(authority), 0), Decision::Root(why), "{authority}");
+        assert_eq!(rules.decide(&to(authority), &mut always(0)), Decision::Root(why), "{authority}");
     }
     let excluded = Rules::new(&configuration, Some("kube-system"));
-    assert_eq!(excluded.decide(&to("root.ns:80"), 0), Decision::Root(WhyRoot::Excluded));
+    assert_eq!(excluded.decide(&to("root.ns:80"), &mut always(0)), Decision::Root(WhyRoot::Excluded));
 }
 
 /// What is asked may cost a call of the host.
 #[test]
 fn nothing_is_asked_of_a_request_that_does_not_decide() {
     let asked = |rules: &Rules, authority| {
-        let request = to(authority);
-        _ = rules.decide(&request, 0);
-        (request.headers.get(), request.ports.get())
+        let (request, mut chance) = (to(authority), always(0));
+        _ = rules.decide(&request, &mut chance);
+        (request.headers.get(), request.ports.get(), chance.asked)
     };
-    assert_eq!(asked(&rules(json!({})), "root.ns"), (0, 0), "no splits");
+    assert_eq!(asked(&rules(json!({})), "root.ns"), (0, 0, 0), "no splits");
     let rules = weights(&[json!(1)]);
-    assert_eq!(asked(&rules, "other.ns"), (1, 0), "no split");
-    assert_eq!(asked(&rules, "root.ns:80"), (1, 0), "the port is in the authority");
-    assert_eq!(asked(&rules, "root.ns"), (1, 1));
+    assert_eq!(asked(&rules, "other.ns"), (1, 0, 0), "no split");
+    assert_eq!(asked(&rules, "root.ns:80"), (1, 0, 1), "the port is in the authority");
+    assert_eq!(asked(&rules, "root.ns"), (1, 1, 1));
 }
 
 /// Finding a root is looking in a map by the request's host, whatever else is in it; how long that takes is in the
@@ -192,8 +213,8 @@ fn among_ten_thousand_splits_each_root_has_its_own() {
     splits.push(split("root", &[json!(0), json!(1)]));
     let rules = rules(json!({ "trafficSplits": splits }));
     let request = to("root.ns");
-    assert!(matches!(rules.decide(&request, 0), Decision::Backend(Pick { split: "ns/root-split", backend: "v1", .. })));
+    assert!(matches!(rules.decide(&request, &mut always(0)), Decision::Backend(Pick { split: "ns/root-split", backend: "v1", .. })));
     assert_eq!(request.headers.get(), 1);
-    let Decision::Backend(pick) = rules.decide(&to("root-9999.ns"), 0) else { panic!("no backend") };
+    let Decision::Backend(pick) = rules.decide(&to("root-9999.ns"), &mut always(0)) else { panic!("no backend") };
     assert_eq!((pick.split, pick.ordinal), ("ns/root-9999-split", 9999));
 }

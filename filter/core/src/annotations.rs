@@ -1,0 +1,141 @@
+//! What a TrafficSplit asks for beside weights: annotations that begin with `traffic-split/`.
+
+use crate::cookie::CookieAttributes;
+use crate::name;
+use crate::read::{A_TOKEN, Reader, quote};
+use crate::weight::Weight;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// Annotations that begin so are this project's.
+const PREFIX: &str = "traffic-split/";
+/// What stands behind the prefix.
+const KNOWN: [&str; 5] = ["mirror", "override-header", "sticky-cookie", "sticky-cookie-attributes", "sticky-header"];
+/// 100 percent, in billionths.
+const ALL: u64 = 100_000_000_000;
+
+/// A split's options. They serialise to the annotations that they were read from; others are
+/// Kubernetes' business and are gone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Annotations {
+    /// A request with a backend's Service name in this header goes to that backend, whatever its
+    /// weight. Lower case.
+    #[serde(rename = "traffic-split/override-header", skip_serializing_if = "Option::is_none")]
+    pub override_header: Option<String>,
+    /// The value of this header picks the backend, always the same one. Lower case.
+    #[serde(rename = "traffic-split/sticky-header", skip_serializing_if = "Option::is_none")]
+    pub sticky_header: Option<String>,
+    /// The value of this cookie picks the backend; a request without it gets one.
+    #[serde(rename = "traffic-split/sticky-cookie", skip_serializing_if = "Option::is_none")]
+    pub sticky_cookie: Option<String>,
+    /// The attributes of that cookie; absent: the default ones.
+    #[serde(rename = "traffic-split/sticky-cookie-attributes", skip_serializing_if = "Option::is_none")]
+    pub sticky_cookie_attributes: Option<CookieAttributes>,
+    /// The backend that gets a copy of some requests.
+    #[serde(rename = "traffic-split/mirror", skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+}
+
+/// A backend that gets a copy of a share of its split's requests. Displayed and serialised as
+/// `httpbin-v2=10`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mirror {
+    /// The backend's Service, a bare name.
+    pub backend: String,
+    /// 0 to 100, as exact as a weight.
+    pub percent: Weight,
+}
+
+// === impl Annotations ===
+
+impl Annotations {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Reads an object's annotations, and notes what is wrong with ours. `service` reads the name
+    /// of one of the split's backends.
+    pub(crate) fn read(
+        map: &Map<String, Value>,
+        reader: &mut Reader<'_>,
+        service: &mut dyn FnMut(&str) -> Result<String, String>,
+    ) -> Self {
+        let mut annotations = Self::default();
+        for (key, value) in map {
+            let Some(option) = key.strip_prefix(PREFIX) else { continue };
+            let field = &field(key);
+            match option {
+                "override-header" => annotations.override_header = read_header(value, field, reader),
+                "sticky-header" => annotations.sticky_header = read_header(value, field, reader),
+                "sticky-cookie" => {
+                    let must = "the name of a cookie (an RFC 9110 token)";
+                    annotations.sticky_cookie = reader.name(value, field, name::is_token, must).map(Into::into);
+                }
+                "sticky-cookie-attributes" => {
+                    let parsed = reader.string(value, field).map(CookieAttributes::parse);
+                    annotations.sticky_cookie_attributes = reader.fine(parsed, field);
+                }
+                "mirror" => {
+                    let parsed = reader.string(value, field).map(|text| Mirror::parse(text, service));
+                    annotations.mirror = reader.fine(parsed, field);
+                }
+                _ => reader.problem(
+                    field.as_str(),
+                    format!("is unknown; known are {}", KNOWN.map(|known| format!("{PREFIX}{known}")).join(", ")),
+                ),
+            }
+        }
+        if annotations.sticky_cookie.is_none() && map.contains_key("traffic-split/sticky-cookie-attributes") {
+            let field = field("traffic-split/sticky-cookie-attributes");
+            reader.problem(field, "needs traffic-split/sticky-cookie, the cookie's name");
+        }
+        annotations
+    }
+
+    /// The request headers that are read, each with the annotation's field.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (String, &str)> {
+        let headers = [("override-header", &self.override_header), ("sticky-header", &self.sticky_header)];
+        let named = headers.into_iter().filter_map(|(option, header)| Some((option, header.as_deref()?)));
+        named.map(|(option, header)| (field(&format!("{PREFIX}{option}")), header))
+    }
+}
+
+fn field(key: &str) -> String {
+    format!("metadata.annotations[{}]", quote(key))
+}
+
+fn read_header(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<String> {
+    reader.name(value, field, name::is_token, A_TOKEN).map(str::to_ascii_lowercase)
+}
+
+// === impl Mirror ===
+
+impl Mirror {
+    fn parse(text: &str, service: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<Self, String> {
+        let (backend, percent) =
+            text.split_once('=').ok_or_else(|| format!("{} is not BACKEND=PERCENT, as httpbin-v2=10", quote(text)))?;
+        let backend = service(backend.trim())?;
+        let number = percent.trim();
+        match Weight::from_quantity(number) {
+            Ok(percent) if percent.billionths() <= ALL => Ok(Self { backend, percent }),
+            Ok(_) => Err(format!("{} is above 100 percent", quote(number))),
+            Err(_) => Err(format!("{} is not a percentage from 0 to 100, as 10 or 0.5", quote(number))),
+        }
+    }
+}
+
+impl fmt::Display for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.backend, self.percent)
+    }
+}
+
+impl Serialize for Mirror {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,205 @@
+//! Cookies (RFC 6265): one value out of a `Cookie` header, and the attributes of a `Set-Cookie`.
+
+use crate::read::quote;
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// Attributes of a `Set-Cookie`, checked; displayed and serialised as they go on the wire.
+/// The default is `Path=/; HttpOnly; SameSite=Lax`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieAttributes(String);
+
+/// What an attribute may be.
+enum Value {
+    None,
+    /// Seconds.
+    Number,
+    /// A DNS name, a dot before it or not.
+    Domain,
+    /// It begins with a slash.
+    Path,
+    /// An HTTP date. Browsers read almost anything, so only its characters are checked.
+    Date,
+    SameSite,
+}
+
+/// The known attributes: those of RFC 6265bis, and `Partitioned` (CHIPS).
+const KNOWN: [(&str, Value); 8] = [
+    ("Domain", Value::Domain),
+    ("Expires", Value::Date),
+    ("HttpOnly", Value::None),
+    ("Max-Age", Value::Number),
+    ("Partitioned", Value::None),
+    ("Path", Value::Path),
+    ("SameSite", Value::SameSite),
+    ("Secure", Value::None),
+];
+
+/// The value of the first cookie of this name, without the quotes around it; empty is none.
+pub(crate) fn find<'h>(header: &'h [u8], name: &str) -> Option<&'h [u8]> {
+    let value = header.split(|&byte| byte == b';').find_map(|pair| {
+        let equals = pair.iter().position(|&byte| byte == b'=')?;
+        let (own, value) = (pair.get(..equals)?, pair.get(equals + 1..)?);
+        (own.trim_ascii() == name.as_bytes()).then(|| value.trim_ascii())
+    })?;
+    let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+    (!unquoted.is_empty()).then_some(unquoted)
+}
+
+// === impl CookieAttributes ===
+
+impl CookieAttributes {
+    /// The error says what is wrong with the attributes.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut written: Vec<String> = Vec::new();
+        for attribute in text.split(';').map(str::trim).filter(|attribute| !attribute.is_empty()) {
+            let (name, value) = match attribute.split_once('=') {
+                Some((name, value)) => (name.trim(), Some(value.trim())),
+                None => (attribute, None),
+            };
+            let Some((name, kind)) = KNOWN.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
+                let known = KNOWN.map(|(name, _)| name).join(", ");
+                return Err(format!("the attribute {} is unknown; known are {known}", quote(name)));
+            };
+            let is_this = |other: &String| other.split('=').next() == Some(name);
+            if written.iter().any(is_this) {
+                return Err(format!("{name} stands twice"));
+            }
+            written.push(match (kind.check(value.unwrap_or_default()), value) {
+                (Err(must), _) => return Err(format!("{name} {} is not {must}", quote(value.unwrap_or_default()))),
+                (Ok(()), Some(value)) if !matches!(kind, Value::None) => format!("{name}={value}"),
+                (Ok(()), _) => (*name).into(),
+            });
+        }
+        let has = |attribute: &str| written.iter().any(|other| other.eq_ignore_ascii_case(attribute));
+        for needy in ["SameSite=None", "Partitioned"] {
+            if has(needy) && !has("Secure") {
+                return Err(format!("{needy} needs Secure: browsers drop the cookie otherwise"));
+            }
+        }
+        Ok(Self(written.join("; ")))
+    }
+
+    /// The value of a `Set-Cookie` with these attributes.
+    pub(crate) fn set_cookie(&self, name: &str, value: &str) -> String {
+        let separator = if self.0.is_empty() { "" } else { "; " };
+        format!("{name}={value}{separator}{self}")
+    }
+}
+
+impl Default for CookieAttributes {
+    /// Without a path a cookie would be for the directory of the request that got it alone.
+    fn default() -> Self {
+        Self("Path=/; HttpOnly; SameSite=Lax".into())
+    }
+}
+
+impl fmt::Display for CookieAttributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for CookieAttributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+// === impl Value ===
+
+impl Value {
+    /// The error says what the value must be.
+    fn check(&self, value: &str) -> Result<(), &'static str> {
+        let plain = !value.is_empty() && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        let (fine, must) = match self {
+            Self::None => (value.is_empty(), "allowed: it has no value"),
+            Self::Number => {
+                (plain && value.len() <= 10 && value.bytes().all(|byte| byte.is_ascii_digit()), "a number of seconds")
+            }
+            Self::Domain => (crate::name::is_subdomain(value.strip_prefix('.').unwrap_or(value)), "a DNS name"),
+            Self::Path => (plain && value.starts_with('/'), "a path, which begins with / and is ASCII"),
+            Self::Date => (plain, "an HTTP date, as `Wed, 21 Oct 2026 07:28:00 GMT`"),
+            Self::SameSite => {
+                (["Strict", "Lax", "None"].iter().any(|known| known.eq_ignore_ascii_case(value)), "Strict, Lax or None")
+            }
+        };
+        if fine { Ok(()) } else { Err(must) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CookieAttributes, find};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_cookie_is_found_among_others_quotes_and_rubbish() {
+        for (header, value) in [
+            (&b"id=a"[..], Some(&b"a"[..])),
+            (b"x=1; id=a; y=2", Some(b"a")),
+            (b"x=1;id=a;y=2", Some(b"a")),
+            (b"  id = a  ; y", Some(b"a")),
+            (b"id=\"a\"", Some(b"a")),
+            (b"id=\"a", Some(b"\"a")),
+            (b"id=\"", Some(b"\"")),
+            (b"id=a=b", Some(b"a=b")),
+            (b"id=a; id=b", Some(b"a")),
+            (b"id=\xff\xfe", Some(b"\xff\xfe")),
+            (b"\xff=1; \xfe; ;;=; =x; id=a", Some(b"a")),
+            (b"id=", None),
+            (b"id=\"\"", None),
+            (b"id=; id=b", None),
+            (b"id", None),
+            (b"ID=a", None),
+            (b"xid=a; idx=b", None),
+            (b"", None),
+        ] {
+            assert_eq!(find(header, "id"), value, "{}", header.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn attributes_are_known_ones_and_come_out_as_browsers_read_them() {
+        for (text, written) in [
+            ("Path=/; Max-Age=86400; HttpOnly; SameSite=Lax", "Path=/; Max-Age=86400; HttpOnly; SameSite=Lax"),
+            ("path = /shop ;secure;samesite=none;", "Path=/shop; Secure; SameSite=none"),
+            ("Domain=.example.com; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "Domain=.example.com; Expires=Wed, 21 Oct 2026 07:28:00 GMT"),
+            ("Partitioned; Secure", "Partitioned; Secure"),
+            ("HttpOnly=", "HttpOnly"),
+            ("", ""),
+            (" ; ", ""),
+        ] {
+            let attributes = CookieAttributes::parse(text).expect("attributes");
+            assert_eq!(attributes.to_string(), written);
+            assert_eq!(CookieAttributes::parse(written), Ok(attributes), "it reads back");
+        }
+        let default = CookieAttributes::default();
+        assert_eq!(CookieAttributes::parse(&default.to_string()), Ok(default.clone()));
+        assert_eq!(default.set_cookie("id", "x"), "id=x; Path=/; HttpOnly; SameSite=Lax");
+        assert_eq!(CookieAttributes::parse("").expect("none").set_cookie("id", "x"), "id=x");
+    }
+
+    #[test]
+    fn attributes_that_are_wrong_are_said_to_be_why() {
+        for (text, why) in [
+            ("Colour=red", "the attribute \"Colour\" is unknown; known are Domain, Expires, HttpOnly, Max-Age, Partitioned, Path, SameSite, Secure"),
+            ("Path=/; path=/a", "Path stands twice"),
+            ("Path=shop", "Path \"shop\" is not a path, which begins with / and is ASCII"),
+            ("Path=/\r\nx: y", "Path \"/\\r\\nx: y\" is not a path, which begins with / and is ASCII"),
+            ("Path=/\u{e4}", "Path \"/ä\" is not a path, which begins with / and is ASCII"),
+            ("Max-Age=-1", "Max-Age \"-1\" is not a number of seconds"),
+            ("Max-Age", "Max-Age \"\" is not a number of seconds"),
+            ("Max-Age=1d", "Max-Age \"1d\" is not a number of seconds"),
+            ("Secure=yes", "Secure \"yes\" is not allowed: it has no value"),
+            ("SameSite=Some", "SameSite \"Some\" is not Strict, Lax or None"),
+            ("SameSite=None", "SameSite=None needs Secure: browsers drop the cookie otherwise"),
+            ("Partitioned", "Partitioned needs Secure: browsers drop the cookie otherwise"),
+            ("Domain=ex ample", "Domain \"ex ample\" is not a DNS name"),
+            ("Expires=\u{7f}", "Expires \"\\u{7f}\" is not an HTTP date, as `Wed, 21 Oct 2026 07:28:00 GMT`"),
+        ] {
+            assert_eq!(CookieAttributes::parse(text), Err(why.into()), "{text:?}");
+        }
+    }
+}

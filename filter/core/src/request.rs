@@ -1,0 +1,47 @@
+//! What a decision asks for: of the request, and of chance.
+
+use std::borrow::Cow;
+
+/// What is asked of a request. Each call may cost a call of the host, so nothing is asked that
+/// doesn't decide anything, and no header twice.
+pub trait Request {
+    /// The first value of a header, pseudo-headers such as `:authority` included.
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+    /// The port that the client connected to.
+    fn destination_port(&self) -> Option<u16>;
+}
+
+/// Where a decision's chance comes from. It is asked only when something is left to chance.
+pub trait Chance {
+    /// A number that is uniform over all of `u64`; that it can be guessed does no harm.
+    fn number(&mut self) -> u64;
+    /// Bytes that nobody can guess; `None` if there are none to be had.
+    fn id(&mut self) -> Option<[u8; 16]>;
+}
+
+/// A request, and the headers that it has been asked for.
+pub(crate) struct Asked<'q, R> {
+    pub(crate) request: &'q R,
+    headers: Vec<(Box<str>, Option<Vec<u8>>)>,
+}
+
+// === impl Asked ===
+
+impl<'q, R: Request> Asked<'q, R> {
+    pub(crate) fn new(request: &'q R) -> Self {
+        Self { request, headers: Vec::new() }
+    }
+
+    /// The first value of a header. `host` is `:authority`, as in Envoy.
+    pub(crate) fn header(&mut self, name: &str) -> Option<&[u8]> {
+        let name = if name == "host" { ":authority" } else { name };
+        let place = match self.headers.iter().position(|(asked, _)| **asked == *name) {
+            Some(place) => place,
+            None => {
+                self.headers.push((name.into(), self.request.header(name).map(Cow::into_owned)));
+                self.headers.len() - 1
+            }
+        };
+        self.headers.get(place)?.1.as_deref()
+    }
+}

@@ -1,0 +1,331 @@
+//! HTTPRouteGroups and `spec.matches`: which requests a split is for, in every version of SMI.
+
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use traffic_split::{Chance, Configuration, Decision, Request, Rules, WhyRoot};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// A request to `root.ns`, and which headers it was asked for.
+struct Asks {
+    headers: Vec<(&'static str, &'static [u8])>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl Request for Asks {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.asked.borrow_mut().push(name.into());
+        self.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| Cow::Borrowed(*value))
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        None
+    }
+}
+
+struct First;
+
+impl Chance for First {
+    fn number(&mut self) -> u64 {
+        0
+    }
+
+    fn id(&mut self) -> Option<[u8; 16]> {
+        None
+    }
+}
+
+fn request(method: &'static str, path: &'static [u8], headers: &[(&'static str, &'static [u8])]) -> Asks {
+    let mut all = vec![(":authority", &b"root.ns:80"[..]), (":method", method.as_bytes()), (":path", path)];
+    all.extend(headers);
+    Asks { headers: all, asked: RefCell::default() }
+}
+
+fn split(name: &str, backend: &str, groups: &[&str]) -> Value {
+    let matches: Vec<_> = groups.iter().map(|name| json!({"kind": "HTTPRouteGroup", "name": name})).collect();
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+        "metadata": {"name": name, "namespace": "ns"},
+        "spec": {"service": "root", "backends": [{"service": backend, "weight": 1}], "matches": matches},
+    })
+}
+
+fn group(name: &str, matches: Value) -> Value {
+    json!({
+        "apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
+        "metadata": {"name": name, "namespace": "ns"}, "spec": {"matches": matches},
+    })
+}
+
+fn read(value: &Value) -> Result<Configuration, Vec<String>> {
+    Configuration::from_value(value).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn rules(value: Value) -> Rules {
+    Rules::new(&read(&value).unwrap_or_else(|problems| panic!("{problems:#?}")), None)
+}
+
+/// Rules of one split whose one group has these matches.
+fn matching(matches: Value) -> Rules {
+    rules(json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [group("g", matches)]}))
+}
+
+#[track_caller]
+fn assert_problems(value: Value, expected: &[&str]) {
+    assert_eq!(read(&value).expect_err("it is wrong"), expected);
+}
+
+fn backend<'r>(rules: &'r Rules, request: &Asks) -> Option<&'r str> {
+    match rules.decide(request, &mut First) {
+        Decision::Backend(pick) => Some(pick.backend),
+        Decision::Root(why) => {
+            assert_eq!(why, WhyRoot::NoMatch);
+            None
+        }
+    }
+}
+
+#[test]
+fn smi_s_own_examples_hold_for_what_smi_says() {
+    let iphone = json!({"name": "iphone-users", "pathRegex": "/api/.*", "methods": ["GET", "HEAD"], "headers": {"user-agent": ".*iPhone.*"}});
+    let android = json!({"name": "android-insiders", "headers": {"user-agent": ".*Android.*", "cookie": "^(.*?;)?(type=insider)(;.*)?$"}});
+    let rules = matching(json!([iphone, android]));
+    let iphone: (&str, &[u8]) = ("user-agent", b"Mozilla/5.0 (iPhone)");
+    let android: (&str, &[u8]) = ("user-agent", b"Mozilla/5.0 (Android)");
+    let insider: (&str, &[u8]) = ("cookie", b"a=b;type=insider");
+    for (method, path, headers, accepted) in [
+        ("GET", &b"/api/v1"[..], &[iphone][..], true),
+        ("HEAD", b"/api/v1", &[iphone], true),
+        ("POST", b"/api/v1", &[iphone], false),
+        ("GET", b"/other", &[iphone], false),
+        ("GET", b"/x/api/v1", &[iphone], false),
+        ("GET", b"/api/v1", &[], false),
+        ("POST", b"/other", &[android, insider], true),
+        ("POST", b"/other", &[android], false),
+        ("POST", b"/other", &[insider], false),
+    ] {
+        let accepts = backend(&rules, &request(method, path, headers)).is_some();
+        assert_eq!(accepts, accepted, "{method} {} {headers:?}", path.escape_ascii());
+    }
+}
+
+#[test]
+fn a_match_without_conditions_or_with_stars_holds_for_every_request() {
+    for everything in [
+        json!({}),
+        json!({"name": "all"}),
+        json!({"pathRegex": "*", "methods": ["*"]}),
+        json!({"pathRegex": ".*", "methods": ["*"]}),
+        json!({"pathRegex": "", "methods": [], "headers": {}}),
+        json!({"pathRegex": null, "methods": null, "headers": null}),
+        json!({"methods": ["GET", "*"], "headers": []}),
+    ] {
+        let rules = matching(json!([everything]));
+        for asks in [request("GET", b"/", &[]), request("PURGE", b"", &[]), request("POST", b"*", &[("x", b"\xff")])] {
+            assert_eq!(backend(&rules, &asks), Some("v1"), "{everything}");
+        }
+    }
+}
+
+#[test]
+fn a_path_is_matched_without_its_query() {
+    let rules = matching(json!([{"pathRegex": "/a$"}]));
+    assert_eq!(backend(&rules, &request("GET", b"/a?b=c", &[])), Some("v1"));
+    assert_eq!(backend(&rules, &request("GET", b"/a/b", &[])), None);
+    assert_eq!(backend(&rules, &request("GET", b"/?/a", &[])), None);
+}
+
+#[test]
+fn a_header_is_matched_by_its_whole_first_value_whatever_the_case_of_its_name() {
+    let rules = matching(json!([{"headers": {"X-User": "al"}}]));
+    assert_eq!(backend(&rules, &request("GET", b"/", &[("x-user", b"al")])), Some("v1"));
+    assert_eq!(backend(&rules, &request("GET", b"/", &[("x-user", b"alice")])), None);
+    assert_eq!(backend(&rules, &request("GET", b"/", &[("x-user", b"bob"), ("x-user", b"al")])), None);
+    assert_eq!(backend(&matching(json!([{"headers": {"x-user": ".*"}}])), &request("GET", b"/", &[])), None);
+    assert_eq!(backend(&matching(json!([{"headers": {"host": "root.*"}}])), &request("GET", b"/", &[])), Some("v1"));
+}
+
+#[test]
+fn what_is_not_utf_8_matches_no_pattern() {
+    let all = matching(json!([{"headers": {"x-user": "(?s).*"}}]));
+    assert_eq!(backend(&all, &request("GET", b"/", &[("x-user", b"\xff")])), None);
+    let path = matching(json!([{"pathRegex": "/"}]));
+    assert_eq!(backend(&path, &request("GET", b"/\xff", &[])), None);
+    assert_eq!(backend(&path, &request("GET", b"/?\xff", &[])), Some("v1"), "the query is none of its business");
+}
+
+#[test]
+fn all_versions_of_httproutegroup_are_read_wherever_their_matches_stand() {
+    for version in 2..=4 {
+        for headers in [json!({"a": "1", "b": "2"}), json!([{"a": "1"}, {"b": "2"}]), json!([{"a": "1", "b": "2"}])] {
+            for place in ["top", "spec"] {
+                let matches = json!([{"name": "m", "headers": headers}]);
+                let mut group = group("g", matches.clone());
+                group["apiVersion"] = json!(format!("specs.smi-spec.io/v1alpha{version}"));
+                group["metadata"]["managedFields"] = json!([{}]);
+                if place == "top" {
+                    group["spec"] = Value::Null;
+                    group["matches"] = matches;
+                }
+                let configuration = json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [group]});
+                let read_back = read(&configuration).expect("a configuration");
+                let written = serde_json::to_value(&read_back).expect("JSON");
+                assert_eq!(read(&written), Ok(read_back), "it reads back as the same");
+                let rules = rules(configuration);
+                assert_eq!(backend(&rules, &request("GET", b"/", &[("a", b"1"), ("b", b"2")])), Some("v1"));
+                assert_eq!(backend(&rules, &request("GET", b"/", &[("a", b"1")])), None);
+            }
+        }
+    }
+    let twice = matching(json!([{"headers": [{"a": "x.*"}, {"A": ".*y"}]}]));
+    assert_eq!(backend(&twice, &request("GET", b"/", &[("a", b"xy")])), Some("v1"), "one header, two patterns");
+    assert_eq!(backend(&twice, &request("GET", b"/", &[("a", b"xx")])), None);
+}
+
+#[test]
+fn matches_of_all_groups_are_alternatives() {
+    let rules = rules(json!({
+        "trafficSplits": [split("s", "v1", &["g", "h"])],
+        "httpRouteGroups": [
+            group("g", json!([{"pathRegex": "/a"}, {"pathRegex": "/b"}])),
+            group("h", json!([{"pathRegex": "/c"}])),
+            // Nobody names it.
+            group("i", json!([{}])),
+        ],
+    }));
+    for (path, accepted) in [(&b"/a"[..], true), (b"/b", true), (b"/c", true), (b"/d", false)] {
+        assert_eq!(backend(&rules, &request("GET", path, &[])).is_some(), accepted, "{}", path.escape_ascii());
+    }
+}
+
+#[test]
+fn of_several_splits_the_first_whose_matches_accept_decides_and_the_last_may_be_without() {
+    let configuration = |last: bool| {
+        let mut splits = vec![split("one", "v1", &["a"]), split("two", "v2", &["b"])];
+        if last {
+            splits.push(split("rest", "v3", &[]));
+        }
+        let groups = [group("a", json!([{"pathRegex": "/a"}])), group("b", json!([{"pathRegex": "/"}]))];
+        let groups_of_others = json!({
+            "apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
+            "metadata": {"name": "a", "namespace": "other"}, "spec": {"matches": [{}]},
+        });
+        rules(json!({"trafficSplits": splits, "httpRouteGroups": [groups_of_others, groups[0], groups[1]]}))
+    };
+    for last in [true, false] {
+        let rules = configuration(last);
+        assert_eq!(backend(&rules, &request("GET", b"/a", &[])), Some("v1"));
+        assert_eq!(backend(&rules, &request("GET", b"/b", &[])), Some("v2"));
+        assert_eq!(backend(&rules, &request("GET", b"*", &[])), last.then_some("v3"));
+    }
+    let three = configuration(true);
+    let Decision::Backend(pick) = three.decide(&request("GET", b"*", &[]), &mut First) else { panic!("no backend") };
+    assert_eq!((pick.split, pick.ordinal, three.backends()), ("ns/rest", 2, 3));
+}
+
+#[test]
+fn no_header_is_asked_for_twice_and_none_that_does_not_decide() {
+    let rules = matching(json!([
+        {"methods": ["POST"], "headers": {"x-a": "1"}},
+        {"pathRegex": "/b", "headers": {"x-b": "1"}},
+        {"pathRegex": "/", "headers": {"x-b": "2", "x-c": "3"}},
+        {"methods": ["GET"], "pathRegex": "/", "headers": {"x-b": "."}},
+    ]));
+    let asks = request("GET", b"/", &[("x-b", b"3")]);
+    assert_eq!(backend(&rules, &asks), Some("v1"));
+    assert_eq!(*asks.asked.borrow(), [":authority", ":method", ":path", "x-b"]);
+}
+
+#[test]
+fn a_reference_names_a_group_of_the_splits_own_namespace() {
+    let mut elsewhere = group("g", json!([{}]));
+    elsewhere["metadata"]["namespace"] = json!("other");
+    assert_problems(
+        json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [elsewhere]}),
+        &["trafficSplits[0] ns/s: spec.matches[0].name: there is no HTTPRouteGroup \"g\" in the namespace \"ns\""],
+    );
+    let mut tcp = split("s", "v1", &["g", "h"]);
+    tcp["spec"]["matches"][0]["kind"] = json!("TCPRoute");
+    tcp["spec"]["matches"][1] = json!({"kind": "HTTPRouteGroup"});
+    assert_problems(
+        json!({"trafficSplits": [tcp], "httpRouteGroups": [group("g", json!([{}]))]}),
+        &[
+            "trafficSplits[0] ns/s: spec.matches[0].kind: \"TCPRoute\" is not HTTPRouteGroup",
+            "trafficSplits[0] ns/s: spec.matches[1].name: is missing",
+        ],
+    );
+    // A group that is wrong is there nevertheless: one mistake, one problem.
+    assert_problems(
+        json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [group("g", json!([]))]}),
+        &["httpRouteGroups[0] ns/g: spec.matches: is empty; a group without a match accepts no request"],
+    );
+}
+
+#[test]
+fn splits_of_one_root_that_stand_in_each_others_way_are_an_error_that_names_both() {
+    let groups = json!([group("g", json!([{}]))]);
+    let (all, some) = (split("all", "v1", &[]), split("some", "v2", &["g"]));
+    assert_problems(
+        json!({"trafficSplits": [all, some], "httpRouteGroups": groups}),
+        &["trafficSplits[1] ns/some: spec.service: no request gets here: ns/all takes all of the root root; put it last"],
+    );
+    assert_problems(
+        json!({"trafficSplits": [some, all, split("more", "v1", &[])], "httpRouteGroups": groups}),
+        &["trafficSplits[2] ns/more: spec.service: the root root already has the split ns/all; only one may be without matches"],
+    );
+    assert_problems(
+        json!({"trafficSplits": [some, some], "httpRouteGroups": [group("g", json!([{}])), group("g", json!([{}]))]}),
+        &[
+            "httpRouteGroups[1] ns/g: metadata.name: stands in the list twice",
+            "trafficSplits[1] ns/some: metadata.name: stands in the list twice",
+        ],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_group_names_match_and_header() {
+    let broken = json!([
+        {"name": "a", "pathRegex": "(", "methods": ["get", "", 5], "headers": {"x y": "a", "x-a": "[", "x-b": 1}},
+        {"headers": "x-a"},
+        {"headers": [{"x-a": "a{2,1}"}, 7], "pathRegex": 1, "name": 2},
+        8,
+    ]);
+    let problems = read(&json!({"httpRouteGroups": [group("g", broken)]})).expect_err("it is wrong");
+    let expected = [
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".pathRegex: \"(\" is not a regular expression that can be used here: ",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[0]: \"get\" would match nothing: methods are upper case",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[1]: \"\" is not an HTTP method, as GET, or *",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[2]: is a number, must be a string",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".headers[\"x y\"]: is not the name of an HTTP header (an RFC 9110 token)",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".headers[\"x-a\"]: \"[\" is not a regular expression that can be used here: ",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".headers[\"x-b\"]: is a number, must be a string",
+        "httpRouteGroups[0] ns/g: spec.matches[1].headers: is a string, must be a map of header names to patterns",
+        "httpRouteGroups[0] ns/g: spec.matches[2].name: is a number, must be a string",
+        "httpRouteGroups[0] ns/g: spec.matches[2].pathRegex: is a number, must be a string",
+        "httpRouteGroups[0] ns/g: spec.matches[2].headers[0][\"x-a\"]: \"a{2,1}\" is not a regular expression that can be used here: ",
+        "httpRouteGroups[0] ns/g: spec.matches[2].headers[1]: is a number, must be an object",
+        "httpRouteGroups[0] ns/g: spec.matches[3]: is a number, must be an object",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.starts_with(expected), "{problem}\n{expected}");
+    }
+    let mut old = group("g", json!([{}]));
+    old["apiVersion"] = json!("specs.smi-spec.io/v1alpha1");
+    old["kind"] = json!("TCPRoute");
+    old["matches"] = json!([{}]);
+    let mut without = group("h", json!(null));
+    without["apiVersion"] = json!("");
+    assert_problems(
+        json!({"httpRouteGroups": [old, without, 3]}),
+        &[
+            "httpRouteGroups[0] ns/g: apiVersion: \"specs.smi-spec.io/v1alpha1\" is not specs.smi-spec.io/v1alpha2 to v1alpha4",
+            "httpRouteGroups[0] ns/g: kind: \"TCPRoute\" is not HTTPRouteGroup",
+            "httpRouteGroups[0] ns/g: matches: stands at the top and under spec; one of them must go",
+            "httpRouteGroups[1] ns/h: apiVersion: \"\" is not specs.smi-spec.io/v1alpha2 to v1alpha4",
+            "httpRouteGroups[1] ns/h: spec.matches: is missing",
+            "httpRouteGroups[2]: is a number, must be an object",
+        ],
+    );
+}

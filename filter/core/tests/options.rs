@@ -1,0 +1,226 @@
+//! Override header, sticky header and cookie, mirror: what an annotated split does with a request.
+
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use traffic_split::{Chance, Configuration, Decision, Pick, Reason, Request, Rules, WhyRoot};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// A request to `root.ns:80` with these headers.
+struct With<'a>(&'a [(&'a str, &'a [u8])]);
+
+impl Request for With<'_> {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let authority = [(":authority", &b"root.ns:80"[..])];
+        let mut all = authority.iter().chain(self.0);
+        all.find(|(own, _)| *own == name).map(|(_, value)| Cow::Borrowed(*value))
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        None
+    }
+}
+
+/// What chance has to give, and what of it was asked for.
+struct Given {
+    numbers: Vec<u64>,
+    id: Option<[u8; 16]>,
+    ids_asked: usize,
+}
+
+impl Chance for Given {
+    fn number(&mut self) -> u64 {
+        self.numbers.remove(0)
+    }
+
+    fn id(&mut self) -> Option<[u8; 16]> {
+        self.ids_asked += 1;
+        self.id
+    }
+}
+
+fn numbers(numbers: &[u64]) -> Given {
+    Given { numbers: numbers.into(), id: None, ids_asked: 0 }
+}
+
+/// Rules of one split of `root.ns` with these annotations, without their prefix.
+fn rules(annotations: Value, backends: &[(&str, u64)]) -> Rules {
+    rules_with(annotations, backends, json!({}))
+}
+
+fn rules_with(annotations: Value, backends: &[(&str, u64)], services: Value) -> Rules {
+    let annotations = annotations.as_object().expect("an object").iter();
+    let annotations: Value = annotations.map(|(key, value)| (format!("traffic-split/{key}"), value.clone())).collect();
+    let backends: Vec<_> =
+        backends.iter().map(|(service, weight)| json!({"service": service, "weight": weight})).collect();
+    let configuration = json!({"trafficSplits": [{
+        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+        "metadata": {"name": "s", "namespace": "ns", "annotations": annotations},
+        "spec": {"service": "root", "backends": backends},
+    }], "services": services});
+    let configuration = Configuration::from_value(&configuration);
+    Rules::new(&configuration.unwrap_or_else(|problems| panic!("{problems:#?}")), None)
+}
+
+fn pick<'r>(rules: &'r Rules, headers: &[(&str, &[u8])], mut chance: Given) -> Pick<'r> {
+    match rules.decide(&With(headers), &mut chance) {
+        Decision::Backend(pick) => {
+            assert!(chance.numbers.is_empty(), "all that was given was needed");
+            pick
+        }
+        Decision::Root(why) => panic!("{why:?}"),
+    }
+}
+
+const V1_V2: &[(&str, u64)] = &[("v1", 1), ("v2", 1)];
+
+#[test]
+fn an_override_names_a_backend_even_one_of_weight_0_and_other_values_are_ignored() {
+    let rules = rules(json!({"override-header": "X-Backend"}), &[("v1", 1), ("v2", 0)]);
+    for backend in ["v1", "v2"] {
+        let pick = pick(&rules, &[("x-backend", backend.as_bytes())], numbers(&[]));
+        assert_eq!((pick.backend, pick.reason), (backend, Reason::Override));
+        assert_eq!(pick.cluster, format!("outbound|80||{backend}.ns.svc.cluster.local"));
+    }
+    for other in [&b"v3"[..], b"V2", b"v2 ", b"v2.ns", b"root", b"", b"\xff", b"v1,v2"] {
+        let pick = pick(&rules, &[("x-backend", other)], numbers(&[0]));
+        assert_eq!((pick.backend, pick.reason), ("v1", Reason::Random), "{}", other.escape_ascii());
+    }
+}
+
+#[test]
+fn an_override_wins_over_stickiness_and_a_header_over_a_cookie() {
+    let all = json!({"override-header": "x-backend", "sticky-header": "x-user", "sticky-cookie": "c"});
+    let rules = rules(all, V1_V2);
+    let user = |value: &'static [u8]| ("x-user", value);
+    // Values of either backend, found by what they do.
+    let of = |backend| {
+        let values: [&'static [u8]; 6] = [b"a", b"b", b"c", b"d", b"e", b"f"];
+        values.into_iter().find(|value| pick(&rules, &[user(value)], numbers(&[])).backend == backend).expect("one")
+    };
+    let (one, two) = (of("v1"), of("v2"));
+    let cookie = [b"c=", two].concat();
+    let pick = |headers: &[(&str, &[u8])]| {
+        let pick = pick(&rules, headers, numbers(&[]));
+        (pick.backend.to_owned(), pick.reason, pick.set_cookie)
+    };
+    let backend: (&str, &[u8]) = ("x-backend", b"v2");
+    assert_eq!(pick(&[backend, user(one), ("cookie", b"c=x")]), ("v2".into(), Reason::Override, None));
+    assert_eq!(pick(&[user(one), ("cookie", &cookie)]), ("v1".into(), Reason::Sticky, None));
+    assert_eq!(pick(&[("cookie", &cookie)]), ("v2".into(), Reason::Sticky, None));
+    assert_eq!(pick(&[user(b""), ("cookie", &cookie)]), ("v2".into(), Reason::Sticky, None), "empty is absent");
+}
+
+#[test]
+fn a_weight_of_zero_gets_nothing_even_when_sticky() {
+    for annotation in [json!({"sticky-header": "x-user"}), json!({"sticky-cookie": "x-user"})] {
+        let rules = rules(annotation, &[("v1", 0), ("v2", 1), ("v3", 0)]);
+        for user in 0..500 {
+            let (value, cookie) = (format!("{user}").into_bytes(), format!("x-user={user}").into_bytes());
+            assert_eq!(pick(&rules, &[("x-user", &value), ("cookie", &cookie)], numbers(&[])).backend, "v2");
+        }
+    }
+}
+
+#[test]
+fn a_request_without_a_sticky_header_is_left_to_chance() {
+    let rules = rules(json!({"sticky-header": "x-user"}), V1_V2);
+    for headers in [&[][..], &[("x-user", &b""[..])]] {
+        let pick = pick(&rules, headers, numbers(&[u64::MAX]));
+        assert_eq!((pick.backend, pick.reason, pick.set_cookie), ("v2", Reason::Random, None));
+    }
+}
+
+#[test]
+fn a_request_without_the_cookie_gets_a_fresh_id_and_the_next_one_with_it_the_same_backend() {
+    let rules = rules(json!({"sticky-cookie": "canary", "sticky-cookie-attributes": "Path=/; Secure"}), V1_V2);
+    let mut seen = Vec::new();
+    for number in 0..32 {
+        let id = [number; 16];
+        let chance = Given { id: Some(id), ..numbers(&[]) };
+        let first = pick(&rules, &[("cookie", b"other=1")], chance);
+        assert_eq!(first.reason, Reason::Sticky);
+        let set_cookie = first.set_cookie.expect("a cookie");
+        let (pair, attributes) = set_cookie.split_once("; ").expect("attributes");
+        assert_eq!(attributes, "Path=/; Secure");
+        let value = pair.strip_prefix("canary=").expect("its name");
+        assert!(value.len() == 22 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{value}");
+        for cookie in [pair.to_owned(), format!("a=b; canary=\"{value}\"; c"), format!("\u{fffd}; {pair}")] {
+            let next = pick(&rules, &[("cookie", cookie.as_bytes())], numbers(&[]));
+            assert_eq!((next.backend, next.reason, next.set_cookie), (first.backend, Reason::Sticky, None));
+        }
+        seen.push(first.backend);
+    }
+    assert!(seen.contains(&"v1") && seen.contains(&"v2"));
+    let id = Given { id: Some([0xff; 16]), ..numbers(&[]) };
+    let set_cookie = pick(&rules, &[], id).set_cookie;
+    assert_eq!(set_cookie.as_deref(), Some("canary=_____________________w; Path=/; Secure"), "base64url, unpadded");
+}
+
+#[test]
+fn where_there_are_no_random_bytes_no_cookie_is_set_and_chance_decides() {
+    let rules = rules(json!({"sticky-cookie": "canary"}), V1_V2);
+    let pick = pick(&rules, &[], numbers(&[0]));
+    assert_eq!((pick.backend, pick.reason, pick.set_cookie), ("v1", Reason::Random, None));
+}
+
+#[test]
+fn nothing_to_choose_costs_no_id() {
+    let services = json!({"ns/root": {"ports": [80]}, "ns/v1": {"ports": [81]}});
+    let rules = rules_with(json!({"sticky-cookie": "canary"}), &[("v1", 1), ("v2", 0)], services);
+    let mut chance = numbers(&[]);
+    assert_eq!(rules.decide(&With(&[]), &mut chance), Decision::Root(WhyRoot::NoBackend));
+    assert_eq!(chance.ids_asked, 0);
+}
+
+#[test]
+fn a_backend_without_the_port_is_neither_named_nor_mirrored_to() {
+    let services = json!({"ns/root": {"ports": [80]}, "ns/v2": {"ports": [81]}});
+    let rules = rules_with(json!({"override-header": "x-b", "mirror": "v2=100"}), V1_V2, services);
+    let pick = pick(&rules, &[("x-b", b"v2")], numbers(&[u64::MAX, 0]));
+    assert_eq!((pick.backend, pick.reason, pick.mirror), ("v1", Reason::Random, None));
+}
+
+#[test]
+fn a_mirror_gets_its_share_of_what_it_does_not_serve() {
+    let rules = |mirror: &str| rules(json!({"mirror": mirror}), V1_V2);
+    let tenth = u64::MAX / 10;
+    for (mirror, random, copied) in [
+        ("v2=10", 0, true),
+        ("v2=10", tenth, true),
+        ("v2=10", tenth + 1, false),
+        ("v2=100", u64::MAX, true),
+        ("v2=0", 0, false),
+        ("v2=0.000000001", 0, true),
+        ("v2=0.000000001", tenth, false),
+    ] {
+        let rules = rules(mirror);
+        // The first number picks v1.
+        let served = pick(&rules, &[], numbers(&[0, random]));
+        assert_eq!(served.backend, "v1");
+        let cluster = copied.then_some("outbound|80||v2.ns.svc.cluster.local");
+        assert_eq!(served.mirror.as_deref(), cluster, "{mirror} {random}");
+        // What v2 serves itself is never copied to it: chance isn't even asked.
+        let served = pick(&rules, &[], numbers(&[u64::MAX]));
+        assert_eq!((served.backend, served.mirror), ("v2", None));
+    }
+}
+
+#[test]
+fn an_explanation_says_what_a_decision_would_do() {
+    let all = json!({"override-header": "x-b", "sticky-header": "x-user", "sticky-cookie": "c", "mirror": "v3=10"});
+    let rules = rules(all, &[("v1", 3), ("v2", 1), ("v3", 0)]);
+    let explain = |headers: &[(&str, &[u8])]| {
+        let explanation = rules.explain(&With(headers)).expect("a split");
+        assert_eq!((explanation.split, explanation.matched, explanation.port), ("ns/s", None, 80));
+        let shares: Vec<_> = explanation.shares.iter().map(|share| (share.backend, share.share)).collect();
+        assert_eq!(shares, [("v1", 0.75), ("v2", 0.25), ("v3", 0.0)]);
+        assert_eq!(explanation.mirror.map(|(backend, percent)| (backend, percent.to_string())), Some(("v3", "10".into())));
+        (explanation.certain, explanation.new_cookie)
+    };
+    assert_eq!(explain(&[("x-b", b"v3")]), (Some(("v3", Reason::Override, "x-b")), None));
+    let backend = pick(&rules, &[("x-user", b"alice")], numbers(&[0])).backend;
+    assert_eq!(explain(&[("x-user", b"alice")]), (Some((backend, Reason::Sticky, "x-user")), None));
+    assert_eq!(explain(&[("cookie", b"c=alice")]), (Some((backend, Reason::Sticky, "c")), None));
+    assert_eq!(explain(&[]), (None, Some("c")));
+}
