@@ -78,6 +78,12 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
+    /// The path with its query, as any bytes.
+    pub fn path(mut self, path: impl AsRef<[u8]>) -> Self {
+        self.headers.replace(b":path", path.as_ref());
+        self
+    }
+
     /// A header, as any bytes, beside those there are; its name gets lower case.
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.headers.add(name.as_ref(), value.as_ref());

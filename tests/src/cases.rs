@@ -1,7 +1,7 @@
-//! The table of cases: which host, under which configuration, goes to which cluster. The core, the filter in the
+//! The table of cases: which request, under which configuration, goes to which cluster. The core, the filter in the
 //! simulator and the filter in a real Envoy all answer the same.
 //!
-//! The configurations leave one backend to choose, so that a case has one answer; shares are another test's.
+//! The configurations leave nothing to chance, so that a case has one answer; shares are another test's.
 
 /// Cases that share a configuration.
 #[derive(Clone, Copy, Debug)]
@@ -23,29 +23,101 @@ pub struct Case {
     pub authority: &'static [u8],
     /// The port the client connects to.
     pub port: u16,
+    /// The method.
+    pub method: &'static str,
+    /// The path, byte by byte, with its query.
+    pub path: &'static [u8],
+    /// Further headers, in order.
+    pub headers: &'static [(&'static str, &'static [u8])],
     /// The cluster it goes to; `None` is the root, as if there were no split.
     pub cluster: Option<&'static str>,
-}
-
-const fn to(authority: &'static str, cluster: &'static str) -> Case {
-    Case { authority: authority.as_bytes(), port: 14001, cluster: Some(cluster) }
+    /// What picked the backend, as the counter says it; of no account for the root.
+    pub reason: &'static str,
+    /// The cluster that gets a copy.
+    pub mirror: Option<&'static str>,
+    /// Whether the response sets the sticky cookie.
+    pub sets_cookie: bool,
 }
 
 const fn root(authority: &'static str) -> Case {
-    Case { authority: authority.as_bytes(), port: 14001, cluster: None }
+    Case {
+        authority: authority.as_bytes(),
+        port: 14001,
+        method: "GET",
+        path: b"/json",
+        headers: &[],
+        cluster: None,
+        reason: "random",
+        mirror: None,
+        sets_cookie: false,
+    }
+}
+
+const fn to(authority: &'static str, cluster: &'static str) -> Case {
+    Case { cluster: Some(cluster), ..root(authority) }
+}
+
+/// A request to the guide's root, and the cluster it goes to.
+const fn split(cluster: &'static str) -> Case {
+    to("httpbin.httpbin:14001", cluster)
+}
+
+/// A request to the guide's root that goes on as if there were no split.
+const fn passed() -> Case {
+    root("httpbin.httpbin:14001")
 }
 
 impl Case {
-    const fn on(mut self, port: u16) -> Case {
-        self.port = port;
-        self
+    const fn on(self, port: u16) -> Case {
+        Case { port, ..self }
+    }
+
+    const fn method(self, method: &'static str) -> Case {
+        Case { method, ..self }
+    }
+
+    const fn path(self, path: &'static [u8]) -> Case {
+        Case { path, ..self }
+    }
+
+    const fn with(self, headers: &'static [(&'static str, &'static [u8])]) -> Case {
+        Case { headers, ..self }
+    }
+
+    const fn by(self, reason: &'static str) -> Case {
+        Case { reason, ..self }
+    }
+
+    const fn mirrored(self, cluster: &'static str) -> Case {
+        Case { mirror: Some(cluster), ..self }
+    }
+
+    const fn sets_cookie(self) -> Case {
+        Case { sets_cookie: true, ..self }
+    }
+
+    /// The value of a request header: the first of that name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'static [u8]> {
+        let pseudo = [(":authority", self.authority), (":method", self.method.as_bytes()), (":path", self.path)];
+        let mut all = pseudo.iter().chain(self.headers);
+        all.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+
+    /// What it is, for a message.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let headers = self.headers.iter().map(|(name, value)| format!(" {name}: {}", value.escape_ascii()));
+        let (authority, path) = (self.authority.escape_ascii(), self.path.escape_ascii());
+        format!("{} {path} at {authority} on {}{}", self.method, self.port, headers.collect::<String>())
     }
 }
 
 /// The ports that cases connect to.
 pub const PORTS: [u16; 3] = [14001, 14002, 14003];
 
-/// A plugin configuration with splits for `httpbin/httpbin`; the first argument goes before them.
+/// A plugin configuration with a split for `httpbin/httpbin`; the first argument goes before it. With four arguments, the
+/// second is its annotations, and the last goes behind its backends, as matches do.
 macro_rules! configuration {
     ($keys:literal, $backends:literal) => {
         concat!(
@@ -58,9 +130,49 @@ macro_rules! configuration {
             "}}]}"
         )
     };
+    ($keys:literal, $annotations:literal, $backends:literal, $more:literal) => {
+        concat!(
+            "{",
+            $keys,
+            r#""trafficSplits": [{"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+                "metadata": {"name": "http-split", "namespace": "httpbin", "annotations": {"#,
+            $annotations,
+            r#"}}, "spec": {"service": "httpbin", "backends": "#,
+            $backends,
+            $more,
+            "}}]}"
+        )
+    };
+}
+
+/// An HTTPRouteGroup `routes` with these matches, as a key of the configuration.
+macro_rules! routes {
+    ($matches:literal) => {
+        concat!(
+            r#""httpRouteGroups": [{"apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
+                "metadata": {"name": "routes", "namespace": "httpbin"}, "spec": {"matches": "#,
+            $matches,
+            "}}],"
+        )
+    };
+}
+
+/// A configuration with a split whose matches are these; what they accept goes to v1.
+macro_rules! matching {
+    ($matches:literal) => {
+        concat!(
+            "{",
+            routes!($matches),
+            r#""trafficSplits": [{"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+                "metadata": {"name": "http-split", "namespace": "httpbin"},
+                "spec": {"service": "httpbin", "backends": [{"service": "httpbin-v1", "weight": 1}],
+                    "matches": [{"kind": "HTTPRouteGroup", "name": "routes"}]}}]}"#
+        )
+    };
 }
 
 const V1: &str = "outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
+const V2: &str = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
 
 /// The table.
 pub const SUITES: &[Suite] = &[
@@ -104,8 +216,8 @@ pub const SUITES: &[Suite] = &[
             root("httpbin.httpbin:65536"),
             root("httpbin.httpbin:014001"),
             root("httpbin.httpbin:99999999999999999999"),
-            Case { authority: b"httpbin.httpbin\xff", port: 14001, cluster: None },
-            Case { authority: b"\xffhttpbin.httpbin:14001", port: 14001, cluster: None },
+            Case { authority: b"httpbin.httpbin\xff", ..root("") },
+            Case { authority: b"\xffhttpbin.httpbin:14001", ..root("") },
         ],
     },
     Suite {
@@ -304,4 +416,373 @@ pub const SUITES: &[Suite] = &[
             root("web.c"),
         ],
     },
+    Suite {
+        about: "weights are quantities, whatever the version that wrote them",
+        configuration: r#"{"trafficSplits": [
+            {"apiVersion": "split.smi-spec.io/v1alpha1", "kind": "TrafficSplit", "metadata": {"name": "a", "namespace": "a"},
+             "spec": {"service": "a", "backends": [{"service": "no", "weight": "0"}, {"service": "v1", "weight": "5"}]}},
+            {"apiVersion": "split.smi-spec.io/v1alpha1", "kind": "TrafficSplit", "metadata": {"name": "b", "namespace": "a"},
+             "spec": {"service": "b", "backends": [{"service": "no", "weight": "0m"}, {"service": "v1", "weight": "500m"}]}},
+            {"apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit", "metadata": {"name": "c", "namespace": "a"},
+             "spec": {"service": "c", "backends": [{"service": "v1", "weight": 50.0}, {"service": "no", "weight": 0.0}]}},
+            {"apiVersion": "split.smi-spec.io/v1alpha3", "kind": "TrafficSplit", "metadata": {"name": "d", "namespace": "a"},
+             "spec": {"service": "d", "backends": [{"service": "v1", "weight": "1e3"}, {"service": "no"}]}},
+            {"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {"name": "e", "namespace": "a"},
+             "spec": {"service": "e", "backends": [{"service": "v1", "weight": "1k"}, {"service": "no", "weight": "0e3"}]}},
+            {"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {"name": "f", "namespace": "a"},
+             "spec": {"service": "f.a.svc:80", "backends": [{"service": "v1.a.svc.cluster.local", "weight": 1000000000}]}}]}"#,
+        namespace: "a",
+        cases: &[
+            to("a.a:14001", "outbound|14001||v1.a.svc.cluster.local"),
+            to("b:14001", "outbound|14001||v1.a.svc.cluster.local"),
+            to("c.a.svc:14001", "outbound|14001||v1.a.svc.cluster.local"),
+            to("d.a.svc.cluster:14001", "outbound|14001||v1.a.svc.cluster.local"),
+            to("e.a.svc.cluster.local:14001", "outbound|14001||v1.a.svc.cluster.local"),
+            to("f:14001", "outbound|14001||v1.a.svc.cluster.local"),
+            root("v1.a:14001"),
+            root("no.a:14001"),
+        ],
+    },
+    Suite {
+        about: "what Flagger and Argo Rollouts write, as the API server hands it out",
+        configuration: r#"{"trafficSplits": [
+            {"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+             "metadata": {"name": "flagger", "namespace": "httpbin", "generation": 7, "uid": "x",
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}, "managedFields": [{"manager": "flagger"}],
+                "ownerReferences": [{"kind": "Canary"}]},
+             "spec": {"service": "web", "backends": [{"service": "web-canary", "weight": "0"}, {"service": "web-primary", "weight": "100"}]},
+             "status": {}},
+            {"apiVersion": "split.smi-spec.io/v1alpha1", "kind": "TrafficSplit",
+             "metadata": {"name": "argo", "namespace": "httpbin"},
+             "spec": {"service": "api-stable", "backends": [{"service": "api-canary", "weight": 100},
+                {"service": "api-experiment", "weight": 0}, {"service": "api-stable", "weight": 0}]}}]}"#,
+        namespace: "curl",
+        cases: &[
+            to("web.httpbin:14001", "outbound|14001||web-primary.httpbin.svc.cluster.local"),
+            to("api-stable.httpbin:14001", "outbound|14001||api-canary.httpbin.svc.cluster.local"),
+            root("api-canary.httpbin:14001"),
+        ],
+    },
+    Suite {
+        about: "a path is matched from its start on, without its query",
+        configuration: matching!(
+            r#"[{"name": "api", "pathRegex": "/api/[a-z]+"}, {"name": "exact", "pathRegex": "/exact$"}]"#
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).path(b"/api/users"),
+            split(V1).path(b"/api/users/7"),
+            split(V1).path(b"/api/x?y=/z"),
+            split(V1).path(b"/exact"),
+            split(V1).path(b"/exact?a=b"),
+            passed().path(b"/api/7"),
+            passed().path(b"/v1/api/users"),
+            passed().path(b"/API/users"),
+            passed().path(b"/exactly"),
+            passed().path(b"/?/api/users"),
+            passed().path(b"/"),
+        ],
+    },
+    Suite {
+        about: "methods are listed, or all",
+        configuration: matching!(
+            r#"[{"methods": ["GET", "HEAD"], "pathRegex": "/read"}, {"methods": ["*"], "pathRegex": "/all"},
+            {"methods": ["DELETE"], "pathRegex": "*"}]"#
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).path(b"/read"),
+            split(V1).path(b"/read").method("HEAD"),
+            split(V1).path(b"/all").method("PUT"),
+            split(V1).path(b"/all").method("PURGE"),
+            split(V1).path(b"/anything").method("DELETE"),
+            passed().path(b"/read").method("POST"),
+            passed().path(b"/anything").method("GET"),
+        ],
+    },
+    Suite {
+        about: "headers are matched by their whole first value, and all must hold",
+        configuration: matching!(
+            r#"[{"name": "android-insiders", "headers": {"User-Agent": ".*Android.*", "cookie": "^(.*?;)?(type=insider)(;.*)?$"}},
+            {"name": "user", "headers": {"x-user": "al"}}, {"name": "any", "headers": {"x-any": ".*"}}]"#
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).with(&[("user-agent", b"Mozilla (Android)"), ("cookie", b"a=b;type=insider")]),
+            split(V1).with(&[("USER-AGENT", b"Android"), ("Cookie", b"type=insider;c=d")]),
+            split(V1).with(&[("x-user", b"al")]),
+            split(V1).with(&[("x-user", b"al"), ("x-user", b"bob")]),
+            split(V1).with(&[("x-any", b"anything")]),
+            split(V1).with(&[("x-any", b"")]),
+            passed(),
+            passed().with(&[("user-agent", b"Mozilla (Android)")]),
+            passed().with(&[("user-agent", b"Mozilla (Android)"), ("cookie", b"type=insiders")]),
+            passed().with(&[("x-user", b"alice")]),
+            passed().with(&[("x-user", b"bob"), ("x-user", b"al")]),
+            passed().with(&[("x-user", b"AL")]),
+            passed().with(&[("x-any", b"\xff")]),
+        ],
+    },
+    Suite {
+        about: "within a match everything must hold, and matches are alternatives",
+        configuration: matching!(
+            r#"[{"pathRegex": "/a", "methods": ["POST"], "headers": {"x-b": "1"}}, {"headers": [{"x-c": "1.*"}, {"x-c": ".*2"}]}]"#
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).path(b"/a").method("POST").with(&[("x-b", b"1")]),
+            split(V1).with(&[("x-c", b"12")]),
+            passed().path(b"/b").method("POST").with(&[("x-b", b"1")]),
+            passed().path(b"/a").method("PUT").with(&[("x-b", b"1")]),
+            passed().path(b"/a").method("POST").with(&[("x-b", b"2")]),
+            passed().path(b"/a").method("POST"),
+            passed().with(&[("x-c", b"1")]),
+        ],
+    },
+    Suite {
+        about: "groups of all versions, and a match without conditions",
+        configuration: r#"{"httpRouteGroups": [
+            {"apiVersion": "specs.smi-spec.io/v1alpha2", "kind": "HTTPRouteGroup", "metadata": {"name": "two", "namespace": "a"},
+             "matches": [{"name": "m", "headers": [{"x-a": "1"}, {"x-b": "2"}]}]},
+            {"apiVersion": "specs.smi-spec.io/v1alpha3", "kind": "HTTPRouteGroup", "metadata": {"name": "three", "namespace": "a"},
+             "spec": {"matches": [{"name": "m", "pathRegex": "/three"}]}},
+            {"apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup", "metadata": {"name": "three", "namespace": "b"},
+             "matches": [{"name": "all"}]}],
+          "trafficSplits": [
+            {"apiVersion": "split.smi-spec.io/v1alpha3", "kind": "TrafficSplit", "metadata": {"name": "s", "namespace": "a"},
+             "spec": {"service": "web", "backends": [{"service": "v1", "weight": 1}],
+                "matches": [{"kind": "HTTPRouteGroup", "name": "two"}, {"kind": "HTTPRouteGroup", "name": "three"}]}},
+            {"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {"name": "s", "namespace": "b"},
+             "spec": {"service": "web", "backends": [{"service": "v1", "weight": 1}], "matches": [{"name": "three"}]}}]}"#,
+        namespace: "curl",
+        cases: &[
+            to("web.a:14001", "outbound|14001||v1.a.svc.cluster.local").with(&[("x-a", b"1"), ("x-b", b"2")]),
+            to("web.a:14001", "outbound|14001||v1.a.svc.cluster.local").path(b"/three"),
+            to("web.b:14001", "outbound|14001||v1.b.svc.cluster.local"),
+            root("web.a:14001").with(&[("x-a", b"1")]),
+        ],
+    },
+    Suite {
+        about: "several splits of one root: the first whose matches accept decides",
+        configuration: concat!(
+            "{",
+            routes!(r#"[{"headers": {"x-user": "insider-.*"}}]"#),
+            r#""trafficSplits": [
+            {"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {"name": "insiders", "namespace": "httpbin"},
+             "spec": {"service": "httpbin", "backends": [{"service": "httpbin-v2", "weight": 1}], "matches": [{"kind": "HTTPRouteGroup", "name": "routes"}]}},
+            {"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {"name": "never", "namespace": "httpbin"},
+             "spec": {"service": "httpbin", "backends": [{"service": "httpbin-v3", "weight": 1}], "matches": [{"kind": "HTTPRouteGroup", "name": "routes"}]}},
+            {"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit", "metadata": {"name": "rest", "namespace": "httpbin"},
+             "spec": {"service": "httpbin", "backends": [{"service": "httpbin-v1", "weight": 1}]}}]}"#
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V2).with(&[("x-user", b"insider-7")]),
+            split(V1).with(&[("x-user", b"bob")]),
+            split(V1),
+            root("other.httpbin:14001").with(&[("x-user", b"insider-7")]),
+        ],
+    },
+    Suite {
+        about: "an override names a backend, even one of weight 0; any other value is ignored",
+        configuration: configuration!(
+            "",
+            r#""traffic-split/override-header": "X-Backend""#,
+            r#"[{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]"#,
+            ""
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V2).with(&[("x-backend", b"httpbin-v2")]).by("override"),
+            split(V2).with(&[("X-BACKEND", b"httpbin-v2"), ("x-backend", b"httpbin-v1")]).by("override"),
+            split(V1).with(&[("x-backend", b"httpbin-v1")]).by("override"),
+            split(V1).with(&[("x-backend", b"httpbin-v3")]),
+            split(V1).with(&[("x-backend", b"HTTPBIN-V2")]),
+            split(V1).with(&[("x-backend", b"httpbin-v2.httpbin")]),
+            split(V1).with(&[("x-backend", b"outbound|14001||httpbin-v2.httpbin.svc.cluster.local")]),
+            split(V1).with(&[("x-backend", b"")]),
+            split(V1).with(&[("x-backend", b"\xff")]),
+            root("other.httpbin:14001").with(&[("x-backend", b"httpbin-v2")]),
+        ],
+    },
+    Suite {
+        about: "an override is for requests that the split's matches accept, and for backends that have the port",
+        configuration: configuration!(
+            r#""httpRouteGroups": [{"apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
+                "metadata": {"name": "routes", "namespace": "httpbin"}, "spec": {"matches": [{"pathRegex": "/api"}]}}],
+                "services": {"httpbin/httpbin": {"ports": [14001, 14002]}, "httpbin/httpbin-v2": {"ports": [14001]}},"#,
+            r#""traffic-split/override-header": "x-backend""#,
+            r#"[{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]"#,
+            r#", "matches": [{"kind": "HTTPRouteGroup", "name": "routes"}]"#
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V2).path(b"/api").with(&[("x-backend", b"httpbin-v2")]).by("override"),
+            passed().path(b"/other").with(&[("x-backend", b"httpbin-v2")]),
+            to("httpbin.httpbin:14002", "outbound|14002||httpbin-v1.httpbin.svc.cluster.local")
+                .path(b"/api")
+                .with(&[("x-backend", b"httpbin-v2")]),
+        ],
+    },
+    Suite {
+        about: "a sticky header's first value picks the backend, bytes as they are",
+        configuration: configuration!(
+            "",
+            r#""traffic-split/sticky-header": "X-User""#,
+            r#"[{"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}]"#,
+            ""
+        ),
+        namespace: "curl",
+        // Who goes where is the formula's to say: see rendezvous.json.
+        cases: &[
+            split(V2).with(&[("x-user", b"alice")]).by("sticky"),
+            split(V2).with(&[("X-User", b"bob")]).by("sticky"),
+            split(V2).with(&[("x-user", b"carol")]).by("sticky"),
+            split(V1).with(&[("x-user", b"dave")]).by("sticky"),
+            split(V1).with(&[("x-user", b"erin")]).by("sticky"),
+            split(V1).with(&[("x-user", b"\xff")]).by("sticky"),
+            split(V1).with(&[("x-user", b"Zo\xc3\xab")]).by("sticky"),
+            split(V2).with(&[("x-user", b"\"alice\"")]).by("sticky"),
+            split(V1).with(&[("x-user", b"dave"), ("x-user", b"alice")]).by("sticky"),
+            split(V2).with(&[("x-user", b"alice"), ("x-user", b"dave")]).by("sticky"),
+        ],
+    },
+    Suite {
+        about: "when the canary shrinks, its users go back, and when it grows, nobody does",
+        configuration: configuration!(
+            "",
+            r#""traffic-split/sticky-header": "x-user""#,
+            r#"[{"service": "httpbin-v1", "weight": 90}, {"service": "httpbin-v2", "weight": 10}]"#,
+            ""
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).with(&[("x-user", b"alice")]).by("sticky"),
+            split(V1).with(&[("x-user", b"bob")]).by("sticky"),
+            split(V2).with(&[("x-user", b"carol")]).by("sticky"),
+            split(V1).with(&[("x-user", b"dave")]).by("sticky"),
+            split(V1).with(&[("x-user", b"erin")]).by("sticky"),
+        ],
+    },
+    Suite {
+        about: "another split has other users",
+        configuration: r#"{"trafficSplits": [{"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+            "metadata": {"name": "other-split", "namespace": "httpbin", "annotations": {"traffic-split/sticky-header": "x-user"}},
+            "spec": {"service": "httpbin", "backends": [{"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}]}}]}"#,
+        namespace: "curl",
+        cases: &[
+            split(V1).with(&[("x-user", b"alice")]).by("sticky"),
+            split(V1).with(&[("x-user", b"bob")]).by("sticky"),
+            split(V2).with(&[("x-user", b"erin")]).by("sticky"),
+        ],
+    },
+    Suite {
+        about: "weight 0 wins over stickiness, and an empty value is none",
+        configuration: configuration!(
+            "",
+            r#""traffic-split/sticky-header": "x-user""#,
+            r#"[{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]"#,
+            ""
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).with(&[("x-user", b"alice")]).by("sticky"),
+            split(V1).with(&[("x-user", b"carol")]).by("sticky"),
+            split(V1).with(&[("x-user", b"")]),
+            split(V1),
+        ],
+    },
+    Suite {
+        about: "a sticky cookie picks the backend, whatever stands around it",
+        configuration: configuration!(
+            "",
+            r#""traffic-split/sticky-cookie": "user", "traffic-split/sticky-cookie-attributes": "Path=/; Max-Age=60""#,
+            r#"[{"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}]"#,
+            ""
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V2).with(&[("cookie", b"user=alice")]).by("sticky"),
+            split(V1).with(&[("cookie", b"user=dave")]).by("sticky"),
+            split(V1).with(&[("Cookie", b"a=b; user=dave; c=d")]).by("sticky"),
+            split(V1).with(&[("cookie", b"a=b;user=dave;c=d")]).by("sticky"),
+            split(V2).with(&[("cookie", b"user=\"alice\"")]).by("sticky"),
+            split(V1).with(&[("cookie", b"user=dave; user=alice")]).by("sticky"),
+            split(V1).with(&[("cookie", b"xuser=alice; USER=alice; user=dave")]).by("sticky"),
+            split(V1).with(&[("cookie", b"\xff; =; ;;a; user=dave; \xfe=\xfd")]).by("sticky"),
+            split(V1).with(&[("cookie", b"user=\xff")]).by("sticky"),
+        ],
+    },
+    Suite {
+        about: "a request without the sticky cookie gets one",
+        configuration: configuration!(
+            "",
+            r#""traffic-split/sticky-cookie": "user""#,
+            r#"[{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]"#,
+            ""
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).by("sticky").sets_cookie(),
+            split(V1).with(&[("cookie", b"a=b")]).by("sticky").sets_cookie(),
+            split(V1).with(&[("cookie", b"user=")]).by("sticky").sets_cookie(),
+            split(V1).with(&[("cookie", b"user=\"\"")]).by("sticky").sets_cookie(),
+            split(V1).with(&[("cookie", b"User=alice")]).by("sticky").sets_cookie(),
+            split(V1).with(&[("cookie", b"user=alice")]).by("sticky"),
+            root("other.httpbin:14001"),
+        ],
+    },
+    Suite {
+        about: "override before stickiness, header before cookie",
+        configuration: configuration!(
+            "",
+            r#""traffic-split/override-header": "x-backend", "traffic-split/sticky-header": "x-user", "traffic-split/sticky-cookie": "user""#,
+            r#"[{"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}]"#,
+            ""
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1)
+                .with(&[("x-backend", b"httpbin-v1"), ("x-user", b"alice"), ("cookie", b"user=alice")])
+                .by("override"),
+            split(V2).with(&[("x-backend", b"httpbin-v2"), ("x-user", b"dave")]).by("override"),
+            split(V2).with(&[("x-backend", b"none"), ("x-user", b"alice"), ("cookie", b"user=dave")]).by("sticky"),
+            split(V1).with(&[("x-user", b"dave"), ("cookie", b"user=alice")]).by("sticky"),
+            split(V1).with(&[("x-user", b""), ("cookie", b"user=dave")]).by("sticky"),
+        ],
+    },
+    Suite {
+        about: "a mirror gets a copy of what it doesn't serve",
+        configuration: configuration!(
+            r#""services": {"httpbin/httpbin": {"ports": [14001, 14002]}, "httpbin/httpbin-v2": {"ports": [14001]}},"#,
+            r#""traffic-split/mirror": "httpbin-v2=100", "traffic-split/override-header": "x-backend""#,
+            r#"[{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]"#,
+            ""
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).mirrored(V2),
+            split(V1).with(&[("x-backend", b"httpbin-v1")]).by("override").mirrored(V2),
+            split(V2).with(&[("x-backend", b"httpbin-v2")]).by("override"),
+            to("httpbin.httpbin:14002", "outbound|14002||httpbin-v1.httpbin.svc.cluster.local"),
+            root("other.httpbin:14001"),
+        ],
+    },
+    Suite {
+        about: "a mirror of 0 percent gets nothing",
+        configuration: configuration!(
+            "",
+            r#""traffic-split/mirror": "httpbin-v2=0""#,
+            r#"[{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]"#,
+            ""
+        ),
+        namespace: "curl",
+        cases: &[split(V1)],
+    },
 ];
+
+/// How many cases there are.
+#[must_use]
+pub fn count() -> usize {
+    SUITES.iter().map(|suite| suite.cases.len()).sum()
+}

@@ -18,17 +18,44 @@ fn address(suite: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, high, low, suite as u8 + 1)
 }
 
-/// The cluster that serves the case.
-fn served_by(address: Ipv4Addr, case: &Case) -> Result<String> {
-    let answer = Client::of((address, case.port).into()).get(case.authority, "/json", &[])?;
-    // Envoy itself refuses an authority that isn't ASCII, before any filter: of the table, `httpbin.httpbin\xff` and
-    // `\xffhttpbin.httpbin:14001`. All others, the empty one too, are answered by a cluster.
-    if !case.authority.is_ascii() && case.cluster.is_none() && answer.status == 400 && answer.pod().is_empty() {
-        return Ok(ROOT_CLUSTER.to_owned());
+/// What came of a case, in the table's words.
+#[derive(Debug, PartialEq)]
+struct Served {
+    cluster: String,
+    mirror: Option<String>,
+    sets_cookie: bool,
+}
+
+impl Served {
+    /// What the table expects.
+    fn expected(case: &Case) -> Served {
+        Served {
+            cluster: case.cluster.unwrap_or(ROOT_CLUSTER).to_owned(),
+            mirror: case.mirror.map(str::to_owned),
+            sets_cookie: case.sets_cookie,
+        }
     }
-    match answer.header(SERVED_BY) {
-        Some(cluster) if answer.status == 200 => Ok(cluster),
-        cluster => Err(format!("{} {} of {cluster:?}", answer.status, answer.text()).into()),
+
+    /// What Envoy does.
+    fn by_envoy(address: Ipv4Addr, case: &Case) -> Result<Served> {
+        let path = str::from_utf8(case.path).map_err(|_| Error("a path that Envoy refuses by itself".into()))?;
+        let mut client = Client::of((address, case.port).into());
+        let answer = client.request(case.method, case.authority, path, case.headers)?;
+        // Envoy itself refuses an authority that isn't ASCII, before any filter: of the table, `httpbin.httpbin\xff`
+        // and `\xffhttpbin.httpbin:14001`. All others, the empty one too, are answered by a cluster.
+        if !case.authority.is_ascii() && case.cluster.is_none() && answer.status == 400 && answer.pod().is_empty() {
+            return Ok(Served::expected(case));
+        }
+        let cluster = match answer.header(SERVED_BY) {
+            Some(cluster) if answer.status == 200 => cluster,
+            cluster => return Err(format!("{} {} of {cluster:?}", answer.status, answer.text()).into()),
+        };
+        // The answer to a HEAD has no body that says what reached the pod.
+        if case.method == "HEAD" {
+            return Ok(Served { cluster, ..Served::expected(case) });
+        }
+        let mirror = answer.received("x-traffic-split-mirror").pop();
+        Ok(Served { cluster, mirror, sets_cookie: !answer.received("x-traffic-split-set-cookie").is_empty() })
     }
 }
 
@@ -46,11 +73,9 @@ fn mismatches(index: usize, suite: &Suite, pod: &Pod) -> Result<Vec<String>> {
     };
     let _envoy = Envoy::start(&bootstrap.text(), scratch.path())?;
     let wrong = suite.cases.iter().filter_map(|case| {
-        let (expected, served) = (case.cluster.unwrap_or(ROOT_CLUSTER), served_by(address, case));
-        (served.as_deref() != Ok(expected)).then(|| {
-            let authority = case.authority.escape_ascii();
-            format!("{}: {authority} on {}: {served:?}, not {expected}", suite.about, case.port)
-        })
+        let (expected, served) = (Served::expected(case), Served::by_envoy(address, case));
+        (served.as_ref() != Ok(&expected))
+            .then(|| format!("{}: {}: {served:?}, not {expected:?}", suite.about, case.describe()))
     });
     Ok(wrong.collect())
 }

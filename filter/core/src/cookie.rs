@@ -165,7 +165,10 @@ mod tests {
         for (text, written) in [
             ("Path=/; Max-Age=86400; HttpOnly; SameSite=Lax", "Path=/; Max-Age=86400; HttpOnly; SameSite=Lax"),
             ("path = /shop ;secure;samesite=none;", "Path=/shop; Secure; SameSite=none"),
-            ("Domain=.example.com; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "Domain=.example.com; Expires=Wed, 21 Oct 2026 07:28:00 GMT"),
+            (
+                "Domain=.example.com; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
+                "Domain=.example.com; Expires=Wed, 21 Oct 2026 07:28:00 GMT",
+            ),
             ("Partitioned; Secure", "Partitioned; Secure"),
             ("HttpOnly=", "HttpOnly"),
             ("", ""),
@@ -184,7 +187,10 @@ mod tests {
     #[test]
     fn attributes_that_are_wrong_are_said_to_be_why() {
         for (text, why) in [
-            ("Colour=red", "the attribute \"Colour\" is unknown; known are Domain, Expires, HttpOnly, Max-Age, Partitioned, Path, SameSite, Secure"),
+            (
+                "Colour=red",
+                "the attribute \"Colour\" is unknown; known are Domain, Expires, HttpOnly, Max-Age, Partitioned, Path, SameSite, Secure",
+            ),
             ("Path=/; path=/a", "Path stands twice"),
             ("Path=shop", "Path \"shop\" is not a path, which begins with / and is ASCII"),
             ("Path=/\r\nx: y", "Path \"/\\r\\nx: y\" is not a path, which begins with / and is ASCII"),

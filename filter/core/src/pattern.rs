@@ -111,8 +111,19 @@ mod tests {
     #[test]
     fn what_does_not_compile_or_would_cost_too_much_is_an_error() {
         for text in [
-            "(", "a)|(b", "[", "a{2,1}", "*", r"\pL", "(?=a)", "(?x)a # c", r"\1", "(?:a{1000}){1000}", "a{100000}",
-            &"(".repeat(100_000), &"(?:".repeat(1000),
+            "(",
+            "a)|(b",
+            "[",
+            "a{2,1}",
+            "*",
+            r"\pL",
+            "(?=a)",
+            "(?x)a # c",
+            r"\1",
+            "(?:a{1000}){1000}",
+            "a{100000}",
+            &"(".repeat(100_000),
+            &"(?:".repeat(1000),
         ] {
             let short: String = text.chars().take(20).collect();
             let why = Pattern::prefix(text).err().unwrap_or_else(|| panic!("{short} is a pattern"));

@@ -108,9 +108,10 @@ impl Split {
                 name: name.into(),
                 attributes: annotations.sticky_cookie_attributes.clone().unwrap_or_default(),
             }),
-            mirror: annotations.mirror.as_ref().and_then(|mirror| {
-                Some(Mirror { backend: place(&mirror.backend)?, percent: mirror.percent })
-            }),
+            mirror: annotations
+                .mirror
+                .as_ref()
+                .and_then(|mirror| Some(Mirror { backend: place(&mirror.backend)?, percent: mirror.percent })),
             by_port: spoken_of.iter().map(|&&port| (port, table(Some(port)))).collect(),
             otherwise: table(None),
         }
@@ -121,9 +122,7 @@ impl Split {
     pub(crate) fn accepts(&self, asked: &mut Asked<'_, impl Request>) -> Option<Option<&str>> {
         match &self.matches {
             None => Some(None),
-            Some(matches) => {
-                matches.iter().find(|one| one.conditions.hold_for(asked)).map(|one| Some(&*one.name))
-            }
+            Some(matches) => matches.iter().find(|one| one.conditions.hold_for(asked)).map(|one| Some(&*one.name)),
         }
     }
 

@@ -61,7 +61,8 @@ impl Table {
             let name = &**backends.get(entry.backend)?;
             Some((rendezvous::score(rendezvous::hash(split, name, value), entry.weight), name, entry))
         });
-        let first = scored.min_by(|(one, name, _), (other, other_name, _)| one.total_cmp(other).then(name.cmp(other_name)));
+        let first =
+            scored.min_by(|(one, name, _), (other, other_name, _)| one.total_cmp(other).then(name.cmp(other_name)));
         first.map(|(_, _, entry)| entry)
     }
 }

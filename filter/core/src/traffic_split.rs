@@ -107,7 +107,8 @@ impl TrafficSplit {
         let spec = spec.and_then(|spec| Spec::read(spec, namespace, cluster_domain, reader));
 
         if let Some(metadata) = &mut metadata
-            && let Some(annotations) = map.get("metadata").and_then(|metadata| get(metadata.as_object()?, "annotations"))
+            && let Some(annotations) =
+                map.get("metadata").and_then(|metadata| get(metadata.as_object()?, "annotations"))
             && let Some(annotations) = reader.map(annotations, "metadata.annotations")
         {
             let backends = spec.as_ref().map(|spec| spec.backends.as_slice()).unwrap_or_default();
@@ -156,9 +157,10 @@ impl Spec {
         reader: &mut Reader<'_>,
     ) -> Option<Self> {
         let matches = get(map, "matches").and_then(|matches| reader.list(matches, "spec.matches")).unwrap_or_default();
-        let matches = matches.iter().enumerate().filter_map(|(index, value)| {
-            MatchReference::read(value, &format!("spec.matches[{index}]"), reader)
-        });
+        let matches = matches
+            .iter()
+            .enumerate()
+            .filter_map(|(index, value)| MatchReference::read(value, &format!("spec.matches[{index}]"), reader));
         let matches = matches.collect();
         let service = reader
             .required(map, "service", "spec.service")

@@ -273,8 +273,9 @@ fn weights_that_sum_to_nothing_are_an_error_and_a_missing_one_is_a_warning() {
 
 /// The guide's split with these annotations, and backends `v1` and `v2`.
 fn annotated(annotations: Value) -> Value {
-    let mut split =
-        split(json!({"service": "httpbin", "backends": [{"service": "v1", "weight": 1}, {"service": "v2", "weight": 0}]}));
+    let mut split = split(
+        json!({"service": "httpbin", "backends": [{"service": "v1", "weight": 1}, {"service": "v2", "weight": 0}]}),
+    );
     split["metadata"]["annotations"] = annotations;
     with_split(split)
 }
@@ -306,18 +307,34 @@ fn annotations_of_ours_are_read_and_written_and_those_of_others_ignored() {
 #[test]
 fn what_is_wrong_with_an_annotation_names_it() {
     for (annotation, value, why) in [
-        ("sticky-heather", json!("x"), "is unknown; known are traffic-split/mirror, traffic-split/override-header, traffic-split/sticky-cookie, traffic-split/sticky-cookie-attributes, traffic-split/sticky-header"),
+        (
+            "sticky-heather",
+            json!("x"),
+            "is unknown; known are traffic-split/mirror, traffic-split/override-header, traffic-split/sticky-cookie, traffic-split/sticky-cookie-attributes, traffic-split/sticky-header",
+        ),
         ("sticky-header", json!(7), "is a number, must be a string"),
         ("sticky-header", json!(":path"), "\":path\" is not the name of an HTTP header (an RFC 9110 token)"),
         ("sticky-header", json!("X-Traffic-Split-Backend"), ""),
         ("override-header", json!(""), "\"\" is not the name of an HTTP header (an RFC 9110 token)"),
-        ("override-header", json!("X-Traffic-Split-Cluster"), "\"x-traffic-split-cluster\" is the clusterHeader, which clients can't send"),
-        ("sticky-header", json!("x-traffic-split-set-cookie"), "\"x-traffic-split-set-cookie\" is the setCookieHeader, which clients can't send"),
+        (
+            "override-header",
+            json!("X-Traffic-Split-Cluster"),
+            "\"x-traffic-split-cluster\" is the clusterHeader, which clients can't send",
+        ),
+        (
+            "sticky-header",
+            json!("x-traffic-split-set-cookie"),
+            "\"x-traffic-split-set-cookie\" is the setCookieHeader, which clients can't send",
+        ),
         ("sticky-cookie", json!("a=b"), "\"a=b\" is not the name of a cookie (an RFC 9110 token)"),
         ("sticky-cookie-attributes", json!("Path=/"), "needs traffic-split/sticky-cookie, the cookie's name"),
         ("mirror", json!("v2"), "\"v2\" is not BACKEND=PERCENT, as httpbin-v2=10"),
         ("mirror", json!("v3=10"), "\"v3\" is no backend of the split"),
-        ("mirror", json!("v2.other=10"), "\"v2.other\" is in another namespace than the TrafficSplit, which is in \"httpbin\""),
+        (
+            "mirror",
+            json!("v2.other=10"),
+            "\"v2.other\" is in another namespace than the TrafficSplit, which is in \"httpbin\"",
+        ),
         ("mirror", json!("v2=101"), "\"101\" is above 100 percent"),
         ("mirror", json!("v2=-1"), "\"-1\" is not a percentage from 0 to 100, as 10 or 0.5"),
         ("mirror", json!("v2=10%"), "\"10%\" is not a percentage from 0 to 100, as 10 or 0.5"),
@@ -358,7 +375,10 @@ fn what_flagger_writes_is_read() {
             split["status"] = json!({});
             let configuration = assert_fine(with_split(split));
             let split = &configuration.traffic_splits[0];
-            assert_eq!((split.spec.service.as_str(), split.spec.backends[0].service.as_str()), ("httpbin", "httpbin-canary"));
+            assert_eq!(
+                (split.spec.service.as_str(), split.spec.backends[0].service.as_str()),
+                ("httpbin", "httpbin-canary")
+            );
         }
     }
 }
@@ -368,11 +388,17 @@ fn what_argo_rollouts_writes_is_read() {
     // Argo Rollouts 1.10: canary, experiments, then stable; without a root Service the stable one is root and backend.
     for (root, backends) in [
         ("httpbin", json!([{"service": "httpbin-canary", "weight": 5}, {"service": "httpbin-stable", "weight": 95}])),
-        ("httpbin-stable", json!([{"service": "httpbin-canary", "weight": "5"}, {"service": "httpbin-stable", "weight": "95"}])),
-        ("httpbin-stable", json!([
-            {"service": "httpbin-canary", "weight": 10}, {"service": "experiment-a", "weight": 5},
-            {"service": "experiment-b", "weight": 5}, {"service": "httpbin-stable", "weight": 80},
-        ])),
+        (
+            "httpbin-stable",
+            json!([{"service": "httpbin-canary", "weight": "5"}, {"service": "httpbin-stable", "weight": "95"}]),
+        ),
+        (
+            "httpbin-stable",
+            json!([
+                {"service": "httpbin-canary", "weight": 10}, {"service": "experiment-a", "weight": 5},
+                {"service": "experiment-b", "weight": 5}, {"service": "httpbin-stable", "weight": 80},
+            ]),
+        ),
     ] {
         let configuration = assert_fine(with_spec(json!({"service": root, "backends": backends})));
         assert_eq!(configuration.traffic_splits[0].spec.service, root);
@@ -387,7 +413,9 @@ fn two_splits_for_one_root_are_an_error_that_names_both() {
     two["metadata"]["name"] = json!("two");
     assert_problems(
         json!({"trafficSplits": [one, two]}),
-        &["trafficSplits[1] httpbin/two: spec.service: the root httpbin already has the split httpbin/http-split; only one may be without matches"],
+        &[
+            "trafficSplits[1] httpbin/two: spec.service: the root httpbin already has the split httpbin/http-split; only one may be without matches",
+        ],
     );
     assert_problems(
         json!({"trafficSplits": [one, one]}),

@@ -213,7 +213,10 @@ fn among_ten_thousand_splits_each_root_has_its_own() {
     splits.push(split("root", &[json!(0), json!(1)]));
     let rules = rules(json!({ "trafficSplits": splits }));
     let request = to("root.ns");
-    assert!(matches!(rules.decide(&request, &mut always(0)), Decision::Backend(Pick { split: "ns/root-split", backend: "v1", .. })));
+    assert!(matches!(
+        rules.decide(&request, &mut always(0)),
+        Decision::Backend(Pick { split: "ns/root-split", backend: "v1", .. })
+    ));
     assert_eq!(request.headers.get(), 1);
     let Decision::Backend(pick) = rules.decide(&to("root-9999.ns"), &mut always(0)) else { panic!("no backend") };
     assert_eq!((pick.split, pick.ordinal), ("ns/root-9999-split", 9999));

@@ -268,11 +268,15 @@ fn splits_of_one_root_that_stand_in_each_others_way_are_an_error_that_names_both
     let (all, some) = (split("all", "v1", &[]), split("some", "v2", &["g"]));
     assert_problems(
         json!({"trafficSplits": [all, some], "httpRouteGroups": groups}),
-        &["trafficSplits[1] ns/some: spec.service: no request gets here: ns/all takes all of the root root; put it last"],
+        &[
+            "trafficSplits[1] ns/some: spec.service: no request gets here: ns/all takes all of the root root; put it last",
+        ],
     );
     assert_problems(
         json!({"trafficSplits": [some, all, split("more", "v1", &[])], "httpRouteGroups": groups}),
-        &["trafficSplits[2] ns/more: spec.service: the root root already has the split ns/all; only one may be without matches"],
+        &[
+            "trafficSplits[2] ns/more: spec.service: the root root already has the split ns/all; only one may be without matches",
+        ],
     );
     assert_problems(
         json!({"trafficSplits": [some, some], "httpRouteGroups": [group("g", json!([{}])), group("g", json!([{}]))]}),

@@ -144,7 +144,10 @@ fn a_request_without_the_cookie_gets_a_fresh_id_and_the_next_one_with_it_the_sam
         let (pair, attributes) = set_cookie.split_once("; ").expect("attributes");
         assert_eq!(attributes, "Path=/; Secure");
         let value = pair.strip_prefix("canary=").expect("its name");
-        assert!(value.len() == 22 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{value}");
+        assert!(
+            value.len() == 22 && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
+            "{value}"
+        );
         for cookie in [pair.to_owned(), format!("a=b; canary=\"{value}\"; c"), format!("\u{fffd}; {pair}")] {
             let next = pick(&rules, &[("cookie", cookie.as_bytes())], numbers(&[]));
             assert_eq!((next.backend, next.reason, next.set_cookie), (first.backend, Reason::Sticky, None));
@@ -215,7 +218,10 @@ fn an_explanation_says_what_a_decision_would_do() {
         assert_eq!((explanation.split, explanation.matched, explanation.port), ("ns/s", None, 80));
         let shares: Vec<_> = explanation.shares.iter().map(|share| (share.backend, share.share)).collect();
         assert_eq!(shares, [("v1", 0.75), ("v2", 0.25), ("v3", 0.0)]);
-        assert_eq!(explanation.mirror.map(|(backend, percent)| (backend, percent.to_string())), Some(("v3", "10".into())));
+        assert_eq!(
+            explanation.mirror.map(|(backend, percent)| (backend, percent.to_string())),
+            Some(("v3", "10".into()))
+        );
         (explanation.certain, explanation.new_cookie)
     };
     assert_eq!(explain(&[("x-b", b"v3")]), (Some(("v3", Reason::Override, "x-b")), None));

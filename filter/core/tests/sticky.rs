@@ -133,7 +133,8 @@ fn a_score_is_a_number_for_every_hash() {
 #[test]
 fn shares_follow_weights() {
     const USERS: u32 = 100_000;
-    for written in [&[50, 50][..], &[10, 90], &[1, 2, 3, 4], &[1, 0, 99], &[1_000_000_000, 1_000_000_000, 500_000_000]] {
+    for written in [&[50, 50][..], &[10, 90], &[1, 2, 3, 4], &[1, 0, 99], &[1_000_000_000, 1_000_000_000, 500_000_000]]
+    {
         let names = ["v0", "v1", "v2", "v3"];
         let backends: Vec<_> = names.into_iter().zip(written.iter().copied()).collect();
         let rules = weights(&backends);
@@ -188,7 +189,8 @@ fn a_user_moves_only_to_a_backend_that_grew_relative_to_the_users_own() {
         let weight = |weights: &[(&str, u64)], name: &str| weights.iter().find(|(own, _)| *own == name).expect("it").1;
         for ((from, to), number) in moves(400, &weights(&before), &weights(&after)) {
             // w'ⱼ / w'ᵢ > wⱼ / wᵢ, without the divisions.
-            let (grew, was) = (weight(&after, &to) * weight(&before, &from), weight(&before, &to) * weight(&after, &from));
+            let (grew, was) =
+                (weight(&after, &to) * weight(&before, &from), weight(&before, &to) * weight(&after, &from));
             assert!(grew > was, "{number} from {from} to {to}: {before:?} {after:?}");
         }
     }
