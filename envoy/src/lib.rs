@@ -13,7 +13,7 @@ mod load;
 mod yaml;
 
 pub use bootstrap::{Address, Bootstrap, Endpoint, Host, bootstrap};
-pub use ecds::{Ecds, FailurePolicy, ecds};
+pub use ecds::{Ecds, FailurePolicy, ecds, version};
 pub use load::{Fault, FileSummary, Input, load};
 
 use traffic_split::Configuration;

@@ -3,6 +3,7 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use traffic_split::{Configuration, is_label};
 use traffic_split_envoy::{
-    Bootstrap, Ecds, Endpoint, FailurePolicy, Host, Input, bootstrap, ecds, load, plugin_config,
+    Bootstrap, Ecds, Endpoint, FailurePolicy, Host, Input, bootstrap, ecds, load, plugin_config, version,
 };
 
 /// SMI TrafficSplit for any Envoy sidecar: from Kubernetes objects to Envoy configuration.
@@ -21,8 +22,8 @@ use traffic_split_envoy::{
     name = "traffic-split",
     version,
     after_long_help = "Examples, at the root of the repository after ./build.sh build:
-  dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml
-  dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-50-50.yaml
+  dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
+  dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml
   dist/traffic-split render --help"
 )]
 struct Cli {
@@ -54,7 +55,8 @@ struct Check {
 /// Write the configuration of the filter, or of a whole Envoy, to standard output.
 #[derive(Args)]
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
-  dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-v1.yaml
+  dist/traffic-split render --to plugin-config \\
+    envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
 
   # The file that Envoy watches: replaced by rename, it changes the weights live.
   mkdir -p dist/guide
@@ -110,7 +112,9 @@ struct InputArgs {
 #[derive(Args)]
 #[command(next_help_heading = "With --to ecds")]
 struct EcdsArgs {
-    /// The compiled filter, on Envoy's host [default: /etc/traffic-split/traffic-split.wasm]
+    /// The compiled filter, on Envoy's host. It must be there before Envoy reads the configuration;
+    /// render again when another one has taken its place
+    /// [default: /etc/traffic-split/traffic-split.wasm]
     #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
     wasm: Option<String>,
 
@@ -176,6 +180,7 @@ impl Check {
     fn run(&self) -> ExitCode {
         self.input.refuse_second_stdin("check");
         let Some(input) = self.input.load() else { return ExitCode::FAILURE };
+        warn_of_unknown_ports(&input.configuration, None);
         let lines: String = input.files.iter().map(|file| format!("{file}, fine\n")).collect();
         print(&lines)
     }
@@ -192,6 +197,9 @@ impl Render {
         if configuration.traffic_splits.is_empty() {
             say("note: there is no TrafficSplit in the input: everything passes through");
         }
+        if self.to != Target::Envoy {
+            warn_of_unknown_ports(configuration, None);
+        }
         let text = match self.to {
             Target::PluginConfig => plugin_config(configuration),
             Target::Ecds => ecds(configuration, &self.ecds.options()),
@@ -202,7 +210,7 @@ impl Render {
                     usage_error(RENDER, &format!("--namespace {given} contradicts --config, whose namespace is {own}"));
                 }
                 let options = self.envoy.options();
-                warn_of_unknown_ports(configuration, &options);
+                warn_of_unknown_ports(configuration, Some(&options));
                 bootstrap(configuration, &options)
             }
         };
@@ -280,6 +288,8 @@ impl EcdsArgs {
         if let Some(wasm) = &self.wasm {
             options.wasm.clone_from(wasm);
         }
+        // Where this is Envoy's host, another filter at the same path is another configuration.
+        options.wasm_version = std::fs::read(&options.wasm).ok().map(|wasm| version(&wasm));
         options.failure_policy = match self.failure_policy {
             None | Some(Failure::Reload) => FailurePolicy::Reload,
             Some(Failure::Open) => FailurePolicy::Open,
@@ -304,20 +314,27 @@ impl EnvoyArgs {
     }
 }
 
-/// Envoy's clusters are rendered now, one a port; the filter picks by the port it sees then.
-fn warn_of_unknown_ports(configuration: &Configuration, options: &Bootstrap) {
-    let port = options.port.unwrap_or(options.listen.port());
+/// Without a root's ports, the filter takes the one it sees; that a cluster has it nobody can say. A bootstrap has
+/// clusters for one port then.
+fn warn_of_unknown_ports(configuration: &Configuration, bootstrap: Option<&Bootstrap>) {
+    let mut warned = BTreeSet::new();
     for split in &configuration.traffic_splits {
         let root = format!("{}/{}", split.metadata.namespace, split.spec.service);
-        if configuration.services.get(&root).is_none_or(|known| known.ports.is_none()) {
-            if port == 0 {
+        if configuration.services.get(&root).is_some_and(|known| known.ports.is_some()) || !warned.insert(root.clone())
+        {
+            continue;
+        }
+        let effect = match bootstrap.map(|options| options.port.unwrap_or(options.listen.port())) {
+            None => "so a request goes by the port in its Host, or else the one that it connected to".into(),
+            Some(0) => {
                 let why = "is unknown: give --port, or add the Service to the input";
                 usage_error(RENDER, &format!("--listen has port 0, and that of the Service {root} {why}"));
             }
-            say(format_args!(
-                "warning: the ports of the Service {root} are unknown, so only {port} will work; add the Service to the input"
-            ));
-        }
+            Some(port) => format!("so only {port} will work"),
+        };
+        say(format_args!(
+            "warning: the ports of the Service {root} are unknown, {effect}; add the Service to the input"
+        ));
     }
 }
 

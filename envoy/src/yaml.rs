@@ -37,6 +37,7 @@ fn explain(why: &Error) -> String {
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key:?} stands twice"),
         Error::NonFiniteFloat { value, .. } => format!("{value} is not a finite number"),
         Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("is nested deeper than {MAX_DEPTH}"),
+        Error::Budget { .. } => "holds more than can be read, perhaps by its aliases".into(),
         Error::InvalidUtf8Input => "is not UTF-8".into(),
         other => {
             let message = other.render_with_formatter(&UserMessageFormatter);

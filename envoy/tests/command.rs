@@ -397,7 +397,7 @@ fn the_ecds_file_holds_the_configuration_as_one_string() {
     let plain = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
     let mut expected = Configuration::from_json(plain.as_bytes()).unwrap();
     // The bootstrap strips.
-    expected.headers_stripped = true;
+    expected.headers_stripped = Some(true);
     assert_eq!(written, expected);
 }
 
@@ -453,7 +453,7 @@ fn the_guide_s_bootstrap_is_what_its_first_lines_say() {
 #[test]
 #[cfg(target_os = "linux")] // for /dev/full
 fn who_stops_reading_costs_no_panic() {
-    let files = Files::new(&[("guide.yaml", &split("50"))]);
+    let files = Files::new(&[("guide.yaml", &format!("{}\n---\n{SERVICE}", split("50")))]);
     for script in [
         "dist/traffic-split render --to envoy guide.yaml 2>/dev/null | true",
         "dist/traffic-split render --to envoy guide.yaml 2>&1 >&- | cat >&2",

@@ -80,7 +80,7 @@ impl Vm {
             backend_header: configuration.backend_header,
             mirror_header: configuration.mirror_header,
             set_cookie_header: configuration.set_cookie_header,
-            headers_stripped: configuration.headers_stripped,
+            headers_stripped: configuration.headers_stripped.unwrap_or_default(),
             counters: HashMap::new(),
         };
         self.plugins.insert(context_id, plugin);

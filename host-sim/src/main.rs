@@ -49,7 +49,7 @@ struct Run {
     #[arg(long, value_name = "TEXT")]
     body: Option<String>,
     /// How many times the request is sent
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// The node's namespace: its metadata NAMESPACE, as Istio gives it
     #[arg(long, value_name = "NAMESPACE")]
@@ -75,11 +75,14 @@ fn main() -> ExitCode {
     let Command::Run(run) = Cli::parse().command;
     match run.report() {
         Ok(report) => print(&report.text, report.fine),
-        Err(why) => {
-            eprintln!("error: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => fail(&why),
     }
+}
+
+/// Says why on standard error. That nobody can read it changes nothing.
+fn fail(why: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {why}");
+    ExitCode::FAILURE
 }
 
 /// What is printed, and whether all went well.
@@ -112,7 +115,15 @@ impl Run {
         for (path, value) in &self.property {
             builder = builder.property(&path.split('.').collect::<Vec<_>>(), value);
         }
-        let mut simulator = builder.start().map_err(|why| format!("{}: {why}", self.filter.display()))?;
+        let mut simulator = builder.start().map_err(|why| {
+            // What is refused is the configuration, so that is the file to look at.
+            let file = match (&why, &self.config) {
+                (Error::Refused { .. }, Some(config)) => config.display().to_string(),
+                (Error::Refused { .. }, None) => format!("{} without --config", self.filter.display()),
+                _ => self.filter.display().to_string(),
+            };
+            format!("{file}: {why}")
+        })?;
         let started = simulator.logs().to_vec();
         let outcomes: Vec<_> = (0..self.count).map(|_| self.send(&mut simulator)).collect();
         let fine = outcomes.iter().all(|outcome| outcome.trap.is_none());
@@ -153,10 +164,7 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, String> {
 /// Writes to standard output; who stops reading has read enough.
 fn print(text: &str, fine: bool) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("error: standard output: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => fail(&format!("standard output: {why}")),
         _ if fine => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

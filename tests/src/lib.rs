@@ -8,6 +8,7 @@
 pub mod bootstrap;
 pub mod cases;
 pub mod client;
+pub mod configurations;
 pub mod envoy;
 pub mod guide;
 pub mod pod;

@@ -229,7 +229,7 @@ fn the_clients_namespace_comes_from_the_node_and_may_be_unknown() {
 #[test]
 fn a_destination_port_that_is_no_port_is_none() {
     let mut simulator = start(weights(1, 0));
-    for port in [&b""[..], b"\x01", &70_000_u64.to_le_bytes(), &u64::MAX.to_le_bytes(), &[0; 9]] {
+    for port in [&b""[..], b"\x01", &70_000_u64.to_le_bytes(), &u64::MAX.to_le_bytes(), &[0; 8], &[0; 9]] {
         let request = simulator.request().get("http://httpbin.httpbin/").property(&["destination", "port"], port);
         let outcome = request.send();
         let cluster = outcome.request_header(CLUSTER).map(|cluster| String::from_utf8_lossy(cluster).into_owned());

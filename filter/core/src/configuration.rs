@@ -39,8 +39,9 @@ pub struct Configuration {
     /// Request header that carries the Set-Cookie value for the response.
     pub set_cookie_header: String,
     /// Envoy strips our headers from clients' requests before routing, so the filter need not
-    /// remove `clusterHeader` where there is no split.
-    pub headers_stripped: bool,
+    /// remove `clusterHeader` where there is no split. Absent counts as false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers_stripped: Option<bool>,
     /// The splits. Those of one root stand in the order in which they are tried, and all but the
     /// last have matches.
     pub traffic_splits: Vec<TrafficSplit>,
@@ -100,7 +101,7 @@ impl Default for Configuration {
             backend_header: None,
             mirror_header: "x-traffic-split-mirror".into(),
             set_cookie_header: "x-traffic-split-set-cookie".into(),
-            headers_stripped: false,
+            headers_stripped: None,
             traffic_splits: Vec::new(),
             http_route_groups: Vec::new(),
             services: BTreeMap::new(),
@@ -200,7 +201,7 @@ impl Configuration {
                         configuration.excluded_namespaces.extend(namespace.map(str::to_owned));
                     }
                 }
-                "headersStripped" => configuration.headers_stripped = reader.bool(value, key).unwrap_or_default(),
+                "headersStripped" => configuration.headers_stripped = reader.bool(value, key),
                 "trafficSplits" => {
                     for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
                         let split = TrafficSplit::read(index, value, &configuration.cluster_domain, reader.problems);
@@ -223,7 +224,9 @@ impl Configuration {
                 }
                 "services" => {
                     for (key, value) in reader.map(value, key).into_iter().flatten() {
-                        reader.object = Object::Service { name: key.clone() };
+                        // What isn't a name is quoted: it may be anything.
+                        let name = if is_service_key(key) { key.clone() } else { quote(key) };
+                        reader.object = Object::Service { name };
                         if !is_service_key(key) {
                             reader.problem("", "is not a Service's `namespace/name`");
                         }
@@ -346,34 +349,40 @@ impl Service {
 
 fn read_ports(value: &Value, reader: &mut Reader<'_>) -> BTreeMap<u16, String> {
     let mut ports = BTreeMap::new();
-    if let Value::Object(map) = value {
-        for (key, value) in map {
-            let field = format!("ports[{}]", quote(key));
-            let Some(port) = name::port(key) else {
-                reader.problem(field, "is not a port (1–65535)");
-                continue;
-            };
-            if let Some(value) = read_port(value, &field, reader) {
-                ports.insert(port, value);
+    let mut add = |port: u16, value: u16, field: &str, reader: &mut Reader<'_>| {
+        if ports.insert(port, value.to_string()).is_some() {
+            reader.problem(field, format!("the port {port} stands twice"));
+        }
+    };
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let field = &format!("ports[{}]", quote(key));
+                let value = read_port(value, field, reader);
+                match (name::port(key), value) {
+                    (None, _) => reader.problem(field.as_str(), "is not a port (1–65535)"),
+                    (Some(port), Some(value)) => add(port, value, field, reader),
+                    (Some(_), None) => {}
+                }
             }
         }
-        return ports;
-    }
-    if !value.is_array() {
-        reader.problem("ports", format!("is {}, must be a list of ports or a map", crate::read::kind(value)));
-    }
-    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
-        if let Some(value) = read_port(value, &format!("ports[{index}]"), reader)
-            && let Some(port) = name::port(&value)
-        {
-            ports.insert(port, value);
+        Value::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                let field = &format!("ports[{index}]");
+                if let Some(port) = read_port(value, field, reader) {
+                    add(port, port, field, reader);
+                }
+            }
+        }
+        other => {
+            reader.problem("ports", format!("is {}, must be a list of ports or a map", crate::read::kind(other)));
         }
     }
     ports
 }
 
 /// A port as a number, or as digits in a string.
-fn read_port(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<String> {
+fn read_port(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<u16> {
     let text = match value {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
@@ -382,11 +391,11 @@ fn read_port(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Stri
             return None;
         }
     };
-    if name::port(&text).is_none() {
+    let port = name::port(&text);
+    if port.is_none() {
         reader.problem(field, format!("{} is not a port (1–65535)", quote(&text)));
-        return None;
     }
-    Some(text)
+    port
 }
 
 fn read_header(value: &Value, key: &str, reader: &mut Reader<'_>, into: &mut String) {

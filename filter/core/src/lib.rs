@@ -57,7 +57,6 @@ pub mod rendezvous;
 mod request;
 mod rules;
 mod split;
-mod table;
 mod traffic_split;
 mod weight;
 

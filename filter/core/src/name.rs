@@ -3,17 +3,21 @@
 
 /// A DNS label (RFC 1123): what namespaces and Services are called.
 pub fn is_label(text: &str) -> bool {
+    text.len() <= 63 && has_label_characters(text)
+}
+
+fn has_label_characters(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
-    bytes.len() <= 63
-        && bytes.first().is_some_and(alphanumeric)
+    bytes.first().is_some_and(alphanumeric)
         && bytes.last().is_some_and(alphanumeric)
         && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
 }
 
-/// A DNS subdomain (RFC 1123): labels joined by dots, 253 characters at most.
+/// A DNS subdomain as Kubernetes has it: labels joined by dots, 253 characters at most, however
+/// long each label.
 pub fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_label)
+    text.len() <= 253 && text.split('.').all(has_label_characters)
 }
 
 /// A field name of RFC 9110: a token.

@@ -5,8 +5,7 @@ use crate::configuration::Configuration;
 use crate::name;
 use crate::problem::{Object, Problem};
 use crate::request::{Asked, Chance, Request};
-use crate::split::{Split, Way};
-use crate::table::{Entry, Table};
+use crate::split::{self, Backend, Candidates, Split, Way};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -36,7 +35,7 @@ pub struct Rules {
 /// A root Service.
 #[derive(Debug)]
 struct Root {
-    /// Its ports, if they are known.
+    /// Its ports in order, if they are known.
     ports: Option<Box<[u16]>>,
     /// The first that accepts a request decides.
     splits: Vec<Split>,
@@ -137,8 +136,7 @@ pub struct Share<'r> {
 struct Found<'r> {
     split: &'r Split,
     matched: Option<&'r str>,
-    port: u16,
-    table: &'r Table,
+    candidates: Candidates<'r>,
 }
 
 // === impl Rules ===
@@ -231,7 +229,7 @@ impl Rules {
         let port = root.port(authority.port, asked.request).ok_or(WhyRoot::NoPort)?;
         let accepts = |split| Some((split, Split::accepts(split, asked)?));
         let (split, matched) = root.splits.iter().find_map(accepts).ok_or(WhyRoot::NoMatch)?;
-        Ok(Found { split, matched, port, table: split.table(port) })
+        Ok(Found { split, matched, candidates: split.candidates(port) })
     }
 
     fn root(&self, host: &str) -> Option<&Root> {
@@ -276,58 +274,64 @@ impl Pick<'_> {
 
 impl<'r> Found<'r> {
     fn pick(&self, asked: &mut Asked<'_, impl Request>, chance: &mut impl Chance) -> Result<Pick<'r>, WhyRoot> {
-        let Self { split, table, port, .. } = *self;
+        let Self { split, candidates, .. } = *self;
         let mut set_cookie = None;
-        let (entry, reason) = match split.way(table, asked) {
-            Way::Override(entry, _) => (entry, Reason::Override),
-            Way::StickyHeader(entry, _) | Way::StickyCookie(entry, _) => (entry, Reason::Sticky),
+        let (backend, reason) = match candidates.way(asked) {
+            Way::Override(backend, _) => (Some(backend), Reason::Override),
+            Way::StickyHeader(backend, _) | Way::StickyCookie(backend, _) => (Some(backend), Reason::Sticky),
             // Nothing to choose: no cookie for it, no random number.
-            _ if table.sum() == 0 => return Err(WhyRoot::NoBackend),
-            Way::Random => (table.pick(chance.number()).ok_or(WhyRoot::NoBackend)?, Reason::Random),
+            _ if candidates.sum == 0 => (None, Reason::Random),
+            Way::Random => (candidates.pick(chance.number()), Reason::Random),
             Way::NewCookie(cookie) => match chance.id() {
                 Some(id) => {
                     let id = Base64UrlUnpadded::encode_string(&id);
                     set_cookie = Some(cookie.attributes.set_cookie(&cookie.name, &id));
-                    let entry = table.pick_by(id.as_bytes(), &split.name, &split.backends);
-                    (entry.ok_or(WhyRoot::NoBackend)?, Reason::Sticky)
+                    (candidates.pick_by(id.as_bytes()), Reason::Sticky)
                 }
-                None => (table.pick(chance.number()).ok_or(WhyRoot::NoBackend)?, Reason::Random),
+                None => (candidates.pick(chance.number()), Reason::Random),
             },
         };
-        let mirror = split.mirror.as_ref().filter(|mirror| mirror.backend != entry.backend);
+        let backend = backend.ok_or(WhyRoot::NoBackend)?;
+        let mirror = candidates.mirror(Some(backend));
+        let mirror = mirror.filter(|(_, percent)| split::falls_within(*percent, chance.number()));
         Ok(Pick {
             split: &split.name,
-            backend: split.backend(entry),
-            cluster: entry.cluster.name(&port.to_string()),
-            mirror: mirror.and_then(|mirror| mirror.cluster(table, port, chance.number())),
+            backend: &backend.name,
+            cluster: backend.cluster(candidates.port),
+            mirror: mirror.map(|(mirror, _)| mirror.cluster(candidates.port)),
             set_cookie,
             reason,
-            ordinal: split.first_ordinal + entry.backend,
+            ordinal: backend.ordinal,
         })
     }
 
     fn explain(&self, asked: &mut Asked<'_, impl Request>) -> Result<Explanation<'r>, WhyRoot> {
-        let Self { split, table, port, matched } = *self;
+        let Self { split, candidates, matched } = *self;
         let (mut certain, mut new_cookie) = (None, None);
-        let mut settled = |entry: &'r Entry, reason, by| certain = Some((split.backend(entry), reason, by));
-        match split.way(table, asked) {
-            Way::Override(entry, header) => settled(entry, Reason::Override, header),
-            Way::StickyHeader(entry, by) | Way::StickyCookie(entry, by) => settled(entry, Reason::Sticky, by),
-            _ if table.sum() == 0 => return Err(WhyRoot::NoBackend),
+        let mut settled = |backend: &'r Backend, reason, by| certain = Some((&*backend.name, reason, by));
+        match candidates.way(asked) {
+            Way::Override(backend, header) => settled(backend, Reason::Override, header),
+            Way::StickyHeader(backend, by) | Way::StickyCookie(backend, by) => settled(backend, Reason::Sticky, by),
+            _ if candidates.sum == 0 => return Err(WhyRoot::NoBackend),
             Way::NewCookie(cookie) => new_cookie = Some(&*cookie.name),
             Way::Random => {}
         }
-        let shares = table.entries().iter().map(|entry| Share {
-            backend: split.backend(entry),
-            cluster: entry.cluster.name(&port.to_string()),
-            weight: entry.weight,
-            share: entry.weight.billionths() as f64 / table.sum() as f64,
+        let shares = candidates.iter().map(|backend| Share {
+            backend: &backend.name,
+            cluster: backend.cluster(candidates.port),
+            weight: backend.weight,
+            // There may be no weight at all where a request names its backend.
+            share: backend.weight.billionths() as f64 / (candidates.sum as f64).max(1.0),
         });
-        let mirror = split.mirror.as_ref().and_then(|mirror| {
-            let entry = table.entry(mirror.backend)?;
-            Some((split.backend(entry), mirror.percent))
-        });
-        Ok(Explanation { split: &split.name, matched, port, shares: shares.collect(), certain, new_cookie, mirror })
+        Ok(Explanation {
+            split: &split.name,
+            matched,
+            port: candidates.port,
+            shares: shares.collect(),
+            certain,
+            new_cookie,
+            mirror: candidates.mirror(None).map(|(backend, percent)| (&*backend.name, percent)),
+        })
     }
 }
 
@@ -341,11 +345,12 @@ impl Root {
             Port::Number(port) => Some(port),
             Port::None => None,
         };
+        let destination = || request.destination_port().filter(|port| *port != 0);
         let Some(ports) = &self.ports else {
-            return authority.or_else(|| request.destination_port()).or(Some(80));
+            return authority.or_else(destination).or(Some(80));
         };
-        let known = |port: &u16| ports.contains(port);
-        authority.filter(known).or_else(|| request.destination_port().filter(known)).or(match **ports {
+        let known = |port: &u16| ports.binary_search(port).is_ok();
+        authority.filter(known).or_else(|| destination().filter(known)).or(match **ports {
             [only] => Some(only),
             _ => None,
         })

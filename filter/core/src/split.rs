@@ -4,30 +4,44 @@ use crate::cluster::Cluster;
 use crate::configuration::Configuration;
 use crate::cookie::{self, CookieAttributes};
 use crate::http_route_group::HttpMatch;
+use crate::rendezvous;
 use crate::request::{Asked, Request};
-use crate::table::{Entry, Table};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 pub(crate) struct Split {
     /// `namespace/name`.
     pub(crate) name: Box<str>,
-    pub(crate) backends: Box<[Box<str>]>,
-    /// The ordinal of the first backend; the others follow.
-    pub(crate) first_ordinal: usize,
+    pub(crate) backends: Box<[Backend]>,
     /// Any of them will do; `None` is every request.
     matches: Option<Box<[Match]>>,
     override_header: Option<Box<str>>,
     sticky_header: Option<Box<str>>,
     sticky_cookie: Option<StickyCookie>,
-    pub(crate) mirror: Option<Mirror>,
-    /// For the ports that anything is known of.
-    by_port: BTreeMap<u16, Table>,
-    /// For all other ports.
-    otherwise: Table,
+    mirror: Option<Mirror>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Backend {
+    /// The Service's bare name.
+    pub(crate) name: Box<str>,
+    /// Its number among all backends of all splits.
+    pub(crate) ordinal: usize,
+    pub(crate) weight: Weight,
+    cluster: Cluster,
+    /// Its ports in order, each with the value of `{port}`, if they are known.
+    ports: Option<Box<[(u16, Box<str>)]>>,
+}
+
+/// The backends of a split that have the port of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidates<'s> {
+    split: &'s Split,
+    pub(crate) port: u16,
+    /// The sum of their weights, in billionths.
+    pub(crate) sum: u128,
 }
 
 /// A match of one of the split's groups.
@@ -45,21 +59,20 @@ pub(crate) struct StickyCookie {
 }
 
 #[derive(Debug)]
-pub(crate) struct Mirror {
-    /// Its place among the split's backends.
-    pub(crate) backend: usize,
-    pub(crate) percent: Weight,
+struct Mirror {
+    backend: Box<str>,
+    percent: Weight,
 }
 
 /// How a request's backend is found.
 #[derive(Debug)]
 pub(crate) enum Way<'s> {
     /// It names the backend itself, in this header.
-    Override(&'s Entry, &'s str),
+    Override(&'s Backend, &'s str),
     /// By the value of this header.
-    StickyHeader(&'s Entry, &'s str),
+    StickyHeader(&'s Backend, &'s str),
     /// By the value of this cookie.
-    StickyCookie(&'s Entry, &'s str),
+    StickyCookie(&'s Backend, &'s str),
     /// By the value that this cookie, which the request lacks, is going to have.
     NewCookie(&'s StickyCookie),
     /// By weight alone.
@@ -70,37 +83,23 @@ pub(crate) enum Way<'s> {
 
 impl Split {
     pub(crate) fn new(configuration: &Configuration, split: &TrafficSplit, first_ordinal: usize) -> Self {
-        let namespace = &split.metadata.namespace;
         let annotations = &split.metadata.annotations;
-        let ports = |service: &str| configuration.services.get(&format!("{namespace}/{service}"))?.ports.as_ref();
-        let backends = &split.spec.backends;
-
-        let mut spoken_of = BTreeSet::new();
-        match ports(&split.spec.service) {
-            Some(own) => spoken_of.extend(own.keys()),
-            None => {
-                spoken_of.extend(backends.iter().filter_map(|backend| ports(&backend.service)).flat_map(BTreeMap::keys))
+        let backend = |(place, backend): (usize, &crate::traffic_split::Backend)| {
+            let namespace = &split.metadata.namespace;
+            let ports = configuration.services.get(&format!("{namespace}/{}", backend.service));
+            let ports = ports.and_then(|known| known.ports.as_ref());
+            Backend {
+                name: backend.service.as_str().into(),
+                ordinal: first_ordinal + place,
+                weight: backend.weight.unwrap_or_default(),
+                cluster: configuration.cluster_of(&backend.service, namespace),
+                ports: ports.map(|ports| ports.iter().map(|(port, value)| (*port, value.as_str().into())).collect()),
             }
-        }
-        // A backend whose ports lack the port is left out for it; its weight goes to the others.
-        let table = |port: Option<u16>| {
-            Table::new(backends.iter().enumerate().filter_map(|(index, backend)| {
-                let cluster = configuration.cluster_of(&backend.service, namespace);
-                let cluster = match (ports(&backend.service), port) {
-                    (Some(known), Some(port)) => Cluster::literal(&cluster.name(known.get(&port)?)),
-                    (Some(_), None) => return None,
-                    (None, Some(port)) => Cluster::literal(&cluster.name(&port.to_string())),
-                    (None, None) => cluster,
-                };
-                Some((index, cluster, backend.weight.unwrap_or_default()))
-            }))
         };
-        let place = |service: &str| backends.iter().position(|backend| backend.service == *service);
         let text = |text: &Option<String>| text.as_deref().map(Into::into);
         Self {
             name: split.key().into(),
-            backends: backends.iter().map(|backend| backend.service.as_str().into()).collect(),
-            first_ordinal,
+            backends: split.spec.backends.iter().enumerate().map(backend).collect(),
             matches: (!split.spec.matches.is_empty()).then(|| Match::of(configuration, split)),
             override_header: text(&annotations.override_header),
             sticky_header: text(&annotations.sticky_header),
@@ -111,9 +110,7 @@ impl Split {
             mirror: annotations
                 .mirror
                 .as_ref()
-                .and_then(|mirror| Some(Mirror { backend: place(&mirror.backend)?, percent: mirror.percent })),
-            by_port: spoken_of.iter().map(|&&port| (port, table(Some(port)))).collect(),
-            otherwise: table(None),
+                .map(|mirror| Mirror { backend: mirror.backend.as_str().into(), percent: mirror.percent }),
         }
     }
 
@@ -126,39 +123,119 @@ impl Split {
         }
     }
 
-    pub(crate) fn table(&self, port: u16) -> &Table {
-        self.by_port.get(&port).unwrap_or(&self.otherwise)
+    /// SMI's rule: a backend whose ports lack the port is left out for it, and its weight goes to
+    /// the others. Looked up for each request: a table for each port would have as many entries as
+    /// there are ports and backends together, multiplied.
+    pub(crate) fn candidates(&self, port: u16) -> Candidates<'_> {
+        let candidates = Candidates { split: self, port, sum: 0 };
+        let sum = candidates.iter().map(|backend| u128::from(backend.weight.billionths())).sum();
+        Candidates { sum, ..candidates }
+    }
+}
+
+// === impl Candidates ===
+
+impl<'s> Candidates<'s> {
+    /// In the split's order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = &'s Backend> {
+        self.split.backends.iter().filter(move |backend| backend.has_port(self.port))
     }
 
-    /// How this request's backend is found among those of `table`: override before stickiness,
-    /// header before cookie, chance last.
-    pub(crate) fn way<'s>(&'s self, table: &'s Table, asked: &mut Asked<'_, impl Request>) -> Way<'s> {
-        if let Some(header) = &self.override_header
+    /// How this request's backend is found: override before stickiness, header before cookie,
+    /// chance last.
+    pub(crate) fn way(self, asked: &mut Asked<'_, impl Request>) -> Way<'s> {
+        let split = self.split;
+        if let Some(header) = &split.override_header
             && let Some(value) = asked.header(header)
-            && let Some(backend) = self.backends.iter().position(|backend| backend.as_bytes() == value)
-            && let Some(entry) = table.entry(backend)
+            && let Some(backend) = self.named(value)
         {
-            return Way::Override(entry, header);
+            return Way::Override(backend, header);
         }
-        let by = |value: &[u8]| table.pick_by(value, &self.name, &self.backends);
-        if let Some(header) = &self.sticky_header
+        if let Some(header) = &split.sticky_header
             && let Some(value) = asked.header(header).filter(|value| !value.is_empty())
-            && let Some(entry) = by(value)
+            && let Some(backend) = self.pick_by(value)
         {
-            return Way::StickyHeader(entry, header);
+            return Way::StickyHeader(backend, header);
         }
-        if let Some(cookie) = &self.sticky_cookie {
+        if let Some(cookie) = &split.sticky_cookie {
             let value = asked.header("cookie").and_then(|header| cookie::find(header, &cookie.name));
-            return match value.and_then(by) {
-                Some(entry) => Way::StickyCookie(entry, &cookie.name),
+            return match value.and_then(|value| self.pick_by(value)) {
+                Some(backend) => Way::StickyCookie(backend, &cookie.name),
                 None => Way::NewCookie(cookie),
             };
         }
         Way::Random
     }
 
-    pub(crate) fn backend(&self, entry: &Entry) -> &str {
-        self.backends.get(entry.backend).map_or("", |backend| backend)
+    /// The choice for a random number that is uniform over all of `u64`; `None` if there is
+    /// nothing to choose. One of weight 0 has no more of the sum than the one before it.
+    pub(crate) fn pick(self, random: u64) -> Option<&'s Backend> {
+        let point = scale(random, self.sum);
+        let mut sum = 0;
+        self.iter().find(|backend| {
+            sum += u128::from(backend.weight.billionths());
+            point < sum
+        })
+    }
+
+    /// The choice for a value, by [`rendezvous`]; `None` if there is nothing to choose.
+    pub(crate) fn pick_by(self, value: &[u8]) -> Option<&'s Backend> {
+        let weighted = self.iter().filter(|backend| backend.weight > Weight::default());
+        let score = |backend: &'s Backend| {
+            let hash = rendezvous::hash(&self.split.name, &backend.name, value);
+            (rendezvous::score(hash, backend.weight), backend)
+        };
+        let first = weighted
+            .map(score)
+            .min_by(|(one, backend), (other, next)| one.total_cmp(other).then_with(|| backend.name.cmp(&next.name)));
+        first.map(|(_, backend)| backend)
+    }
+
+    /// The backend that gets copies of what `serves` gets, and of what percentage.
+    pub(crate) fn mirror(self, serves: Option<&Backend>) -> Option<(&'s Backend, Weight)> {
+        let mirror = self.split.mirror.as_ref()?;
+        let backend = self.named(mirror.backend.as_bytes())?;
+        serves.is_none_or(|serves| serves.ordinal != backend.ordinal).then_some((backend, mirror.percent))
+    }
+
+    fn named(self, name: &[u8]) -> Option<&'s Backend> {
+        self.iter().find(|backend| backend.name.as_bytes() == name)
+    }
+}
+
+/// `random · total / 2⁶⁴`, rounded down: uniform over `0..total`. In two halves, since the
+/// product needs more than 128 bits when `total` needs more than 64.
+fn scale(random: u64, total: u128) -> u128 {
+    let random = u128::from(random);
+    let (high, low) = (total >> 64, total & u128::from(u64::MAX));
+    random * high + ((random * low) >> 64)
+}
+
+/// Whether a random number that is uniform over all of `u64` falls within so many percent.
+pub(crate) fn falls_within(percent: Weight, random: u64) -> bool {
+    // 100 percent, in billionths.
+    scale(random, 100_000_000_000) < u128::from(percent.billionths())
+}
+
+// === impl Backend ===
+
+impl Backend {
+    /// Its cluster for a port of the root's.
+    pub(crate) fn cluster(&self, port: u16) -> Cow<'_, str> {
+        match self.port_value(port) {
+            Some(value) => self.cluster.name(value),
+            None => self.cluster.name(&port.to_string()),
+        }
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.ports.is_none() || self.port_value(port).is_some()
+    }
+
+    fn port_value(&self, port: u16) -> Option<&str> {
+        let ports = self.ports.as_deref()?;
+        let place = ports.binary_search_by_key(&port, |(port, _)| *port).ok()?;
+        ports.get(place).map(|(_, value)| &**value)
     }
 }
 
@@ -203,19 +280,5 @@ impl HttpMatch {
             }
         }
         self.headers.iter().all(|(name, pattern)| asked.header(name).is_some_and(|value| pattern.matches(value)))
-    }
-}
-
-// === impl Mirror ===
-
-impl Mirror {
-    /// The cluster that gets the copy of a request, for a random number that is uniform over all
-    /// of `u64`; `None` if it gets none, or hasn't the port.
-    pub(crate) fn cluster<'s>(&self, table: &'s Table, port: u16, random: u64) -> Option<Cow<'s, str>> {
-        // 100 percent, in billionths.
-        const ALL: u128 = 100_000_000_000;
-        let is_due = (u128::from(random) * ALL) >> 64 < u128::from(self.percent.billionths());
-        let entry = table.entry(self.backend).filter(|_| is_due)?;
-        Some(entry.cluster.name(&port.to_string()))
     }
 }

@@ -165,8 +165,15 @@ impl Spec {
         let service = reader
             .required(map, "service", "spec.service")
             .and_then(|value| reader.string(value, "spec.service"))
-            // The port some tools write after the root is of no account.
-            .map(|text| text.split_once(':').map_or(text, |(service, _)| service))
+            .and_then(|text| match text.split_once(':') {
+                // The port some tools write after the root is of no account.
+                Some((_, port)) if name::port(port).is_none() => {
+                    reader.problem("spec.service", format!("{} ends in no port (1–65535)", quote(text)));
+                    None
+                }
+                Some((root, _)) => Some(root),
+                None => Some(text),
+            })
             .and_then(|text| service(text, "spec.service", namespace, cluster_domain, reader));
         let list =
             reader.required(map, "backends", "spec.backends").and_then(|value| reader.list(value, "spec.backends"))?;

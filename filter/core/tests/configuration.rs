@@ -222,7 +222,10 @@ fn a_root_is_written_in_any_of_its_dns_forms() {
         ("httpbin.httpbin.svc.example.org", "is not a Service of the cluster domain \"cluster.local\""),
         ("", "is not the name of a Service (lower-case letters, digits and `-`)"),
         ("Httpbin", "is not the name of a Service (lower-case letters, digits and `-`)"),
-        ("httpbin\r\nx: y", "is not the name of a Service (lower-case letters, digits and `-`)"),
+        ("httpbin:x:80", "ends in no port (1–65535)"),
+        ("httpbin:0", "ends in no port (1–65535)"),
+        ("httpbin\r\nx: z", "ends in no port (1–65535)"),
+        ("httpbin\r\nx", "is not the name of a Service (lower-case letters, digits and `-`)"),
     ] {
         let problems =
             read(&with_spec(json!({"service": service, "backends": [{"service": "v1", "weight": 1}]}))).unwrap_err();
@@ -470,11 +473,12 @@ fn a_cluster_template_must_make_a_cluster_for_each_service() {
 fn services_are_named_by_namespace_and_have_ports() {
     assert_problems(
         json!({"services": {
-            "a": {}, "b/b": {"ports": [0, 65536, "x", true]}, "c/c": {"ports": {"0": 1, "1": "http\n"}},
+            "a\nb": {}, "b/b": {"ports": [0, 65536, "x", true]}, "c/c": {"ports": {"0": 1, "1": "http\n"}},
             "d/d": {"ports": 80}, "e/e": {"cluster": "a b"}, "f/f": 1,
+            "g/g": {"ports": [80, "0080"]}, "h/h": {"ports": {"80": 1, "080": 2}},
         }}),
         &[
-            "services a: is not a Service's `namespace/name`",
+            "services \"a\\nb\": is not a Service's `namespace/name`",
             "services b/b: ports[0]: \"0\" is not a port (1–65535)",
             "services b/b: ports[1]: \"65536\" is not a port (1–65535)",
             "services b/b: ports[2]: \"x\" is not a port (1–65535)",
@@ -484,6 +488,8 @@ fn services_are_named_by_namespace_and_have_ports() {
             "services d/d: ports: is a number, must be a list of ports or a map",
             "services e/e: cluster: \"a b\" is not a cluster name: it must be visible ASCII, not empty",
             "services f/f: is a number, must be an object",
+            "services g/g: ports[1]: the port 80 stands twice",
+            "services h/h: ports[\"80\"]: the port 80 stands twice",
         ],
     );
 }

@@ -1,0 +1,56 @@
+//! The same hundred thousand configurations, in the compiled filter in the simulator.
+
+use host_sim::{Error, Module, Simulator};
+use journeys::configurations::Configurations;
+use journeys::guide::Guide;
+use traffic_split::Configuration;
+
+const CONFIGURATIONS: usize = 100_000;
+
+/// Gives the filter every second configuration, from this one on; how many it took and refused.
+fn every_second(module: &Module, first: usize) -> (usize, usize) {
+    let mut configurations = Configurations::new(1);
+    let mut simulator = Simulator::builder(module).configuration("{}").start().expect("a start");
+    let (mut taken, mut refused) = (0, 0);
+    for number in 0..CONFIGURATIONS {
+        let text = configurations.draw();
+        if number % 2 != first {
+            continue;
+        }
+        let shown = || text.escape_ascii().to_string();
+        let is_good = Configuration::from_json(&text).is_ok();
+        match simulator.reconfigure(&text) {
+            Ok(()) => {
+                taken += 1;
+                assert!(is_good, "the core refuses {}", shown());
+                let request = simulator.request().get("http://web.a:80/abx?y").header("x-user", "alice");
+                let outcome = request.header("cookie", b"user=\xff; a=b").send();
+                assert_eq!((outcome.trap, outcome.local_response), (None, None), "{}", shown());
+            }
+            Err(Error::Refused { logs, .. }) => {
+                refused += 1;
+                assert!(!is_good && !logs.is_empty(), "the core takes {}", shown());
+            }
+            Err(other) => panic!("{other}: {}", shown()),
+        }
+    }
+    (taken, refused)
+}
+
+#[test]
+fn no_configuration_stops_the_filter_and_it_takes_what_the_core_takes() {
+    let module = Module::from_file(Guide::built().expect("what ./build.sh build leaves").wasm).expect("a module");
+    let [even, odd] = std::thread::scope(|scope| {
+        [0, 1]
+            .map(|first| {
+                scope.spawn({
+                    let module = &module;
+                    move || every_second(module, first)
+                })
+            })
+            .map(|half| half.join().expect("a half"))
+    });
+    let (taken, refused) = (even.0 + odd.0, even.1 + odd.1);
+    assert_eq!(taken + refused, CONFIGURATIONS);
+    assert!(taken > 30_000 && refused > 30_000, "{taken} taken, {refused} refused");
+}
