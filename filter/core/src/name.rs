@@ -21,7 +21,7 @@ pub fn is_subdomain(text: &str) -> bool {
 }
 
 /// A field name of RFC 9110: a token.
-pub(crate) fn is_token(text: &str) -> bool {
+pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 

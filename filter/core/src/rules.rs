@@ -2,10 +2,11 @@
 
 use crate::authority::{Authority, Port};
 use crate::configuration::Configuration;
+use crate::cookie;
 use crate::name;
 use crate::problem::{Object, Problem};
 use crate::request::{Asked, Chance, Request};
-use crate::split::{self, Backend, Candidates, Split, Way};
+use crate::split::{self, Backend, Candidates, Miss, Split, Way};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -111,11 +112,36 @@ pub struct Explanation<'r> {
     /// The backends that have that port, in the split's order.
     pub shares: Vec<Share<'r>>,
     /// The backend that is certain, what made it so, and the header or cookie that did.
-    pub certain: Option<(&'r str, Reason, &'r str)>,
+    pub certain: Option<(&'r str, Reason, By<'r>)>,
     /// The cookie that the response sets, by whose value the backend is picked.
     pub new_cookie: Option<&'r str>,
     /// The backend that gets a copy of what it doesn't serve, and of what percentage.
     pub mirror: Option<(&'r str, Weight)>,
+}
+
+/// What of a request makes its backend certain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By<'r> {
+    /// This header with this value.
+    Header(&'r str, Vec<u8>),
+    /// This cookie with this value.
+    Cookie(&'r str, Vec<u8>),
+}
+
+/// How far a request gets among the rules before it is known which split it is for, or that it
+/// is for none.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Trail<'r> {
+    /// The root that its host names: `service.namespace`.
+    pub root: Option<&'r str>,
+    /// The root's port that the request is for.
+    pub port: Option<u16>,
+    /// The splits that pass it on, in the order in which they are tried: `namespace/name`, and why
+    /// each of their matches doesn't hold.
+    pub passed: Vec<(&'r str, Vec<Miss<'r>>)>,
+    /// The split that it is for, and the match that holds, as in [`Explanation`].
+    pub found: Option<(&'r str, Option<&'r str>)>,
 }
 
 /// A backend's part of a split.
@@ -214,8 +240,25 @@ impl Rules {
         self.find(asked)?.explain(asked)
     }
 
-    /// The split that a request is for.
-    fn find(&self, asked: &mut Asked<'_, impl Request>) -> Result<Found<'_>, WhyRoot> {
+    /// How the split that `request` is for is found, whether it is or not: what
+    /// [`explain`](Self::explain) can't say of a request that goes to the root.
+    pub fn trail(&self, request: &impl Request) -> Trail<'_> {
+        let asked = &mut Asked::new(request);
+        let mut trail = Trail::default();
+        let Ok((root, port)) = self.asked_root(asked) else { return trail };
+        let is_it = |place: usize| self.roots.get(place).is_some_and(|other| std::ptr::eq(other, root));
+        trail.root = self.by_name.iter().find(|&(_, &place)| is_it(place)).map(|(name, _)| &**name);
+        trail.port = root.port(port, request);
+        trail.found = self.find(asked).ok().map(|found| (&*found.split.name, found.matched));
+        if trail.port.is_some() {
+            let passed = root.splits.iter().map_while(|split| Some((&*split.name, split.misses(asked)?)));
+            trail.passed = passed.collect();
+        }
+        trail
+    }
+
+    /// The root that a request asks for, and the port in its host.
+    fn asked_root(&self, asked: &Asked<'_, impl Request>) -> Result<(&Root, Port), WhyRoot> {
         if self.excluded {
             return Err(WhyRoot::Excluded);
         }
@@ -226,7 +269,13 @@ impl Rules {
         let authority = asked.request.header(":authority");
         let authority = authority.as_deref().and_then(Authority::parse).ok_or(WhyRoot::NoSplit)?;
         let root = self.root(&authority.host).ok_or(WhyRoot::NoSplit)?;
-        let port = root.port(authority.port, asked.request).ok_or(WhyRoot::NoPort)?;
+        Ok((root, authority.port))
+    }
+
+    /// The split that a request is for.
+    fn find(&self, asked: &mut Asked<'_, impl Request>) -> Result<Found<'_>, WhyRoot> {
+        let (root, port) = self.asked_root(asked)?;
+        let port = root.port(port, asked.request).ok_or(WhyRoot::NoPort)?;
         let accepts = |split| Some((split, Split::accepts(split, asked)?));
         let (split, matched) = root.splits.iter().find_map(accepts).ok_or(WhyRoot::NoMatch)?;
         Ok(Found { split, matched, candidates: split.candidates(port) })
@@ -309,9 +358,18 @@ impl<'r> Found<'r> {
         let Self { split, candidates, matched } = *self;
         let (mut certain, mut new_cookie) = (None, None);
         let mut settled = |backend: &'r Backend, reason, by| certain = Some((&*backend.name, reason, by));
+        let by_header = |header, value: Option<&[u8]>| By::Header(header, value.unwrap_or_default().into());
         match candidates.way(asked) {
-            Way::Override(backend, header) => settled(backend, Reason::Override, header),
-            Way::StickyHeader(backend, by) | Way::StickyCookie(backend, by) => settled(backend, Reason::Sticky, by),
+            Way::Override(backend, header) => {
+                settled(backend, Reason::Override, by_header(header, asked.header(header)))
+            }
+            Way::StickyHeader(backend, header) => {
+                settled(backend, Reason::Sticky, by_header(header, asked.header(header)))
+            }
+            Way::StickyCookie(backend, name) => {
+                let value = asked.header("cookie").and_then(|header| cookie::find(header, name));
+                settled(backend, Reason::Sticky, By::Cookie(name, value.unwrap_or_default().into()));
+            }
             _ if candidates.sum == 0 => return Err(WhyRoot::NoBackend),
             Way::NewCookie(cookie) => new_cookie = Some(&*cookie.name),
             Way::Random => {}

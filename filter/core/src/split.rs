@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use crate::configuration::Configuration;
 use crate::cookie::{self, CookieAttributes};
 use crate::http_route_group::HttpMatch;
+use crate::pattern::Pattern;
 use crate::rendezvous;
 use crate::request::{Asked, Request};
 use crate::traffic_split::TrafficSplit;
@@ -50,6 +51,28 @@ struct Match {
     /// `group/match`, the match by its place if it has no name.
     name: Box<str>,
     conditions: HttpMatch,
+}
+
+/// Why a match doesn't hold for a request: the first of its conditions that doesn't.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Miss<'r> {
+    /// The match: `group/match`.
+    pub matched: &'r str,
+    /// The condition.
+    pub condition: Condition<'r>,
+}
+
+/// One condition of a match.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Condition<'r> {
+    /// The method is one of these.
+    Method(&'r [String]),
+    /// The path, without its query, is as the pattern says.
+    Path(&'r Pattern),
+    /// This header is there, and is as the pattern says.
+    Header(&'r str, &'r Pattern),
 }
 
 #[derive(Debug)]
@@ -119,8 +142,20 @@ impl Split {
     pub(crate) fn accepts(&self, asked: &mut Asked<'_, impl Request>) -> Option<Option<&str>> {
         match &self.matches {
             None => Some(None),
-            Some(matches) => matches.iter().find(|one| one.conditions.hold_for(asked)).map(|one| Some(&*one.name)),
+            Some(matches) => {
+                matches.iter().find(|one| one.conditions.missed(asked).is_none()).map(|one| Some(&*one.name))
+            }
         }
+    }
+
+    /// Why none of the split's matches holds for this request; `None` if one does, or the split is
+    /// for all.
+    pub(crate) fn misses(&self, asked: &mut Asked<'_, impl Request>) -> Option<Vec<Miss<'_>>> {
+        let mut misses = Vec::new();
+        for Match { name, conditions } in self.matches.as_ref()? {
+            misses.push(Miss { matched: name, condition: conditions.missed(asked)? });
+        }
+        Some(misses)
     }
 
     /// SMI's rule: a backend whose ports lack the port is left out for it, and its weight goes to
@@ -265,20 +300,22 @@ impl Match {
 // === impl HttpMatch ===
 
 impl HttpMatch {
-    /// Whether all conditions hold.
-    fn hold_for(&self, asked: &mut Asked<'_, impl Request>) -> bool {
+    /// The first condition that doesn't hold; `None` if all do.
+    fn missed(&self, asked: &mut Asked<'_, impl Request>) -> Option<Condition<'_>> {
         if !self.methods.is_empty() {
             let method = asked.header(":method").unwrap_or_default();
             if !self.methods.iter().any(|own| own.as_bytes() == method) {
-                return false;
+                return Some(Condition::Method(&self.methods));
             }
         }
         if let Some(pattern) = &self.path_regex {
             let path = asked.header(":path").and_then(|path| path.split(|&byte| byte == b'?').next());
             if !path.is_some_and(|path| pattern.matches(path)) {
-                return false;
+                return Some(Condition::Path(pattern));
             }
         }
-        self.headers.iter().all(|(name, pattern)| asked.header(name).is_some_and(|value| pattern.matches(value)))
+        let mut headers = self.headers.iter();
+        let missed = headers.find(|(name, pattern)| !asked.header(name).is_some_and(|value| pattern.matches(value)));
+        missed.map(|(name, pattern)| Condition::Header(name, pattern))
     }
 }

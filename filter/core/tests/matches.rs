@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::cell::RefCell;
-use traffic_split::{Chance, Configuration, Decision, Request, Rules, WhyRoot};
+use traffic_split::{Chance, Condition, Configuration, Decision, Miss, Request, Rules, Trail, WhyRoot};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -332,4 +332,46 @@ fn what_is_wrong_with_a_group_names_match_and_header() {
             "httpRouteGroups[2]: is a number, must be an object",
         ],
     );
+}
+
+#[test]
+fn a_trail_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
+    let rules = rules(json!({
+        "trafficSplits": [split("a", "v1", &["g", "h"]), split("b", "v2", &["h"]), split("c", "v3", &[])],
+        "httpRouteGroups": [
+            group("g", json!([{"name": "write", "methods": ["PUT"]}, {"pathRegex": "/api"}])),
+            group("h", json!([{"name": "beta", "methods": ["GET"], "headers": {"x-beta": "yes"}}])),
+        ],
+        "services": {"ns/root": {"ports": [80]}},
+    }));
+    let missed = |trail: &Trail<'_>| {
+        let misses = |misses: &[Miss<'_>]| {
+            let said = misses.iter().map(|miss| match miss.condition {
+                Condition::Method(methods) => format!("{} {methods:?}", miss.matched),
+                Condition::Path(pattern) => format!("{} path {pattern}", miss.matched),
+                Condition::Header(header, pattern) => format!("{} {header} {pattern}", miss.matched),
+                _ => String::new(),
+            });
+            said.collect::<Vec<_>>().join(", ")
+        };
+        let said = trail.passed.iter().map(|(split, missed)| format!("{split}: {}", misses(missed)));
+        said.collect::<Vec<_>>()
+    };
+    let a = "ns/a: g/write [\"PUT\"], g/matches[1] path /api, h/beta x-beta yes";
+    let beta: (&str, &[u8]) = ("x-beta", b"yes");
+
+    let plain = request("GET", b"/", &[]);
+    let trail = rules.trail(&plain);
+    assert_eq!((trail.root, trail.port, trail.found), (Some("root.ns"), Some(80), Some(("ns/c", None))));
+    assert_eq!(missed(&trail), [a, "ns/b: h/beta x-beta yes"]);
+
+    let trail = rules.trail(&request("GET", b"/", &[beta]));
+    assert_eq!((trail.found, trail.passed), (Some(("ns/a", Some("h/beta"))), vec![]));
+
+    let mut elsewhere = request("GET", b"/", &[]);
+    elsewhere.headers[0] = (":authority", b"root.ns:x");
+    let trail = rules.trail(&elsewhere);
+    assert_eq!((trail.root, trail.port, trail.found, trail.passed), (Some("root.ns"), None, None, vec![]));
+    elsewhere.headers[0] = (":authority", b"other.ns");
+    assert_eq!(rules.trail(&elsewhere), Trail::default());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use traffic_split::{Chance, Configuration, Decision, Pick, Reason, Request, Rules, WhyRoot};
+use traffic_split::{By, Chance, Configuration, Decision, Pick, Reason, Request, Rules, WhyRoot};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -224,9 +224,11 @@ fn an_explanation_says_what_a_decision_would_do() {
         );
         (explanation.certain, explanation.new_cookie)
     };
-    assert_eq!(explain(&[("x-b", b"v3")]), (Some(("v3", Reason::Override, "x-b")), None));
+    let header = |name, value: &str| By::Header(name, value.into());
+    assert_eq!(explain(&[("x-b", b"v3")]), (Some(("v3", Reason::Override, header("x-b", "v3"))), None));
     let backend = pick(&rules, &[("x-user", b"alice")], numbers(&[0])).backend;
-    assert_eq!(explain(&[("x-user", b"alice")]), (Some((backend, Reason::Sticky, "x-user")), None));
-    assert_eq!(explain(&[("cookie", b"c=alice")]), (Some((backend, Reason::Sticky, "c")), None));
+    assert_eq!(explain(&[("x-user", b"alice")]), (Some((backend, Reason::Sticky, header("x-user", "alice"))), None));
+    let cookie = By::Cookie("c", b"alice".into());
+    assert_eq!(explain(&[("cookie", b"a=b; c=\"alice\"")]), (Some((backend, Reason::Sticky, cookie)), None));
     assert_eq!(explain(&[]), (None, Some("c")));
 }
