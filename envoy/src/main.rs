@@ -21,6 +21,8 @@ use traffic_split_envoy::{
 #[command(
     name = "traffic-split",
     version,
+    // Never wrapped, whatever features other crates ask of clap: examples are copied as they stand.
+    term_width = 0,
     after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml
   dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-50-50.yaml
