@@ -1,19 +1,22 @@
 //! From TrafficSplits to Envoy configuration.
 //!
 //! [`load`] reads Kubernetes documents into one plugin [`Configuration`]; [`plugin_config`],
-//! [`ecds`] and [`bootstrap`] render it for whoever takes it from there. All of them are pure
-//! and deterministic: the same input gives the same bytes.
+//! [`ecds`] and [`bootstrap`] render it for whoever takes it from there, and [`explain`] says what
+//! becomes of one request. All of them are pure and deterministic: the same input gives the same
+//! bytes.
 //!
 //! [`Configuration`]: traffic_split::Configuration
 
 mod bootstrap;
 mod document;
 mod ecds;
+mod explain;
 mod load;
 mod yaml;
 
 pub use bootstrap::{Address, Bootstrap, Endpoint, Host, bootstrap};
 pub use ecds::{Ecds, FailurePolicy, ecds, version};
+pub use explain::{Answer, Described, Header, explain};
 pub use load::{Fault, FileSummary, Input, load};
 
 use traffic_split::Configuration;

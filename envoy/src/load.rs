@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
-use traffic_split::{Configuration, Object, Problem, Rules};
+use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
 
 /// One thing wrong, or odd, in one file.
 ///
@@ -52,6 +52,8 @@ pub struct Input {
     pub files: Vec<FileSummary>,
     /// What is valid and yet probably not meant.
     pub warnings: Vec<Fault>,
+    /// The file of each TrafficSplit, by `namespace/name`.
+    split_files: BTreeMap<String, String>,
 }
 
 /// Reads files of Kubernetes objects, YAML or JSON, into one plugin configuration; `-` is
@@ -90,6 +92,15 @@ struct Loader {
     splits: Vec<Origin>,
     groups: Vec<Origin>,
     services: BTreeMap<String, Origin>,
+}
+
+// === impl Input ===
+
+impl Input {
+    /// The file that a TrafficSplit, named as `namespace/name`, stands in.
+    pub fn file_of_split(&self, name: &str) -> Option<&str> {
+        self.split_files.get(name).map(String::as_str)
+    }
 }
 
 // === impl Loader ===
@@ -236,22 +247,23 @@ impl Loader {
         };
         let rules = Rules::new(&configuration, None);
         let warnings = rules.warnings().iter().map(|warning| self.locate(&value, warning.clone())).collect();
-        Ok(Input { configuration, files: self.files, warnings })
+        let split_file = |(index, split): (usize, &TrafficSplit)| {
+            let origin = origin(&value, "trafficSplits", &self.splits, index);
+            Some((split.key(), origin.map(|origin| &origin.file).or(self.config.as_ref())?.clone()))
+        };
+        let split_files = configuration.traffic_splits.iter().enumerate().filter_map(split_file).collect();
+        Ok(Input { configuration, files: self.files, warnings, split_files })
     }
 
     /// Says in which file a problem of the whole configuration is.
     fn locate(&self, whole: &Value, problem: Problem) -> Fault {
-        let document = |key: &str, origins: &[Origin], index: usize| {
-            let all = whole.get(key).and_then(Value::as_array).map_or(0, Vec::len);
-            origins.get((index + origins.len()).checked_sub(all)?).cloned()
-        };
         let origin = match &problem.object {
-            Object::TrafficSplit { index, .. } => document("trafficSplits", &self.splits, *index),
-            Object::HttpRouteGroup { index, .. } => document("httpRouteGroups", &self.groups, *index),
-            Object::Service { name } => self.services.get(name).cloned(),
+            Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
+            Object::HttpRouteGroup { index, .. } => origin(whole, "httpRouteGroups", &self.groups, *index),
+            Object::Service { name } => self.services.get(name),
             _ => None,
         };
-        let Origin { file, object } = origin.unwrap_or_else(|| Origin {
+        let Origin { file, object } = origin.cloned().unwrap_or_else(|| Origin {
             file: self.config.clone().unwrap_or_else(|| "the documents together".into()),
             object: problem.object.to_string(),
         });
@@ -266,6 +278,13 @@ impl Loader {
             message: message.into(),
         });
     }
+}
+
+/// Where entry `index` of a list of the whole configuration was read, if not in the base: its
+/// entries come first.
+fn origin<'o>(whole: &Value, list: &str, origins: &'o [Origin], index: usize) -> Option<&'o Origin> {
+    let all = whole.get(list).and_then(Value::as_array).map_or(0, Vec::len);
+    origins.get((index + origins.len()).checked_sub(all)?)
 }
 
 /// All documents of a file; at least one.

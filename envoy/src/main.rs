@@ -9,9 +9,10 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use traffic_split::{Configuration, is_label};
+use traffic_split::{Configuration, is_label, is_token};
 use traffic_split_envoy::{
-    Bootstrap, Ecds, Endpoint, FailurePolicy, Host, Input, bootstrap, ecds, load, plugin_config, version,
+    Bootstrap, Described, Ecds, Endpoint, FailurePolicy, Header, Host, Input, bootstrap, ecds, explain, load,
+    plugin_config, version,
 };
 
 /// SMI TrafficSplit for any Envoy sidecar: from Kubernetes objects to Envoy configuration.
@@ -21,9 +22,12 @@ use traffic_split_envoy::{
 #[command(
     name = "traffic-split",
     version,
+    // Never wrapped, whatever features other crates ask of clap: examples are copied as they stand.
+    term_width = 0,
     after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
   dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml
+  dist/traffic-split explain envoy/examples/guide/trafficsplit-50-50.yaml --host httpbin.httpbin:14001
   dist/traffic-split render --help"
 )]
 struct Cli {
@@ -35,6 +39,7 @@ struct Cli {
 enum Command {
     Check(Check),
     Render(Box<Render>),
+    Explain(Explain),
 }
 
 /// Find every problem in TrafficSplits, HTTPRouteGroups and Services.
@@ -86,6 +91,52 @@ struct Render {
     envoy: EnvoyArgs,
 }
 
+/// Say what becomes of a request: which split and match, which shares, what decides, and why.
+///
+/// It is the filter's own decision. What goes to the root is an answer too: exit code 0.
+#[derive(Args)]
+#[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
+  dist/traffic-split explain envoy/examples/guide/trafficsplit-50-50.yaml --host httpbin.httpbin:14001
+
+  dist/traffic-split explain envoy/examples/ab-test.yaml --host httpbin.httpbin:14001 --path /cart \\
+    --header 'user-agent: Mozilla/5.0 (Linux; Android 14)' --header 'cookie: type=insider'
+
+  dist/traffic-split explain envoy/examples/sticky.yaml --host httpbin --namespace httpbin --port 14001 \\
+    --header 'x-user: alice' --json")]
+struct Explain {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// The host that the client asks for, as in `Host`: with a port or without
+    #[arg(long, value_parser = parse_host)]
+    host: String,
+
+    /// The method
+    #[arg(long, default_value = "GET", value_parser = parse_method)]
+    method: String,
+
+    /// The path, with its query
+    #[arg(long, default_value = "/", value_parser = parse_path)]
+    path: String,
+
+    /// A header; may be repeated. Of one name the first counts, cookies all together
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<Header>,
+
+    /// The port that the client connects to
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+
+    /// The client's namespace, where a Service's bare name means it
+    /// [default: `namespace` of --config, else unknown]
+    #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
+    namespace: Option<String>,
+
+    /// Write one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Target {
     /// The filter's own configuration, as JSON
@@ -99,7 +150,7 @@ enum Target {
 #[derive(Args)]
 struct InputArgs {
     /// Kubernetes objects, YAML or JSON, many documents a file; `-` is standard input, as from
-    /// `kubectl get trafficsplits,services -A -o yaml`
+    /// `kubectl get trafficsplits,httproutegroups,services -A -o yaml`
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -171,6 +222,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(check) => check.run(),
         Command::Render(render) => render.run(),
+        Command::Explain(explain) => explain.run(),
     }
 }
 
@@ -194,9 +246,7 @@ impl Render {
         self.input.refuse_second_stdin(RENDER);
         let Some(input) = self.input.load() else { return ExitCode::FAILURE };
         let configuration = &input.configuration;
-        if configuration.traffic_splits.is_empty() {
-            say("note: there is no TrafficSplit in the input: everything passes through");
-        }
+        note_no_splits(configuration);
         if self.to != Target::Envoy {
             warn_of_unknown_ports(configuration, None);
         }
@@ -204,11 +254,7 @@ impl Render {
             Target::PluginConfig => plugin_config(configuration),
             Target::Ecds => ecds(configuration, &self.ecds.options()),
             Target::Envoy => {
-                if let (Some(own), Some(given)) = (&configuration.namespace, &self.envoy.namespace)
-                    && own != given
-                {
-                    usage_error(RENDER, &format!("--namespace {given} contradicts --config, whose namespace is {own}"));
-                }
+                refuse_other_namespace(RENDER, configuration, self.envoy.namespace.as_deref());
                 let options = self.envoy.options();
                 warn_of_unknown_ports(configuration, Some(&options));
                 bootstrap(configuration, &options)
@@ -237,6 +283,34 @@ impl Render {
                 usage_error(RENDER, &format!("{option} is an option of --to {}", target.name()));
             }
         }
+    }
+}
+
+// === impl Explain ===
+
+impl Explain {
+    fn run(self) -> ExitCode {
+        const EXPLAIN: &str = "explain";
+        self.input.refuse_second_stdin(EXPLAIN);
+        let Some(input) = self.input.load() else { return ExitCode::FAILURE };
+        let configuration = &input.configuration;
+        refuse_other_namespace(EXPLAIN, configuration, self.namespace.as_deref());
+        let own = [&configuration.cluster_header, &configuration.mirror_header, &configuration.set_cookie_header];
+        let mut own = own.into_iter().chain(&configuration.backend_header);
+        if let Some(own) = own.find(|own| self.headers.iter().any(|header| header.name == **own)) {
+            usage_error(
+                EXPLAIN,
+                &format!("--header {own} never comes from a client: Envoy strips it, and the filter sets it"),
+            );
+        }
+        note_no_splits(configuration);
+        let Self { host, method, path, headers, port, namespace, .. } = self;
+        let answer = explain(&input, &Described { method, path, host, headers, port, namespace });
+        if self.json {
+            let json = serde_json::to_string_pretty(&answer).expect("texts and numbers are JSON");
+            return print(&format!("{json}\n"));
+        }
+        print(&answer.to_string())
     }
 }
 
@@ -338,6 +412,20 @@ fn warn_of_unknown_ports(configuration: &Configuration, bootstrap: Option<&Boots
     }
 }
 
+fn note_no_splits(configuration: &Configuration) {
+    if configuration.traffic_splits.is_empty() {
+        say("note: there is no TrafficSplit in the input: everything passes through");
+    }
+}
+
+fn refuse_other_namespace(command: &str, configuration: &Configuration, given: Option<&str>) {
+    if let (Some(own), Some(given)) = (&configuration.namespace, given)
+        && own != given
+    {
+        usage_error(command, &format!("--namespace {given} contradicts --config, whose namespace is {own}"));
+    }
+}
+
 const RENDER: &str = "render";
 
 fn usage_error(command: &str, message: &str) -> ! {
@@ -349,6 +437,24 @@ fn usage_error(command: &str, message: &str) -> ! {
 
 fn parse_namespace(text: &str) -> Result<String, String> {
     is_label(text).then(|| text.into()).ok_or_else(|| "it must be a DNS label".into())
+}
+
+fn parse_host(text: &str) -> Result<String, String> {
+    let strange = |char: char| char.is_whitespace() || char.is_control() || "/?#@".contains(char);
+    match text {
+        "" => Err("it must not be empty".into()),
+        _ if text.contains(strange) => Err("it must be a host, with a port or without, and not a URL".into()),
+        _ => Ok(text.into()),
+    }
+}
+
+fn parse_method(text: &str) -> Result<String, String> {
+    is_token(text).then(|| text.into()).ok_or_else(|| "it must be an HTTP method, as GET".into())
+}
+
+fn parse_path(text: &str) -> Result<String, String> {
+    let fine = text.starts_with('/') && !text.contains(|char: char| char.is_whitespace() || char.is_control());
+    fine.then(|| text.into()).ok_or_else(|| "it must begin with / and have no spaces".into())
 }
 
 /// Says a line on standard error. That nobody can read it changes nothing.

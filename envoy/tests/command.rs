@@ -111,7 +111,7 @@ impl Ran {
     }
 }
 
-/// `check` and every `render` say the same of wrong files.
+/// `check`, every `render` and `explain` say the same of wrong files.
 #[track_caller]
 fn all_refuse(files: &Files, names: &[&str], messages: &[&str]) {
     for command in [
@@ -119,6 +119,7 @@ fn all_refuse(files: &Files, names: &[&str], messages: &[&str]) {
         &["render", "--to", "plugin-config"],
         &["render", "--to", "ecds"],
         &["render", "--to", "envoy"],
+        &["explain", "--host", "httpbin.httpbin"],
     ] {
         files.run(&[command, names].concat()).refused_with(messages);
     }
@@ -206,28 +207,44 @@ fn a_mistyped_kind_of_smi_s_is_not_ignored() {
     refused(&split("50").replace("kind: TrafficSplit", "kind: TrafficSpilt"), &[message]);
 }
 
+const GROUP: &str = "apiVersion: specs.smi-spec.io/v1alpha4
+kind: HTTPRouteGroup
+metadata: {name: paths, namespace: httpbin}
+spec: {matches: [{name: api, pathRegex: PATTERN}]}
+";
+
 #[test]
-fn what_is_not_supported_yet_is_never_ignored_in_silence() {
-    let annotated = split("50").replace("httpbin}", "httpbin, annotations: {traffic-split/mirror: v2=10, a: b}}");
-    let matched = split("50").replace("spec:\n", "spec:\n  matches: [{kind: HTTPRouteGroup, name: paths}]\n");
-    let group = "apiVersion: specs.smi-spec.io/v1alpha4\nkind: HTTPRouteGroup\n\
-        metadata: {name: paths, namespace: httpbin}\nspec: {matches: [{name: all, pathRegex: .*}]}\n";
+fn matches_and_annotations_are_read_and_what_is_wrong_with_them_is_told_by_object_and_field() {
+    let annotated = split("50").replace("httpbin}", "httpbin, annotations: {traffic-split/mirror: MIRROR, a: b}}");
+    let matched = annotated.replace("spec:\n", "spec:\n  matches: [{kind: HTTPRouteGroup, name: paths}]\n");
+    let both = |mirror: &str, pattern: &str| {
+        format!("{}---\n{}", matched.replace("MIRROR", mirror), GROUP.replace("PATTERN", pattern))
+    };
+    let files = Files::new(&[("guide.yaml", &both("httpbin-v2=10", "/api"))]);
+    let printed = files.run(&["check", "guide.yaml"]).printed();
+    assert_eq!(printed, "guide.yaml: 1 TrafficSplit, 1 HTTPRouteGroup, fine\n");
+    let rendered = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
+    for text in ["\"traffic-split/mirror\": \"httpbin-v2=10\"", "\"pathRegex\": \"/api\""] {
+        assert!(rendered.contains(text), "{rendered}");
+    }
+
     let object = "guide.yaml: TrafficSplit httpbin/http-split";
-    let annotation =
-        format!("{object}: metadata.annotations[\"traffic-split/mirror\"]: is not supported yet; remove it");
-    refused(&annotated, &[&annotation]);
-    let matches = format!("{object}: spec.matches: is not supported yet; remove it");
-    refused(
-        &format!("{matched}---\n{group}"),
-        &["guide.yaml: HTTPRouteGroup httpbin/paths: is not supported yet; remove it", &matches],
-    );
+    let mirror = format!("{object}: metadata.annotations[\"traffic-split/mirror\"]: \"v3\" is no backend of the split");
+    refused(&annotated.replace("MIRROR", "v3=10"), &[&mirror]);
+    let missing =
+        format!("{object}: spec.matches[0].name: there is no HTTPRouteGroup \"paths\" in the namespace \"httpbin\"");
+    refused(&matched.replace("MIRROR", "httpbin-v2=10"), &[&missing]);
+    let ran = Files::new(&[("guide.yaml", &both("httpbin-v2=10", "'('"))]).run(&["check", "guide.yaml"]);
+    let start = "guide.yaml: HTTPRouteGroup httpbin/paths: spec.matches[0] \"api\".pathRegex: \
+        \"(\" is not a regular expression";
+    assert_eq!((ran.code, ran.stderr.starts_with(start)), (Some(1), true), "{}", ran.stderr);
 }
 
 #[test]
-fn two_splits_of_one_root_are_an_error() {
+fn two_splits_without_matches_for_one_root_are_an_error() {
     let files = Files::new(&[("a.yaml", &split("50")), ("b.yaml", &split("50").replace("http-split", "b"))]);
-    let message =
-        "b.yaml: TrafficSplit httpbin/b: spec.service: the root httpbin already has the split httpbin/http-split";
+    let message = "b.yaml: TrafficSplit httpbin/b: spec.service: \
+        the root httpbin already has the split httpbin/http-split; only one may be without matches";
     all_refuse(&files, &["a.yaml", "b.yaml"], &[message]);
 }
 
@@ -428,7 +445,7 @@ fn the_same_input_renders_the_same_bytes_wherever_its_services_stand() {
 #[test]
 fn the_examples_of_help_work_as_they_are_written() {
     let files = Files::new(&[]);
-    for (command, examples) in [("", 3), ("check", 2), ("render", 3)] {
+    for (command, examples) in [("", 4), ("check", 2), ("render", 3), ("explain", 3)] {
         let help = files.run_at_root(&format!("dist/traffic-split {command} --help")).printed();
         let (_, script) = help.split_once("after ./build.sh build:\n").unwrap();
         assert_eq!(script.matches("dist/traffic-split ").count(), examples);

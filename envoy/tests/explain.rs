@@ -1,0 +1,513 @@
+//! `traffic-split explain`: what it says of each kind of request, for people and for programs.
+
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use traffic_split::{Chance, Decision, Rules};
+use traffic_split_envoy::{Described, explain, load};
+
+const EXAMPLES: [&str; 4] = ["ab-test.yaml", "sticky.yaml", "mirror.yaml", "override.yaml"];
+const SERVICES: &str = "guide/services.yaml";
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs the command with words, in quotes or not, where the examples are.
+fn run(words: &str, input: &str) -> Ran {
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("\"$0\" {words}"), env!("CARGO_BIN_EXE_traffic-split")])
+        .current_dir(examples())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Who doesn't read it needn't take it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    Ran { code: output.status.code(), stdout, stderr }
+}
+
+/// What `explain` prints, as lines.
+#[track_caller]
+fn lines(words: &str, input: &str) -> Vec<String> {
+    let ran = run(&format!("explain {words}"), input);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn says(words: &str, expected: &[&str]) {
+    assert_eq!(lines(words, ""), expected);
+}
+
+/// What `explain` says after a label; none if there is no such line.
+#[track_caller]
+fn said(words: &str, input: &str, label: &str) -> Vec<String> {
+    let labelled = format!("{label:8}  ");
+    lines(words, input).iter().filter_map(|line| Some(line.strip_prefix(&labelled)?.to_owned())).collect()
+}
+
+#[track_caller]
+fn json_of(words: &str, input: &str) -> Value {
+    let ran = run(&format!("explain --json {words}"), input);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn a_request_that_is_left_to_chance_has_its_shares() {
+    says(
+        "guide/trafficsplit-50-50.yaml guide/services.yaml --config guide/config.yaml \
+         --host HTTPBIN.httpbin:14001 --path '/json?a=b' --namespace curl",
+        &[
+            "GET /json?a=b at HTTPBIN.httpbin:14001, from namespace curl",
+            "split     httpbin/http-split, in guide/trafficsplit-50-50.yaml",
+            "port      14001",
+            "decided   by weight (random)",
+            "goes to   one of these, left to chance by their shares",
+            "shares    backend     weight  share  cluster",
+            "          httpbin-v1      50   50 %  httpbin/httpbin-v1|14001",
+            "          httpbin-v2      50   50 %  httpbin/httpbin-v2|14001",
+        ],
+    );
+}
+
+#[test]
+fn one_backend_with_a_weight_leaves_nothing_to_chance_and_may_have_a_mirror() {
+    says(
+        "mirror.yaml --host httpbin.httpbin:14001 --method POST",
+        &[
+            "POST / at httpbin.httpbin:14001",
+            "split     httpbin/http-split, in mirror.yaml",
+            "port      14001",
+            "decided   by weight (random)",
+            "goes to   httpbin-v1, cluster outbound|14001||httpbin-v1.httpbin.svc.cluster.local",
+            "mirror    10 % of such requests are copied to httpbin-v2, \
+             cluster outbound|14001||httpbin-v2.httpbin.svc.cluster.local",
+            "shares    backend     weight  share  cluster",
+            "          httpbin-v1     100  100 %  outbound|14001||httpbin-v1.httpbin.svc.cluster.local",
+            "          httpbin-v2       0    0 %  outbound|14001||httpbin-v2.httpbin.svc.cluster.local",
+        ],
+    );
+}
+
+#[test]
+fn a_mirror_gets_no_copy_of_what_it_serves_itself() {
+    let split = std::fs::read_to_string(examples().join("mirror.yaml")).unwrap();
+    let mirror = |weights: [&str; 2], percent: &str| {
+        let split = split.replace("weight: 0", weights[1]).replace("weight: 100", weights[0]);
+        split.replace("v2=10", &format!("v2={percent}"))
+    };
+    let words = "- --host httpbin.httpbin:14001";
+    let v2 = "copied to httpbin-v2, cluster outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
+    let both = mirror(["weight: 1", "weight: 2"], "0.5");
+    assert_eq!(said(words, &both, "mirror"), [format!("0.5 % of those that others serve are {v2}")]);
+    let itself = mirror(["weight: 0", "weight: 1"], "10");
+    assert_eq!(said(words, &itself, "mirror"), [""; 0]);
+    assert_eq!(said(words, &itself, "note"), ["the mirror httpbin-v2 serves the request itself and gets no copy"]);
+}
+
+#[test]
+fn the_match_that_holds_is_named() {
+    let words = "ab-test.yaml --host httpbin.httpbin:14001 --header 'User-Agent: Mozilla/5.0 (Linux; Android 14)' \
+                 --header 'Cookie: a=b' --header 'cookie:type=insider'";
+    assert_eq!(said(words, "", "split"), ["httpbin/insiders, in ab-test.yaml"]);
+    assert_eq!(said(words, "", "match"), ["insiders/android-insiders"]);
+    assert_eq!(said(words, "", "skipped"), [""; 0]);
+    let words = "ab-test.yaml --host httpbin.httpbin:14001 --path /preview/new";
+    assert_eq!(said(words, "", "match"), ["insiders/preview"]);
+}
+
+#[test]
+fn a_split_that_is_skipped_says_what_each_of_its_matches_lacks() {
+    let words = "ab-test.yaml --host httpbin.httpbin:14001 --header 'user-agent: curl' --path '/cart?x' \
+                 --header 'cookie: type=insider'";
+    assert_eq!(
+        lines(words, "")[8..],
+        [
+            "skipped   httpbin/insiders, in ab-test.yaml: no match holds",
+            "          insiders/android-insiders: the header user-agent: curl does not match .*Android.*",
+            "          insiders/preview: the path /cart does not begin with /preview/",
+        ]
+    );
+    let lines = lines("ab-test.yaml --host httpbin.httpbin:14001 --method PUT", "");
+    assert_eq!(
+        lines[9..],
+        [
+            "          insiders/android-insiders: there is no header cookie, \
+             which must match (.*; *)?type=insider(;.*)?",
+            "          insiders/preview: the method PUT is not GET",
+        ]
+    );
+}
+
+#[test]
+fn a_request_without_a_match_goes_to_the_root_which_is_an_answer() {
+    let all = std::fs::read_to_string(examples().join("ab-test.yaml")).unwrap();
+    let end = all.rfind("---").unwrap();
+    assert_eq!(
+        lines("- --host httpbin.httpbin --port 14001", &all[..end]),
+        [
+            "GET / at httpbin.httpbin, to port 14001",
+            "port      14001",
+            "goes to   the root, httpbin.httpbin, as if there were no split: \
+             no match of the root's splits holds for it",
+            "skipped   httpbin/insiders, in stdin: no match holds",
+            "          insiders/android-insiders: there is no header cookie, \
+             which must match (.*; *)?type=insider(;.*)?",
+            "          insiders/preview: the path / does not begin with /preview/",
+        ]
+    );
+}
+
+#[test]
+fn a_sticky_header_decides_and_its_value_is_said() {
+    let words = "sticky.yaml --host httpbin.httpbin:14001 --header 'X-User:  alice ' --header 'cookie: canary=bob'";
+    assert_eq!(said(words, "", "decided"), ["by the header x-user: alice (sticky)"]);
+    assert_eq!(said(words, "", "response"), [""; 0]);
+    let v1 = "httpbin-v1, cluster outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
+    assert_eq!(said(words, "", "goes to"), [v1]);
+}
+
+#[test]
+fn a_sticky_cookie_decides_or_is_set_by_the_response() {
+    let words = "sticky.yaml --host httpbin.httpbin:14001 --header 'x-user:'";
+    let with = format!("{words} --header 'cookie: a=b; canary=\"bob\"'");
+    assert_eq!(said(&with, "", "decided"), ["by the cookie canary: bob (sticky)"]);
+    assert_eq!(said(&with, "", "response"), [""; 0]);
+    let without = format!("{words} --header 'cookie: a=b'");
+    assert_eq!(
+        said(&without, "", "decided"),
+        ["by a fresh value of the cookie canary, which the request lacks, and by weight (sticky)"]
+    );
+    assert_eq!(said(&without, "", "goes to"), ["one of these, left to chance by their shares"]);
+    let set = "sets the cookie canary=(the value); Path=/; Max-Age=86400; HttpOnly; SameSite=Lax";
+    assert_eq!(said(&without, "", "response"), [set]);
+}
+
+#[test]
+fn an_override_decides_even_for_weight_0_and_one_that_names_no_backend_is_ignored() {
+    let words = "override.yaml --host httpbin.httpbin:14001";
+    let to = |service: &str| format!("{service}, cluster outbound|14001||{service}.httpbin.svc.cluster.local");
+    let v2 = format!("{words} --header 'x-version: httpbin-v2'");
+    assert_eq!(said(&v2, "", "decided"), ["by the header x-version: httpbin-v2 (override)"]);
+    assert_eq!(said(&v2, "", "goes to"), [to("httpbin-v2")]);
+    let v3 = format!("{words} --header 'x-version: v3'");
+    assert_eq!(said(&v3, "", "decided"), ["by weight (random)"]);
+    assert_eq!(said(&v3, "", "goes to"), [to("httpbin-v1")]);
+    let note = "the header x-version: v3 is ignored: it names no backend that has the port";
+    assert_eq!(said(&v3, "", "note"), [note]);
+}
+
+#[test]
+fn a_host_that_is_no_root_goes_where_it_went_before() {
+    let nowhere = "where it would go without the filter: no split has this host as its root";
+    for host in ["example.com", "httpbin.other:14001", "10.0.0.1", "[::1]:80"] {
+        says(
+            &format!("guide/trafficsplit-v1.yaml --host {host}"),
+            &[&format!("GET / at {host}"), &format!("goes to   {nowhere}")],
+        );
+    }
+}
+
+#[test]
+fn a_bare_name_is_the_root_only_from_its_namespace() {
+    let words = "guide/trafficsplit-v1.yaml --host httpbin:14001";
+    assert_eq!(said(&format!("{words} --namespace httpbin"), "", "split").len(), 1);
+    assert_eq!(said(&format!("{words} --namespace curl"), "", "split").len(), 0);
+    assert_eq!(
+        said(words, "", "note"),
+        ["a bare name means a root only to clients in its namespace; say with --namespace where the client is"]
+    );
+}
+
+/// A plugin configuration beside the guide's split.
+fn config(name: &str, text: &str) -> String {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("explain-{}-{name}.yaml", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    format!("guide/trafficsplit-50-50.yaml --config '{}'", path.display())
+}
+
+#[test]
+fn a_client_in_an_excluded_namespace_is_passed_through() {
+    let words = config("excluded", "excludedNamespaces: [batch]\n");
+    assert_eq!(
+        said(&format!("{words} --host httpbin.httpbin --namespace batch"), "", "goes to"),
+        ["where it would go without the filter: the client's namespace is excluded"]
+    );
+    assert_eq!(said(&format!("{words} --host httpbin.httpbin:80 --namespace curl"), "", "split").len(), 1);
+    // The configuration's own namespace is the client's.
+    let words = config("own", "{excludedNamespaces: [batch], namespace: batch}\n");
+    assert_eq!(
+        lines(&format!("{words} --host httpbin.httpbin"), "")[0],
+        "GET / at httpbin.httpbin, from namespace batch"
+    );
+    let ran = run(&format!("explain {words} --host httpbin.httpbin --namespace curl"), "");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains("--namespace curl contradicts --config, whose namespace is batch"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_port_that_the_root_lacks_goes_to_the_root() {
+    let words = config("ports", "services: {httpbin/httpbin: {ports: [80, 14001]}}\n");
+    let root = "the root, httpbin.httpbin, as if there were no split: the root has no such port";
+    for request in ["--host httpbin.httpbin:81", "--host httpbin.httpbin:x --port 80", "--host httpbin.httpbin"] {
+        let words = format!("{words} {request}");
+        assert_eq!(said(&words, "", "goes to"), [root], "{request}");
+        assert_eq!(said(&words, "", "note"), ["httpbin.httpbin has 80, 14001"]);
+    }
+    // The port that the client connects to counts when that of the host is none of the root's.
+    assert_eq!(said(&format!("{words} --host httpbin.httpbin:81 --port 80"), "", "port"), ["80"]);
+    assert_eq!(
+        said("guide/trafficsplit-v1.yaml --host httpbin.httpbin", "", "note"),
+        ["80 is a guess: neither --host nor --port says a port, and the ports of httpbin.httpbin are unknown"]
+    );
+}
+
+#[test]
+fn backends_without_the_port_are_left_out_and_if_none_is_left_the_root_serves() {
+    let words = config(
+        "left-out",
+        "services: {httpbin/httpbin: {ports: [80, 81, 82]}, httpbin/httpbin-v1: {ports: [80]}, \
+         httpbin/httpbin-v2: {ports: [80, 81]}}\n",
+    );
+    assert_eq!(
+        lines(&format!("{words} --host httpbin.httpbin:81"), "")[3..],
+        [
+            "decided   by weight (random)",
+            "goes to   httpbin-v2, cluster outbound|81||httpbin-v2.httpbin.svc.cluster.local",
+            "shares    backend     weight  share  cluster",
+            "          httpbin-v2      50  100 %  outbound|81||httpbin-v2.httpbin.svc.cluster.local",
+            "          httpbin-v1      50      -  none: it has no port 81 (only 80)",
+        ]
+    );
+    assert_eq!(
+        lines(&format!("{words} --host httpbin.httpbin:82"), "")[1..],
+        [
+            "split     httpbin/http-split, in guide/trafficsplit-50-50.yaml",
+            "port      82",
+            "goes to   the root, httpbin.httpbin, as if there were no split: no backend with a weight has the port",
+            "shares    backend     weight  share  cluster",
+            "          httpbin-v1      50      -  none: it has no port 82 (only 80)",
+            "          httpbin-v2      50      -  none: it has no port 82 (80, 81)",
+        ]
+    );
+}
+
+#[test]
+fn json_has_the_same_facts_under_keys_that_are_always_there() {
+    let cluster = "outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
+    let v2 = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
+    let answer = json_of("sticky.yaml --host httpbin.httpbin:14001 --header 'X-User: alice' --namespace curl", "");
+    assert_eq!(
+        answer,
+        json!({
+            "request": {
+                "method": "GET", "path": "/", "host": "httpbin.httpbin:14001", "port": null, "namespace": "curl",
+                "headers": [{"name": "x-user", "value": "alice"}],
+            },
+            "rootService": "httpbin.httpbin",
+            "skipped": [],
+            "split": {"name": "httpbin/http-split", "file": "sticky.yaml"},
+            "match": null,
+            "port": 14001,
+            "reason": "sticky",
+            "decidedBy": {"kind": "header", "name": "x-user", "value": "alice"},
+            "backend": {"service": "httpbin-v1", "cluster": cluster},
+            "root": null,
+            "shares": [
+                {"service": "httpbin-v1", "cluster": cluster, "weight": 90, "share": 0.9},
+                {"service": "httpbin-v2", "cluster": v2, "weight": 10, "share": 0.1},
+            ],
+            "leftOut": [],
+            "setCookie": null,
+            "mirror": null,
+            "notes": [],
+        })
+    );
+    let fresh = json_of("sticky.yaml --host httpbin.httpbin:14001", "");
+    assert_eq!((&fresh["backend"], &fresh["root"], &fresh["reason"]), (&Value::Null, &Value::Null, &json!("sticky")));
+    let attributes = "Path=/; Max-Age=86400; HttpOnly; SameSite=Lax";
+    assert_eq!(fresh["setCookie"], json!({"name": "canary", "attributes": attributes}));
+    let mirrored = json_of("mirror.yaml --host httpbin.httpbin:14001", "");
+    assert_eq!(mirrored["mirror"], json!({"service": "httpbin-v2", "cluster": v2, "percent": 10.0}));
+    let skipped =
+        json_of("ab-test.yaml --host httpbin.httpbin:14001 --method PUT --header 'cookie: type=insiders'", "");
+    assert_eq!(
+        skipped["skipped"],
+        json!([{"name": "httpbin/insiders", "file": "ab-test.yaml", "matches": [
+            {"name": "insiders/android-insiders",
+             "why": "the header cookie: type=insiders does not match (.*; *)?type=insider(;.*)?"},
+            {"name": "insiders/preview", "why": "the method PUT is not GET"},
+        ]}])
+    );
+    let nowhere = json_of("sticky.yaml --host example.com", "");
+    assert_eq!(nowhere["root"], json!({"code": "noSplit", "why": "no split has this host as its root"}));
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&nowhere), keys(&answer));
+}
+
+#[test]
+fn a_wrong_call_exits_with_2_and_says_why() {
+    for (words, why) in [
+        ("sticky.yaml", "--host"),
+        ("--host httpbin.httpbin", "FILE"),
+        ("sticky.yaml --host ''", "it must not be empty"),
+        ("sticky.yaml --host http://httpbin.httpbin/json", "not a URL"),
+        ("sticky.yaml --host 'a b'", "not a URL"),
+        ("sticky.yaml --host a --method ''", "it must be an HTTP method, as GET"),
+        ("sticky.yaml --host a --method 'GET /'", "it must be an HTTP method, as GET"),
+        ("sticky.yaml --host a --path json", "it must begin with / and have no spaces"),
+        ("sticky.yaml --host a --path '/a b'", "it must begin with / and have no spaces"),
+        ("sticky.yaml --host a --port 0", "0 is not in 1..=65535"),
+        ("sticky.yaml --host a --namespace 'a b'", "it must be a DNS label"),
+        ("sticky.yaml --host a --header x-user", "it must be 'NAME: VALUE'"),
+        ("sticky.yaml --host a --header ': x'", "pseudo-headers have options of their own"),
+        ("sticky.yaml --host a --header ':path: /'", "pseudo-headers have options of their own"),
+        ("sticky.yaml --host a --header 'Host: b'", "the host has an option of its own: --host"),
+        ("sticky.yaml --host a --header 'x user: b'", "\"x user\" is not the name of an HTTP header"),
+        ("sticky.yaml --host a --header 'x: a\nb: c'", "the value has a control character"),
+        ("sticky.yaml --host a --header 'X-Traffic-Split-Cluster: c'", "never comes from a client"),
+        ("- --config - --host a", "`-` is given twice"),
+    ] {
+        let ran = run(&format!("explain {words}"), "");
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{words}: {}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{words}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn wrong_input_exits_with_1_and_the_words_of_check() {
+    let split = std::fs::read_to_string(examples().join("sticky.yaml")).unwrap().replace("weight: 90", "weight: -1");
+    let ran = run("explain - none.yaml --host httpbin.httpbin", &split);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+    assert_eq!(ran.stderr, run("check - none.yaml", &split).stderr);
+    assert!(ran.stderr.contains("spec.backends[0].weight: -1 is negative\n"), "{}", ran.stderr);
+    let ran = run("explain guide/services.yaml --host httpbin.httpbin", "");
+    assert_eq!((ran.code, ran.stderr.contains("note: there is no TrafficSplit in the input")), (Some(0), true));
+}
+
+#[test]
+fn the_examples_are_fine() {
+    for example in EXAMPLES {
+        let ran = run(&format!("check {example} {SERVICES}"), "");
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{example}");
+        let text = std::fs::read_to_string(examples().join(example)).unwrap();
+        assert!(text.starts_with("# "), "{example} begins with what it does");
+    }
+}
+
+#[test]
+fn the_readme_shows_what_explain_says() {
+    let readme = include_str!("../../README.md");
+    let shown: Vec<_> = readme.split("\n$ dist/traffic-split explain envoy/examples/").skip(1).collect();
+    assert_eq!(shown.len(), 2);
+    for shown in shown {
+        let (words, text) = shown.split_once('\n').unwrap();
+        let text = text.split("\n```").next().unwrap();
+        // It is run there at the root of the repository.
+        assert_eq!(lines(words, "").join("\n").replace(", in ", ", in envoy/examples/"), text.trim_end());
+    }
+}
+
+struct Given(u64);
+
+impl Chance for Given {
+    fn number(&mut self) -> u64 {
+        self.0
+    }
+
+    fn id(&mut self) -> Option<[u8; 16]> {
+        Some(u128::from(self.0).to_le_bytes())
+    }
+}
+
+#[test]
+fn the_answer_is_what_the_filter_does_whatever_chance_gives() {
+    let headers = [
+        "x-user: alice",
+        "x-user: bob",
+        "x-version: httpbin-v1",
+        "x-version: httpbin-v2",
+        "x-version: v3",
+        "cookie: canary=alice",
+        "cookie: canary=",
+        "cookie: type=insider",
+        "user-agent: Android",
+        "a: b",
+    ];
+    let mut seen = [0; 3];
+    for example in EXAMPLES {
+        for files in [&[example][..], &[example, SERVICES]] {
+            let files: Vec<_> = files.iter().map(|file| examples().join(file)).collect();
+            let input = load(&files, None).unwrap();
+            let rules = Rules::new(&input.configuration, Some("httpbin"));
+            for host in ["httpbin", "httpbin.httpbin:14001", "httpbin.httpbin:9", "httpbin.httpbin:x", "example.com"] {
+                for path in ["/", "/preview/1"] {
+                    for (index, header) in headers.iter().enumerate() {
+                        let request = Described {
+                            method: "GET".into(),
+                            path: path.into(),
+                            host: host.into(),
+                            headers: [header, headers[(index * 7 + 3) % 10]].map(|text| text.parse().unwrap()).into(),
+                            port: None,
+                            namespace: Some("httpbin".into()),
+                        };
+                        let answer = serde_json::to_value(explain(&input, &request)).unwrap();
+                        let decide = |number: u64| rules.decide(&request, &mut Given(number));
+                        let decided: Vec<_> = (0..64).map(|n| decide(n << 58)).collect();
+                        seen[agreed(&answer, &decided)] += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 50), "{seen:?}");
+}
+
+/// Holds that an answer agrees with decisions: 0 to the root, 1 to one backend, 2 to any.
+#[track_caller]
+fn agreed(answer: &Value, decided: &[Decision<'_>]) -> usize {
+    let mut backends: Vec<Value> = Vec::new();
+    for decision in decided {
+        match decision {
+            Decision::Root(why) => assert_eq!(answer["root"]["why"], why.to_string(), "{answer}"),
+            Decision::Backend(pick) => {
+                assert_eq!(answer["root"], Value::Null, "{answer}");
+                assert_eq!(answer["split"]["name"], pick.split);
+                assert_eq!(answer["reason"], pick.reason.as_str());
+                assert_eq!(answer["setCookie"].is_null(), pick.set_cookie.is_none(), "{answer}");
+                backends.push(json!({"service": pick.backend, "cluster": pick.cluster}));
+            }
+        }
+    }
+    backends.sort_by_key(Value::to_string);
+    backends.dedup();
+    match &*backends {
+        [] => 0,
+        [only] => {
+            assert_eq!(answer["backend"], *only, "{answer}");
+            1
+        }
+        several => {
+            assert_eq!(answer["backend"], Value::Null, "{answer}");
+            let shares = answer["shares"].as_array().unwrap();
+            let weighted = shares.iter().filter(|share| share["share"].as_f64().unwrap() > 0.0);
+            let named: Vec<_> =
+                weighted.map(|share| json!({"service": share["service"], "cluster": share["cluster"]})).collect();
+            assert_eq!(named, several, "{answer}");
+            2
+        }
+    }
+}
