@@ -13,6 +13,7 @@ mod load;
 mod yaml;
 
 pub use bootstrap::{Address, Bootstrap, Endpoint, Host, bootstrap};
+pub use document::Protocol;
 pub use ecds::{Ecds, FailurePolicy, ecds};
 pub use load::{Fault, FileSummary, Input, load};
 

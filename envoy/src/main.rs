@@ -201,7 +201,8 @@ impl Render {
                 {
                     usage_error(RENDER, &format!("--namespace {given} contradicts --config, whose namespace is {own}"));
                 }
-                let options = self.envoy.options();
+                let mut options = self.envoy.options();
+                options.protocols = input.protocols.clone();
                 warn_of_unknown_ports(configuration, &options);
                 bootstrap(configuration, &options)
             }

@@ -19,6 +19,9 @@ const V2_STATS: &str = "cluster.outbound|14001||httpbin-v2.httpbin.svc.cluster.l
 const COOKIE: &str = "version-of";
 const ATTRIBUTES: &str = "Path=/; Max-Age=86400; HttpOnly; SameSite=Lax";
 
+/// Header names and values.
+type Headers<'a> = &'a [(&'a str, &'a [u8])];
+
 /// The guide's TrafficSplit with these weights and annotations.
 fn split(v1: u32, v2: u32, annotations: &[(&str, &str)]) -> Value {
     let annotations: BTreeMap<String, &str> =
@@ -87,7 +90,7 @@ fn served(answer: Answer, version: &str) -> Answer {
 }
 
 /// Asks the root with these headers.
-fn ask(client: &mut Client, headers: &[(&str, &[u8])]) -> Result<Answer> {
+fn ask(client: &mut Client, headers: Headers<'_>) -> Result<Answer> {
     let answer = client.get(ROOT, "/json", headers)?;
     assert_eq!(answer.status, 200, "{}", answer.text());
     Ok(answer)
@@ -327,7 +330,7 @@ fn an_override_reaches_the_backend_it_names_even_at_weight_zero_and_whatever_is_
     let annotations = [("override-header", "X-Version"), ("sticky-header", "x-user"), ("sticky-cookie", COOKIE)];
     let sidecar = Sidecar::start_with(&Guide::built()?, &split(100, 0, &annotations).to_string(), &[])?;
     let mut client = Client::new(sidecar.port);
-    let others: &[&[(&str, &[u8])]] = &[
+    let others: &[Headers<'_>] = &[
         &[],
         &[("x-user", b"ann")],
         &[("cookie", b"version-of=x")],
@@ -399,7 +402,7 @@ fn matches_by_path_method_and_header_decide_which_requests_are_split() -> Result
     let sidecar = Sidecar::start_with(&Guide::built()?, &list(&objects), &[])?;
     let mut client = Client::new(sidecar.port);
     let curl: (&str, &[u8]) = ("user-agent", b"curl/8.0");
-    let cases: &[(&str, &str, &[(&str, &[u8])], bool)] = &[
+    let cases: &[(&str, &str, Headers<'_>, bool)] = &[
         ("GET", "/api/v1/users", &[], true),
         ("POST", "/api/v22/", &[], true),
         ("GET", "/api/v1/users?id=1", &[], true),
@@ -436,7 +439,7 @@ fn of_two_splits_of_one_root_the_first_whose_matches_accept_decides() -> Result<
     };
     let sidecar = Sidecar::start_with(&guide, &objects(split(100, 0, &[])), &[])?;
     let mut client = Client::new(sidecar.port);
-    let tester: &[(&str, &[u8])] = &[("x-tester", b"ann")];
+    let tester: Headers<'_> = &[("x-tester", b"ann")];
     for _ in 0..20 {
         served(ask(&mut client, tester)?, "httpbin-v2");
         served(ask(&mut client, &[])?, "httpbin-v1");
@@ -553,7 +556,7 @@ fn a_client_that_forges_a_mirror_or_a_cookie_gets_neither() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start_with(&guide, &split(100, 0, &[]).to_string(), &[])?;
     let mut client = Client::new(sidecar.port);
-    let forged: &[(&str, &[u8])] =
+    let forged: Headers<'_> =
         &[("x-traffic-split-mirror", V2.as_bytes()), ("X-Traffic-Split-Set-Cookie", b"session=forged")];
     let hosts = [(ROOT, "httpbin-v1"), ("httpbin-v1.httpbin:14001", "httpbin-v1"), (OTHER, "other")];
     for (host, version) in hosts {
@@ -567,7 +570,7 @@ fn a_client_that_forges_a_mirror_or_a_cookie_gets_neither() -> Result<()> {
     // With a cookie and a mirror of the split's own, it is those and nobody else's.
     let annotations = [("sticky-cookie", COOKIE), ("mirror", "httpbin-v2=100")];
     sidecar.apply_objects(&guide, &split(100, 0, &annotations).to_string())?;
-    let other: &[(&str, &[u8])] =
+    let other: Headers<'_> =
         &[("x-traffic-split-mirror", b"host|other.httpbin"), ("x-traffic-split-set-cookie", b"session=forged")];
     let seen = sidecar.world.other.requests();
     let set = served(client.get(ROOT, "/json", other)?, "httpbin-v1").headers_named("set-cookie");
