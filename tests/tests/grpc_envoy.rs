@@ -66,9 +66,9 @@ impl Decoder for Text {
     }
 }
 
-/// A gRPC server that speaks HTTP/2 and nothing else. Of every message it says who got it: `greeter-v1: hello`. It sends
-/// back the metadata `x-mark` and `x-mark-bin`, and ends with the trailer `x-messages`, their number. On the message
-/// `fail` it ends with an error, on the metadata `x-refuse` it begins with one.
+/// A gRPC server that speaks HTTP/2 and nothing else. Of every message it says who got it: `greeter-v1: hello`. It
+/// sends back the metadata `x-mark` and `x-mark-bin`, and ends with the trailer `x-messages`, their number. On the
+/// message `fail` it ends with an error, on the metadata `x-refuse` it begins with one.
 struct Greeter {
     address: SocketAddr,
     calls: Arc<AtomicU64>,
