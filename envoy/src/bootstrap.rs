@@ -1,5 +1,6 @@
 //! A whole configuration for a bare Envoy that stands as a sidecar before a client.
 
+use crate::document::Protocol;
 use crate::ecds::{FILTER, WASM_TYPE};
 use crate::yaml;
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ pub struct Bootstrap {
     pub endpoints: Vec<Endpoint>,
     /// Other hosts that clients reach through this Envoy.
     pub hosts: Vec<Host>,
+    /// Which HTTP Services speak, by `namespace/name` and port, where it is known.
+    pub protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
 }
 
 /// A host name or IP address and a port.
@@ -338,7 +341,9 @@ impl<'a> Plan<'a> {
             for &port in &known.ports {
                 let name = self.cluster_name(known, port);
                 if taken.insert(name.clone()) {
-                    clusters.push(cluster(&name, &self.addresses(known, port)));
+                    let service = format!("{}/{}", known.namespace, known.service);
+                    let protocol = self.options.protocols.get(&service).and_then(|ports| ports.get(&port));
+                    clusters.push(cluster(&name, &self.addresses(known, port), protocol.copied()));
                 }
             }
         }
@@ -346,7 +351,7 @@ impl<'a> Plan<'a> {
             let name = host_cluster(&host.name);
             if taken.insert(name.clone()) {
                 let same = self.options.hosts.iter().filter(|other| other.name == host.name);
-                clusters.push(cluster(&name, &same.map(|host| host.address.clone()).collect::<Vec<_>>()));
+                clusters.push(cluster(&name, &same.map(|host| host.address.clone()).collect::<Vec<_>>(), None));
             }
         }
         clusters
@@ -388,7 +393,7 @@ fn retry_policy() -> Value {
     })
 }
 
-fn cluster(name: &str, addresses: &[Address]) -> Value {
+fn cluster(name: &str, addresses: &[Address], protocol: Option<Protocol>) -> Value {
     let all_ip = addresses.iter().all(|address| address.host.parse::<IpAddr>().is_ok());
     let endpoints: Vec<_> =
         addresses.iter().map(|at| json!({"endpoint": {"address": socket(&at.host, at.port)}})).collect();
@@ -399,6 +404,17 @@ fn cluster(name: &str, addresses: &[Address]) -> Value {
         cluster["dns_lookup_family"] = "V4_PREFERRED".into();
     }
     cluster["load_assignment"] = json!({"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]});
+    let mut http = match protocol {
+        // Envoy's default.
+        Some(Protocol::Http1) => return cluster,
+        Some(Protocol::Http2) => json!({"explicit_http_config": {"http2_protocol_options": {}}}),
+        // What a client speaks goes on as it is, so gRPC works even where nobody says that it's gRPC: Istio's way with
+        // such ports. But Envoy's copies for a mirror are HTTP/1.1 then.
+        None => json!({"use_downstream_protocol_config": {"http2_protocol_options": {}}}),
+    };
+    const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    http["@type"] = format!("type.googleapis.com/{OPTIONS}").into();
+    cluster["typed_extension_protocol_options"] = json!({OPTIONS: http});
     cluster
 }
 
@@ -419,6 +435,7 @@ impl Default for Bootstrap {
             ecds: "/etc/traffic-split/ecds.yaml".into(),
             endpoints: Vec::new(),
             hosts: Vec::new(),
+            protocols: BTreeMap::new(),
         }
     }
 }

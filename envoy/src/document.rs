@@ -2,6 +2,7 @@
 
 use crate::yaml::one_line;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// A Kubernetes object that counts here, or doesn't.
 #[derive(Debug)]
@@ -11,6 +12,15 @@ pub(crate) enum Document {
     Service(Value),
     /// Something else; its kind and name.
     Other(String),
+}
+
+/// Which HTTP a Service's port says it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, as gRPC does.
+    Http2,
 }
 
 /// The objects in a document, in order: itself, or the items of a list. The error says why it
@@ -103,6 +113,16 @@ pub(crate) fn service_ports(service: &Value) -> Result<Option<Vec<u16>>, Vec<(St
     }
 }
 
+/// What a Service says of its ports' protocols.
+pub(crate) fn service_protocols(service: &Value) -> BTreeMap<u16, Protocol> {
+    let ports = service.pointer("/spec/ports").and_then(Value::as_array);
+    let protocol = |port: &Value| {
+        let number = port.get("port")?.as_u64().and_then(|number| u16::try_from(number).ok())?;
+        Some((number, Protocol::of(text(port, "/appProtocol"), text(port, "/name").unwrap_or_default())?))
+    };
+    ports.into_iter().flatten().filter_map(protocol).collect()
+}
+
 pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
@@ -113,5 +133,56 @@ fn plain(text: &str) -> String {
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", one_line(text.get(..end).unwrap_or_default())),
         None => one_line(text),
+    }
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    /// By Istio's rule: the port's `appProtocol`, or else its name up to the first dash.
+    fn of(app_protocol: Option<&str>, name: &str) -> Option<Self> {
+        let prefix = |text: &str| text.split('-').next().unwrap_or_default().to_ascii_lowercase();
+        match (app_protocol, prefix(app_protocol.unwrap_or(name)).as_str()) {
+            (Some("kubernetes.io/h2c"), _) | (_, "grpc" | "http2") => Some(Self::Http2),
+            (Some("kubernetes.io/ws"), _) | (_, "http") => Some(Self::Http1),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Protocol, service_protocols};
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_port_speaks_what_its_app_protocol_says_or_else_its_name() {
+        use Protocol::{Http1, Http2};
+        for (port, protocol) in [
+            (json!({"name": "http"}), Some(Http1)),
+            (json!({"name": "http-web"}), Some(Http1)),
+            (json!({"name": "http2"}), Some(Http2)),
+            (json!({"name": "http2-web"}), Some(Http2)),
+            (json!({"name": "grpc"}), Some(Http2)),
+            (json!({"name": "grpc-web"}), Some(Http2)),
+            (json!({"name": "web"}), None),
+            (json!({"name": "httpx"}), None),
+            (json!({"name": "tcp-grpc"}), None),
+            (json!({}), None),
+            (json!({"appProtocol": "kubernetes.io/h2c"}), Some(Http2)),
+            (json!({"appProtocol": "kubernetes.io/h2c", "name": "http"}), Some(Http2)),
+            (json!({"appProtocol": "kubernetes.io/ws", "name": "grpc"}), Some(Http1)),
+            (json!({"appProtocol": "GRPC", "name": "http"}), Some(Http2)),
+            (json!({"appProtocol": "example.com/own", "name": "http"}), None),
+            (json!({"appProtocol": 1, "name": "http"}), Some(Http1)),
+        ] {
+            let mut whole = port.clone();
+            whole["port"] = 80.into();
+            let found = service_protocols(&json!({"spec": {"ports": [whole]}}));
+            assert_eq!(found.get(&80).copied(), protocol, "{port}");
+        }
+        for service in [json!({}), json!({"spec": {"ports": 1}}), json!({"spec": {"ports": [1, {"name": "http"}]}})] {
+            assert!(service_protocols(&service).is_empty(), "{}", Value::to_string(&service));
+        }
     }
 }

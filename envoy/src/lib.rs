@@ -15,6 +15,7 @@ mod load;
 mod yaml;
 
 pub use bootstrap::{Address, Bootstrap, Endpoint, Host, bootstrap};
+pub use document::Protocol;
 pub use ecds::{Ecds, FailurePolicy, ecds, version};
 pub use explain::{Answer, Described, Header, explain};
 pub use load::{Fault, FileSummary, Input, load};

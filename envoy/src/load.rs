@@ -1,6 +1,6 @@
 //! Files of Kubernetes objects, read into one plugin configuration.
 
-use crate::document::{self, Document};
+use crate::document::{self, Document, Protocol};
 use crate::yaml;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -48,6 +48,8 @@ pub struct FileSummary {
 pub struct Input {
     /// The plugin configuration.
     pub configuration: Configuration,
+    /// Which HTTP Services speak, by `namespace/name` and port, where they say so.
+    pub protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
     /// One entry a file, in the order they were given.
     pub files: Vec<FileSummary>,
     /// What is valid and yet probably not meant.
@@ -92,6 +94,7 @@ struct Loader {
     splits: Vec<Origin>,
     groups: Vec<Origin>,
     services: BTreeMap<String, Origin>,
+    protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
 }
 
 // === impl Input ===
@@ -221,6 +224,7 @@ impl Loader {
         }
         let key = document::name(service);
         self.services.insert(key.clone(), origin);
+        self.protocols.insert(key.clone(), document::service_protocols(service));
         let Some(ports) = ports else { return };
         let services = self.base.entry("services").or_insert(Value::Null);
         if services.is_null() {
@@ -252,7 +256,7 @@ impl Loader {
             Some((split.key(), origin.map(|origin| &origin.file).or(self.config.as_ref())?.clone()))
         };
         let split_files = configuration.traffic_splits.iter().enumerate().filter_map(split_file).collect();
-        Ok(Input { configuration, files: self.files, warnings, split_files })
+        Ok(Input { configuration, protocols: self.protocols, files: self.files, warnings, split_files })
     }
 
     /// Says in which file a problem of the whole configuration is.

@@ -255,7 +255,8 @@ impl Render {
             Target::Ecds => ecds(configuration, &self.ecds.options()),
             Target::Envoy => {
                 refuse_other_namespace(RENDER, configuration, self.envoy.namespace.as_deref());
-                let options = self.envoy.options();
+                let mut options = self.envoy.options();
+                options.protocols = input.protocols.clone();
                 warn_of_unknown_ports(configuration, Some(&options));
                 bootstrap(configuration, &options)
             }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Bootstrap, bootstrap, load};
+use traffic_split_envoy::{Bootstrap, Protocol, bootstrap, load};
 
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
@@ -143,6 +143,26 @@ fn services_without_endpoints_are_found_by_dns() {
         ("httpbin/httpbin|14001", "STRICT_DNS", "httpbin.httpbin.svc.example.org:14001".to_owned())
     );
     assert_eq!(clusters[1], ("httpbin/httpbin-v1|14001", "STATIC", "127.0.0.1:1 ::1:2".to_owned()));
+}
+
+#[test]
+fn a_backend_is_spoken_to_as_its_service_says_or_else_as_the_client_speaks() {
+    let mut options = guide_options();
+    options.hosts = vec!["example.com=example.com:80".parse().unwrap()];
+    options.protocols.insert("httpbin/httpbin".into(), [(14001, Protocol::Http1)].into());
+    options.protocols.insert("httpbin/httpbin-v1".into(), [(14001, Protocol::Http2)].into());
+    options.protocols.insert("httpbin/httpbin-v2".into(), [(80, Protocol::Http2)].into());
+    let envoy = render(&configuration(), &options);
+    let clusters = envoy.pointer("/static_resources/clusters").unwrap().as_array().unwrap();
+    let keys = |cluster: &Value| {
+        let extension = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        let options = cluster.pointer(extension).and_then(Value::as_object);
+        options.into_iter().flat_map(|options| options.keys()).find(|key| *key != "@type").cloned()
+    };
+    let found: Vec<_> = clusters.iter().map(keys).collect();
+    let found: Vec<_> = found.iter().map(Option::as_deref).collect();
+    let as_the_client = Some("use_downstream_protocol_config");
+    assert_eq!(found, [None, Some("explicit_http_config"), as_the_client, as_the_client]);
 }
 
 #[test]

@@ -12,6 +12,10 @@ pub const ROOT_CLUSTER: &str = "the-root";
 
 /// The request header that carries the picked cluster.
 const CLUSTER_HEADER: &str = "x-traffic-split-cluster";
+/// The request header that carries the cluster which gets a copy.
+const MIRROR_HEADER: &str = "x-traffic-split-mirror";
+/// The response's `Set-Cookie`, out of a request header.
+const SET_COOKIE: &str = "%REQ(x-traffic-split-set-cookie)%";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// A Wasm module with a configuration.
@@ -129,7 +133,11 @@ fn virtual_host(name: &str, domains: &[&str], cluster: &str) -> Value {
         "routes": [
             {
                 "match": {"prefix": "/", "headers": [{"name": CLUSTER_HEADER, "present_match": true}]},
-                "route": {"cluster_header": CLUSTER_HEADER},
+                "route": {
+                    "cluster_header": CLUSTER_HEADER,
+                    "request_mirror_policies": [{"cluster_header": MIRROR_HEADER}],
+                },
+                "response_headers_to_add": [{"header": {"key": "set-cookie", "value": SET_COOKIE}}],
                 "request_headers_to_remove": [CLUSTER_HEADER],
             },
             {"match": {"prefix": "/"}, "route": {"cluster": cluster}},

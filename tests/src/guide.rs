@@ -7,6 +7,7 @@ use crate::world::World;
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -120,14 +121,31 @@ impl Sidecar {
 
     /// The same, but Envoy finds what `alter` makes of the extension configuration, and nobody waits for it.
     pub fn start_on(guide: &Guide, v1: u32, v2: u32, alter: impl FnOnce(String) -> String) -> Result<Sidecar> {
+        Sidecar::launch(guide, &[], |scratch| guide.traffic_split(scratch, v1, v2), alter)
+    }
+
+    /// Starts pods and Envoy with these objects in place of the guide's TrafficSplit, and waits until they are in
+    /// force. `endpoints` says where further Services are: `service.namespace`, and the address.
+    pub fn start_with(guide: &Guide, objects: &str, endpoints: &[(&str, SocketAddr)]) -> Result<Sidecar> {
+        let sidecar = Sidecar::launch(guide, endpoints, |scratch| write_objects(scratch, objects), |ecds| ecds)?;
+        sidecar.envoy.wait_for_extension([0; 3])?;
+        Ok(sidecar)
+    }
+
+    fn launch(
+        guide: &Guide,
+        endpoints: &[(&str, SocketAddr)],
+        objects: impl FnOnce(&Scratch) -> Result<PathBuf>,
+        alter: impl FnOnce(String) -> String,
+    ) -> Result<Sidecar> {
         let (world, scratch) = (World::start()?, Scratch::new()?);
-        let split = guide.traffic_split(&scratch, v1, v2)?;
+        let split = objects(&scratch)?;
         // Envoy watches the directory: nothing else is written there.
         let watched = scratch.join("watched");
         fs::create_dir(&watched)?;
         let ecds = watched.join("ecds.yaml");
         replace(&ecds, &alter(guide.ecds(&split)?))?;
-        let bootstrap = guide.render("envoy", &bootstrap_options(&world, &ecds), &split)?;
+        let bootstrap = guide.render("envoy", &bootstrap_options(&world, endpoints, &ecds), &split)?;
         let envoy = Envoy::start(&bootstrap, scratch.path())?;
         let port = envoy.listener_port("outbound")?;
         Ok(Sidecar { envoy, world, scratch, port, ecds })
@@ -137,6 +155,12 @@ impl Sidecar {
     pub fn apply(&self, guide: &Guide, v1: u32, v2: u32) -> Result<()> {
         let split = guide.traffic_split(&self.scratch, v1, v2)?;
         self.replace(&guide.ecds(&split)?)
+    }
+
+    /// Gives Envoy these objects in place of those that it has, and waits until it has taken them. What it was
+    /// started with stays as it is: a Service that wasn't there then has no cluster.
+    pub fn apply_objects(&self, guide: &Guide, objects: &str) -> Result<()> {
+        self.replace(&guide.ecds(&write_objects(&self.scratch, objects)?)?)
     }
 
     /// Gives Envoy this extension configuration, and waits until it has taken it; an error if it refuses. The one
@@ -151,11 +175,18 @@ impl Sidecar {
     }
 }
 
-fn bootstrap_options(world: &World, ecds: &Path) -> Vec<OsString> {
+/// Objects as a file, YAML or JSON.
+fn write_objects(scratch: &Scratch, objects: &str) -> Result<PathBuf> {
+    let path = scratch.join("objects.yaml");
+    replace(&path, objects)?;
+    Ok(path)
+}
+
+fn bootstrap_options(world: &World, endpoints: &[(&str, SocketAddr)], ecds: &Path) -> Vec<OsString> {
     let mut options: Vec<OsString> = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"].map(OsString::from).into();
     let mut option = |name: &str, value: &OsStr| options.extend([name.into(), value.to_owned()]);
     option("--ecds", ecds.as_os_str());
-    for (service, address) in world.endpoints() {
+    for (service, address) in world.endpoints().iter().chain(endpoints) {
         option("--endpoint", format!("{service}={address}").as_ref());
     }
     option("--host", format!("other.httpbin={}", world.other.address()).as_ref());

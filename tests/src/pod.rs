@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// An HTTP server on 127.0.0.1 that speaks HTTP/1.1 and h2c. It answers every request with 200 (`/status/NNN` with
-/// `NNN`, as httpbin does), its name in the header `pod`, and as JSON what reached it:
+/// `NNN`, as httpbin does; `/cookies/set?NAME=VALUE` sets that cookie), its name in the header `pod`, and as JSON what reached it:
 /// `{"pod", "method", "path", "headers": [[name, value], …]}`, bytes that aren't UTF-8 replaced.
 /// It and its connections end when this is dropped.
 #[derive(Debug)]
@@ -143,6 +143,9 @@ async fn answer(
         *response.status_mut() = status.parse().unwrap_or(StatusCode::BAD_REQUEST);
     }
     let headers = response.headers_mut();
+    if let Some(Ok(cookie)) = path.strip_prefix("/cookies/set?").map(str::parse) {
+        headers.insert("set-cookie", cookie);
+    }
     headers.insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     if let Ok(pod) = pod.parse() {
         headers.insert("pod", pod);

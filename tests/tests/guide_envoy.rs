@@ -122,6 +122,11 @@ fn an_http2_client_gets_the_same_split() -> Result<()> {
     assert_eq!(v1 + v2, 1000, "{answers:?}");
     assert!(is_share(v1, 1000, 0.5, 5.0), "{answers:?}");
     assert_eq!(runtime.block_on(over_http2(sidecar.port, OTHER, 10))?, [("other".to_owned(), 10)].into());
+
+    // The Services of the guide have a port named http: what is behind it needn't speak HTTP/2.
+    let to_v1 = "cluster.outbound|14001||httpbin-v1.httpbin.svc.cluster.local.upstream_cx_http";
+    assert_eq!(sidecar.envoy.stat(&format!("{to_v1}2_total"))?, 0);
+    assert!(sidecar.envoy.stat(&format!("{to_v1}1_total"))? > 0);
     Ok(())
 }
 

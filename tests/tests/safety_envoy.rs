@@ -133,6 +133,46 @@ fn where_envoy_does_not_strip_the_cluster_header_the_filter_does() -> Result<()>
     Ok(())
 }
 
+#[test]
+fn where_envoy_does_not_strip_a_forged_mirror_or_cookie_the_filter_does_on_what_it_splits() -> Result<()> {
+    let guide = Guide::built()?;
+    let forged: &[(&str, &[u8])] = &[
+        ("x-traffic-split-mirror", V2.as_bytes()),
+        ("X-Traffic-Split-Mirror", V2.as_bytes()),
+        ("x-traffic-split-set-cookie", b"session=forged"),
+        ("x-traffic-split-set-cookie", b""),
+    ];
+    // A copy begins before the original is answered: whoever never connected got none.
+    let connections_to_v2 = |bare: &Bare| bare.envoy.stat(&format!("cluster.{V2}.upstream_cx_total"));
+
+    let bare = Bare::start(Wasm::new(&guide.wasm, &weights(100, 0).to_string()))?;
+    let mut client = Client::new(bare.port);
+    for (host, version) in [(ROOT, "httpbin-v1"), (OTHER, "other"), (UNSPLIT, "httpbin")] {
+        for headers in [forged, &forged[..1], &forged[2..3]] {
+            let answer = client.get(host, "/json", headers)?;
+            assert_served(&answer, version);
+            assert!(answer.header("set-cookie").is_none(), "{host}: {:?}", answer.headers);
+            // What isn't split takes a route that these headers mean nothing to.
+            let received = ["x-traffic-split-mirror", "x-traffic-split-set-cookie"].map(|name| answer.received(name));
+            assert!(host != ROOT || received.iter().all(Vec::is_empty), "{host}: {received:?}");
+        }
+    }
+    assert_eq!((connections_to_v2(&bare)?, client.connections()), (0, 1));
+
+    // The same wiring obeys the filter, though a client says otherwise.
+    let mut own = weights(100, 0);
+    own["trafficSplits"][0]["metadata"]["annotations"] =
+        json!({"traffic-split/mirror": "httpbin-v2=100", "traffic-split/sticky-cookie": "id"});
+    let bare = Bare::start(Wasm::new(&guide.wasm, &own.to_string()))?;
+    let to_other = ("x-traffic-split-mirror", &b"other.httpbin"[..]);
+    let answer = Client::new(bare.port).get(ROOT, "/json", &[to_other, forged[2]])?;
+    assert_served(&answer, "httpbin-v1");
+    let set = answer.headers_named("set-cookie");
+    assert!(set.len() == 1 && set[0].starts_with("id="), "{set:?}");
+    assert_eq!((connections_to_v2(&bare)?, bare.world.other.requests()), (1, 0));
+    Ok(())
+}
+
 /// A guest that traps at its first request, which leaves its VM dead.
 fn trapping(scratch: &Scratch) -> Result<PathBuf> {
     let module = wat::parse_str(

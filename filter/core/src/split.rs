@@ -10,6 +10,7 @@ use crate::request::{Asked, Request};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 #[derive(Debug)]
 pub(crate) struct Split {
@@ -32,8 +33,8 @@ pub(crate) struct Backend {
     pub(crate) ordinal: usize,
     pub(crate) weight: Weight,
     cluster: Cluster,
-    /// Its ports in order, each with the value of `{port}`, if they are known.
-    ports: Option<Box<[(u16, Box<str>)]>>,
+    /// Its ports, each with the value of `{port}`, if they are known.
+    ports: Option<BTreeMap<u16, String>>,
 }
 
 /// The backends of a split that have the port of a request.
@@ -109,14 +110,13 @@ impl Split {
         let annotations = &split.metadata.annotations;
         let backend = |(place, backend): (usize, &crate::traffic_split::Backend)| {
             let namespace = &split.metadata.namespace;
-            let ports = configuration.services.get(&format!("{namespace}/{}", backend.service));
-            let ports = ports.and_then(|known| known.ports.as_ref());
+            let known = configuration.services.get(&format!("{namespace}/{}", backend.service));
             Backend {
                 name: backend.service.as_str().into(),
                 ordinal: first_ordinal + place,
                 weight: backend.weight.unwrap_or_default(),
                 cluster: configuration.cluster_of(&backend.service, namespace),
-                ports: ports.map(|ports| ports.iter().map(|(port, value)| (*port, value.as_str().into())).collect()),
+                ports: known.and_then(|known| known.ports.clone()),
             }
         };
         let text = |text: &Option<String>| text.as_deref().map(Into::into);
@@ -264,13 +264,11 @@ impl Backend {
     }
 
     fn has_port(&self, port: u16) -> bool {
-        self.ports.is_none() || self.port_value(port).is_some()
+        self.ports.as_ref().is_none_or(|ports| ports.contains_key(&port))
     }
 
     fn port_value(&self, port: u16) -> Option<&str> {
-        let ports = self.ports.as_deref()?;
-        let place = ports.binary_search_by_key(&port, |(port, _)| *port).ok()?;
-        ports.get(place).map(|(_, value)| &**value)
+        Some(self.ports.as_ref()?.get(&port)?)
     }
 }
 

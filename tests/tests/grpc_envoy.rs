@@ -1,0 +1,410 @@
+//! gRPC through the filter in a real Envoy, with the bootstrap as the command prints it: calls are split by weight, and
+//! streams, metadata, trailers and errors come through as they are.
+
+use bytes::{Buf, BufMut};
+use hyper::http::uri::PathAndQuery;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use journeys::guide::{Guide, Sidecar};
+use journeys::{Error, Result, is_share, wait_for};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::server::StreamingService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+
+const ROOT: &str = "http://greeter.httpbin:14001";
+const METHOD: &str = "/greeter.Greeter/Greet";
+
+/// Messages are text as it is: what is in them is nobody's business but the two ends'.
+#[derive(Clone, Copy, Default)]
+struct Text;
+
+impl Codec for Text {
+    type Encode = String;
+    type Decode = String;
+    type Encoder = Text;
+    type Decoder = Text;
+
+    fn encoder(&mut self) -> Text {
+        Text
+    }
+
+    fn decoder(&mut self) -> Text {
+        Text
+    }
+}
+
+impl Encoder for Text {
+    type Item = String;
+    type Error = Status;
+
+    fn encode(&mut self, text: String, into: &mut EncodeBuf<'_>) -> std::result::Result<(), Status> {
+        into.put_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Decoder for Text {
+    type Item = String;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> std::result::Result<Option<String>, Status> {
+        let bytes = from.copy_to_bytes(from.remaining()).to_vec();
+        String::from_utf8(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+/// A gRPC server that speaks HTTP/2 and nothing else. Of every message it says who got it: `greeter-v1: hello`. It
+/// sends back the metadata `x-mark` and `x-mark-bin`, and ends with the trailer `x-messages`, their number. On the
+/// message `fail` it ends with an error, on the metadata `x-refuse` it begins with one.
+struct Greeter {
+    address: SocketAddr,
+    calls: Arc<AtomicU64>,
+}
+
+impl Greeter {
+    fn start(runtime: &Runtime, name: &'static str) -> Result<Greeter> {
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let (address, calls) = (listener.local_addr()?, Arc::new(AtomicU64::new(0)));
+        let counter = calls.clone();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let calls = counter.clone();
+                let service = service_fn(move |request| {
+                    calls.fetch_add(1, Ordering::SeqCst);
+                    async move {
+                        let answer = tonic::server::Grpc::new(Text).streaming(Greet(name), request).await;
+                        Ok::<_, Infallible>(answer)
+                    }
+                });
+                let connection =
+                    http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+                tokio::spawn(connection);
+            }
+        });
+        Ok(Greeter { address, calls })
+    }
+}
+
+/// One call of a [`Greeter`] of this name.
+struct Greet(&'static str);
+
+impl StreamingService<String> for Greet {
+    type Response = String;
+    type ResponseStream = ReceiverStream<std::result::Result<String, Status>>;
+    type Future = Ready<std::result::Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<String>>) -> Self::Future {
+        let name = self.0;
+        let mut metadata = MetadataMap::new();
+        if let Some(mark) = request.metadata().get("x-mark") {
+            metadata.insert("x-mark", mark.clone());
+        }
+        if let Some(mark) = request.metadata().get_bin("x-mark-bin") {
+            metadata.insert_bin("x-mark-bin", mark.clone());
+        }
+        if request.metadata().contains_key("x-refuse") {
+            return ready(Err(failure(name)));
+        }
+        let mut messages = request.into_inner();
+        let (sender, answers) = channel(1);
+        tokio::spawn(async move {
+            let mut number = 0_u64;
+            while let Ok(Some(message)) = messages.message().await {
+                number += 1;
+                let answer = if message == "fail" { Err(failure(name)) } else { Ok(format!("{name}: {message}")) };
+                let is_over = answer.is_err();
+                if sender.send(answer).await.is_err() || is_over {
+                    return;
+                }
+            }
+            let mut trailers = MetadataMap::new();
+            trailers.insert("x-messages", number.into());
+            // How tonic is told trailers of a call that went well.
+            let _ = sender.send(Err(Status::with_metadata(Code::Ok, "", trailers))).await;
+        });
+        let mut response = Response::new(ReceiverStream::new(answers));
+        *response.metadata_mut() = metadata;
+        ready(Ok(response))
+    }
+}
+
+/// An error with all that one can have.
+fn failure(name: &str) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert("x-why", MetadataValue::from_static("no reason"));
+    Status::with_details_and_metadata(
+        Code::NotFound,
+        format!("{name}: 100 % gone, für immer"),
+        b"\x00\xff".to_vec().into(),
+        metadata,
+    )
+}
+
+fn assert_failure(error: &Status, name: &str) {
+    let expected = failure(name);
+    assert_eq!((error.code(), error.message()), (Code::NotFound, expected.message()));
+    assert_eq!((error.details(), text(error.metadata(), "x-why").as_deref()), (expected.details(), Some("no reason")));
+}
+
+/// The Services greeter, greeter-v1 and greeter-v2, and a split with these weights.
+fn objects(v1: u32, v2: u32) -> String {
+    let service = |name: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": "httpbin"},
+            "spec": {"ports": [{"name": "grpc", "port": 14001}]},
+        })
+    };
+    let split = json!({
+        "apiVersion": "split.smi-spec.io/v1alpha4",
+        "kind": "TrafficSplit",
+        "metadata": {"name": "greeter", "namespace": "httpbin"},
+        "spec": {
+            "service": "greeter",
+            "backends": [{"service": "greeter-v1", "weight": v1}, {"service": "greeter-v2", "weight": v2}],
+        },
+    });
+    let items: Vec<Value> = ["greeter", "greeter-v1", "greeter-v2"].map(service).into_iter().chain([split]).collect();
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+/// A sidecar before a greeter of each version, and one behind the root.
+struct Greeters {
+    guide: Guide,
+    sidecar: Sidecar,
+    v1: Greeter,
+    v2: Greeter,
+    root: Greeter,
+    // Ends last: the greeters run on it.
+    runtime: Runtime,
+}
+
+impl Greeters {
+    fn start(objects: &str) -> Result<Greeters> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let [first, second, root] = ["greeter-v1", "greeter-v2", "greeter"].map(|name| Greeter::start(&runtime, name));
+        let (first, second, root, guide) = (first?, second?, root?, Guide::built()?);
+        let endpoints = [
+            ("greeter-v1.httpbin", first.address),
+            ("greeter-v2.httpbin", second.address),
+            ("greeter.httpbin", root.address),
+        ];
+        let sidecar = Sidecar::start_with(&guide, objects, &endpoints)?;
+        Ok(Greeters { guide, sidecar, v1: first, v2: second, root, runtime })
+    }
+
+    /// Clients, each with a connection of its own.
+    fn clients(&self, number: usize) -> Result<Vec<Client>> {
+        let address = format!("http://127.0.0.1:{}", self.sidecar.port);
+        let connect = |_| {
+            let endpoint = Endpoint::from_shared(address.clone()).map_err(said)?;
+            let channel =
+                self.runtime.block_on(endpoint.origin(ROOT.parse().map_err(said)?).connect()).map_err(said)?;
+            Ok(Client(tonic::client::Grpc::new(channel)))
+        };
+        (0..number).map(connect).collect()
+    }
+
+    fn calls(&self) -> [u64; 3] {
+        [&self.v1, &self.v2, &self.root].map(|greeter| greeter.calls.load(Ordering::SeqCst))
+    }
+}
+
+struct Client(tonic::client::Grpc<Channel>);
+
+/// An open call: what is said into it, and what comes back.
+struct Talk {
+    say: Sender<String>,
+    hear: Streaming<String>,
+}
+
+impl Client {
+    async fn unary(&mut self, request: Request<String>) -> std::result::Result<Response<String>, Status> {
+        self.0.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+        self.0.unary(request, PathAndQuery::from_static(METHOD), Text).await
+    }
+
+    async fn talk(&mut self) -> std::result::Result<Talk, Status> {
+        self.0.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+        let (say, said) = channel(1);
+        let request = Request::new(ReceiverStream::new(said));
+        let response = self.0.streaming(request, PathAndQuery::from_static(METHOD), Text).await?;
+        Ok(Talk { say, hear: response.into_inner() })
+    }
+}
+
+impl Talk {
+    /// Says this, and waits for the answer, which nothing else will bring about: who answered.
+    async fn turn(&mut self, message: &str) -> std::result::Result<String, Status> {
+        self.say.send(message.to_owned()).await.map_err(|error| Status::unknown(error.to_string()))?;
+        let answer = self.hear.message().await?.unwrap_or_default();
+        let name = answer.strip_suffix(message).and_then(|name| name.strip_suffix(": "));
+        name.map(str::to_owned).ok_or_else(|| Status::unknown(format!("{message}: {answer:?}")))
+    }
+
+    /// Has said all: the trailers.
+    async fn end(self) -> std::result::Result<MetadataMap, Status> {
+        let Talk { say, mut hear } = self;
+        drop(say);
+        match hear.message().await? {
+            None => Ok(hear.trailers().await?.unwrap_or_default()),
+            Some(more) => Err(Status::unknown(format!("one more message: {more}"))),
+        }
+    }
+}
+
+fn text(metadata: &MetadataMap, key: &str) -> Option<String> {
+    metadata.get(key)?.to_str().ok().map(str::to_owned)
+}
+
+fn said(error: impl std::fmt::Debug) -> Error {
+    Error(format!("{error:?}"))
+}
+
+#[test]
+fn unary_calls_are_split_by_weight_and_metadata_and_trailers_come_through() -> Result<()> {
+    let greeters = Greeters::start(&objects(75, 25))?;
+    let mut by_v1 = 0;
+    for mut client in greeters.clients(8)? {
+        for number in 0..100 {
+            let mut request = Request::new("hello".to_owned());
+            request.metadata_mut().insert("x-mark", number.into());
+            request.metadata_mut().insert_bin("x-mark-bin", MetadataValue::from_bytes(b"\x00\xff\x80"));
+            let response = greeters.runtime.block_on(client.unary(request)).map_err(said)?;
+            let metadata = response.metadata();
+            assert_eq!(text(metadata, "x-mark"), Some(number.to_string()));
+            let bytes = metadata.get_bin("x-mark-bin").and_then(|mark| mark.to_bytes().ok());
+            assert_eq!(bytes.as_deref(), Some(&b"\x00\xff\x80"[..]));
+            // A unary call's trailers are among its metadata.
+            assert_eq!(text(metadata, "x-messages").as_deref(), Some("1"));
+            match response.get_ref().as_str() {
+                "greeter-v1: hello" => by_v1 += 1,
+                other => assert_eq!(other, "greeter-v2: hello"),
+            }
+        }
+    }
+    println!("{by_v1} of 800 calls by v1");
+    assert_eq!(greeters.calls(), [by_v1, 800 - by_v1, 0]);
+    assert!(is_share(by_v1, 800, 0.75, 5.0), "{by_v1}");
+    Ok(())
+}
+
+#[test]
+fn a_stream_goes_both_ways_message_by_message_and_all_of_it_to_one_backend() -> Result<()> {
+    let greeters = Greeters::start(&objects(50, 50))?;
+    let mut by_v1 = 0;
+    for mut client in greeters.clients(4)? {
+        for _ in 0..50 {
+            let (name, trailers) = greeters
+                .runtime
+                .block_on(async {
+                    let mut talk = client.talk().await?;
+                    let name = talk.turn("a").await?;
+                    for message in ["b", "", "c"] {
+                        assert_eq!(talk.turn(message).await?, name);
+                    }
+                    Ok::<_, Status>((name, talk.end().await?))
+                })
+                .map_err(said)?;
+            assert_eq!(text(&trailers, "x-messages").as_deref(), Some("4"));
+            by_v1 += u64::from(name == "greeter-v1");
+        }
+    }
+    println!("{by_v1} of 200 streams by v1");
+    assert_eq!(greeters.calls(), [by_v1, 200 - by_v1, 0]);
+    assert!(is_share(by_v1, 200, 0.5, 5.0), "{by_v1}");
+    Ok(())
+}
+
+#[test]
+fn an_error_keeps_its_code_message_details_and_metadata() -> Result<()> {
+    let greeters = Greeters::start(&objects(0, 100))?;
+    let mut client = greeters.clients(1)?.remove(0);
+    greeters.runtime.block_on(async {
+        // Instead of an answer.
+        let mut request = Request::new("hello".to_owned());
+        request.metadata_mut().insert("x-refuse", MetadataValue::from_static("please"));
+        assert_failure(&client.unary(request).await.expect_err("refused"), "greeter-v2");
+        // After answers.
+        let mut talk = client.talk().await.map_err(said)?;
+        assert_eq!(talk.turn("hello").await.map_err(said)?, "greeter-v2");
+        assert_failure(&talk.turn("fail").await.expect_err("failed"), "greeter-v2");
+        // And the next call on the connection is fine.
+        let response = client.unary(Request::new("hello".to_owned())).await.map_err(said)?;
+        assert_eq!(response.get_ref(), "greeter-v2: hello");
+        Ok::<_, Error>(())
+    })?;
+    // An error isn't tried again elsewhere.
+    assert_eq!(greeters.calls(), [0, 3, 0]);
+    Ok(())
+}
+
+#[test]
+fn a_stream_that_is_open_while_the_weights_change_ends_on_the_backend_it_began_on() -> Result<()> {
+    let greeters = Greeters::start(&objects(100, 0))?;
+    let runtime = &greeters.runtime;
+    let mut clients = greeters.clients(4)?;
+    let mut talks = Vec::new();
+    for client in &mut clients {
+        let mut talk = runtime.block_on(client.talk()).map_err(said)?;
+        assert_eq!(runtime.block_on(talk.turn("a")).map_err(said)?, "greeter-v1");
+        talks.push(talk);
+    }
+    for (v1, v2) in [(50, 50), (0, 100)] {
+        greeters.sidecar.apply_objects(&greeters.guide, &objects(v1, v2))?;
+        for talk in &mut talks {
+            assert_eq!(runtime.block_on(talk.turn("b")).map_err(said)?, "greeter-v1");
+        }
+    }
+    // New calls, on the same connections, go where the weights say now.
+    for client in &mut clients {
+        let response = runtime.block_on(client.unary(Request::new("new".to_owned()))).map_err(said)?;
+        assert_eq!(response.get_ref(), "greeter-v2: new");
+    }
+    for mut talk in talks {
+        assert_eq!(runtime.block_on(talk.turn("c")).map_err(said)?, "greeter-v1");
+        let trailers = runtime.block_on(talk.end()).map_err(said)?;
+        assert_eq!(text(&trailers, "x-messages").as_deref(), Some("4"));
+    }
+    assert_eq!(greeters.calls(), [4, 4, 0]);
+    assert_eq!(greeters.sidecar.envoy.stat("listener_manager.listener_modified")?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_mirror_gets_copies_of_calls_whose_port_says_that_it_is_grpc() -> Result<()> {
+    let mut mirrored: Value = serde_json::from_str(&objects(100, 0)).map_err(said)?;
+    mirrored["items"][3]["metadata"]["annotations"] = json!({"traffic-split/mirror": "greeter-v2=100"});
+    let greeters = Greeters::start(&mirrored.to_string())?;
+    let mut client = greeters.clients(1)?.remove(0);
+    for _ in 0..20 {
+        let response = greeters.runtime.block_on(client.unary(Request::new("hello".to_owned()))).map_err(said)?;
+        assert_eq!(response.get_ref(), "greeter-v1: hello");
+    }
+    wait_for("all copies", || Ok((greeters.calls() == [20, 20, 0]).then_some(())))
+}
+
+#[test]
+fn calls_get_through_even_if_nobody_says_that_a_port_is_for_grpc() -> Result<()> {
+    let greeters = Greeters::start(&objects(0, 100).replace(r#""name":"grpc","#, ""))?;
+    let mut client = greeters.clients(1)?.remove(0);
+    let response = greeters.runtime.block_on(client.unary(Request::new("hello".to_owned()))).map_err(said)?;
+    assert_eq!(response.get_ref(), "greeter-v2: hello");
+    assert_eq!(text(response.metadata(), "x-messages").as_deref(), Some("1"));
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! The requests that a split decided, as Prometheus scrapes them: by split, backend and reason, before a bare Envoy and
+//! before one of Istio's.
+
+use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
+use journeys::client::Client;
+use journeys::envoy::Envoy;
+use journeys::guide::{Guide, Sidecar};
+use journeys::scratch::Scratch;
+use journeys::world::{OTHER, ROOT, World};
+use journeys::{Error, Result};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// A TrafficSplit of this name at weights 50/50, in which a request may name its backend or be sticky.
+fn split(name: &str) -> Value {
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha4",
+        "kind": "TrafficSplit",
+        "metadata": {
+            "name": name,
+            "namespace": "httpbin",
+            "annotations": {
+                "traffic-split/override-header": "x-version",
+                "traffic-split/sticky-header": "x-user",
+                "traffic-split/sticky-cookie": "version-of",
+            },
+        },
+        "spec": {
+            "service": "httpbin",
+            "backends": [{"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}],
+        },
+    })
+}
+
+/// Sends requests of each kind; the lines that Prometheus must see of them, sorted.
+fn ask(port: u16, split: &str) -> Result<Vec<String>> {
+    let mut client = Client::new(port);
+    let mut counts = BTreeMap::new();
+    let mut ask = |reason: &'static str, headers: &[(&str, &[u8])]| -> Result<()> {
+        let answer = client.get(ROOT, "/json", headers)?;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        *counts.entry((answer.version(), reason)).or_insert(0) += 1;
+        Ok(())
+    };
+    for number in 0..30 {
+        let user = format!("user-{number}");
+        ask("sticky", &[("x-user", user.as_bytes())])?;
+        // Its first visit, which sets the cookie that places it, and a later one.
+        ask("sticky", &[])?;
+        ask("sticky", &[("cookie", format!("version-of={user}").as_bytes())])?;
+    }
+    for (number, version) in [(7, "httpbin-v1"), (5, "httpbin-v2")] {
+        for _ in 0..number {
+            ask("override", &[("x-version", version.as_bytes()), ("x-user", b"ann")])?;
+        }
+    }
+    // Nobody counts what isn't split.
+    assert_eq!(client.get(OTHER, "/json", &[])?.status, 200);
+    let line = |((backend, reason), count): ((String, &str), u64)| {
+        let labels = format!(r#"split="httpbin/{split}",backend="{backend}",reason="{reason}""#);
+        format!("traffic_split_requests{{{labels}}} {count}")
+    };
+    let lines: Vec<String> = counts.into_iter().map(line).collect();
+    assert_eq!(lines.len(), 4, "each version was asked for each reason: {lines:?}");
+    Ok(lines)
+}
+
+/// What Prometheus sees of the filter, sorted.
+fn scrape(envoy: &Envoy) -> Result<Vec<String>> {
+    let metrics = envoy.admin("/stats/prometheus")?;
+    let ours = metrics.lines().filter(|line| line.starts_with("traffic_split_requests"));
+    let mut lines: Vec<String> = ours.map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
+}
+
+#[test]
+fn each_reason_is_counted_for_itself() -> Result<()> {
+    let (guide, name) = (Guide::built()?, "http-split");
+    let sidecar = Sidecar::start_with(&guide, &split(name).to_string(), &[])?;
+    let mut expected = ask(sidecar.port, name)?;
+    assert_eq!(scrape(&sidecar.envoy)?, expected);
+
+    // Another configuration counts on where the last one stopped. By chance alone is a reason, too.
+    let mut by_chance = split(name);
+    by_chance["metadata"]["annotations"] = json!({});
+    by_chance["spec"]["backends"][1]["weight"] = 0.into();
+    sidecar.apply_objects(&guide, &by_chance.to_string())?;
+    for _ in 0..20 {
+        assert_eq!(Client::new(sidecar.port).get(ROOT, "/json", &[])?.version(), "httpbin-v1");
+    }
+    let labels = r#"split="httpbin/http-split",backend="httpbin-v1",reason="random""#;
+    expected.push(format!("traffic_split_requests{{{labels}}} 20"));
+    expected.sort();
+    assert_eq!(scrape(&sidecar.envoy)?, expected);
+    Ok(())
+}
+
+/// What the bootstrap of an Istio sidecar says of stats, as far as it can touch the filter's counter, for a pod with
+/// `sidecar.istio.io/extraStatTags: split,backend,reason`.
+///
+/// Tags: istio/istio, `tools/packaging/common/envoy_bootstrap.json`, in its order: an extra tag's rule is made of its
+/// name; the others are those that aren't bound to the beginning of another stat's name. What may be counted at all:
+/// there, and `requiredEnvoyStatsMatcherInclusionPrefixes` in `pkg/bootstrap/config.go`. The filter's counter begins
+/// with `wasmcustom.`, so it is `wasm` that lets it in.
+fn istio() -> Value {
+    let rule = |name: &str, regex: &str| json!({"tag_name": name, "regex": regex});
+    let extra = ["split", "backend", "reason"].map(|tag| rule(tag, &format!(r"({tag}=\.=(.*?);\.;)")));
+    let mut tags = vec![
+        rule("cluster_name", r"^cluster(\.(.+);)"),
+        rule("response_code", r"_rq(_(\d{3}))$"),
+        rule("response_code_class", r"_rq(_(\dxx))$"),
+    ];
+    tags.extend(extra);
+    tags.extend([
+        rule("cache", r"(cache\.(.+?)\.)"),
+        rule("component", r"(component\.(.+?)\.)"),
+        rule("tag", r"(tag\.(.+?);\.)"),
+        rule("wasm_filter", r"(wasm_filter\.(.+?)\.)"),
+        rule("authz_enforce_result", r"rbac(\.(allowed|denied))"),
+        rule("authz_dry_run_action", r"(\.istio_dry_run_(allow|deny)_)"),
+        rule("authz_dry_run_result", r"(\.shadow_(allowed|denied))"),
+    ]);
+    let prefixes = ["reporter=", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm"];
+    let prefixes = prefixes.into_iter().chain(["component", "istio"]);
+    json!({
+        "use_all_default_tags": false,
+        "stats_tags": tags,
+        "stats_matcher": {
+            "inclusion_list": {"patterns": prefixes.map(|prefix| json!({"prefix": prefix})).collect::<Vec<_>>()},
+        },
+    })
+}
+
+#[test]
+fn istio_s_rules_give_the_same_labels() -> Result<()> {
+    let (guide, world, scratch) = (Guide::built()?, World::start()?, Scratch::new()?);
+    let name = "http-split";
+    let configuration = json!({"trafficSplits": [split(name)]});
+    let cluster = |service: &str| format!("outbound|14001||{service}.httpbin.svc.cluster.local");
+    let bootstrap = Bootstrap {
+        namespace: "curl",
+        listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        clusters: vec![
+            (cluster("httpbin-v1"), world.v1.address()),
+            (cluster("httpbin-v2"), world.v2.address()),
+            (ROOT_CLUSTER.to_owned(), world.root.address()),
+        ],
+        hosts: Vec::new(),
+        strips: true,
+        wasm: Wasm::new(&guide.wasm, &configuration.to_string()),
+    };
+    let text = bootstrap.text();
+    let mut bootstrap: Value = serde_json::from_str(&text).map_err(|error| Error(error.to_string()))?;
+    bootstrap["stats_config"] = istio();
+    let envoy = Envoy::start(&bootstrap.to_string(), scratch.path())?;
+    let expected = ask(envoy.listener_port("outbound-0")?, name)?;
+    assert_eq!(scrape(&envoy)?, expected);
+    // The list does keep out what isn't on it.
+    assert_eq!(envoy.find_stat(&format!("cluster.{ROOT_CLUSTER}.upstream_rq_total"))?, None);
+    Ok(())
+}
