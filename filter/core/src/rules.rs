@@ -6,7 +6,7 @@ use crate::cookie;
 use crate::name;
 use crate::problem::{Object, Problem};
 use crate::request::{Asked, Chance, Request};
-use crate::split::{self, Backend, Candidates, Miss, Split, Way};
+use crate::split::{self, Backend, Candidates, Groups, Miss, Split, Way};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -183,6 +183,9 @@ impl Rules {
             backends: 0,
             warnings: Vec::new(),
         };
+        let groups = configuration.http_route_groups.iter();
+        let groups: Groups<'_> =
+            groups.map(|group| ((&*group.metadata.namespace, &*group.metadata.name), group)).collect();
         let mut roots: Vec<Root> = Vec::new();
         let mut by_key = HashMap::new();
         for (index, split) in configuration.traffic_splits.iter().enumerate() {
@@ -199,7 +202,7 @@ impl Rules {
                 roots.len() - 1
             });
             if let Some(root) = roots.get_mut(place) {
-                root.splits.push(Split::new(configuration, split, rules.backends));
+                root.splits.push(Split::new(configuration, &groups, split, rules.backends));
             }
             rules.backends += split.spec.backends.len();
         }

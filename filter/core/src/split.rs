@@ -3,14 +3,14 @@
 use crate::cluster::Cluster;
 use crate::configuration::Configuration;
 use crate::cookie::{self, CookieAttributes};
-use crate::http_route_group::HttpMatch;
+use crate::http_route_group::{HttpMatch, HttpRouteGroup};
 use crate::pattern::Pattern;
 use crate::rendezvous;
 use crate::request::{Asked, Request};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 #[derive(Debug)]
 pub(crate) struct Split {
@@ -45,6 +45,9 @@ pub(crate) struct Candidates<'s> {
     /// The sum of their weights, in billionths.
     pub(crate) sum: u128,
 }
+
+/// The groups of a configuration by namespace and name.
+pub(crate) type Groups<'c> = HashMap<(&'c str, &'c str), &'c HttpRouteGroup>;
 
 /// A match of one of the split's groups.
 #[derive(Debug)]
@@ -106,7 +109,12 @@ pub(crate) enum Way<'s> {
 // === impl Split ===
 
 impl Split {
-    pub(crate) fn new(configuration: &Configuration, split: &TrafficSplit, first_ordinal: usize) -> Self {
+    pub(crate) fn new(
+        configuration: &Configuration,
+        groups: &Groups<'_>,
+        split: &TrafficSplit,
+        first_ordinal: usize,
+    ) -> Self {
         let annotations = &split.metadata.annotations;
         let backend = |(place, backend): (usize, &crate::traffic_split::Backend)| {
             let namespace = &split.metadata.namespace;
@@ -123,7 +131,7 @@ impl Split {
         Self {
             name: split.key().into(),
             backends: split.spec.backends.iter().enumerate().map(backend).collect(),
-            matches: (!split.spec.matches.is_empty()).then(|| Match::of(configuration, split)),
+            matches: (!split.spec.matches.is_empty()).then(|| Match::of(groups, split)),
             override_header: text(&annotations.override_header),
             sticky_header: text(&annotations.sticky_header),
             sticky_cookie: annotations.sticky_cookie.as_deref().map(|name| StickyCookie {
@@ -276,12 +284,13 @@ impl Backend {
 
 impl Match {
     /// All matches of the groups that a split names.
-    fn of(configuration: &Configuration, split: &TrafficSplit) -> Box<[Match]> {
-        let groups = split.spec.matches.iter().filter_map(|reference| {
-            configuration.http_route_groups.iter().find(|group| {
-                group.metadata.namespace == split.metadata.namespace && group.metadata.name == reference.name
-            })
-        });
+    fn of(groups: &Groups<'_>, split: &TrafficSplit) -> Box<[Match]> {
+        let namespace = split.metadata.namespace.as_str();
+        let groups = split
+            .spec
+            .matches
+            .iter()
+            .filter_map(|reference| groups.get(&(namespace, reference.name.as_str())).copied());
         let of_group = groups.flat_map(|group| group.spec.matches.iter().enumerate().map(move |one| (group, one)));
         let named = of_group.map(|(group, (place, conditions))| {
             let group = &group.metadata.name;
