@@ -108,7 +108,7 @@ pub(crate) fn settle(vm: &mut Vm) {
     while let Some(after) = vm.state_mut().after.pop_front() {
         match after {
             After::Continue(id, direction) => go_on(vm, id, direction),
-            After::Close(id, _) => {
+            After::Close(id) => {
                 if let Some(stream) = stream(vm, id) {
                     stream.reset = true;
                     stream.request.todo.clear();

@@ -1,5 +1,6 @@
 //! The life of a plugin: start, configuration, its replacement, time, callouts, and the end of a VM, each as in Envoy.
 
+use crate::abi::StreamType;
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::host::context::nanoseconds;
@@ -16,8 +17,8 @@ use crate::shared::Shared;
 use crate::state::{Context, FailurePolicy, Fault, Part, Root, State, Stream, Surroundings};
 use crate::vm::{Trap, Vm};
 use crate::{LogLevel, Status};
-use crate::abi::StreamType;
 use fastrand::Rng;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +38,8 @@ pub struct Simulator {
     now: u64,
     pub(crate) workers: Vec<Worker>,
     logs: Vec<Log>,
+    /// What was logged since each open stream began, until it ends.
+    open: BTreeMap<StreamId, Vec<Log>>,
 }
 
 /// A worker thread of Envoy's.
@@ -185,6 +188,7 @@ impl Builder {
             now,
             workers: Vec::with_capacity(workers),
             logs: Vec::new(),
+            open: BTreeMap::new(),
         };
         simulator.canary(&Arc::clone(&simulator.configuration))?;
         for _ in 0..workers {
@@ -317,9 +321,13 @@ impl Simulator {
     /// Gives the filter the initial metadata of a gRPC stream. False if there is none of this token.
     pub fn grpc_initial_metadata(&mut self, token: u32, metadata: Headers) -> bool {
         let count = count(metadata.len());
-        self.grpc(token, |root| root.grpc_initial_metadata = Some(metadata), |vm, root| {
-            vm.call(root, |callbacks| callbacks.grpc_receive_initial_metadata, (root, token, count)).map(|_| ())
-        })
+        self.grpc(
+            token,
+            |root| root.grpc_initial_metadata = Some(metadata),
+            |vm, root| {
+                vm.call(root, |callbacks| callbacks.grpc_receive_initial_metadata, (root, token, count)).map(|_| ())
+            },
+        )
     }
 
     /// Gives the filter a message of a gRPC call or stream; a call is over with it. False if there is none of this
@@ -328,9 +336,11 @@ impl Simulator {
         let message = message.as_ref().to_vec();
         let length = size(&message);
         let is_call = self.grpc_calls().iter().any(|call| call.token == token && !call.is_stream);
-        let found = self.grpc(token, |root| root.grpc_message = Some(message), |vm, root| {
-            vm.call(root, |callbacks| callbacks.grpc_receive, (root, token, length)).map(|_| ())
-        });
+        let found = self.grpc(
+            token,
+            |root| root.grpc_message = Some(message),
+            |vm, root| vm.call(root, |callbacks| callbacks.grpc_receive, (root, token, length)).map(|_| ()),
+        );
         if is_call {
             self.forget_grpc(token);
         }
@@ -340,17 +350,23 @@ impl Simulator {
     /// Gives the filter the trailing metadata of a gRPC stream. False if there is none of this token.
     pub fn grpc_trailing_metadata(&mut self, token: u32, metadata: Headers) -> bool {
         let count = count(metadata.len());
-        self.grpc(token, |root| root.grpc_trailing_metadata = Some(metadata), |vm, root| {
-            vm.call(root, |callbacks| callbacks.grpc_receive_trailing_metadata, (root, token, count)).map(|_| ())
-        })
+        self.grpc(
+            token,
+            |root| root.grpc_trailing_metadata = Some(metadata),
+            |vm, root| {
+                vm.call(root, |callbacks| callbacks.grpc_receive_trailing_metadata, (root, token, count)).map(|_| ())
+            },
+        )
     }
 
     /// Closes a gRPC call or stream from the other side, with a gRPC status. False if there is none of this token.
     pub fn grpc_close(&mut self, token: u32, status: u32, message: &str) -> bool {
         let ended = (status, message.to_owned());
-        let found = self.grpc(token, |root| root.status = ended, |vm, root| {
-            vm.call(root, |callbacks| callbacks.grpc_close, (root, token, status)).map(|_| ())
-        });
+        let found = self.grpc(
+            token,
+            |root| root.status = ended,
+            |vm, root| vm.call(root, |callbacks| callbacks.grpc_close, (root, token, status)).map(|_| ()),
+        );
         self.forget_grpc(token);
         found
     }
@@ -420,6 +436,8 @@ impl Simulator {
         let context = pipeline::begin(vm, *root, stream);
         let id = StreamId { worker, vm: vm.state().vm, context };
         pipeline::push(vm, context, StreamType::Request, parts);
+        self.open.insert(id, Vec::new());
+        self.after();
         id
     }
 
@@ -432,7 +450,8 @@ impl Simulator {
 
     pub(crate) fn finish(&mut self, id: StreamId) -> (Stream, Vec<Log>) {
         let ended = self.vm(id).map(|vm| pipeline::end(vm, id.context)).unwrap_or_default();
-        let logs = self.after();
+        self.after();
+        let logs = self.open.remove(&id).unwrap_or_default();
         if let Some(worker) = self.workers.get_mut(id.worker) {
             worker.dead.retain(Vm::has_streams);
         }
@@ -487,8 +506,8 @@ impl Simulator {
         State::new(surroundings, shared, self.module.abi(), Metrics::new(metrics), self.random.fork(), self.now)
     }
 
-    /// What follows from what just happened: root contexts are told of their queues. What was logged meanwhile.
-    fn after(&mut self) -> Vec<Log> {
+    /// What follows from what just happened: root contexts are told of their queues.
+    fn after(&mut self) {
         for worker in &mut self.workers {
             let vm = worker.vm.state().vm;
             while let Some(ready) = self.shared.take_ready(vm) {
@@ -499,15 +518,15 @@ impl Simulator {
                 }
             }
         }
-        self.take_logs()
+        self.take_logs();
     }
 
-    /// Takes what was logged since it was last taken into the list of all logs, and returns it.
-    fn take_logs(&mut self) -> Vec<Log> {
+    /// Takes what was logged since it was last taken into the list of all logs, and into those of open streams.
+    fn take_logs(&mut self) {
         let vms = self.workers.iter_mut().flat_map(|worker| worker.dead.iter_mut().chain([&mut worker.vm]));
         let new: Vec<_> = vms.flat_map(|vm| std::mem::take(&mut vm.state_mut().logs)).collect();
-        self.logs.extend_from_slice(&new);
-        new
+        self.open.values_mut().for_each(|logs| logs.extend_from_slice(&new));
+        self.logs.extend(new);
     }
 
     fn set_now(&mut self, now: u64) {

@@ -107,7 +107,7 @@ pub(crate) enum After {
     /// A stream goes on.
     Continue(u32, StreamType),
     /// A stream is reset.
-    Close(u32, StreamType),
+    Close(u32),
     /// A stream is answered.
     Respond(u32, LocalResponse),
     /// A root context that waited is done.
@@ -307,7 +307,10 @@ impl State {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("current", &self.current).field("contexts", &self.contexts).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("current", &self.current)
+            .field("contexts", &self.contexts)
+            .finish_non_exhaustive()
     }
 }
 

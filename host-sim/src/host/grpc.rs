@@ -97,7 +97,8 @@ fn opened(guest: &Guest<'_>, named: [(u32, u32); 4]) -> Result<GrpcCall, super::
 fn open(guest: &mut Guest<'_>, mut call: GrpcCall, token_at: u32) -> Answer {
     let state = guest.state_mut();
     // What isn't the name of a cluster may be a serialised GrpcService, which isn't looked into.
-    let is_name = std::str::from_utf8(&call.upstream).is_ok_and(|name| name.bytes().all(|byte| byte.is_ascii_graphic()));
+    let is_name =
+        std::str::from_utf8(&call.upstream).is_ok_and(|name| name.bytes().all(|byte| byte.is_ascii_graphic()));
     if is_name && !has_cluster(state, &String::from_utf8_lossy(&call.upstream)) {
         return Err(Status::ParseFailure.into());
     }

@@ -153,9 +153,10 @@ host_functions! {
 pub(crate) fn serves(abi: AbiVersion, module: &str, name: &str) -> bool {
     let module = if module == "wasi_unstable" { "wasi_snapshot_preview1" } else { module };
     let is_of_abi = match name {
-        "proxy_get_configuration" | "proxy_continue_request" | "proxy_continue_response" | "proxy_clear_route_cache" => {
-            abi == AbiVersion::V0_1_0
-        }
+        "proxy_get_configuration"
+        | "proxy_continue_request"
+        | "proxy_continue_response"
+        | "proxy_clear_route_cache" => abi == AbiVersion::V0_1_0,
         "proxy_continue_stream" | "proxy_close_stream" => abi >= AbiVersion::V0_2_0,
         "proxy_get_log_level" => abi >= AbiVersion::V0_2_1,
         _ => true,
@@ -285,8 +286,8 @@ mod tests {
         let documentation = include_str!("../lib.rs");
         let table = documentation.lines().filter(|line| line.starts_with("//! | `proxy_"));
         let documented = table
-            .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(", "))
-            .map(|name| name.trim().trim_matches('`').to_owned());
+            .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2))
+            .map(str::to_owned);
         let mut documented: Vec<_> = documented.collect();
         documented.sort();
         let mut served: Vec<_> = SERVED.iter().filter(|(module, _)| *module == "env").map(|(_, name)| *name).collect();

@@ -26,13 +26,7 @@ pub(super) fn proxy_get_property(guest: &mut Guest<'_>, path: u32, size: u32, va
 }
 
 /// Writes a property of the stream, whatever its path; there is none to write outside of one.
-pub(super) fn proxy_set_property(
-    guest: &mut Guest<'_>,
-    path: u32,
-    size: u32,
-    value: u32,
-    value_size: u32,
-) -> Answer {
+pub(super) fn proxy_set_property(guest: &mut Guest<'_>, path: u32, size: u32, value: u32, value_size: u32) -> Answer {
     let (path, value) = (guest.read(path, size)?.to_vec(), guest.read(value, value_size)?.to_vec());
     let path = path.strip_suffix(&[0]).unwrap_or(&path).to_vec();
     guest.state_mut().stream_mut().ok_or(Status::NotFound)?.properties.insert(path, value);

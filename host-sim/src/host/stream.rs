@@ -41,7 +41,7 @@ pub(super) fn proxy_close_stream(guest: &mut Guest<'_>, stream: u32) -> Answer {
     let state = guest.state_mut();
     if matches!(direction, StreamType::Request | StreamType::Response) && state.stream().is_some() {
         let stream = state.context();
-        state.after.push_back(After::Close(stream, direction));
+        state.after.push_back(After::Close(stream));
     }
     Ok(())
 }
