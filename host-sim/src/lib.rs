@@ -63,6 +63,7 @@ mod headers;
 mod host;
 mod module;
 mod request;
+mod route;
 mod simulator;
 mod state;
 mod vm;
@@ -75,4 +76,8 @@ pub use host::log::Log;
 pub use host::metric::{Metric, Value};
 pub use module::Module;
 pub use request::{Outcome, RequestBuilder};
+pub use route::{
+    AppendAction, HeaderMatch, InvalidRoutes, Mirror, Mirrored, Picked, Route, RouteResponse, RouteTable,
+    RouteTableBuilder, VirtualHost,
+};
 pub use simulator::{Builder, Simulator};
