@@ -296,9 +296,10 @@ impl RouteTableBuilder {
     /// The table.
     ///
     /// # Errors
-    /// All that Envoy would refuse: a domain twice, a virtual host without domains, weights whose sum is 0 or more than
-    /// 2³² − 1, an operation on `host` or a header that begins with a colon, an odd `%`, a fraction that isn't of 100,
-    /// 10,000 or 1,000,000, a path that doesn't begin with a slash. Commands other than `%REQ(…)%` aren't known here.
+    /// What Envoy refuses: a domain twice, a virtual host without a name or domains, an empty cluster, weights whose sum
+    /// is 0 or more than 2³² − 1, a direct response that isn't 200 to 599, an operation on `host` or a header that begins
+    /// with a colon, an odd `%`, a fraction that isn't of 100, 10,000 or 1,000,000. Of the commands in headers, only
+    /// `%REQ(…)%` is known here.
     pub fn build(self) -> Result<RouteTable, InvalidRoutes> {
         let RouteTableBuilder { virtual_hosts, ignore_port, clusters } = self;
         let mut table = RouteTable {
@@ -314,14 +315,15 @@ impl RouteTableBuilder {
         let mut domains = BTreeSet::new();
         for (index, virtual_host) in virtual_hosts.iter().enumerate() {
             let name = &virtual_host.name;
+            if name.is_empty() {
+                problems.push(format!("virtual host {} has no name", index + 1));
+            }
             if virtual_host.domains.is_empty() {
                 problems.push(format!("virtual host {name} has no domains"));
             }
             for domain in &virtual_host.domains {
                 let domain = domain.to_ascii_lowercase();
-                if domain.is_empty() {
-                    problems.push(format!("virtual host {name} has an empty domain"));
-                } else if !domains.insert(domain.clone()) {
+                if !domains.insert(domain.clone()) {
                     problems.push(format!("virtual host {name}: the domain {domain} is there twice"));
                 } else if domain == "*" {
                     table.any = Some(index);
@@ -334,7 +336,8 @@ impl RouteTableBuilder {
                 }
             }
             for (number, route) in virtual_host.routes.iter().enumerate() {
-                let route_problems = route.problems.iter().cloned().chain(route.action_problem());
+                let route_problems =
+                    route.problems.iter().cloned().chain(route.action_problem()).chain(route.path_problem());
                 problems.extend(route_problems.map(|why| format!("virtual host {name}, route {}: {why}", number + 1)));
             }
         }
@@ -417,7 +420,8 @@ impl Route {
         self
     }
 
-    /// Takes paths that begin so. Like all of path matching, without what follows `?` or `#`, and minding case.
+    /// Takes paths that begin so; the empty prefix takes all. Like all of path matching, without what follows `?` or
+    /// `#`, and minding case.
     pub fn prefix(self, prefix: impl AsRef<[u8]>) -> Self {
         self.path_match(PathMatch::Prefix(prefix.as_ref().into()))
     }
@@ -433,10 +437,6 @@ impl Route {
     }
 
     fn path_match(mut self, path: PathMatch) -> Self {
-        let (PathMatch::Prefix(text) | PathMatch::SeparatedPrefix(text) | PathMatch::Exact(text)) = &path;
-        if !text.starts_with(b"/") {
-            self.problems.push(format!("the path {} should begin with a slash", text.escape_ascii()));
-        }
         self.path = path;
         self
     }
@@ -534,8 +534,22 @@ impl Route {
                 (!fine).then(|| format!("the sum of weights is {sum}, not between 1 and {}", u32::MAX))
             }
             Action::Cluster(name) if name.is_empty() => Some("the cluster's name is empty".to_owned()),
+            Action::ClusterHeader(header) if header.is_empty() => Some("the cluster header's name is empty".to_owned()),
+            Action::DirectResponse { status, .. } if !(200..600).contains(status) => {
+                Some(format!("a direct response is 200 to 599, not {status}"))
+            }
             _ => None,
         }
+    }
+
+    fn path_problem(&self) -> Option<String> {
+        let PathMatch::SeparatedPrefix(prefix) = &self.path else {
+            return None;
+        };
+        let fine = prefix.len() > 1 && !prefix.ends_with(b"/") && !prefix.iter().any(|byte| b"?#".contains(byte));
+        let why =
+            || format!("the separated prefix {} should be a path without a slash at its end", prefix.escape_ascii());
+        (!fine).then(why)
     }
 
     fn takes(&self, headers: &Headers) -> bool {
@@ -833,7 +847,7 @@ fn command(text: &str) -> Option<(Piece, &str)> {
     let mut names = names.split('?');
     let (name, alternative) = (names.next()?, names.next());
     // Envoy takes no more than one alternative.
-    if name.is_empty() || names.next().is_some() {
+    if (name.is_empty() && alternative.is_none()) || names.next().is_some() {
         return None;
     }
     Some((Piece::Request { name: name.to_owned(), alternative: alternative.map(str::to_owned), size }, rest))
@@ -1041,6 +1055,12 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_that_no_path_begins_with_takes_none_and_the_empty_one_all() {
+        assert_eq!(cluster(&table([Route::to_cluster("c").prefix("a")]), &get("h", "/a", &[])), "");
+        assert_eq!(cluster(&table([Route::to_cluster("c").prefix("")]), &get("h", "/a", &[])), "c");
+    }
+
+    #[test]
     fn a_request_without_a_path_has_no_route() {
         assert!(table([Route::to_cluster("any")]).pick(&headers(&[(":authority", "h")]), 0).is_none());
     }
@@ -1215,6 +1235,8 @@ mod tests {
             ("%REQ(x-none?x-a):2%", "01"),
             ("%REQ(x-empty?x-a)%", ""),
             ("%REQ(x-none?x-empty)%", ""),
+            ("%REQ(?x-a):1%", "0"),
+            ("%REQ(x-none?)%", ""),
             ("%REQ(x-two)%", "1"),
             ("%REQ(:authority)%%REQ(host)%%REQ(:path)%", "hh/"),
             ("a%%-%REQ(x-none)%-%REQ(x-two)%b", "a%--1b"),
@@ -1324,8 +1346,14 @@ mod tests {
     #[test]
     fn a_table_that_envoy_would_refuse_is_an_error_that_says_where() {
         let c = || Route::to_cluster("c");
-        refused([c(), c().prefix("a")], "virtual host any, route 2: the path a should begin with a slash");
+        for prefix in ["", "/", "a", "/a/", "/a?b", "/a#b"] {
+            let why = format!("virtual host any, route 2: the separated prefix {prefix} should be a path without");
+            refused([c(), c().path_separated_prefix(prefix)], &why);
+        }
         refused([Route::to_cluster("")], "the cluster's name is empty");
+        refused([Route::to_cluster_header("")], "the cluster header's name is empty");
+        refused([Route::to_direct_response(199, "")], "not 199");
+        refused([Route::to_direct_response(600, "")], "not 600");
         refused([Route::to_weighted_clusters([("a", 0)])], "the sum of weights is 0");
         refused([Route::to_weighted_clusters([("a", u32::MAX), ("b", 1)])], "the sum of weights is 4294967296");
         refused([c().remove_request_header("Host")], "Host can't be added or removed");
@@ -1334,18 +1362,21 @@ mod tests {
         refused([c().add_response_header("", "a")], "a header has no name");
         refused([c().cluster_not_found_response_code(502)], "not 502");
         refused([c().mirror(Mirror::to_cluster("m").fraction(1, 10))], "not 10");
-        for format in ["50%", "%REQ(a", "%REQ()%", "%REQ(a?b?c)%", "%REQ%", "%REQ(a):x%", "%REQ(a)x%", "%PROTOCOL%"] {
+        for format in
+            ["50%", "%REQ(a", "%REQ()%", "%REQ(a?b?c)%", "%REQ%", "%REQ(a):x%", "%REQ(a):%", "%REQ(a)x%", "%PROTOCOL%"]
+        {
             refused([c().add_response_header("x-a", format)], &format!("header x-a: only %REQ(name)%, "));
         }
         let builder = || RouteTable::builder().virtual_host(VirtualHost::new("a", ["shop", "*"]));
         for (domains, why) in [
             (vec!["SHOP"], "virtual host b: the domain shop is there twice"),
             (vec!["*"], "virtual host b: the domain * is there twice"),
-            (vec![""], "virtual host b has an empty domain"),
             (vec![], "virtual host b has no domains"),
         ] {
             let error = builder().virtual_host(VirtualHost::new("b", domains)).build().expect_err("an error");
             assert_eq!(error.problems, [why]);
         }
+        let error = builder().virtual_host(VirtualHost::new("", ["b"])).build().expect_err("an error");
+        assert_eq!(error.problems, ["virtual host 2 has no name"]);
     }
 }
