@@ -61,6 +61,7 @@ mod abi;
 mod error;
 mod headers;
 mod host;
+mod inspect;
 mod module;
 mod request;
 mod route;
@@ -74,6 +75,7 @@ pub use headers::Headers;
 pub use host::local_response::LocalResponse;
 pub use host::log::Log;
 pub use host::metric::{Metric, Value};
+pub use inspect::{Inspection, Memory};
 pub use module::Module;
 pub use request::{Outcome, RequestBuilder};
 pub use route::{
