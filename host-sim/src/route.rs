@@ -692,7 +692,6 @@ impl<'a> Picked<'a> {
     }
 
     /// The route.
-    #[must_use]
     pub fn route(&self) -> &'a Route {
         self.route
     }
