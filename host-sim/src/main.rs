@@ -26,7 +26,7 @@ Examples:
 
 Exit codes: 0 every request went through the filter; 1 a file can't be read, the filter doesn't start, refuses its
 configuration or traps; 2 the call is wrong.")]
-    Run(Run),
+    Run(Box<Run>),
     /// Says what a module is made of, and whether this host and Envoy would start it.
     #[command(after_help = "\
 Examples:

@@ -296,10 +296,10 @@ impl RouteTableBuilder {
     /// The table.
     ///
     /// # Errors
-    /// What Envoy refuses: a domain twice, a virtual host without a name or domains, an empty cluster, weights whose sum
-    /// is 0 or more than 2³² − 1, a direct response that isn't 200 to 599, an operation on `host` or a header that begins
-    /// with a colon, an odd `%`, a fraction that isn't of 100, 10,000 or 1,000,000. Of the commands in headers, only
-    /// `%REQ(…)%` is known here.
+    /// What Envoy refuses: a domain twice, a virtual host without a name or domains, an empty cluster, weights whose
+    /// sum is 0 or more than 2³² − 1, a direct response that isn't 200 to 599, an operation on `host` or on a header
+    /// that begins with a colon, an odd `%`, a fraction that isn't of 100, 10,000 or 1,000,000. Of the commands in
+    /// headers, only `%REQ(…)%` is known here.
     pub fn build(self) -> Result<RouteTable, InvalidRoutes> {
         let RouteTableBuilder { virtual_hosts, ignore_port, clusters } = self;
         let mut table = RouteTable {
@@ -726,8 +726,9 @@ impl<'a> Picked<'a> {
         }
     }
 
-    /// Does to a response what the route says, be it the upstream's or Envoy's own, as for an unknown cluster. `request`
-    /// is the request as [`finalize_request`](Self::finalize_request) left it: what it removed is in no `%REQ(…)%`.
+    /// Does to a response what the route says, be it the upstream's or Envoy's own, as for an unknown cluster.
+    /// `request` is the request as [`finalize_request`](Self::finalize_request) left it: what it removed is in no
+    /// `%REQ(…)%`.
     pub fn finalize_response(&self, request: &Headers, response: &mut Headers) {
         self.route.response.remove(response);
         self.route.response.add(response, request);
@@ -1364,7 +1365,7 @@ mod tests {
         for format in
             ["50%", "%REQ(a", "%REQ()%", "%REQ(a?b?c)%", "%REQ%", "%REQ(a):x%", "%REQ(a):%", "%REQ(a)x%", "%PROTOCOL%"]
         {
-            refused([c().add_response_header("x-a", format)], &format!("header x-a: only %REQ(name)%, "));
+            refused([c().add_response_header("x-a", format)], "header x-a: only %REQ(name)%, ");
         }
         let builder = || RouteTable::builder().virtual_host(VirtualHost::new("a", ["shop", "*"]));
         for (domains, why) in [
