@@ -50,7 +50,7 @@ impl Report {
 
     /// Adds an answer.
     pub fn add(&mut self, callback: &str, call: &str, answer: &str) {
-        self.0.entry((callback.to_owned(), call.to_owned())).or_default().insert(answer.to_owned());
+        self.0.entry((callback.to_owned(), call.to_owned())).or_default().insert(answer.trim().to_owned());
     }
 
     /// How many different calls were made, each callback's counted on their own.

@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -27,18 +28,31 @@ const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
 const UPSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// What a scenario's request is: its value of `x-probe`, and whether trailers end it.
-const SCENARIOS: [(&str, bool); 10] = [
-    ("all", true),
-    ("local-response", true),
-    ("local-response-for-response", true),
-    ("close-request", true),
-    ("close-response", true),
-    ("pause", true),
-    ("set-body", true),
-    ("buffer-body", true),
-    ("add-trailers", false),
-    ("proc-exit", true),
+const SCENARIOS: [(&str, Shape); 15] = [
+    ("all", Shape::Trailers),
+    ("get", Shape::Headers),
+    ("unrouted", Shape::Headers),
+    ("local-response", Shape::Trailers),
+    ("local-response-for-response", Shape::Trailers),
+    ("local-response-in-body", Shape::Trailers),
+    ("close-request", Shape::Trailers),
+    ("close-response", Shape::Trailers),
+    ("pause-request", Shape::Trailers),
+    ("pause-response", Shape::Trailers),
+    ("pause-body", Shape::Body),
+    ("set-body", Shape::Trailers),
+    ("buffer-body", Shape::Trailers),
+    ("add-trailers", Shape::Body),
+    ("proc-exit", Shape::Trailers),
 ];
+
+/// What ends a request.
+#[derive(Clone, Copy)]
+enum Shape {
+    Headers,
+    Body,
+    Trailers,
+}
 
 /// The functions that are tried during `_initialize`, each in a VM of its own.
 const FORBIDDEN: [&str; 11] = [
@@ -83,6 +97,9 @@ async fn answer(
     seen: Arc<Mutex<BTreeMap<String, String>>>,
 ) -> std::result::Result<Response<impl hyper::body::Body<Data = Bytes, Error = Infallible>>, Infallible> {
     let (head, body) = request.into_parts();
+    if head.uri.path() == "/slow" {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
     let grpc = head.uri.path().starts_with("/probe.Probe/");
     let body = if grpc { None } else { body.collect().await.ok() };
     if let (Some(scenario), Some(body)) = (head.headers.get("x-probe"), body) {
@@ -135,7 +152,7 @@ fn bootstrap(backend: SocketAddr, extension: &Path) -> Value {
             "virtual_hosts": [{
                 "name": "any",
                 "domains": ["*"],
-                "routes": [{"name": "the-route", "match": {"prefix": "/"}, "route": {"cluster": "backend"}}],
+                "routes": [{"name": "the-route", "match": {"prefix": "/path"}, "route": {"cluster": "backend"}}],
             }],
         },
         "http_filters": [filter, {
@@ -158,18 +175,26 @@ fn bootstrap(backend: SocketAddr, extension: &Path) -> Value {
                     "typed_config": manager,
                 }]}],
             }],
-            "clusters": [{
-                "name": "backend",
-                "type": "STATIC",
-                "typed_extension_protocol_options": {UPSTREAM: {
-                    "@type": format!("type.googleapis.com/{UPSTREAM}"),
-                    "explicit_http_config": {"http2_protocol_options": {}},
-                }},
-                "load_assignment": {
-                    "cluster_name": "backend",
-                    "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(backend)}}]}],
-                },
-            }],
+            "clusters": [
+                cluster("backend", socket(backend)),
+                // Port 1 is tcpmux, which nobody serves.
+                cluster("refusing", socket(SocketAddr::from(([127, 0, 0, 1], 1)))),
+            ],
+        },
+    })
+}
+
+fn cluster(name: &str, address: Value) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "typed_extension_protocol_options": {UPSTREAM: {
+            "@type": format!("type.googleapis.com/{UPSTREAM}"),
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }},
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
     })
 }
@@ -232,12 +257,14 @@ impl Journey {
     }
 
     /// Sends a scenario's request, and reports what the client got and what reached the backend.
-    fn run(&mut self, scenario: &str, trailers: bool) -> Result<()> {
-        let end = if trailers { "x-trailer: end\r\n" } else { "" };
-        let request = format!(
-            "POST /path?query HTTP/1.1\r\nhost: probe.test\r\nx-probe: {scenario}\r\ntransfer-encoding: chunked\r\n\r\n\
-             5\r\nhello\r\n0\r\n{end}\r\n"
-        );
+    fn run(&mut self, scenario: &str, shape: Shape) -> Result<()> {
+        let path = if scenario == "unrouted" { "/unrouted" } else { "/path?query" };
+        let (method, rest) = match shape {
+            Shape::Headers => ("GET", "\r\n"),
+            Shape::Body => ("POST", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+            Shape::Trailers => ("POST", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-trailer: end\r\n\r\n"),
+        };
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: probe.test\r\nx-probe: {scenario}\r\n{rest}");
         let answer = match Client::new(self.port).send_raw(request.as_bytes()) {
             Ok(answer) => {
                 let local = answer.headers_named("x-local").join(",");
@@ -254,6 +281,9 @@ impl Journey {
             let callback = format!(": probe {scenario}/");
             wait_for(&format!("the end of {scenario}"), || {
                 let log = self.envoy.log();
+                if std::env::var_os("DBG").is_some() {
+                    std::fs::write("/tmp/wp-envoy.log", &log)?;
+                }
                 let mut lines = log.lines().filter(|line| line.contains(&callback));
                 Ok(lines.any(|line| line.contains("-on_delete(stream)")).then_some(()))
             })?;
@@ -309,13 +339,17 @@ fn journey() -> Result<Report> {
     ] {
         journey.wait_for_callback(callback)?;
     }
-    for (scenario, trailers) in SCENARIOS {
-        journey.run(scenario, trailers)?;
+    for (scenario, shape) in SCENARIOS {
+        journey.run(scenario, shape)?;
     }
     let second = extension(&journey.module, "the VM's", "second", environment());
     journey.envoy.replace_extension(&journey.extension, &second)?;
     for callback in ["on_done(root)", "on_delete(root)"] {
         journey.wait_for_callback(callback)?;
+    }
+    journey.run("failing-callouts", Shape::Headers)?;
+    for callback in ["refused/on_http_call_response", "refused/on_grpc_close", "timed-out/on_http_call_response"] {
+        journey.envoy.wait_for_log(&format!(": probe {callback} proxy_get_buffer_bytes(HttpCallResponseBody)"))?;
     }
     for function in FORBIDDEN {
         journey.forbidden(function)?;

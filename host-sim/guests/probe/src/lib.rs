@@ -10,7 +10,9 @@ mod probes;
 mod report;
 
 use crate::host::*;
-use crate::probes::{CALLOUT, CLUSTER, Place, everything, grpc_call, grpc_stream, http_call, seed, wasi};
+use crate::probes::{
+    CALLOUT, CLUSTER, Place, REFUSING, SLOW, everything, grpc_call, grpc_stream, http_call, seed, wasi,
+};
 use crate::report::{Probe, at, pairs};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,8 +33,8 @@ struct Vm {
     streams: BTreeMap<u32, Stream>,
     /// The callbacks that have been probed.
     probed: BTreeSet<String>,
-    /// The callout that a paused stream waits for.
-    awaited: Option<(u32, u32)>,
+    /// The callouts that paused streams wait for, and those that fail, by their token.
+    awaited: BTreeMap<u32, Awaited>,
 }
 
 #[derive(Clone, Default)]
@@ -49,9 +51,17 @@ struct Stream {
     callbacks: u32,
 }
 
+#[derive(Clone)]
+enum Awaited {
+    /// A stream, and its scenario.
+    Stream(u32, String),
+    /// A callout, as the report names it.
+    Failure(&'static str),
+}
+
 impl Vm {
     const fn new() -> Vm {
-        Vm { roots: BTreeMap::new(), streams: BTreeMap::new(), probed: BTreeSet::new(), awaited: None }
+        Vm { roots: BTreeMap::new(), streams: BTreeMap::new(), probed: BTreeSet::new(), awaited: BTreeMap::new() }
     }
 }
 
@@ -223,13 +233,15 @@ extern "C" fn proxy_on_queue_ready(context: u32, token: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_http_call_response(context: u32, token: u32, headers: u32, body: u32, trailers: u32) {
-    let waiting = vm(|vm| vm.awaited.take_if(|(awaited, _)| *awaited == token));
-    if let Some((_, stream)) = waiting {
-        return resume(context, stream);
+    let arguments = format!("headers={headers} body={body} trailers={trailers}");
+    match vm(|vm| vm.awaited.remove(&token)) {
+        Some(Awaited::Stream(stream, scenario)) => return resume(context, stream, &scenario),
+        Some(Awaited::Failure(failure)) => return failed(&format!("{failure}/on_http_call_response"), &arguments),
+        None => {}
     }
     if first("on_http_call_response") {
         let p = Probe { callback: "on_http_call_response" };
-        p.say("arguments", "", format!("headers={headers} body={body} trailers={trailers}"));
+        p.say("arguments", "", arguments);
         everything(p, Place::Root(context));
     }
 }
@@ -262,7 +274,10 @@ extern "C" fn proxy_on_grpc_receive_trailing_metadata(context: u32, _token: u32,
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_grpc_close(context: u32, _token: u32, status: u32) {
+extern "C" fn proxy_on_grpc_close(context: u32, token: u32, status: u32) {
+    if let Some(Awaited::Failure(failure)) = vm(|vm| vm.awaited.remove(&token)) {
+        return failed(&format!("{failure}/on_grpc_close"), &format!("status={status}"));
+    }
     if first("on_grpc_close") {
         let p = Probe { callback: "on_grpc_close" };
         p.say("arguments", "", format!("status={status}"));
@@ -285,11 +300,9 @@ extern "C" fn proxy_on_request_headers(context: u32, headers: u32, end_of_stream
     match scenario.as_str() {
         "local-response" => local_response(p),
         "close-request" => p.status("proxy_close_stream", "Request", proxy_close_stream(0)),
-        "pause" => {
-            let token = http_call(p, "known cluster", CLUSTER, &CALLOUT, 5000);
-            vm(|vm| vm.awaited = Some((token, context)));
-            return PAUSE;
-        }
+        "pause-request" => return wait(p, context, &scenario),
+        // Not with the others: the status of a failed call stays, without its message.
+        "failing-callouts" => failing_callouts(p),
         "proc-exit" => {
             host::wasi::proc_exit(3);
             p.say("proc_exit", 3, "returned");
@@ -312,6 +325,8 @@ extern "C" fn proxy_on_request_body(context: u32, size: u32, end_of_stream: u32)
             add_trailers(Probe { callback: &callback }, "HttpRequestTrailers", 1);
         }
         "buffer-body" => return PAUSE,
+        "pause-body" if end_of_stream == 0 => return PAUSE,
+        "pause-body" => return wait(p, context, &scenario),
         _ => {}
     }
     CONTINUE
@@ -334,6 +349,7 @@ extern "C" fn proxy_on_response_headers(context: u32, headers: u32, end_of_strea
     let p = Probe { callback: &callback };
     match scenario.as_str() {
         "local-response-for-response" => local_response(p),
+        "pause-response" => return wait(p, context, &scenario),
         // Else the client would wait for the bytes that there were, or miss those that there weren't.
         "set-body" => {
             let (name, size) = at(b"content-length");
@@ -356,6 +372,7 @@ extern "C" fn proxy_on_response_body(context: u32, size: u32, end_of_stream: u32
     let callback = format!("{scenario}/on_response_body");
     let p = Probe { callback: &callback };
     match scenario.as_str() {
+        "local-response-in-body" => local_response(p),
         "set-body" => set_body(p, RESPONSE_BODY),
         "buffer-body" => return PAUSE,
         _ => {}
@@ -374,6 +391,7 @@ extern "C" fn proxy_on_response_trailers(context: u32, trailers: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(context: u32) {
+    // A local response from here makes Envoy call this again, and again until it ends by a segmentation fault.
     stream(context, "on_log", "");
 }
 
@@ -458,31 +476,80 @@ fn buffered(p: Probe, buffer: &str, number: u32) {
     });
 }
 
-/// The callout is answered that a request waits for.
-fn resume(root: u32, stream: u32) {
-    let p = Probe { callback: "pause/on_http_call_response" };
-    let (name, size) = at(b"x-probe");
-    let get = |label: &str| {
-        p.bytes("proxy_get_header_map_value", label, |out, length| {
-            proxy_get_header_map_value(REQUEST_HEADERS, name, size, out, length)
-        });
+/// Callouts that fail.
+fn failing_callouts(p: Probe) {
+    let failing = [
+        (http_call(p, "cluster that refuses", REFUSING, &CALLOUT, 5000), "refused"),
+        (http_call(p, "known cluster, 50 ms", CLUSTER, &SLOW, 50), "timed-out"),
+        (grpc_call(p, "cluster that refuses", REFUSING), "refused"),
+    ];
+    for (token, failure) in failing {
+        vm(|vm| vm.awaited.insert(token, Awaited::Failure(failure)));
+    }
+}
+
+/// A stream stops until a callout is answered.
+fn wait(p: Probe, stream: u32, scenario: &str) -> u32 {
+    let token = http_call(p, "known cluster", CLUSTER, &CALLOUT, 5000);
+    vm(|vm| vm.awaited.insert(token, Awaited::Stream(stream, scenario.to_owned())));
+    PAUSE
+}
+
+/// The callout is answered that a stream waits for.
+fn resume(root: u32, stream: u32, scenario: &str) {
+    let callback = format!("{scenario}/on_http_call_response");
+    let p = Probe { callback: &callback };
+    let all = |whose: &str| {
+        for (map, number, name) in [
+            ("HttpRequestHeaders", 0, "x-probe"),
+            ("HttpResponseHeaders", 2, ":status"),
+            ("HttpCallResponseHeaders", 6, ":status"),
+        ] {
+            let (start, size) = at(name.as_bytes());
+            p.bytes("proxy_get_header_map_value", format!("{map} of {whose}, {name:?}"), |out, length| {
+                proxy_get_header_map_value(number, start, size, out, length)
+            });
+        }
+        for (buffer, number) in [("HttpRequestBody", 0), ("HttpCallResponseBody", 4)] {
+            p.bytes("proxy_get_buffer_bytes", format!("{buffer} of {whose}"), |out, length| {
+                proxy_get_buffer_bytes(number, 0, u32::MAX, out, length)
+            });
+        }
     };
-    get("HttpRequestHeaders, of the root");
-    p.status("proxy_set_effective_context", "stream", proxy_set_effective_context(stream));
-    get("HttpRequestHeaders, of the stream");
-    let (value, value_size) = at(b"1");
-    let (added, added_size) = at(b"x-added");
-    let status = proxy_add_header_map_value(REQUEST_HEADERS, added, added_size, value, value_size);
-    p.status("proxy_add_header_map_value", "HttpRequestHeaders, of the stream", status);
-    let (status_name, status_size) = at(b":status");
-    p.bytes("proxy_get_header_map_value", "HttpCallResponseHeaders, of the stream, \":status\"", |out, length| {
-        proxy_get_header_map_value(6, status_name, status_size, out, length)
+    all("the root");
+    p.status("proxy_set_effective_context", "the stream", proxy_set_effective_context(stream));
+    all("the stream");
+    let (name, name_size) = at(b"x-added");
+    let (value, size) = at(b"1");
+    for (map, number) in [("HttpRequestHeaders", 0), ("HttpResponseHeaders", 2)] {
+        let status = proxy_add_header_map_value(number, name, name_size, value, size);
+        p.status("proxy_add_header_map_value", format!("{map} of the stream, \"x-added\""), status);
+    }
+    let (text, size) = at(b"and ");
+    let status = proxy_set_buffer_bytes(REQUEST_BODY, 0, 0, text, size);
+    p.status("proxy_set_buffer_bytes", "HttpRequestBody of the stream, 0, 0, \"and \"", status);
+    let (label, number) = if scenario == "pause-response" { ("Response", 1) } else { ("Request", 0) };
+    p.status("proxy_continue_stream", format!("{label} of the stream"), proxy_continue_stream(number));
+    all("the stream that goes on");
+    p.status("proxy_set_effective_context", "the root", proxy_set_effective_context(root));
+    all("the root again");
+}
+
+/// A callout failed.
+fn failed(callback: &str, arguments: &str) {
+    let p = Probe { callback };
+    p.say("arguments", "", arguments);
+    let (code, message, size) = (report::Out::new(), report::Out::new(), report::Out::new());
+    let status = proxy_get_status(code.pointer(), message.pointer(), size.pointer());
+    let text = if size.touched() { report::read(message.word(), size.word()) } else { Vec::new() };
+    // Addresses and ports are behind that.
+    let text = text.split(|byte| *byte == b'{').next().unwrap_or_default();
+    p.say("proxy_get_status", "", format!("{status} {} {}", code.word(), report::quoted(text)));
+    let (name, length) = at(b":status");
+    p.bytes("proxy_get_header_map_value", "HttpCallResponseHeaders, \":status\"", |out, size| {
+        proxy_get_header_map_value(6, name, length, out, size)
     });
-    p.bytes("proxy_get_buffer_bytes", "HttpCallResponseBody, of the stream", |out, length| {
-        proxy_get_buffer_bytes(4, 0, u32::MAX, out, length)
+    p.bytes("proxy_get_buffer_bytes", "HttpCallResponseBody", |out, size| {
+        proxy_get_buffer_bytes(4, 0, u32::MAX, out, size)
     });
-    p.status("proxy_continue_stream", "Request, of the stream", proxy_continue_stream(0));
-    get("HttpRequestHeaders, of the stream that was continued");
-    p.status("proxy_set_effective_context", "root", proxy_set_effective_context(root));
-    get("HttpRequestHeaders, of the root again");
 }

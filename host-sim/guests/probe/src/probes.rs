@@ -34,8 +34,9 @@ pub const BUFFERS: [(&str, u32); 11] = [
     ("4294967295", u32::MAX),
 ];
 
-/// The cluster that callouts go to, and one that there isn't.
+/// The cluster that callouts go to, one that nobody listens in, and one that there isn't.
 pub const CLUSTER: &str = "backend";
+pub const REFUSING: &str = "refusing";
 const NO_CLUSTER: &str = "nowhere";
 
 thread_local! {
@@ -523,6 +524,9 @@ pub fn http_call(p: Probe, label: &str, cluster: &str, headers: &[(&str, &str)],
 /// The headers of a callout that is answered.
 pub const CALLOUT: [(&str, &str); 3] = [(":method", "POST"), (":path", "/callout"), (":authority", "probe.test")];
 
+/// The headers of a callout that isn't answered in time.
+pub const SLOW: [(&str, &str); 3] = [(":method", "POST"), (":path", "/slow"), (":authority", "probe.test")];
+
 fn callout(token: u32) -> String {
     match token {
         0 => "0".to_owned(),
@@ -692,6 +696,9 @@ fn streams(p: Probe, place: Place) {
     let respond = |details: u32, body: u32, headers: u32| {
         proxy_send_local_response(418, details, size, body, size, headers, size, u32::MAX)
     };
+    if matches!(place, Place::Root(_)) {
+        p.status(send, "all there", respond(text, text, text));
+    }
     p.status(send, "details NOWHERE", respond(NOWHERE, text, text));
     p.status(send, "body NOWHERE", respond(text, NOWHERE, text));
     p.status(send, "headers NOWHERE", respond(text, text, NOWHERE));
