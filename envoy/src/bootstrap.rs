@@ -181,6 +181,8 @@ impl<'a> Plan<'a> {
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "outbound",
+            // Else a client that asks for one gets 403.
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
             "early_header_mutation_extensions": [{
                 "name": "traffic-split-strip",
                 "typed_config": {

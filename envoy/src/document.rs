@@ -72,6 +72,24 @@ fn unpack_list(list: &mut Map<String, Value>, kind: &str, api_version: &str) -> 
     Ok(documents)
 }
 
+/// What may stand in a match of an HTTPRouteGroup.
+pub(crate) const CONDITIONS: [&str; 4] = ["name", "pathRegex", "methods", "headers"];
+
+/// What stands in an HTTPRouteGroup's matches beside those: field and key. Whoever mistypes a condition has a match for
+/// every request.
+pub(crate) fn unknown_conditions(group: &Value) -> Vec<(String, String)> {
+    let mut unknown = Vec::new();
+    for (field, pointer) in [("matches", "/matches"), ("spec.matches", "/spec/matches")] {
+        let matches = group.pointer(pointer).and_then(Value::as_array);
+        for (index, one) in matches.into_iter().flatten().enumerate() {
+            let keys = one.as_object().into_iter().flat_map(|one| one.keys());
+            let keys = keys.filter(|key| !CONDITIONS.contains(&key.as_str()));
+            unknown.extend(keys.map(|key| (format!("{field}[{index}]"), plain(key))));
+        }
+    }
+    unknown
+}
+
 /// `namespace/name`, as far as they are there.
 pub(crate) fn name(value: &Value) -> String {
     let name = text(value, "/metadata/name").unwrap_or_default();

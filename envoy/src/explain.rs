@@ -193,28 +193,20 @@ pub fn explain(input: &Input, request: &Described) -> Answer {
 // === impl Described ===
 
 impl Described {
-    /// The first value of a header; all of a `cookie`, which Envoy puts together.
-    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
-        let mut values = self.headers.iter().filter(|header| header.name == name).map(|header| &*header.value);
+    /// The first value of a header, as the filter gets it.
+    fn value(&self, name: &str) -> Option<&str> {
         match name {
-            ":authority" | "host" => Some((&*self.host).into()),
-            ":method" => Some((&*self.method).into()),
-            ":path" => Some((&*self.path).into()),
-            "cookie" => {
-                let all = values.collect::<Vec<_>>();
-                (!all.is_empty()).then(|| all.join("; ").into())
-            }
-            _ => values.next().map(Into::into),
+            ":authority" | "host" => Some(&self.host),
+            ":method" => Some(&self.method),
+            ":path" => Some(&self.path),
+            _ => self.headers.iter().find(|header| header.name == name).map(|header| &*header.value),
         }
     }
 }
 
 impl Request for Described {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        Some(match self.value(name)? {
-            Cow::Borrowed(value) => value.as_bytes().into(),
-            Cow::Owned(value) => value.into_bytes().into(),
-        })
+        self.value(name).map(|value| Cow::Borrowed(value.as_bytes()))
     }
 
     fn destination_port(&self) -> Option<u16> {

@@ -88,6 +88,7 @@ struct Loader {
     config: Option<String>,
     files: Vec<FileSummary>,
     faults: Vec<Fault>,
+    warnings: Vec<Fault>,
     /// The file of each object.
     objects: BTreeMap<String, String>,
     /// Of what was read from documents, by place after what the base holds.
@@ -159,6 +160,14 @@ impl Loader {
                         summary.http_route_groups += 1;
                         let origin = origin("HTTPRouteGroup", &group);
                         if self.is_new(&origin) {
+                            for (field, key) in document::unknown_conditions(&group) {
+                                let message = format!(
+                                    "is no condition that is known here, so it is ignored; known are {}",
+                                    document::CONDITIONS.join(", ")
+                                );
+                                let (file, object) = (origin.file.clone(), origin.object.clone());
+                                self.warnings.push(Fault { file, object, field: format!("{field}.{key}"), message });
+                            }
                             self.push("httpRouteGroups", group);
                             self.groups.push(origin);
                         }
@@ -250,7 +259,8 @@ impl Loader {
             }
         };
         let rules = Rules::new(&configuration, None);
-        let warnings = rules.warnings().iter().map(|warning| self.locate(&value, warning.clone())).collect();
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, warning.clone())));
         let split_file = |(index, split): (usize, &TrafficSplit)| {
             let origin = origin(&value, "trafficSplits", &self.splits, index);
             Some((split.key(), origin.map(|origin| &origin.file).or(self.config.as_ref())?.clone()))

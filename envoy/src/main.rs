@@ -119,7 +119,7 @@ struct Explain {
     #[arg(long, default_value = "/", value_parser = parse_path)]
     path: String,
 
-    /// A header; may be repeated. Of one name the first counts, cookies all together
+    /// A header; may be repeated, but of one name only the first counts: several cookies go into one
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<Header>,
 

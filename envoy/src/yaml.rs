@@ -41,6 +41,10 @@ fn explain(why: &Error) -> String {
         Error::InvalidUtf8Input => "is not UTF-8".into(),
         other => {
             let message = other.render_with_formatter(&UserMessageFormatter);
+            // Of what only aliases can bring about, it tells in words of its own.
+            if message.contains("limits breached") {
+                return "holds more than can be read, by its aliases".into();
+            }
             match message.rsplit_once(" at line ") {
                 Some((message, _)) => message.to_owned(),
                 None => message,
@@ -80,7 +84,9 @@ impl Serialize for Ordered<'_> {
     }
 }
 
-/// Text that came from a file, fit for one line on a terminal.
+/// Text that came from a file, fit for one line on a terminal: without control characters, and without those that
+/// turn the direction of writing.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
+    let turns = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|char| if char.is_control() || turns(char) { ' ' } else { char }).collect()
 }

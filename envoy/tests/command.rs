@@ -510,3 +510,21 @@ fn a_wrong_call_exits_with_2() {
         assert_eq!(ran.stdout, "");
     }
 }
+
+#[test]
+fn a_mistyped_condition_of_a_match_is_a_warning_for_it_opens_the_split_to_everybody() {
+    let group = "apiVersion: specs.smi-spec.io/v1alpha4\nkind: HTTPRouteGroup\nmetadata: {name: g, namespace: httpbin}\n\
+        spec: {matches: [{name: a, pathRegexp: /api, methods: [GET]}, {header: {x: y}}]}\n";
+    let files = Files::new(&[("group.yaml", group)]);
+    let ran = files.run(&["check", "group.yaml"]);
+    let warnings: Vec<_> = ran.stderr.lines().collect();
+    let known = "is no condition that is known here, so it is ignored; known are name, pathRegex, methods, headers";
+    assert_eq!(
+        warnings,
+        [
+            format!("warning: group.yaml: HTTPRouteGroup httpbin/g: spec.matches[0].pathRegexp: {known}"),
+            format!("warning: group.yaml: HTTPRouteGroup httpbin/g: spec.matches[1].header: {known}"),
+        ]
+    );
+    assert_eq!(ran.code, Some(0));
+}

@@ -121,7 +121,7 @@ fn a_mirror_gets_no_copy_of_what_it_serves_itself() {
 #[test]
 fn the_match_that_holds_is_named() {
     let words = "ab-test.yaml --host httpbin.httpbin:14001 --header 'User-Agent: Mozilla/5.0 (Linux; Android 14)' \
-                 --header 'Cookie: a=b' --header 'cookie:type=insider'";
+                 --header 'Cookie: a=b; type=insider' --header 'cookie:type=outsider'";
     assert_eq!(said(words, "", "split"), ["httpbin/insiders, in ab-test.yaml"]);
     assert_eq!(said(words, "", "match"), ["insiders/android-insiders"]);
     assert_eq!(said(words, "", "skipped"), [""; 0]);

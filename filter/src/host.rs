@@ -9,7 +9,10 @@ use std::borrow::Cow;
 use traffic_split::Request;
 
 /// The request that the host is handling now.
-pub(crate) struct CurrentRequest;
+pub(crate) struct CurrentRequest {
+    /// Whether its headers are all of it.
+    pub(crate) ends: bool,
+}
 
 impl Request for CurrentRequest {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
@@ -20,6 +23,10 @@ impl Request for CurrentRequest {
         // Envoy's integers are 8 bytes, little-endian.
         let bytes = property(&["destination", "port"])?;
         u16::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
+    }
+
+    fn has_body(&self) -> bool {
+        !self.ends
     }
 }
 

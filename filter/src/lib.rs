@@ -42,8 +42,8 @@ extern "C" fn on_configure(context_id: u32, _configuration_size: usize) -> bool 
 /// A request's headers are there.
 // SAFETY: no other symbol of this program has this name.
 #[unsafe(export_name = "filter:proxy_on_request_headers")]
-extern "C" fn on_request_headers(context_id: u32, _headers: usize, _end_of_stream: bool) -> Action {
-    vm::with(|vm| vm.request(context_id));
+extern "C" fn on_request_headers(context_id: u32, _headers: usize, end_of_stream: u32) -> Action {
+    vm::with(|vm| vm.request(context_id, end_of_stream != 0));
     Action::Continue
 }
 

@@ -87,11 +87,11 @@ impl Vm {
         true
     }
 
-    pub(crate) fn request(&mut self, context_id: u32) {
+    pub(crate) fn request(&mut self, context_id: u32, ends: bool) {
         let Some(plugin) = self.parent_of(context_id).and_then(|parent| self.plugins.get_mut(&parent)) else {
             return;
         };
-        let request = CurrentRequest;
+        let request = CurrentRequest { ends };
         match plugin.rules.decide(&request, &mut Luck(&mut self.rng)) {
             Decision::Root(_) if plugin.headers_stripped => {}
             Decision::Root(_) => request.remove_header(&plugin.cluster_header),

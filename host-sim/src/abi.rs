@@ -2,15 +2,49 @@
 
 use std::fmt;
 
-/// What a host function answers.
+/// What a host function answers: `WasmResult` of the ABI's reference host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Status {
+#[non_exhaustive]
+pub enum Status {
+    /// It did what was asked.
     Ok = 0,
+    /// There is no such thing.
     NotFound = 1,
+    /// An argument is none that could be meant, or not now.
     BadArgument = 2,
+    /// A value could not be encoded.
+    SerializationFailure = 3,
+    /// A value could not be decoded.
+    ParseFailure = 4,
+    /// An expression is none.
+    BadExpression = 5,
+    /// The guest named memory that it doesn't have.
     InvalidMemoryAccess = 6,
+    /// There is nothing in it.
+    Empty = 7,
+    /// Somebody else changed the value meanwhile.
+    CasMismatch = 8,
+    /// The result isn't what was expected.
+    ResultMismatch = 9,
+    /// The host could not do it.
     InternalFailure = 10,
+    /// The connection broke.
+    BrokenConnection = 11,
+    /// The host doesn't do such things.
+    Unimplemented = 12,
+}
+
+/// The versions of the ABI that modules are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum AbiVersion {
+    /// 0.1.0.
+    V0_1_0,
+    /// 0.2.0.
+    V0_2_0,
+    /// 0.2.1.
+    V0_2_1,
 }
 
 /// How serious a log message is.
@@ -53,11 +87,47 @@ pub(crate) enum BufferType {
     CallData,
 }
 
+/// The two directions of an HTTP stream, and of a TCP one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamType {
+    Request,
+    Response,
+    Downstream,
+    Upstream,
+}
+
 /// What a callback of a stream wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Continue,
+    /// Headers and trailers wait, a body is collected.
     Pause,
+    /// A body is not even collected.
+    Drop,
+}
+
+// === impl AbiVersion ===
+
+impl AbiVersion {
+    /// By the export that marks it.
+    pub(crate) fn from_marker(export: &str) -> Option<AbiVersion> {
+        Some(match export {
+            "proxy_abi_version_0_1_0" => AbiVersion::V0_1_0,
+            "proxy_abi_version_0_2_0" => AbiVersion::V0_2_0,
+            "proxy_abi_version_0_2_1" => AbiVersion::V0_2_1,
+            _ => return None,
+        })
+    }
+}
+
+// === impl StreamType ===
+
+impl StreamType {
+    pub(crate) fn from_abi(number: u32) -> Option<StreamType> {
+        [StreamType::Request, StreamType::Response, StreamType::Downstream, StreamType::Upstream]
+            .get(number as usize)
+            .copied()
+    }
 }
 
 // === impl LogLevel ===
@@ -124,9 +194,18 @@ impl BufferType {
 // === impl Action ===
 
 impl Action {
-    /// 0 continues, whatever else pauses.
-    pub(crate) fn from_abi(number: u32) -> Action {
+    /// Of headers and trailers: 0 continues, whatever else pauses.
+    pub(crate) fn of_headers(number: u32) -> Action {
         if number == 0 { Action::Continue } else { Action::Pause }
+    }
+
+    /// Of a body: 0 continues, 1 and 2 collect it, whatever else drops it.
+    pub(crate) fn of_body(number: u32) -> Action {
+        match number {
+            0 => Action::Continue,
+            1 | 2 => Action::Pause,
+            _ => Action::Drop,
+        }
     }
 }
 

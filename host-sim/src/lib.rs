@@ -26,23 +26,30 @@
 //!
 //! # What is served
 //!
-//! HTTP filters of ABI 0.2.0 and 0.2.1, up to the request's body. The host functions are those of the table in
-//! the table [below](self#host-functions): logging, time, properties, header maps, buffers, metrics, the local
-//! response, and WASI as Envoy has it. A module that imports another one is refused by an
-//! [error](Error::Unserved) that names it.
+//! HTTP filters of ABI 0.1.0, 0.2.0 and 0.2.1: all host functions of the table [below](self#host-functions), and WASI as
+//! Envoy has it. A module that imports another one is refused by an [error](Error::Unserved) that names it. TCP filters
+//! are not served yet.
 //!
 //! # Host functions
 //!
 //! | function | answers, other than 0 Ok |
 //! |---|---|
 //! | `proxy_log` | 2 unknown level; 6 memory |
-//! | `proxy_get_log_level` | 6 memory |
+//! | `proxy_get_log_level` (since 0.2.1) | 6 memory |
 //! | `proxy_get_current_time_nanoseconds` | 6 memory |
+//! | `proxy_set_tick_period_milliseconds` | |
+//! | `proxy_get_configuration` (0.1.0) | 6 memory |
+//! | `proxy_get_status` | 6 memory |
+//! | `proxy_set_effective_context` | 2 unknown context |
+//! | `proxy_done` | 1 its `on_done` didn't answer false |
 //! | `proxy_get_property` | 1 not there; 6 memory |
-//! | `proxy_get_header_map_value` | 1 no such header; 2 no such map now; 6 memory |
+//! | `proxy_set_property` | 1 outside of a stream; 6 memory |
+//! | `proxy_continue_stream`, `proxy_close_stream` (since 0.2.0) | 2 unknown direction; 12 to continue upstream |
+//! | `proxy_continue_request`, `proxy_continue_response`, `proxy_clear_route_cache` (0.1.0) | |
+//! | `proxy_get_header_map_value` | 1 no such header; 2 no such map now; 6 memory. In 0.1.0 an empty value instead of 1 |
 //! | `proxy_get_header_map_pairs` | 2 unknown map; 6 memory. A map that isn't there now is an empty one |
-//! | `proxy_get_header_map_size` | 2 no such map now; 6 memory |
-//! | `proxy_set_header_map_pairs`, `proxy_add_header_map_value`, `proxy_replace_header_map_value`, `proxy_remove_header_map_value` | 2 no such map now; 6 memory |
+//! | `proxy_get_header_map_size` | 2 no such map to write now; 6 memory |
+//! | `proxy_set_header_map_pairs`, `proxy_add_header_map_value`, `proxy_replace_header_map_value`, `proxy_remove_header_map_value` | 2 no such map to write now; 6 memory |
 //! | `proxy_get_buffer_bytes` | 1 no such buffer now; 2 unknown buffer; 6 memory. A start past the end is Ok, and writes nothing |
 //! | `proxy_get_buffer_status` | 1 no such buffer now; 2 unknown buffer; 6 memory |
 //! | `proxy_set_buffer_bytes` | 1 no such buffer now; 2 unknown or read-only buffer, or a part that is neither the start nor the end; 6 memory |
@@ -51,9 +58,21 @@
 //! | `proxy_record_metric` | 1 unknown id |
 //! | `proxy_get_metric` | 1 unknown id; 2 a histogram; 6 memory |
 //! | `proxy_send_local_response` | 6 memory |
+//! | `proxy_get_shared_data` | 1 not there; 6 memory |
+//! | `proxy_set_shared_data` | 6 memory; 8 somebody else wrote since |
+//! | `proxy_register_shared_queue` | 6 memory |
+//! | `proxy_resolve_shared_queue` | 1 nobody registered it; 6 memory |
+//! | `proxy_enqueue_shared_queue` | 1 unknown queue; 6 memory |
+//! | `proxy_dequeue_shared_queue` | 1 unknown queue; 6 memory; 7 empty |
+//! | `proxy_http_call` | 2 unknown cluster, a pseudo-header that is missing, or a negative timeout; 6 memory |
+//! | `proxy_grpc_call`, `proxy_grpc_stream` | 4 unknown cluster; 6 memory |
+//! | `proxy_grpc_send` | 1 unknown stream; 2 no stream's token; 6 memory |
+//! | `proxy_grpc_close`, `proxy_grpc_cancel` | 1 unknown call or stream; 2 neither's token |
+//! | `proxy_call_foreign_function` | 1 unknown function; 6 memory; what the function answers |
 //!
-//! WASI's own statuses are: `fd_write` 8 other than standard output and error, `clock_time_get` 58 other than real time,
-//! and 21 memory. Standard output is logged as info, standard error as error. `proc_exit` is a trap.
+//! WASI's own statuses are: `fd_write` and `fd_fdstat_get` 8 other than standard output and error, `clock_time_get` and
+//! `clock_res_get` 58 other than real and monotonic time, `random_get` 28 for more than 64 KiB, and 21 memory. Standard
+//! output is logged as info, standard error as error. There are no files. `proc_exit` is a trap.
 //!
 //! During `_initialize`, only logging and WASI work; everything else answers 10 Internal failure.
 
@@ -61,18 +80,26 @@ mod abi;
 mod error;
 mod headers;
 mod host;
+mod message;
 mod module;
+mod pipeline;
 mod request;
+mod shared;
 mod simulator;
 mod state;
 mod vm;
 
-pub use abi::LogLevel;
+pub use abi::{AbiVersion, LogLevel, Status};
 pub use error::Error;
 pub use headers::Headers;
+pub use host::grpc::GrpcCall;
+pub use host::http_call::HttpCall;
 pub use host::local_response::LocalResponse;
 pub use host::log::Log;
 pub use host::metric::{Metric, Value};
+pub use message::{Message, Response};
 pub use module::Module;
-pub use request::{Outcome, RequestBuilder};
+pub use request::{OpenStream, Outcome, RequestBuilder, StreamId};
+pub use shared::Shared;
 pub use simulator::{Builder, Simulator};
+pub use state::FailurePolicy;

@@ -182,7 +182,7 @@ fn in_words(started: &[Log], outcomes: &[Outcome], simulator: &Simulator) -> Str
         }
         lines.extend(outcome.logs.iter().map(|log| format!("  {log}")));
     }
-    let metrics = simulator.metrics().map(|(name, metric)| match &metric.value {
+    let metrics = simulator.metrics().into_iter().map(|(name, metric)| match &metric.value {
         Value::Counter(value) | Value::Gauge(value) => format!("{name}: {value}"),
         Value::Histogram(values) => format!("{name}: {values:?}"),
     });
@@ -229,13 +229,14 @@ fn in_json(started: &[Log], outcomes: &[Outcome], simulator: &Simulator) -> Stri
         .collect();
     let metrics: Map<_, _> = simulator
         .metrics()
+        .into_iter()
         .map(|(name, metric)| {
             let value = match &metric.value {
                 Value::Counter(value) => json!({"counter": value}),
                 Value::Gauge(value) => json!({"gauge": value}),
                 Value::Histogram(values) => json!({"histogram": values}),
             };
-            (name.to_owned(), value)
+            (name, value)
         })
         .collect();
     let report = json!({"logs": logs(started), "requests": requests, "metrics": metrics});

@@ -1,14 +1,19 @@
 //! A compiled filter.
 
+use crate::abi::AbiVersion;
 use crate::error::Error;
 use std::fmt;
 use std::path::Path;
-use wasmi::Engine;
+use wasmi::{Config, Engine};
+
+/// What the export that says the ABI begins with.
+const MARKER: &str = "proxy_abi_version_";
 
 /// A filter's module, compiled once; a clone shares it. Any number of simulators run it, on any thread.
 #[derive(Clone)]
 pub struct Module {
     pub(crate) wasm: wasmi::Module,
+    pub(crate) abi: AbiVersion,
 }
 
 impl Module {
@@ -30,15 +35,23 @@ impl Module {
         if !bytes.as_ref().starts_with(b"\0asm") {
             return Err(Error::Invalid("it isn't WebAssembly, which begins with the bytes \\0asm".to_owned()));
         }
-        let wasm = wasmi::Module::new(&Engine::default(), bytes).map_err(|why| Error::Invalid(why.to_string()))?;
-        let module = Module { wasm };
-        let exports = module.exports();
-        let marker = exports.iter().find(|name| name.starts_with("proxy_abi_version_"));
-        match marker.map(String::as_str) {
-            Some("proxy_abi_version_0_2_0" | "proxy_abi_version_0_2_1") => Ok(module),
-            Some(other) => Err(Error::Invalid(format!("{other} isn't served: only ABI 0.2.0 and 0.2.1 are"))),
+        // Fuel is what ends an endless loop.
+        let engine = Engine::new(Config::default().consume_fuel(true));
+        let wasm = wasmi::Module::new(&engine, bytes).map_err(|why| Error::Invalid(why.to_string()))?;
+        let mut markers = wasm.exports().map(|export| export.name()).filter(|name| name.starts_with(MARKER));
+        match markers.next() {
+            Some(marker) => match AbiVersion::from_marker(marker) {
+                Some(abi) => Ok(Module { abi, wasm: wasm.clone() }),
+                None => Err(Error::Invalid(format!("{marker} isn't served: only ABI 0.1.0, 0.2.0 and 0.2.1 are"))),
+            },
             None => Err(Error::Invalid("it exports no proxy_abi_version_…".to_owned())),
         }
+    }
+
+    /// The ABI that it is made for.
+    #[must_use]
+    pub fn abi(&self) -> AbiVersion {
+        self.abi
     }
 
     /// What it imports: `env.proxy_log` and so on, sorted.

@@ -1,42 +1,67 @@
-//! A request through the filter, from its headers to the end of the stream.
+//! A request through the filter, from its headers to the end of the stream: at once, or step by step.
 
-use crate::abi::Action;
+use crate::abi::StreamType;
 use crate::headers::Headers;
 use crate::host::local_response::LocalResponse;
 use crate::host::log::Log;
 use crate::host::property;
-use crate::simulator::{Simulator, size};
-use crate::state::{Context, Stream};
-use crate::vm::{Trap, Vm};
+use crate::message::{Message, Response};
+use crate::pipeline;
+use crate::simulator::Simulator;
+use crate::state::{Context, Part, Stream};
 use std::collections::BTreeMap;
 
 /// A request that isn't sent yet.
 #[derive(Debug)]
-#[must_use = "nothing happens before `send`"]
+#[must_use = "nothing happens before `send` or `open`"]
 pub struct RequestBuilder<'a> {
     simulator: &'a mut Simulator,
-    headers: Headers,
-    body: Vec<u8>,
+    worker: usize,
+    message: Message,
+    response: Response,
     properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    unfinished: bool,
+}
+
+/// A stream that [`RequestBuilder::open`] began. It is alive until [`OpenStream::finish`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    pub(crate) worker: usize,
+    pub(crate) vm: u64,
+    pub(crate) context: u32,
+}
+
+/// A stream in the middle of its way.
+#[derive(Debug)]
+pub struct OpenStream<'a> {
+    simulator: &'a mut Simulator,
+    id: StreamId,
 }
 
 /// What came of a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// The request's headers as the next filter gets them, with `:authority`, `:path`, `:method` and `:scheme`.
+    /// The request's headers as the next filter gets them, with `:authority`, `:path`, `:method` and `:scheme`; what the
+    /// filter held back as it had them.
     pub request_headers: Headers,
     /// The request's body as the next filter gets it.
     pub request_body: Vec<u8>,
+    /// The request's trailers as the next filter gets them.
+    pub request_trailers: Headers,
+    /// What the client gets; without `:status` if it gets nothing.
+    pub response: Response,
     /// Whether Envoy would look for the route again: some request header was written or removed.
     pub route_cache_cleared: bool,
     /// What the client was answered in place of the upstream's answer: by the filter, or 503 by Envoy as its VM is dead.
     pub local_response: Option<LocalResponse>,
-    /// Whether the filter held the request back, and hadn't let go of it when the client left.
+    /// Whether the filter held request or response back, and hadn't let go of it when the client left.
     pub paused: bool,
+    /// Whether the filter closed the stream.
+    pub reset: bool,
     /// The trap that this request met, or that had ended the VM before.
     pub trap: Option<String>,
-    /// What was logged meanwhile.
+    /// What was logged since the request began, or since the last outcome.
     pub logs: Vec<Log>,
 }
 
@@ -44,9 +69,15 @@ pub struct Outcome {
 
 impl<'a> RequestBuilder<'a> {
     pub(crate) fn new(simulator: &'a mut Simulator) -> Self {
-        let headers = Headers::default();
-        RequestBuilder { simulator, headers, body: Vec::new(), properties: BTreeMap::new() }
-            .method("GET", "http://localhost/")
+        let builder = RequestBuilder {
+            simulator,
+            worker: 0,
+            message: Message::default(),
+            response: Response::status_only(200),
+            properties: BTreeMap::new(),
+            unfinished: false,
+        };
+        builder.method("GET", "http://localhost/")
     }
 
     /// A GET of this URL.
@@ -65,34 +96,47 @@ impl<'a> RequestBuilder<'a> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        self.headers.replace(b":authority", authority);
-        self.headers.replace(b":path", path);
-        self.headers.replace(b":method", method);
-        self.headers.replace(b":scheme", scheme);
+        let headers = &mut self.message.headers;
+        headers.replace(b":authority", authority);
+        headers.replace(b":path", path);
+        headers.replace(b":method", method);
+        headers.replace(b":scheme", scheme);
         self
     }
 
     /// The authority, as any bytes.
     pub fn authority(mut self, authority: impl AsRef<[u8]>) -> Self {
-        self.headers.replace(b":authority", authority.as_ref());
+        self.message.headers.replace(b":authority", authority.as_ref());
         self
     }
 
     /// The path with its query, as any bytes.
     pub fn path(mut self, path: impl AsRef<[u8]>) -> Self {
-        self.headers.replace(b":path", path.as_ref());
+        self.message.headers.replace(b":path", path.as_ref());
         self
     }
 
     /// A header, as any bytes, beside those there are; its name gets lower case.
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
-        self.headers.add(name.as_ref(), value.as_ref());
+        self.message.headers.add(name.as_ref(), value.as_ref());
         self
     }
 
     /// The body; none unless set.
     pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
-        self.body = body.as_ref().to_vec();
+        self.message.body = body.as_ref().to_vec();
+        self
+    }
+
+    /// A trailer, as any bytes, beside those there are.
+    pub fn trailer(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.message.trailers.add(name.as_ref(), value.as_ref());
+        self
+    }
+
+    /// What the upstream answers; 200 without anything else unless set.
+    pub fn response(mut self, response: Response) -> Self {
+        self.response = response;
         self
     }
 
@@ -107,87 +151,158 @@ impl<'a> RequestBuilder<'a> {
         self
     }
 
-    /// Sends the request through the filter, and ends the stream.
+    /// The worker whose connection it comes on; the first unless set. One that isn't there is the last.
+    pub fn worker(mut self, worker: usize) -> Self {
+        self.worker = worker;
+        self
+    }
+
+    /// More of the request follows what [`open`](Self::open) sends: [`OpenStream::body`], [`OpenStream::trailers`].
+    pub fn unfinished(mut self) -> Self {
+        self.unfinished = true;
+        self
+    }
+
+    /// Sends the request through the filter and the response back, and ends the stream.
     pub fn send(self) -> Outcome {
-        let RequestBuilder { simulator, headers, body, properties } = self;
-        let context = simulator.vm.next_context();
-        let unseen = headers.clone();
-        let stream = Stream { properties, ..Stream::default() };
-        simulator.vm.state_mut().contexts.insert(context, Context::Stream(stream));
-        let passed = pass(&mut simulator.vm, simulator.root, context, headers, body);
-        let ended = end(&mut simulator.vm, context);
-        let stream = match simulator.vm.state_mut().contexts.remove(&context) {
-            Some(Context::Stream(stream)) => stream,
-            // Whatever a guest does, a stream's context stays one.
-            Some(Context::Root) | None => Stream::default(),
-        };
-        let logs = simulator.take_logs();
-        let (request_body, paused, trap) = match passed {
-            Ok((body, paused)) => (body, paused, ended.err()),
-            Err(trap) => (Vec::new(), false, Some(trap)),
-        };
-        let failed = trap.is_some().then(LocalResponse::fail_closed);
-        Outcome {
-            request_headers: stream.request_headers.unwrap_or(unseen),
-            request_body,
-            route_cache_cleared: stream.route_cache_cleared,
-            local_response: stream.local_response.or(failed),
-            paused,
-            trap: trap.map(|trap| format!("{}: {}", trap.callback, trap.why)),
-            logs,
+        let response = self.response.clone();
+        let (simulator, id) = self.begin();
+        simulator.stream(id).respond(response).finish()
+    }
+
+    /// Sends the request through the filter as far as the filter lets it, and leaves the stream open. Nothing is
+    /// answered before [`OpenStream::respond`].
+    pub fn open(self) -> StreamId {
+        self.begin().1
+    }
+
+    fn begin(self) -> (&'a mut Simulator, StreamId) {
+        let RequestBuilder { simulator, worker, message, properties, unfinished, .. } = self;
+        let is_grpc = message.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        let mut parts = pipeline::parts(message);
+        if unfinished {
+            for part in &mut parts {
+                if let Part::Headers(_, ends) | Part::Body(_, ends) = part {
+                    *ends = false;
+                }
+            }
         }
+        let stream = Stream { properties, is_grpc, ..Stream::default() };
+        let id = simulator.begin(worker, stream, parts);
+        (simulator, id)
     }
 }
 
-/// Headers and body through the filter: the body as it came out, and whether the filter holds the request back.
-fn pass(vm: &mut Vm, root: u32, context: u32, headers: Headers, body: Vec<u8>) -> Result<(Vec<u8>, bool), Trap> {
-    vm.call(context, |callbacks| callbacks.context_create, (context, root))?;
-    let (count, ends) = (u32::try_from(headers.len()).unwrap_or(u32::MAX), body.is_empty());
-    if let Some(stream) = stream(vm, context) {
-        stream.request_headers = Some(headers);
+// === impl OpenStream ===
+
+impl<'a> OpenStream<'a> {
+    pub(crate) fn new(simulator: &'a mut Simulator, id: StreamId) -> Self {
+        OpenStream { simulator, id }
     }
-    let action = vm.call(context, |callbacks| callbacks.request_headers, (context, count, u32::from(ends)))?;
-    let paused = action.is_some_and(|action| Action::from_abi(action) == Action::Pause);
-    if ends || stream(vm, context).is_none_or(|stream| stream.local_response.is_some()) {
-        return Ok((body, paused));
+
+    /// More of the request's body, and whether it is the last.
+    pub fn body(self, bytes: impl AsRef<[u8]>, ends: bool) -> Self {
+        self.push(StreamType::Request, vec![Part::Body(bytes.as_ref().to_vec(), ends)])
     }
-    let body_size = size(&body);
-    if let Some(stream) = stream(vm, context) {
-        stream.request_body = Some(body);
+
+    /// The request's trailers, which end it.
+    pub fn trailers(self, trailers: Headers) -> Self {
+        self.push(StreamType::Request, vec![Part::Trailers(trailers)])
     }
-    // The whole body at once. Its end lets go of headers that were held back for it.
-    let action = vm.call(context, |callbacks| callbacks.request_body, (context, body_size, 1))?;
-    let paused = match action {
-        Some(action) => Action::from_abi(action) == Action::Pause,
-        None => paused,
-    };
-    let body = stream(vm, context).and_then(|stream| stream.request_body.take());
-    Ok((body.unwrap_or_default(), paused))
+
+    /// The upstream's answer; of no effect before the filter has let the whole request go, or after it has answered
+    /// itself.
+    pub fn respond(self, response: Response) -> Self {
+        let id = self.id;
+        let ready = self.simulator.peek(id).is_some_and(|stream| {
+            stream.request.ended && stream.local_response.is_none() && !stream.reset && stream.response.todo.is_empty()
+        });
+        if ready { self.push(StreamType::Response, pipeline::parts(response)) } else { self }
+    }
+
+    /// A part of the upstream's answer: headers, which may be followed by more.
+    pub fn respond_headers(self, headers: Headers, ends: bool) -> Self {
+        self.push(StreamType::Response, vec![Part::Headers(headers, ends)])
+    }
+
+    /// A part of the upstream's body.
+    pub fn respond_body(self, bytes: impl AsRef<[u8]>, ends: bool) -> Self {
+        self.push(StreamType::Response, vec![Part::Body(bytes.as_ref().to_vec(), ends)])
+    }
+
+    /// Whether the filter holds the request or the response back.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.simulator.peek(self.id).is_some_and(is_paused)
+    }
+
+    /// Ends the stream: the client leaves, or has all it will get.
+    pub fn finish(self) -> Outcome {
+        let (stream, logs) = self.simulator.finish(self.id);
+        Outcome::of(stream, logs)
+    }
+
+    fn push(self, direction: StreamType, parts: Vec<Part>) -> Self {
+        self.simulator.push(self.id, direction, parts);
+        self
+    }
 }
 
-/// The end of a stream, in Envoy's order.
-fn end(vm: &mut Vm, context: u32) -> Result<(), Trap> {
-    if vm.dead().is_none() {
-        vm.call(context, |callbacks| callbacks.log, context)?;
-        vm.call(context, |callbacks| callbacks.done, context)?;
-        vm.call(context, |callbacks| callbacks.delete, context)?;
-    }
-    Ok(())
-}
-
-fn stream(vm: &mut Vm, context: u32) -> Option<&mut Stream> {
-    match vm.state_mut().contexts.get_mut(&context)? {
-        Context::Stream(stream) => Some(stream),
-        Context::Root => None,
-    }
+fn is_paused(stream: &Stream) -> bool {
+    let holds = |half: &crate::state::Half| half.stopped || half.collecting;
+    stream.local_response.is_none() && holds(&stream.request) || holds(&stream.response)
 }
 
 // === impl Outcome ===
 
 impl Outcome {
+    pub(crate) fn of(stream: Stream, logs: Vec<Log>) -> Outcome {
+        let paused = is_paused(&stream);
+        let Stream { request, response, .. } = stream;
+        Outcome {
+            request_headers: request.headers.unwrap_or(request.passed.headers),
+            request_body: request.passed.body,
+            request_trailers: request.passed.trailers,
+            response: response.passed,
+            route_cache_cleared: stream.route_cache_cleared,
+            local_response: stream.local_response,
+            paused,
+            reset: stream.reset,
+            trap: stream.failed,
+            logs,
+        }
+    }
+
     /// The first value of a request header, by its name in any case.
     #[must_use]
     pub fn request_header(&self, name: &str) -> Option<&[u8]> {
         self.request_headers.get(name)
+    }
+
+    /// The first value of a response header, by its name in any case.
+    #[must_use]
+    pub fn response_header(&self, name: &str) -> Option<&[u8]> {
+        self.response.headers.get(name)
+    }
+
+    /// The status that the client gets; `None` if it gets none.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.response.status()
+    }
+}
+
+impl Simulator {
+    /// A stream that [`RequestBuilder::open`] began.
+    pub fn stream(&mut self, id: StreamId) -> OpenStream<'_> {
+        OpenStream::new(self, id)
+    }
+
+    pub(crate) fn peek(&self, id: StreamId) -> Option<&Stream> {
+        let vm = &self.workers.get(id.worker)?.vm;
+        match vm.state().contexts.get(&id.context)? {
+            Context::Stream(stream) if vm.state().vm == id.vm => Some(stream),
+            Context::Stream(_) | Context::Root(_) => None,
+        }
     }
 }

@@ -1,16 +1,24 @@
 //! What the host knows of one VM, whichever family of host functions asks.
 
+use crate::abi::StreamType;
 use crate::headers::Headers;
+use crate::host::grpc::GrpcCall;
+use crate::host::http_call::HttpCall;
 use crate::host::local_response::LocalResponse;
 use crate::host::log::Log;
 use crate::host::metric::Metrics;
+use crate::message::Message;
+use crate::shared::Shared;
+use crate::{AbiVersion, LogLevel};
 use fastrand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
-use wasmi::{Memory, TypedFunc};
+use std::time::Duration;
+use wasmi::{Memory, StoreLimits, TypedFunc};
 
 /// What is around a VM, and the same for each VM of a simulator.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Surroundings {
     /// Values of properties, by their path's parts joined by NUL: the ABI's own encoding.
     pub properties: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -18,23 +26,65 @@ pub(crate) struct Surroundings {
     pub environment: Vec<(String, String)>,
     /// The VM's configuration.
     pub vm_configuration: Vec<u8>,
+    /// The VM's id: VMs that share one share data and queues.
+    pub vm_id: String,
+    /// The level of Envoy's logger; what is less serious is left out.
+    pub log_level: Option<LogLevel>,
+    /// The clusters that callouts may name; `None` is any.
+    pub clusters: Option<BTreeSet<String>>,
+    /// What becomes of streams once the VM is dead.
+    pub failure_policy: FailurePolicy,
+    /// How much a callback may do before it is stopped, in units of the interpreter's.
+    pub fuel: Option<u64>,
+    /// How large the memory may grow, in bytes.
+    pub memory: Option<usize>,
+    /// Foreign functions by name.
+    pub foreign: BTreeMap<String, ForeignFunction>,
 }
 
+/// What becomes of streams once the VM is dead: Envoy's `failure_policy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailurePolicy {
+    /// `FAIL_CLOSED`: 503 for ever.
+    #[default]
+    Closed,
+    /// `FAIL_OPEN`: streams pass the filter by.
+    Open,
+    /// `FAIL_RELOAD`: 503 until a stream begins a second after the VM began; that one gets a new VM.
+    Reload,
+}
+
+/// What a test gives for a foreign function.
+pub(crate) type ForeignFunction = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, crate::Status> + Send + Sync>;
+
 /// The host's side of a VM.
-#[derive(Debug)]
 pub(crate) struct State {
     pub surroundings: Arc<Surroundings>,
+    pub shared: Shared,
+    pub abi: AbiVersion,
+    /// Tells this VM from all others that share something with it.
+    pub vm: u64,
     /// The guest's memory and its allocator, as soon as there is an instance.
     pub memory: Option<Memory>,
     pub allocate: Option<TypedFunc<u32, u32>>,
+    pub limits: StoreLimits,
     /// Whether `_initialize` is over.
     pub initialized: bool,
     /// The context whose callback runs.
     pub current: u32,
+    /// The context that the guest acts for instead; 0 is none.
+    pub effective: u32,
     /// The configuration that a root context is being given.
     pub plugin_configuration: Option<Arc<[u8]>>,
     /// The contexts that are alive.
     pub contexts: BTreeMap<u32, Context>,
+    /// What host functions asked for that happens once the callback is over, in order.
+    pub after: VecDeque<After>,
+    /// A local response was sent: whatever the callback returns, its stream goes no further.
+    pub stop: bool,
+    pub tokens: Tokens,
+    pub faults: Vec<Fault>,
     pub metrics: Metrics,
     /// What was logged and not yet taken.
     pub logs: Vec<Log>,
@@ -43,42 +93,157 @@ pub(crate) struct State {
     pub now: u64,
 }
 
+/// The last token of each kind of callout: their lowest bits are the kind, as in Envoy.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens {
+    pub http: u32,
+    pub grpc_call: u32,
+    pub grpc_stream: u32,
+}
+
+/// What happens once a callback is over.
+#[derive(Debug)]
+pub(crate) enum After {
+    /// A stream goes on.
+    Continue(u32, StreamType),
+    /// A stream is reset.
+    Close(u32),
+    /// A stream is answered.
+    Respond(u32, LocalResponse),
+    /// A root context that waited is done.
+    Done(u32),
+}
+
+/// A host function that is made to answer something else.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub function: String,
+    pub status: u32,
+    /// How often yet; `None` is always.
+    pub left: Option<u32>,
+}
+
 /// A context of the guest's.
 #[derive(Debug)]
 pub(crate) enum Context {
     /// One configuration of a plugin.
-    Root,
-    /// One request, and the response to it.
-    Stream(Stream),
+    Root(Box<Root>),
+    /// One HTTP request, and the response to it.
+    Stream(Box<Stream>),
+}
+
+/// A root context.
+#[derive(Debug, Default)]
+pub(crate) struct Root {
+    /// How often its tick comes.
+    pub tick: Option<Tick>,
+    /// Its HTTP callouts that aren't answered.
+    pub http_calls: BTreeMap<u32, HttpCall>,
+    /// Its gRPC callouts that aren't closed.
+    pub grpc_calls: BTreeMap<u32, GrpcCall>,
+    /// The answer to an HTTP callout, during its callback.
+    pub http_response: Option<Message>,
+    /// What a gRPC callout received, during its callback.
+    pub grpc_initial_metadata: Option<Headers>,
+    pub grpc_message: Option<Vec<u8>>,
+    pub grpc_trailing_metadata: Option<Headers>,
+    /// How the last callout ended, during its callback.
+    pub status: (u32, String),
+    /// Another configuration serves now; it ends when its last stream has.
+    pub retired: bool,
+    /// Its `on_done` answered false: it ends when it says so.
+    pub waits_for_done: bool,
+}
+
+/// The tick of a root context.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tick {
+    pub period: Duration,
+    /// When the next comes, in nanoseconds since 1970.
+    pub next: u64,
 }
 
 /// An HTTP stream.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// `None` until the headers are there.
-    pub request_headers: Option<Headers>,
-    /// `None` when no body is being given to the filter.
-    pub request_body: Option<Vec<u8>>,
-    /// Values of properties that this request alone has.
+    /// The root context it belongs to.
+    pub root: u32,
+    pub request: Half,
+    pub response: Half,
+    /// Values of properties that this request alone has, and what the filter set.
     pub properties: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whether Envoy would look for the route again.
     pub route_cache_cleared: bool,
-    /// What the filter answered in place of the upstream.
+    /// What the filter answered in place of the upstream, or Envoy for a filter whose VM is dead.
     pub local_response: Option<LocalResponse>,
+    /// Whether what is being given to the filter is the last of its direction.
+    pub end_of_stream: bool,
+    /// `on_log` runs: what went through can be read, and nothing be written.
+    pub logging: bool,
+    /// The filter closed the stream.
+    pub reset: bool,
+    /// The VM died: no callback is made for it any more.
+    pub failed: Option<String>,
+    /// Whether the client speaks gRPC.
+    pub is_grpc: bool,
+}
+
+/// One direction of an HTTP stream, as it goes through the filter.
+#[derive(Debug, Default)]
+pub(crate) struct Half {
+    /// What the filter hasn't seen.
+    pub todo: VecDeque<Part>,
+    /// What the filter has now: it can be read, and written.
+    pub headers: Option<Headers>,
+    pub body: Option<Vec<u8>>,
+    pub trailers: Option<Headers>,
+    /// The body is what was collected, and will be once more.
+    pub collecting: bool,
+    /// Nothing more is given to the filter until it says so.
+    pub stopped: bool,
+    /// What the filter let go.
+    pub passed: Message,
+    /// Whether the end has been let go too.
+    pub ended: bool,
+}
+
+/// A part of a message.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Headers(Headers, bool),
+    Body(Vec<u8>, bool),
+    Trailers(Headers),
 }
 
 // === impl State ===
 
 impl State {
-    pub(crate) fn new(surroundings: Arc<Surroundings>, metrics: Metrics, random: Rng, now: u64) -> State {
+    pub(crate) fn new(
+        surroundings: Arc<Surroundings>,
+        shared: Shared,
+        abi: AbiVersion,
+        metrics: Metrics,
+        random: Rng,
+        now: u64,
+    ) -> State {
+        let vm = shared.next_vm();
         State {
             surroundings,
+            shared,
+            abi,
+            vm,
             memory: None,
             allocate: None,
+            limits: StoreLimits::default(),
             initialized: false,
             current: 0,
+            effective: 0,
             plugin_configuration: None,
             contexts: BTreeMap::new(),
+            after: VecDeque::new(),
+            stop: false,
+            tokens: Tokens::default(),
+            faults: Vec::new(),
             metrics,
             logs: Vec::new(),
             random,
@@ -86,19 +251,75 @@ impl State {
         }
     }
 
-    /// The stream whose callback runs, if it is a stream's.
+    /// The context that host functions act for: the one that the guest chose, while it is alive, or else the one whose
+    /// callback runs.
+    pub(crate) fn context(&self) -> u32 {
+        if self.effective != 0 && self.contexts.contains_key(&self.effective) { self.effective } else { self.current }
+    }
+
+    /// The root context of the context that host functions act for.
+    pub(crate) fn root_id(&self) -> u32 {
+        match self.contexts.get(&self.context()) {
+            Some(Context::Stream(stream)) => stream.root,
+            Some(Context::Root(_)) | None => self.context(),
+        }
+    }
+
+    pub(crate) fn root(&self) -> Option<&Root> {
+        match self.contexts.get(&self.root_id())? {
+            Context::Root(root) => Some(root),
+            Context::Stream(_) => None,
+        }
+    }
+
+    pub(crate) fn root_mut(&mut self) -> Option<&mut Root> {
+        match self.contexts.get_mut(&self.root_id())? {
+            Context::Root(root) => Some(root),
+            Context::Stream(_) => None,
+        }
+    }
+
+    /// The stream that host functions act for, if it is one.
     pub(crate) fn stream(&self) -> Option<&Stream> {
-        match self.contexts.get(&self.current)? {
+        match self.contexts.get(&self.context())? {
             Context::Stream(stream) => Some(stream),
-            Context::Root => None,
+            Context::Root(_) => None,
         }
     }
 
     /// [`stream`](State::stream), to change it.
     pub(crate) fn stream_mut(&mut self) -> Option<&mut Stream> {
-        match self.contexts.get_mut(&self.current)? {
+        match self.contexts.get_mut(&self.context())? {
             Context::Stream(stream) => Some(stream),
-            Context::Root => None,
+            Context::Root(_) => None,
         }
+    }
+
+    /// What a host function is made to answer, if it is.
+    pub(crate) fn fault(&mut self, function: &str) -> Option<u32> {
+        let fault = self.faults.iter_mut().find(|fault| fault.function == function && fault.left != Some(0))?;
+        if let Some(left) = &mut fault.left {
+            *left -= 1;
+        }
+        Some(fault.status)
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("current", &self.current)
+            .field("contexts", &self.contexts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("properties", &self.properties)
+            .field("environment", &self.environment)
+            .field("vm_id", &self.vm_id)
+            .finish_non_exhaustive()
     }
 }

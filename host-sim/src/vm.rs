@@ -1,10 +1,11 @@
 //! One instance of a module, and the callbacks that a host makes. A trap in any of them is its end.
 
+use crate::abi::AbiVersion;
 use crate::error::Error;
 use crate::host;
 use crate::module::Module;
-use crate::state::State;
-use wasmi::{Instance, Linker, Store, TypedFunc, WasmParams, WasmResults};
+use crate::state::{Context, State};
+use wasmi::{Instance, Linker, Store, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
 
 /// A VM.
 #[derive(Debug)]
@@ -30,8 +31,22 @@ pub(crate) struct Callbacks {
     pub context_create: Callback<(u32, u32), ()>,
     pub vm_start: Callback<(u32, u32), u32>,
     pub configure: Callback<(u32, u32), u32>,
+    pub tick: Callback<u32, ()>,
     pub request_headers: Callback<(u32, u32, u32), u32>,
     pub request_body: Callback<(u32, u32, u32), u32>,
+    pub request_trailers: Callback<(u32, u32), u32>,
+    pub response_headers: Callback<(u32, u32, u32), u32>,
+    pub response_body: Callback<(u32, u32, u32), u32>,
+    pub response_trailers: Callback<(u32, u32), u32>,
+    /// Those of ABI 0.1.0, which aren't told of the stream's end.
+    pub request_headers_0_1: Callback<(u32, u32), u32>,
+    pub response_headers_0_1: Callback<(u32, u32), u32>,
+    pub http_call_response: Callback<(u32, u32, u32, u32, u32), ()>,
+    pub grpc_receive_initial_metadata: Callback<(u32, u32, u32), ()>,
+    pub grpc_receive: Callback<(u32, u32, u32), ()>,
+    pub grpc_receive_trailing_metadata: Callback<(u32, u32, u32), ()>,
+    pub grpc_close: Callback<(u32, u32, u32), ()>,
+    pub queue_ready: Callback<(u32, u32), ()>,
     pub log: Callback<u32, ()>,
     pub done: Callback<u32, u32>,
     pub delete: Callback<u32, ()>,
@@ -50,20 +65,27 @@ impl Vm {
     /// Instantiates the module, and initializes it.
     pub(crate) fn start(module: &Module, state: State) -> Result<Vm, Error> {
         let imports = module.wasm.imports();
-        let unserved = imports.filter(|import| !host::serves(import.module(), import.name()));
+        let unserved = imports.filter(|import| !host::serves(module.abi, import.module(), import.name()));
         let unserved: Vec<_> = unserved.map(|import| format!("{}.{}", import.module(), import.name())).collect();
         if !unserved.is_empty() {
             return Err(Error::Unserved { imports: unserved });
         }
         let invalid = |why: wasmi::Error| Error::Invalid(why.to_string());
+        let mut limits = StoreLimitsBuilder::new();
+        if let Some(bytes) = state.surroundings.memory {
+            limits = limits.memory_size(bytes);
+        }
         let mut store = Store::new(module.wasm.engine(), state);
+        store.data_mut().limits = limits.build();
+        store.limiter(|state| &mut state.limits);
+        refuel(&mut store);
         let mut linker = Linker::new(module.wasm.engine());
         host::link(&mut linker).map_err(invalid)?;
         let instance = linker.instantiate_and_start(&mut store, &module.wasm).map_err(invalid)?;
         store.data_mut().memory = instance.get_memory(&store, "memory");
-        let allocate = export::<u32, u32>(&store, &instance, "proxy_on_memory_allocate")?;
-        store.data_mut().allocate = allocate.or(export(&store, &instance, "malloc")?);
-        let callbacks = Callbacks::of(&store, &instance)?;
+        let allocate = export::<u32, u32>(&store, &instance, "malloc")?;
+        store.data_mut().allocate = allocate.or(export(&store, &instance, "proxy_on_memory_allocate")?);
+        let callbacks = Callbacks::of(&store, &instance, module.abi)?;
         // A reactor has the one, a command the other.
         let initialize = match export::<(), ()>(&store, &instance, "_initialize")? {
             Some(initialize) => Callback { name: "_initialize", function: Some(initialize) },
@@ -92,7 +114,9 @@ impl Vm {
             return Err(Trap { callback: name, why: why.clone() });
         }
         let Some(function) = function else { return Ok(None) };
-        self.state_mut().current = context;
+        let state = self.state_mut();
+        (state.current, state.effective, state.stop) = (context, 0, false);
+        refuel(&mut self.store);
         match function.call(&mut self.store, params) {
             Ok(results) => Ok(Some(results)),
             Err(why) => {
@@ -114,6 +138,11 @@ impl Vm {
         self.dead.as_deref()
     }
 
+    /// Whether any stream is alive on it.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.state().contexts.values().any(|context| matches!(context, Context::Stream(_)))
+    }
+
     /// The size of the memory in bytes.
     pub(crate) fn memory_size(&self) -> usize {
         self.state().memory.map_or(0, |memory| memory.data_size(&self.store))
@@ -131,7 +160,7 @@ impl Vm {
 // === impl Callbacks ===
 
 impl Callbacks {
-    fn of(store: &Store<State>, instance: &Instance) -> Result<Callbacks, Error> {
+    fn of(store: &Store<State>, instance: &Instance, abi: AbiVersion) -> Result<Callbacks, Error> {
         fn callback<Params: WasmParams, Results: WasmResults>(
             store: &Store<State>,
             instance: &Instance,
@@ -139,17 +168,39 @@ impl Callbacks {
         ) -> Result<Callback<Params, Results>, Error> {
             Ok(Callback { name, function: export(store, instance, name)? })
         }
+        // Which of the two kinds there is, the ABI says.
+        let old = |name| if abi == AbiVersion::V0_1_0 { name } else { "" };
+        let new = |name| if abi == AbiVersion::V0_1_0 { "" } else { name };
         Ok(Callbacks {
             context_create: callback(store, instance, "proxy_on_context_create")?,
             vm_start: callback(store, instance, "proxy_on_vm_start")?,
             configure: callback(store, instance, "proxy_on_configure")?,
-            request_headers: callback(store, instance, "proxy_on_request_headers")?,
+            tick: callback(store, instance, "proxy_on_tick")?,
+            request_headers: callback(store, instance, new("proxy_on_request_headers"))?,
             request_body: callback(store, instance, "proxy_on_request_body")?,
+            request_trailers: callback(store, instance, "proxy_on_request_trailers")?,
+            response_headers: callback(store, instance, new("proxy_on_response_headers"))?,
+            response_body: callback(store, instance, "proxy_on_response_body")?,
+            response_trailers: callback(store, instance, "proxy_on_response_trailers")?,
+            request_headers_0_1: callback(store, instance, old("proxy_on_request_headers"))?,
+            response_headers_0_1: callback(store, instance, old("proxy_on_response_headers"))?,
+            http_call_response: callback(store, instance, "proxy_on_http_call_response")?,
+            grpc_receive_initial_metadata: callback(store, instance, "proxy_on_grpc_receive_initial_metadata")?,
+            grpc_receive: callback(store, instance, "proxy_on_grpc_receive")?,
+            grpc_receive_trailing_metadata: callback(store, instance, "proxy_on_grpc_receive_trailing_metadata")?,
+            grpc_close: callback(store, instance, "proxy_on_grpc_close")?,
+            queue_ready: callback(store, instance, "proxy_on_queue_ready")?,
             log: callback(store, instance, "proxy_on_log")?,
             done: callback(store, instance, "proxy_on_done")?,
             delete: callback(store, instance, "proxy_on_delete")?,
         })
     }
+}
+
+/// Each callback has as much to do as the last one had.
+fn refuel(store: &mut Store<State>) {
+    let fuel = store.data().surroundings.fuel.unwrap_or(u64::MAX);
+    store.set_fuel(fuel).expect("the engine is one with fuel");
 }
 
 // === impl Callback ===

@@ -162,8 +162,8 @@ fn a_file_that_is_no_filter_is_an_error_that_says_so() {
     assert_eq!(invalid(b""), invalid(b"{}"));
     assert!(invalid(b"").contains("isn't WebAssembly"));
     assert!(invalid(&wat::parse_str("(module)").expect("text")).contains("exports no proxy_abi_version_"));
-    let old = wat::parse_str(r#"(module (func (export "proxy_abi_version_0_1_0")))"#).expect("text");
-    assert!(invalid(&old).contains("proxy_abi_version_0_1_0 isn't served"));
+    let old = wat::parse_str(r#"(module (func (export "proxy_abi_version_0_3_0")))"#).expect("text");
+    assert!(invalid(&old).contains("proxy_abi_version_0_3_0 isn't served"));
     let missing = Module::from_file("/nowhere/filter.wasm").expect_err("an error").to_string();
     assert!(missing.starts_with("/nowhere/filter.wasm: "), "{missing}");
 }
@@ -318,7 +318,8 @@ fn metrics_answer_as_envoys_do() {
     ]);
     let mut simulator = Simulator::builder(&module).start().expect("a start");
     assert_eq!(messages(&simulator.request().send().logs), ["010220005000002212"]);
-    let values: Vec<_> = simulator.metrics().map(|(name, metric)| (name, metric.value.clone())).collect();
+    let metrics = simulator.metrics();
+    let values: Vec<_> = metrics.iter().map(|(name, metric)| (&name[..], metric.value.clone())).collect();
     let expected = [("x", Value::Counter(5)), ("-u", Value::Gauge(5)), ("user", Value::Histogram(vec![1]))];
     assert_eq!(values, expected);
     assert_eq!(simulator.metric("x").map(|metric| metric.definitions), Some(2));
@@ -362,8 +363,8 @@ fn wasi_answers_as_envoys_does() {
         "(call $fd_write (i32.const 3) (i32.const 560) (i32.const 1) (i32.const 520))",
         "(call $fd_write (i32.const 1) (i32.const -8) (i32.const 1) (i32.const 520))",
         "(i32.div_u (call $random (i32.const -8) (i32.const 16)) (i32.const 7))", // 21
-        "(i32.div_u (call $clock (i32.const 1) (i64.const 0) (i32.const 520)) (i32.const 29))", // 58
-        "(call $clock (i32.const 0) (i64.const 0) (i32.const 520))",
+        "(i32.div_u (call $clock (i32.const 2) (i64.const 0) (i32.const 520)) (i32.const 29))", // 58
+        "(call $clock (i32.const 1) (i64.const 0) (i32.const 520))",
         "(call $args_sizes (i32.const 520) (i32.const 524))",
         "(i32.load (i32.const 520))",
         "(call $environ_sizes (i32.const 520) (i32.const 524))",

@@ -157,6 +157,9 @@ impl Configurations {
         });
         if with_matches {
             split["spec"]["matches"] = json!([{"kind": "HTTPRouteGroup", "name": "routes"}]);
+            if self.0.u8(..16) == 0 {
+                split["spec"]["matches"] = json!(vec![split["spec"]["matches"][0].clone(); self.0.usize(2..200)]);
+            }
         }
         split
     }

@@ -17,7 +17,7 @@ fn every_case_goes_where_the_table_says() {
             let about = format!("{}: {}", suite.about, case.describe());
             let reason = format!(";.;reason=.={};.;", case.reason);
             let counted = |simulator: &Simulator| -> u64 {
-                let of_reason = simulator.metrics().filter(|(name, _)| name.ends_with(&reason));
+                let of_reason = simulator.metrics().into_iter().filter(|(name, _)| name.ends_with(&reason));
                 of_reason.map(|(_, metric)| if let Value::Counter(value) = metric.value { value } else { 0 }).sum()
             };
             let before = counted(&simulator);

@@ -98,7 +98,7 @@ fn a_request_to_another_host_is_left_as_it_is() {
     let names: Vec<_> = outcome.request_headers.iter().map(|(name, _)| name).collect();
     assert_eq!(names, [&b":authority"[..], b":path", b":method", b":scheme", b"x-user"]);
     assert!(!outcome.route_cache_cleared);
-    assert_eq!(simulator.metrics().count(), 0);
+    assert_eq!(simulator.metrics().len(), 0);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn workers_with_different_seeds_pick_in_different_orders() {
 #[test]
 fn each_backend_has_a_counter_that_is_defined_once_in_the_life_of_the_vm() {
     let mut simulator = start(weights(1, 0));
-    assert_eq!(simulator.metrics().count(), 0, "none before its first use");
+    assert_eq!(simulator.metrics().len(), 0, "none before its first use");
     for round in 1..=20 {
         for (v1, v2) in [(1, 0), (0, 1)] {
             simulator.reconfigure(weights(v1, v2)).expect("a good configuration");
@@ -174,7 +174,7 @@ fn each_backend_has_a_counter_that_is_defined_once_in_the_life_of_the_vm() {
             assert_eq!((&metric.value, metric.definitions), (&Value::Counter(round), 1));
         }
     }
-    assert_eq!(simulator.metrics().count(), 2);
+    assert_eq!(simulator.metrics().len(), 2);
 }
 
 #[test]

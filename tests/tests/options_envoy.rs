@@ -539,6 +539,25 @@ fn a_mirror_that_never_answers_delays_no_request() -> Result<()> {
     served_by_v1(&sidecar)
 }
 
+/// Envoy reads a body no faster than all who get it: only small ones are copied.
+#[test]
+fn a_mirror_that_never_reads_holds_up_no_upload() -> Result<()> {
+    let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let endpoints = [("httpbin-v3.httpbin", silent.local_addr()?)];
+    let sidecar = Sidecar::start_with(&Guide::built()?, &mirrored_to("httpbin-v3"), &endpoints)?;
+    let mut client = Client::new(sidecar.port);
+    for megabytes in [0, 1, 30] {
+        let size = megabytes << 20;
+        let mut request = format!("POST /json HTTP/1.1\r\nhost: {ROOT}\r\ncontent-length: {size}\r\n\r\n").into_bytes();
+        request.resize(request.len() + size, b'x');
+        let answer = served(client.send_raw(&request)?, "httpbin-v1");
+        let copied = !answer.received("x-traffic-split-mirror").is_empty();
+        assert_eq!(copied, megabytes < 2, "{megabytes} MB");
+    }
+    assert_eq!(client.connections(), 1);
+    Ok(())
+}
+
 #[test]
 fn a_mirror_without_a_cluster_in_envoy_fails_no_request() -> Result<()> {
     let guide = Guide::built()?;

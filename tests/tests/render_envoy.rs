@@ -1,6 +1,6 @@
 //! What `traffic-split render` prints, in a real Envoy: that it is taken, and does what it says.
 
-use journeys::client::Client;
+use journeys::client::{Client, TIMEOUT};
 use journeys::envoy::{Envoy, available};
 use journeys::guide::Guide;
 use journeys::scratch::{Scratch, replace};
@@ -8,6 +8,8 @@ use journeys::world::{OTHER, ROOT, World};
 use journeys::{Result, wait_for};
 use std::ffi::OsString;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -158,4 +160,45 @@ fn each_port_of_the_root_is_served_and_only_those_that_backends_have_are_split()
     rendered.configure()?;
     assert_eq!((ask("httpbin.httpbin:80")?, ask(ROOT)?), ("other".into(), "httpbin-v1".into()));
     Ok(())
+}
+
+/// A server that switches to whatever is asked for, and then says what it hears.
+fn echo_after_upgrade(listener: &TcpListener) -> std::io::Result<()> {
+    let mut stream = BufReader::new(listener.accept()?.0);
+    let mut line = String::new();
+    while stream.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let switch = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    stream.get_mut().write_all(switch)?;
+    let mut heard = [0; 5];
+    stream.read_exact(&mut heard)?;
+    stream.get_mut().write_all(&heard)
+}
+
+#[test]
+fn a_websocket_gets_through() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let host = format!("socket.example={}", listener.local_addr()?);
+    let rendered = Rendered::start(&config()?, &["--host", &host])?;
+    rendered.configure()?;
+    let server = std::thread::spawn(move || echo_after_upgrade(&listener));
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", rendered.port))?);
+    stream.get_ref().set_read_timeout(Some(TIMEOUT))?;
+    stream.get_mut().write_all(
+        b"GET / HTTP/1.1\r\nhost: socket.example\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )?;
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    assert_eq!(line, "HTTP/1.1 101 Switching Protocols\r\n");
+    while line != "\r\n" {
+        line.clear();
+        stream.read_line(&mut line)?;
+    }
+    stream.get_mut().write_all(b"hello")?;
+    let mut heard = [0; 5];
+    stream.read_exact(&mut heard)?;
+    assert_eq!(&heard, b"hello");
+    Ok(server.join().expect("the server")?)
 }

@@ -2,7 +2,7 @@
 
 use crate::cookie::CookieAttributes;
 use crate::name;
-use crate::read::{A_TOKEN, Reader, quote};
+use crate::read::{A_TOKEN, Reader, get, quote};
 use crate::weight::Weight;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -65,7 +65,7 @@ impl Annotations {
         service: &mut dyn FnMut(&str) -> Result<String, String>,
     ) -> Self {
         let mut annotations = Self::default();
-        for (key, value) in map {
+        for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
             let Some(option) = key.strip_prefix(PREFIX) else { continue };
             let field = &field(key);
             match option {
@@ -89,7 +89,7 @@ impl Annotations {
                 ),
             }
         }
-        if annotations.sticky_cookie.is_none() && map.contains_key("traffic-split/sticky-cookie-attributes") {
+        if annotations.sticky_cookie.is_none() && get(map, "traffic-split/sticky-cookie-attributes").is_some() {
             let field = field("traffic-split/sticky-cookie-attributes");
             reader.problem(field, "needs traffic-split/sticky-cookie, the cookie's name");
         }

@@ -7,6 +7,8 @@ use std::fmt;
 /// The most memory that one compiled pattern may take, in bytes. What a request costs grows with
 /// it and with the length of what is matched.
 const MOST: usize = 64 << 10;
+/// The longest value that is looked at, in bytes: what a client may make a worker do has an end.
+const LONGEST: usize = 8 << 10;
 
 /// A regular expression with its anchors, compiled. Displayed and serialised as it was written.
 ///
@@ -43,9 +45,9 @@ impl Pattern {
         Ok(Self { text: text.into(), regex })
     }
 
-    /// Whether the pattern holds; for what isn't UTF-8 it never does.
+    /// Whether the pattern holds; for what isn't UTF-8, or is longer than 8 KiB, it never does.
     pub(crate) fn matches(&self, value: &[u8]) -> bool {
-        std::str::from_utf8(value).is_ok_and(|value| self.regex.is_match(value))
+        value.len() <= LONGEST && std::str::from_utf8(value).is_ok_and(|value| self.regex.is_match(value))
     }
 }
 
@@ -133,8 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn long_input_takes_no_longer_than_its_length() {
-        let pattern = Pattern::whole("(a*)*b").expect("a pattern");
-        assert!(!pattern.matches("a".repeat(20_000).as_bytes()));
+    fn a_value_longer_than_8_kib_matches_nothing() {
+        for pattern in ["(?s).*", "a+", "(a*)*"] {
+            let pattern = Pattern::whole(pattern).expect("a pattern");
+            assert!(pattern.matches("a".repeat(8192).as_bytes()));
+            assert!(!pattern.matches("a".repeat(8193).as_bytes()));
+        }
     }
 }

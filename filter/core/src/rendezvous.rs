@@ -1,7 +1,9 @@
 //! Sticky picks: weighted rendezvous hashing.
 //!
-//! Each backend with a weight above 0 gets a score from the value and its own name; the smallest
-//! wins. With
+//! Each backend that has the request's port and a weight above 0 gets a score from the value and its
+//! own name; the smallest wins. The value is that of the sticky header, bytes as they are; or that
+//! of the sticky cookie, without spaces and one pair of quotes around it; or the fresh one, which is
+//! 22 characters of base64url. With
 //!
 //! - h = XXH3-64 (seed 0) of the bytes `namespace/name` 0x00 backend 0x00 value, where
 //!   `namespace/name` is the TrafficSplit and backend the Service's bare name,
@@ -9,7 +11,7 @@
 //! - w = the weight in billionths (10⁻⁹) as the nearest double,
 //!
 //! the score is −ln(u) / w, with `ln` as `libm::log` (that of FreeBSD and musl) computes it on
-//! every target, since others differ in the last bit. Equal scores go by the backend's name.
+//! every target, since others differ in the last bit. Of equal scores the smaller name wins, byte by byte.
 //!
 //! −ln(u) / w is exponentially distributed with rate w, and the first of several such clocks to
 //! ring is each with probability wᵢ / Σw: the exponential race. So shares follow weights. Since a

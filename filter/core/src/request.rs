@@ -1,6 +1,7 @@
 //! What a decision asks for: of the request, and of chance.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// What is asked of a request. Each call may cost a call of the host, so nothing is asked that
 /// doesn't decide anything, and no header twice.
@@ -9,6 +10,10 @@ pub trait Request {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
     /// The port that the client connected to.
     fn destination_port(&self) -> Option<u16>;
+    /// Whether a body follows the headers. Not unless said otherwise.
+    fn has_body(&self) -> bool {
+        false
+    }
 }
 
 /// Where a decision's chance comes from. It is asked only when something is left to chance.
@@ -22,26 +27,22 @@ pub trait Chance {
 /// A request, and the headers that it has been asked for.
 pub(crate) struct Asked<'q, R> {
     pub(crate) request: &'q R,
-    headers: Vec<(Box<str>, Option<Vec<u8>>)>,
+    headers: HashMap<Box<str>, Option<Vec<u8>>>,
 }
 
 // === impl Asked ===
 
 impl<'q, R: Request> Asked<'q, R> {
     pub(crate) fn new(request: &'q R) -> Self {
-        Self { request, headers: Vec::new() }
+        Self { request, headers: HashMap::new() }
     }
 
     /// The first value of a header. `host` is `:authority`, as in Envoy.
     pub(crate) fn header(&mut self, name: &str) -> Option<&[u8]> {
         let name = if name == "host" { ":authority" } else { name };
-        let place = match self.headers.iter().position(|(asked, _)| **asked == *name) {
-            Some(place) => place,
-            None => {
-                self.headers.push((name.into(), self.request.header(name).map(Cow::into_owned)));
-                self.headers.len() - 1
-            }
-        };
-        self.headers.get(place)?.1.as_deref()
+        if !self.headers.contains_key(name) {
+            self.headers.insert(name.into(), self.request.header(name).map(Cow::into_owned));
+        }
+        self.headers.get(name)?.as_deref()
     }
 }

@@ -6,7 +6,7 @@ use crate::cookie;
 use crate::name;
 use crate::problem::{Object, Problem};
 use crate::request::{Asked, Chance, Request};
-use crate::split::{self, Backend, Candidates, Groups, Miss, Split, Way};
+use crate::split::{self, Backend, Candidates, Groups, Match, Miss, Split, Way};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -185,7 +185,7 @@ impl Rules {
         };
         let groups = configuration.http_route_groups.iter();
         let groups: Groups<'_> =
-            groups.map(|group| ((&*group.metadata.namespace, &*group.metadata.name), group)).collect();
+            groups.map(|group| ((&*group.metadata.namespace, &*group.metadata.name), Match::of(group))).collect();
         let mut roots: Vec<Root> = Vec::new();
         let mut by_key = HashMap::new();
         for (index, split) in configuration.traffic_splits.iter().enumerate() {
@@ -346,6 +346,7 @@ impl<'r> Found<'r> {
         let backend = backend.ok_or(WhyRoot::NoBackend)?;
         let mirror = candidates.mirror(Some(backend));
         let mirror = mirror.filter(|(_, percent)| split::falls_within(*percent, chance.number()));
+        let mirror = mirror.filter(|_| split::can_be_copied(asked));
         Ok(Pick {
             split: &split.name,
             backend: &backend.name,

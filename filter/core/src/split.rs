@@ -11,14 +11,15 @@ use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(crate) struct Split {
     /// `namespace/name`.
     pub(crate) name: Box<str>,
     pub(crate) backends: Box<[Backend]>,
-    /// Any of them will do; `None` is every request.
-    matches: Option<Box<[Match]>>,
+    /// A match of any of the groups will do; `None` is every request.
+    groups: Option<Box<[Arc<[Match]>]>>,
     override_header: Option<Box<str>>,
     sticky_header: Option<Box<str>>,
     sticky_cookie: Option<StickyCookie>,
@@ -46,12 +47,12 @@ pub(crate) struct Candidates<'s> {
     pub(crate) sum: u128,
 }
 
-/// The groups of a configuration by namespace and name.
-pub(crate) type Groups<'c> = HashMap<(&'c str, &'c str), &'c HttpRouteGroup>;
+/// The groups of a configuration by namespace and name: splits that name the same one share its matches.
+pub(crate) type Groups<'c> = HashMap<(&'c str, &'c str), Arc<[Match]>>;
 
-/// A match of one of the split's groups.
+/// A match of a group.
 #[derive(Debug)]
-struct Match {
+pub(crate) struct Match {
     /// `group/match`, the match by its place if it has no name.
     name: Box<str>,
     conditions: HttpMatch,
@@ -131,7 +132,11 @@ impl Split {
         Self {
             name: split.key().into(),
             backends: split.spec.backends.iter().enumerate().map(backend).collect(),
-            matches: (!split.spec.matches.is_empty()).then(|| Match::of(groups, split)),
+            groups: (!split.spec.matches.is_empty()).then(|| {
+                let namespace = split.metadata.namespace.as_str();
+                let named = split.spec.matches.iter().map(|reference| (namespace, reference.name.as_str()));
+                named.filter_map(|name| groups.get(&name).cloned()).collect()
+            }),
             override_header: text(&annotations.override_header),
             sticky_header: text(&annotations.sticky_header),
             sticky_cookie: annotations.sticky_cookie.as_deref().map(|name| StickyCookie {
@@ -148,19 +153,16 @@ impl Split {
     /// Whether the split is for this request: `Some(None)` as it is for all, `Some(name)` by this
     /// match.
     pub(crate) fn accepts(&self, asked: &mut Asked<'_, impl Request>) -> Option<Option<&str>> {
-        match &self.matches {
-            None => Some(None),
-            Some(matches) => {
-                matches.iter().find(|one| one.conditions.missed(asked).is_none()).map(|one| Some(&*one.name))
-            }
-        }
+        let Some(groups) = &self.groups else { return Some(None) };
+        let mut matches = groups.iter().flat_map(|group| group.iter());
+        matches.find(|one| one.conditions.missed(asked).is_none()).map(|one| Some(&*one.name))
     }
 
     /// Why none of the split's matches holds for this request; `None` if one does, or the split is
     /// for all.
     pub(crate) fn misses(&self, asked: &mut Asked<'_, impl Request>) -> Option<Vec<Miss<'_>>> {
         let mut misses = Vec::new();
-        for Match { name, conditions } in self.matches.as_ref()? {
+        for Match { name, conditions } in self.groups.as_ref()?.iter().flat_map(|group| group.iter()) {
             misses.push(Miss { matched: name, condition: conditions.missed(asked)? });
         }
         Some(misses)
@@ -260,6 +262,20 @@ pub(crate) fn falls_within(percent: Weight, random: u64) -> bool {
     scale(random, 100_000_000_000) < u128::from(percent.billionths())
 }
 
+/// Whether a copy of the request can't hold the request itself up. Envoy sends a body on to both as
+/// it comes, and no faster than the slower one reads; what fits into its buffers waits for nobody.
+/// gRPC's messages are as small as a rule.
+pub(crate) fn can_be_copied(asked: &mut Asked<'_, impl Request>) -> bool {
+    const MOST: u64 = 1 << 20;
+    if !asked.request.has_body() {
+        return true;
+    }
+    match asked.header("content-length").map(|length| std::str::from_utf8(length).ok().and_then(|it| it.parse().ok())) {
+        Some(length) => length.is_some_and(|length: u64| length <= MOST),
+        None => asked.header("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc")),
+    }
+}
+
 // === impl Backend ===
 
 impl Backend {
@@ -283,16 +299,9 @@ impl Backend {
 // === impl Match ===
 
 impl Match {
-    /// All matches of the groups that a split names.
-    fn of(groups: &Groups<'_>, split: &TrafficSplit) -> Box<[Match]> {
-        let namespace = split.metadata.namespace.as_str();
-        let groups = split
-            .spec
-            .matches
-            .iter()
-            .filter_map(|reference| groups.get(&(namespace, reference.name.as_str())).copied());
-        let of_group = groups.flat_map(|group| group.spec.matches.iter().enumerate().map(move |one| (group, one)));
-        let named = of_group.map(|(group, (place, conditions))| {
+    /// The matches of a group.
+    pub(crate) fn of(group: &HttpRouteGroup) -> Arc<[Match]> {
+        let matches = group.spec.matches.iter().enumerate().map(|(place, conditions)| {
             let group = &group.metadata.name;
             let name = match conditions.name.as_str() {
                 "" => format!("{group}/matches[{place}]"),
@@ -300,7 +309,7 @@ impl Match {
             };
             Match { name: name.into(), conditions: conditions.clone() }
         });
-        named.collect()
+        matches.collect()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::read::{A_LABEL, A_SUBDOMAIN, Reader, get, quote};
 use crate::weight::Weight;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The versions of TrafficSplit; the same rules hold for all.
 const API_VERSIONS: [&str; 4] = [
@@ -161,7 +161,11 @@ impl Spec {
             .iter()
             .enumerate()
             .filter_map(|(index, value)| MatchReference::read(value, &format!("spec.matches[{index}]"), reader));
-        let matches = matches.collect();
+        let matches: Vec<_> = matches.collect();
+        let mut names = BTreeSet::new();
+        for reference in matches.iter().filter(|reference| !names.insert(reference.name.as_str())) {
+            reader.problem("spec.matches", format!("the HTTPRouteGroup {:?} stands in it twice", reference.name));
+        }
         let service = reader
             .required(map, "service", "spec.service")
             .and_then(|value| reader.string(value, "spec.service"))

@@ -255,6 +255,10 @@ fn a_reference_names_a_group_of_the_splits_own_namespace() {
             "trafficSplits[0] ns/s: spec.matches[1].name: is missing",
         ],
     );
+    assert_problems(
+        json!({"trafficSplits": [split("s", "v1", &["g", "g"])], "httpRouteGroups": [group("g", json!([{}]))]}),
+        &["trafficSplits[0] ns/s: spec.matches: the HTTPRouteGroup \"g\" stands in it twice"],
+    );
     // A group that is wrong is there nevertheless: one mistake, one problem.
     assert_problems(
         json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [group("g", json!([]))]}),
@@ -374,4 +378,22 @@ fn a_trail_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
     assert_eq!((trail.root, trail.port, trail.found, trail.passed), (Some("root.ns"), None, None, vec![]));
     elsewhere.headers[0] = (":authority", b"other.ns");
     assert_eq!(rules.trail(&elsewhere), Trail::default());
+}
+
+/// What a thousand splits take of a group of a thousand matches is the group, not a million matches.
+#[test]
+fn splits_that_name_the_same_group_share_it() {
+    let matches: Vec<_> = (0..1000).map(|n| json!({"pathRegex": format!("/{n}/")})).collect();
+    let splits: Vec<_> = (0..1000)
+        .map(|n| {
+            let mut split = split(&format!("s{n}"), "v1", &["g"]);
+            split["spec"]["service"] = json!(format!("root{n}"));
+            split
+        })
+        .collect();
+    let mut splits = splits;
+    splits[7]["spec"]["service"] = json!("root");
+    let rules = rules(json!({"trafficSplits": splits, "httpRouteGroups": [group("g", json!(matches))]}));
+    assert_eq!(backend(&rules, &request("GET", b"/999/", &[])), Some("v1"));
+    assert_eq!(backend(&rules, &request("GET", b"/1000/", &[])), None);
 }

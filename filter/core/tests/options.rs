@@ -209,6 +209,42 @@ fn a_mirror_gets_its_share_of_what_it_does_not_serve() {
     }
 }
 
+/// A request whose body follows.
+struct WithBody<'a>(With<'a>);
+
+impl Request for WithBody<'_> {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.header(name)
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        None
+    }
+
+    fn has_body(&self) -> bool {
+        true
+    }
+}
+
+/// Envoy sends a body on no faster than the slower of the two reads it.
+#[test]
+fn a_body_that_a_slow_mirror_could_hold_up_is_not_copied() {
+    let rules = rules(json!({"mirror": "v2=100"}), &[("v1", 1), ("v2", 0)]);
+    for (headers, copied) in [
+        (&[("content-length", &b"1048576"[..])][..], true),
+        (&[("content-length", b"1048577")], false),
+        (&[("content-length", b"99999999999999999999")], false),
+        (&[("content-length", b"x")], false),
+        (&[], false),
+        (&[("content-type", b"application/grpc+proto")], true),
+        (&[("content-type", b"application/json")], false),
+    ] {
+        let decided = rules.decide(&WithBody(With(headers)), &mut numbers(&[0, 0]));
+        let Decision::Backend(pick) = decided else { panic!("no backend") };
+        assert_eq!(pick.mirror.is_some(), copied, "{headers:?}");
+    }
+}
+
 #[test]
 fn an_explanation_says_what_a_decision_would_do() {
     let all = json!({"override-header": "x-b", "sticky-header": "x-user", "sticky-cookie": "c", "mirror": "v3=10"});

@@ -1,7 +1,8 @@
-//! Buffers: configurations and bodies.
+//! Buffers: configurations and bodies. A body is there from its callback until the filter lets it go.
 
 use super::{Answer, Guest, Stop};
 use crate::abi::{BufferType, Status};
+use crate::state::State;
 
 pub(super) fn proxy_get_buffer_bytes(
     guest: &mut Guest<'_>,
@@ -11,7 +12,7 @@ pub(super) fn proxy_get_buffer_bytes(
     bytes_at: u32,
     size_at: u32,
 ) -> Answer {
-    let bytes = get(guest, kind(buffer)?).ok_or(Status::NotFound)?;
+    let bytes = get(guest.state(), kind(buffer)?).ok_or(Status::NotFound)?;
     // Envoy writes no address and no size when there is nothing from there on.
     let rest = bytes.get(start as usize..).unwrap_or_default();
     let part = rest[..rest.len().min(size as usize)].to_vec();
@@ -20,7 +21,7 @@ pub(super) fn proxy_get_buffer_bytes(
 
 /// The size, and flags, which are always 0.
 pub(super) fn proxy_get_buffer_status(guest: &mut Guest<'_>, buffer: u32, size_at: u32, flags_at: u32) -> Answer {
-    let size = get(guest, kind(buffer)?).ok_or(Status::NotFound)?.len();
+    let size = get(guest.state(), kind(buffer)?).ok_or(Status::NotFound)?.len();
     guest.write_u32(size_at, size)?;
     guest.write_u32(flags_at, 0)
 }
@@ -35,11 +36,13 @@ pub(super) fn proxy_set_buffer_bytes(
     bytes_size: u32,
 ) -> Answer {
     let buffer = kind(buffer)?;
-    get(guest, buffer).ok_or(Status::NotFound)?;
+    get(guest.state(), buffer).ok_or(Status::NotFound)?;
     let new = guest.read(bytes, bytes_size)?.to_vec();
+    let stream = guest.state_mut().stream_mut();
     let body = match buffer {
-        BufferType::HttpRequestBody => guest.state_mut().stream_mut().and_then(|stream| stream.request_body.as_mut()),
-        // Configurations are read-only.
+        BufferType::HttpRequestBody => stream.and_then(|stream| stream.request.body.as_mut()),
+        BufferType::HttpResponseBody => stream.and_then(|stream| stream.response.body.as_mut()),
+        // All others are read-only.
         _ => None,
     };
     let body = body.ok_or(Status::BadArgument)?;
@@ -58,13 +61,16 @@ fn kind(buffer: u32) -> Result<BufferType, Stop> {
 }
 
 /// A buffer, if it is there now.
-fn get<'a>(guest: &'a Guest<'_>, buffer: BufferType) -> Option<&'a [u8]> {
-    let state = guest.state();
+fn get(state: &State, buffer: BufferType) -> Option<&[u8]> {
     match buffer {
         BufferType::VmConfiguration => Some(&state.surroundings.vm_configuration),
         BufferType::PluginConfiguration => state.plugin_configuration.as_deref(),
-        BufferType::HttpRequestBody => state.stream()?.request_body.as_deref(),
-        // Those of responses, callouts and TCP streams are never there yet.
-        _ => None,
+        BufferType::HttpRequestBody => state.stream()?.request.body.as_deref(),
+        BufferType::HttpResponseBody => state.stream()?.response.body.as_deref(),
+        BufferType::HttpCallResponseBody => state.root()?.http_response.as_ref().map(|response| &response.body[..]),
+        BufferType::GrpcReceiveBuffer => state.root()?.grpc_message.as_deref(),
+        // What foreign functions call back with.
+        BufferType::CallData => Some(&[]),
+        BufferType::DownstreamData | BufferType::UpstreamData => None,
     }
 }

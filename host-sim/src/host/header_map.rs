@@ -1,10 +1,12 @@
-//! Header maps. Any change of the request's headers clears the route cache, even one that changes nothing.
+//! Header maps. A map is there from its callback until the filter lets it go: during a pause too. Any change of the
+//! request's headers clears the route cache, even one that changes nothing.
 
 use super::{Answer, Guest, Stop};
-use crate::abi::{MapType, Status, decode_pairs, encode_pairs};
+use crate::abi::{AbiVersion, MapType, Status, decode_pairs, encode_pairs};
 use crate::headers::Headers;
+use crate::state::State;
 
-/// The first value of a header.
+/// The first value of a header. Modules of ABI 0.1.0 get an empty one where there is none.
 pub(super) fn proxy_get_header_map_value(
     guest: &mut Guest<'_>,
     map: u32,
@@ -15,22 +17,33 @@ pub(super) fn proxy_get_header_map_value(
 ) -> Answer {
     let map = kind(map)?;
     let name = guest.read(name, size)?;
-    let headers = get(guest, map).ok_or(Status::BadArgument)?;
-    let value = headers.get(name).ok_or(Status::NotFound)?.to_vec();
-    guest.give(&value, value_at, size_at)
+    let state = guest.state();
+    let missing = match get(state, map) {
+        Some(headers) => match headers.get(name) {
+            Some(value) => {
+                let value = value.to_vec();
+                return guest.give(&value, value_at, size_at);
+            }
+            None => Status::NotFound,
+        },
+        // While a stream is logged, a map that isn't there is an empty one.
+        None if state.stream().is_some_and(|stream| stream.logging) => Status::NotFound,
+        None => return Err(Status::BadArgument.into()),
+    };
+    if state.abi == AbiVersion::V0_1_0 { guest.give(&[], value_at, size_at) } else { Err(missing.into()) }
 }
 
 /// All headers; a map that isn't there is an empty one.
 pub(super) fn proxy_get_header_map_pairs(guest: &mut Guest<'_>, map: u32, pairs_at: u32, size_at: u32) -> Answer {
     let map = kind(map)?;
-    let pairs = get(guest, map).map(|headers| encode_pairs(headers.pairs())).unwrap_or_default();
+    let pairs = get(guest.state(), map).map(|headers| encode_pairs(headers.pairs())).unwrap_or_default();
     guest.give(&pairs, pairs_at, size_at)
 }
 
-/// The bytes of all names and values.
+/// The bytes of all names and values, of a map that could be written.
 pub(super) fn proxy_get_header_map_size(guest: &mut Guest<'_>, map: u32, size_at: u32) -> Answer {
     let map = kind(map)?;
-    let headers = get(guest, map).ok_or(Status::BadArgument)?;
+    let headers = writable(guest.state_mut(), map).ok_or(Status::BadArgument)?;
     let size = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     guest.write_u32(size_at, size)
 }
@@ -78,22 +91,56 @@ fn kind(map: u32) -> Result<MapType, Stop> {
 }
 
 /// A map, if it is there now.
-fn get<'a>(guest: &'a Guest<'_>, map: MapType) -> Option<&'a Headers> {
+fn get(state: &State, map: MapType) -> Option<&Headers> {
+    let root = state.root();
     match map {
-        MapType::HttpRequestHeaders => guest.state().stream()?.request_headers.as_ref(),
-        // Those of a stream's later phases and of callouts are never there yet.
+        MapType::GrpcReceiveInitialMetadata => return root?.grpc_initial_metadata.as_ref(),
+        MapType::GrpcReceiveTrailingMetadata => return root?.grpc_trailing_metadata.as_ref(),
+        MapType::HttpCallResponseHeaders => return root?.http_response.as_ref().map(|response| &response.headers),
+        MapType::HttpCallResponseTrailers => {
+            let trailers = root?.http_response.as_ref().map(|response| &response.trailers);
+            return trailers.filter(|trailers| !trailers.is_empty());
+        }
+        _ => {}
+    }
+    let stream = state.stream()?;
+    let passed = |headers: &'_ Headers| !headers.is_empty();
+    match (map, stream.logging) {
+        (MapType::HttpRequestHeaders, false) => stream.request.headers.as_ref(),
+        (MapType::HttpRequestTrailers, false) => stream.request.trailers.as_ref(),
+        (MapType::HttpResponseHeaders, false) => stream.response.headers.as_ref(),
+        (MapType::HttpResponseTrailers, false) => stream.response.trailers.as_ref(),
+        (MapType::HttpRequestHeaders, true) => Some(&stream.request.passed.headers).filter(|map| passed(map)),
+        (MapType::HttpResponseHeaders, true) => Some(&stream.response.passed.headers).filter(|map| passed(map)),
+        (MapType::HttpResponseTrailers, true) => Some(&stream.response.passed.trailers).filter(|map| passed(map)),
         _ => None,
     }
 }
 
-fn change(guest: &mut Guest<'_>, map: MapType, change: impl FnOnce(&mut Headers)) -> Answer {
-    let stream = guest.state_mut().stream_mut().ok_or(Status::BadArgument)?;
-    match (map, &mut stream.request_headers) {
-        (MapType::HttpRequestHeaders, Some(headers)) => {
-            change(headers);
-            stream.route_cache_cleared = true;
-            Ok(())
-        }
-        _ => Err(Status::BadArgument.into()),
+/// A map, if it is there now and can be written. Trailers that aren't there are made at the end of a body.
+fn writable(state: &mut State, map: MapType) -> Option<&mut Headers> {
+    let stream = state.stream_mut()?;
+    let ends = stream.end_of_stream;
+    let half = match map {
+        MapType::HttpRequestHeaders => return stream.request.headers.as_mut(),
+        MapType::HttpResponseHeaders => return stream.response.headers.as_mut(),
+        MapType::HttpRequestTrailers => &mut stream.request,
+        MapType::HttpResponseTrailers => &mut stream.response,
+        _ => return None,
+    };
+    if half.trailers.is_none() && half.body.is_some() && ends {
+        half.trailers = Some(Headers::default());
     }
+    half.trailers.as_mut()
+}
+
+fn change(guest: &mut Guest<'_>, map: MapType, change: impl FnOnce(&mut Headers)) -> Answer {
+    let state = guest.state_mut();
+    change(writable(state, map).ok_or(Status::BadArgument)?);
+    if map == MapType::HttpRequestHeaders
+        && let Some(stream) = state.stream_mut()
+    {
+        stream.route_cache_cleared = true;
+    }
+    Ok(())
 }

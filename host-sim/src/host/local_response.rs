@@ -3,6 +3,8 @@
 use super::{Answer, Guest};
 use crate::abi::decode_pairs;
 use crate::headers::Headers;
+use crate::message::Response;
+use crate::state::After;
 
 /// What the client gets in place of the upstream's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,37 @@ pub struct LocalResponse {
 }
 
 impl LocalResponse {
+    /// The response as Envoy makes it: a gRPC client gets its own kind of error.
+    pub(crate) fn response(&self, to_grpc: bool) -> Response {
+        let mut response = Response::status_only(u16::try_from(self.status).unwrap_or(u16::MAX));
+        if to_grpc {
+            response.headers.replace(b":status", "200");
+            response.headers.add(b"content-type", "application/grpc");
+            // As gRPC maps them: https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
+            let mapped = match self.status {
+                200 => 0,
+                400 => 13,
+                401 => 16,
+                403 => 7,
+                404 => 12,
+                429 | 502..=504 => 14,
+                _ => 2,
+            };
+            response.headers.add(b"grpc-status", self.grpc_status.unwrap_or(mapped).to_string());
+            if !self.body.is_empty() {
+                response.headers.add(b"grpc-message", self.body.clone());
+            }
+        } else if !self.body.is_empty() {
+            response.headers.add(b"content-length", self.body.len().to_string());
+            response.headers.add(b"content-type", "text/plain");
+            response.body.clone_from(&self.body);
+        }
+        for (name, value) in self.headers.iter() {
+            response.headers.add(name, value);
+        }
+        response
+    }
+
     /// What Envoy answers for a filter whose VM is dead.
     pub(crate) fn fail_closed() -> LocalResponse {
         LocalResponse {
@@ -53,9 +86,12 @@ pub(super) fn proxy_send_local_response(
         // -1 is none.
         grpc_status: (grpc_status != u32::MAX).then_some(grpc_status),
     };
-    // Outside of a stream there is nobody to answer, and Envoy answers Ok. The first response is the one sent.
-    if let Some(stream) = guest.state_mut().stream_mut() {
-        stream.local_response.get_or_insert(response);
+    // Outside of a stream there is nobody to answer, and Envoy answers Ok.
+    let state = guest.state_mut();
+    state.stop = true;
+    if state.stream().is_some() {
+        let stream = state.context();
+        state.after.push_back(After::Respond(stream, response));
     }
     Ok(())
 }

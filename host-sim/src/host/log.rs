@@ -29,12 +29,15 @@ pub(super) fn proxy_log(guest: &mut Guest<'_>, level: u32, message: u32, size: u
     Ok(())
 }
 
-/// The level of Envoy's logger. Here nothing is left out.
+/// The level of Envoy's logger. Unless it is set, nothing is left out.
 pub(super) fn proxy_get_log_level(guest: &mut Guest<'_>, level_at: u32) -> Answer {
-    guest.write_u32(level_at, LogLevel::Trace as usize)
+    let level = guest.state().surroundings.log_level.unwrap_or(LogLevel::Trace);
+    guest.write_u32(level_at, level as usize)
 }
 
 pub(super) fn log(guest: &mut Guest<'_>, level: LogLevel, message: String) {
     let state = guest.state_mut();
-    state.logs.push(Log { level, context: state.current, message });
+    if state.surroundings.log_level.is_none_or(|least| level >= least) {
+        state.logs.push(Log { level, context: state.context(), message });
+    }
 }

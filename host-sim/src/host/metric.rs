@@ -1,8 +1,9 @@
-//! Metrics. They belong to Envoy, not to the VM: a new VM finds what the one before counted.
+//! Metrics. They belong to Envoy, not to a VM: workers count together, and a new VM finds what the one before counted.
 
 use super::{Answer, Guest};
 use crate::abi::Status;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A metric as Envoy has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +26,14 @@ pub enum Value {
     Histogram(Vec<u64>),
 }
 
-/// The metrics of a simulator, and the ids by which its VM knows them.
+/// The metrics of an Envoy by type and name; a clone is the same ones.
 #[derive(Clone, Debug, Default)]
+pub(crate) struct Registry(Arc<Mutex<BTreeMap<(u32, String), Metric>>>);
+
+/// The ids by which a VM knows metrics.
+#[derive(Debug)]
 pub(crate) struct Metrics {
-    by_name: BTreeMap<(u32, String), Metric>,
+    registry: Registry,
     ids: BTreeMap<u32, (u32, String)>,
     /// How many ids each type has given away.
     given: [u32; 3],
@@ -37,17 +42,25 @@ pub(crate) struct Metrics {
 /// Ids of a type lie this far apart: the lowest bits are the type, as in Envoy.
 const STEP: u32 = 4;
 
+// === impl Registry ===
+
+impl Registry {
+    /// All metrics by name, within each type.
+    pub(crate) fn all(&self) -> Vec<(String, Metric)> {
+        self.lock().iter().map(|((_, name), metric)| (name.clone(), metric.clone())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(u32, String), Metric>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 // === impl Metrics ===
 
 impl Metrics {
-    /// The metrics for a new VM, which knows no ids yet.
-    pub(crate) fn for_new_vm(self) -> Metrics {
-        Metrics { by_name: self.by_name, ..Metrics::default() }
-    }
-
-    /// All metrics by name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Metric)> {
-        self.by_name.iter().map(|((_, name), metric)| (&name[..], metric))
+    /// For a new VM, which knows no ids yet.
+    pub(crate) fn new(registry: Registry) -> Metrics {
+        Metrics { registry, ids: BTreeMap::new(), given: [0; 3] }
     }
 
     fn define(&mut self, kind: u32, name: String) -> Option<u32> {
@@ -60,13 +73,17 @@ impl Metrics {
         let given = self.given.get_mut(kind as usize)?;
         *given += 1;
         let id = *given * STEP + kind;
-        self.by_name.entry((kind, name.clone())).or_insert(Metric { value, definitions: 0 }).definitions += 1;
+        let mut metrics = self.registry.lock();
+        metrics.entry((kind, name.clone())).or_insert(Metric { value, definitions: 0 }).definitions += 1;
         self.ids.insert(id, (kind, name));
         Some(id)
     }
 
-    fn get_mut(&mut self, id: u32) -> Option<&mut Value> {
-        self.by_name.get_mut(self.ids.get(&id)?).map(|metric| &mut metric.value)
+    /// What `change` makes of a metric's value.
+    fn with<T>(&self, id: u32, change: impl FnOnce(&mut Value) -> Result<T, Status>) -> Result<T, Status> {
+        let name = self.ids.get(&id).ok_or(Status::NotFound)?;
+        let mut metrics = self.registry.lock();
+        change(&mut metrics.get_mut(name).ok_or(Status::NotFound)?.value)
     }
 }
 
@@ -77,28 +94,35 @@ pub(super) fn proxy_define_metric(guest: &mut Guest<'_>, kind: u32, name: u32, s
 }
 
 pub(super) fn proxy_increment_metric(guest: &mut Guest<'_>, id: u32, offset: i64) -> Answer {
-    match guest.state_mut().metrics.get_mut(id).ok_or(Status::NotFound)? {
-        Value::Counter(value) if offset > 0 => *value = value.wrapping_add_signed(offset),
-        Value::Gauge(value) => *value = value.wrapping_add_signed(offset),
-        Value::Counter(_) | Value::Histogram(_) => return Err(Status::BadArgument.into()),
-    }
-    Ok(())
+    Ok(guest.state().metrics.with(id, |value| match value {
+        Value::Counter(value) if offset > 0 => {
+            *value = value.wrapping_add_signed(offset);
+            Ok(())
+        }
+        Value::Gauge(value) => {
+            *value = value.wrapping_add_signed(offset);
+            Ok(())
+        }
+        Value::Counter(_) | Value::Histogram(_) => Err(Status::BadArgument),
+    })?)
 }
 
 /// Adds to a counter, sets a gauge, records in a histogram.
 pub(super) fn proxy_record_metric(guest: &mut Guest<'_>, id: u32, recorded: u64) -> Answer {
-    match guest.state_mut().metrics.get_mut(id).ok_or(Status::NotFound)? {
-        Value::Counter(value) => *value = value.wrapping_add(recorded),
-        Value::Gauge(value) => *value = recorded,
-        Value::Histogram(values) => values.push(recorded),
-    }
-    Ok(())
+    Ok(guest.state().metrics.with(id, |value| {
+        match value {
+            Value::Counter(value) => *value = value.wrapping_add(recorded),
+            Value::Gauge(value) => *value = recorded,
+            Value::Histogram(values) => values.push(recorded),
+        }
+        Ok(())
+    })?)
 }
 
 pub(super) fn proxy_get_metric(guest: &mut Guest<'_>, id: u32, value_at: u32) -> Answer {
-    let value = match guest.state_mut().metrics.get_mut(id).ok_or(Status::NotFound)? {
-        Value::Counter(value) | Value::Gauge(value) => *value,
-        Value::Histogram(_) => return Err(Status::BadArgument.into()),
-    };
+    let value = guest.state().metrics.with(id, |value| match value {
+        Value::Counter(value) | Value::Gauge(value) => Ok(*value),
+        Value::Histogram(_) => Err(Status::BadArgument),
+    })?;
     guest.write(value_at, &value.to_le_bytes())
 }

@@ -3,14 +3,21 @@
 
 pub(crate) mod buffer;
 pub(crate) mod clock;
+pub(crate) mod context;
+pub(crate) mod foreign;
+pub(crate) mod grpc;
 pub(crate) mod header_map;
+pub(crate) mod http_call;
 pub(crate) mod local_response;
 pub(crate) mod log;
 pub(crate) mod metric;
 pub(crate) mod property;
+pub(crate) mod shared_data;
+pub(crate) mod shared_queue;
+pub(crate) mod stream;
 pub(crate) mod wasi;
 
-use crate::abi::Status;
+use crate::abi::{AbiVersion, Status};
 use crate::state::State;
 use wasmi::{AsContext, AsContextMut, Caller, Linker, Memory};
 
@@ -41,7 +48,7 @@ macro_rules! host_functions {
         pub(crate) fn link(linker: &mut Linker<State>) -> Result<(), wasmi::Error> {
             $( $(
                 linker.func_wrap($module, stringify!($function), |caller: Caller<'_, State>, $( $name: $type ),*| {
-                    $convention(Guest(caller), |guest| $family::$function(guest, $( $name ),*))
+                    $convention(Guest(caller), stringify!($function), |guest| $family::$function(guest, $( $name ),*))
                 })?;
             )* )*
             // Older modules know WASI by its older name.
@@ -57,6 +64,41 @@ host_functions! {
         log::proxy_get_log_level(level_at: u32);
     }
     "env" as later {
+        context::proxy_set_effective_context(context: u32);
+        context::proxy_done();
+        context::proxy_set_tick_period_milliseconds(milliseconds: u32);
+        context::proxy_get_status(code_at: u32, message_at: u32, size_at: u32);
+        context::proxy_get_configuration(configuration_at: u32, size_at: u32);
+        stream::proxy_continue_stream(stream: u32);
+        stream::proxy_close_stream(stream: u32);
+        stream::proxy_continue_request();
+        stream::proxy_continue_response();
+        stream::proxy_clear_route_cache();
+        foreign::proxy_call_foreign_function(
+            name: u32, size: u32, arguments: u32, arguments_size: u32, results_at: u32, results_size_at: u32
+        );
+        shared_data::proxy_get_shared_data(key: u32, size: u32, value_at: u32, size_at: u32, cas_at: u32);
+        shared_data::proxy_set_shared_data(key: u32, size: u32, value: u32, value_size: u32, cas: u32);
+        shared_queue::proxy_register_shared_queue(name: u32, size: u32, token_at: u32);
+        shared_queue::proxy_resolve_shared_queue(vm_id: u32, vm_id_size: u32, name: u32, size: u32, token_at: u32);
+        shared_queue::proxy_enqueue_shared_queue(token: u32, item: u32, size: u32);
+        shared_queue::proxy_dequeue_shared_queue(token: u32, item_at: u32, size_at: u32);
+        http_call::proxy_http_call(
+            cluster: u32, cluster_size: u32, headers: u32, headers_size: u32, body: u32, body_size: u32, trailers: u32,
+            trailers_size: u32, timeout: u32, token_at: u32
+        );
+        grpc::proxy_grpc_call(
+            upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
+            metadata: u32, metadata_size: u32, message: u32, message_size: u32, timeout: u32, token_at: u32
+        );
+        grpc::proxy_grpc_stream(
+            upstream: u32, upstream_size: u32, service: u32, service_size: u32, method: u32, method_size: u32,
+            metadata: u32, metadata_size: u32, token_at: u32
+        );
+        grpc::proxy_grpc_send(token: u32, message: u32, size: u32, end: u32);
+        grpc::proxy_grpc_close(token: u32);
+        grpc::proxy_grpc_cancel(token: u32);
+        property::proxy_set_property(path: u32, size: u32, value: u32, value_size: u32);
         clock::proxy_get_current_time_nanoseconds(time_at: u32);
         property::proxy_get_property(path: u32, size: u32, value_at: u32, size_at: u32);
         header_map::proxy_get_header_map_value(map: u32, name: u32, size: u32, value_at: u32, size_at: u32);
@@ -80,6 +122,21 @@ host_functions! {
     }
     "wasi_snapshot_preview1" as wasi_errno {
         wasi::fd_write(fd: u32, vectors: u32, count: u32, written_at: u32);
+        wasi::clock_res_get(clock: u32, resolution_at: u32);
+        wasi::fd_fdstat_get(fd: u32, stat_at: u32);
+        wasi::fd_fdstat_set_flags(fd: u32, flags: u32);
+        wasi::fd_read(fd: u32, vectors: u32, count: u32, read_at: u32);
+        wasi::fd_seek(fd: u32, offset: i64, whence: u32, offset_at: u32);
+        wasi::fd_close(fd: u32);
+        wasi::fd_prestat_get(fd: u32, stat_at: u32);
+        wasi::fd_prestat_dir_name(fd: u32, path: u32, size: u32);
+        wasi::fd_filestat_get(fd: u32, stat_at: u32);
+        wasi::path_open(
+            fd: u32, lookup: u32, path: u32, size: u32, open: u32, rights: i64, inherited: i64, flags: u32, fd_at: u32
+        );
+        wasi::path_filestat_get(fd: u32, flags: u32, path: u32, size: u32, stat_at: u32);
+        wasi::poll_oneoff(input: u32, output: u32, count: u32, events_at: u32);
+        wasi::sched_yield();
         wasi::clock_time_get(clock: u32, precision: u64, time_at: u32);
         wasi::random_get(bytes: u32, size: u32);
         wasi::environ_get(pointers: u32, bytes: u32);
@@ -92,32 +149,63 @@ host_functions! {
     }
 }
 
-/// Whether there is a host function of this module and name.
-pub(crate) fn serves(module: &str, name: &str) -> bool {
+/// Whether Envoy gives a module of this ABI a host function of this module and name.
+pub(crate) fn serves(abi: AbiVersion, module: &str, name: &str) -> bool {
     let module = if module == "wasi_unstable" { "wasi_snapshot_preview1" } else { module };
-    SERVED.contains(&(module, name))
+    let is_of_abi = match name {
+        "proxy_get_configuration"
+        | "proxy_continue_request"
+        | "proxy_continue_response"
+        | "proxy_clear_route_cache" => abi == AbiVersion::V0_1_0,
+        "proxy_continue_stream" | "proxy_close_stream" => abi >= AbiVersion::V0_2_0,
+        "proxy_get_log_level" => abi >= AbiVersion::V0_2_1,
+        _ => true,
+    };
+    is_of_abi && SERVED.contains(&(module, name))
 }
 
 /// Proxy-Wasm functions that work during `_initialize` too.
-fn early(mut guest: Guest<'_>, call: impl FnOnce(&mut Guest<'_>) -> Answer) -> Result<u32, wasmi::Error> {
-    status(call(&mut guest), Status::InvalidMemoryAccess as u32)
+fn early(
+    mut guest: Guest<'_>,
+    name: &'static str,
+    call: impl FnOnce(&mut Guest<'_>) -> Answer,
+) -> Result<u32, wasmi::Error> {
+    match guest.state_mut().fault(name) {
+        Some(status) => Ok(status),
+        None => status(call(&mut guest), Status::InvalidMemoryAccess as u32),
+    }
 }
 
 /// Proxy-Wasm functions that need a context.
-fn later(mut guest: Guest<'_>, call: impl FnOnce(&mut Guest<'_>) -> Answer) -> Result<u32, wasmi::Error> {
+fn later(
+    guest: Guest<'_>,
+    name: &'static str,
+    call: impl FnOnce(&mut Guest<'_>) -> Answer,
+) -> Result<u32, wasmi::Error> {
     if !guest.state().initialized {
         return Ok(Status::InternalFailure as u32);
     }
-    status(call(&mut guest), Status::InvalidMemoryAccess as u32)
+    early(guest, name, call)
 }
 
 /// WASI's functions.
-fn wasi_errno(mut guest: Guest<'_>, call: impl FnOnce(&mut Guest<'_>) -> Answer) -> Result<u32, wasmi::Error> {
-    status(call(&mut guest), wasi::FAULT)
+fn wasi_errno(
+    mut guest: Guest<'_>,
+    name: &'static str,
+    call: impl FnOnce(&mut Guest<'_>) -> Answer,
+) -> Result<u32, wasmi::Error> {
+    match guest.state_mut().fault(name) {
+        Some(status) => Ok(status),
+        None => status(call(&mut guest), wasi::FAULT),
+    }
 }
 
 /// WASI's function that never returns.
-fn exit(mut guest: Guest<'_>, call: impl FnOnce(&mut Guest<'_>) -> wasmi::Error) -> Result<(), wasmi::Error> {
+fn exit(
+    mut guest: Guest<'_>,
+    _name: &'static str,
+    call: impl FnOnce(&mut Guest<'_>) -> wasmi::Error,
+) -> Result<(), wasmi::Error> {
     Err(call(&mut guest))
 }
 
@@ -161,18 +249,21 @@ impl Guest<'_> {
     /// Gives the guest bytes: copies them into memory of its own allocator, and writes their address and size where
     /// it wants them. No bytes are a null pointer.
     pub(crate) fn give(&mut self, bytes: &[u8], address_at: u32, size_at: u32) -> Answer {
-        let mut address = 0;
-        if !bytes.is_empty() {
-            let size = u32::try_from(bytes.len()).map_err(|_| Stop::OutOfBounds)?;
-            let allocate = self.state().allocate.ok_or(Stop::OutOfBounds)?;
-            address = allocate.call(self.0.as_context_mut(), size).map_err(Stop::Trap)?;
-            if address == 0 {
-                return Err(Stop::OutOfBounds);
-            }
-            self.write(address, bytes)?;
-        }
+        let address = if bytes.is_empty() { 0 } else { self.place(bytes)? };
         self.write(address_at, &address.to_le_bytes())?;
         self.write_u32(size_at, bytes.len())
+    }
+
+    /// Copies bytes into memory of the guest's own allocator; their address.
+    pub(crate) fn place(&mut self, bytes: &[u8]) -> Result<u32, Stop> {
+        let size = u32::try_from(bytes.len()).map_err(|_| Stop::OutOfBounds)?;
+        let allocate = self.state().allocate.ok_or(Stop::OutOfBounds)?;
+        let address = allocate.call(self.0.as_context_mut(), size).map_err(Stop::Trap)?;
+        if address == 0 {
+            return Err(Stop::OutOfBounds);
+        }
+        self.write(address, bytes)?;
+        Ok(address)
     }
 
     fn memory(&self) -> Result<Memory, Stop> {
@@ -195,8 +286,8 @@ mod tests {
         let documentation = include_str!("../lib.rs");
         let table = documentation.lines().filter(|line| line.starts_with("//! | `proxy_"));
         let documented = table
-            .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(", "))
-            .map(|name| name.trim().trim_matches('`').to_owned());
+            .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2))
+            .map(str::to_owned);
         let mut documented: Vec<_> = documented.collect();
         documented.sort();
         let mut served: Vec<_> = SERVED.iter().filter(|(module, _)| *module == "env").map(|(_, name)| *name).collect();

@@ -2,7 +2,7 @@
 
 use super::{Answer, Guest};
 use crate::abi::Status;
-use crate::headers::Headers;
+use crate::state::{State, Stream};
 
 /// The ABI's encoding of a path: its parts, a NUL between them.
 pub(crate) fn path(parts: &[&str]) -> Vec<u8> {
@@ -19,13 +19,32 @@ pub(super) fn proxy_get_property(guest: &mut Guest<'_>, path: u32, size: u32, va
         .and_then(|stream| stream.properties.get(path))
         .or_else(|| state.surroundings.properties.get(path))
         .cloned()
-        .or_else(|| of_request(stream?.request_headers.as_ref()?, path))
+        .or_else(|| of_plugin(state, path))
+        .or_else(|| of_request(stream?, path))
         .ok_or(Status::NotFound)?;
     guest.give(&value, value_at, size_at)
 }
 
-/// What Envoy makes from the request's headers.
-fn of_request(headers: &Headers, path: &[u8]) -> Option<Vec<u8>> {
+/// Writes a property of the stream, whatever its path; there is none to write outside of one.
+pub(super) fn proxy_set_property(guest: &mut Guest<'_>, path: u32, size: u32, value: u32, value_size: u32) -> Answer {
+    let (path, value) = (guest.read(path, size)?.to_vec(), guest.read(value, value_size)?.to_vec());
+    let path = path.strip_suffix(&[0]).unwrap_or(&path).to_vec();
+    guest.state_mut().stream_mut().ok_or(Status::NotFound)?.properties.insert(path, value);
+    Ok(())
+}
+
+/// What Envoy knows of the plugin.
+fn of_plugin(state: &State, path: &[u8]) -> Option<Vec<u8>> {
+    match path {
+        b"plugin_vm_id" => Some(state.surroundings.vm_id.clone().into_bytes()),
+        b"plugin_root_id" => Some(Vec::new()),
+        _ => None,
+    }
+}
+
+/// What Envoy makes from the request's headers, while they are there.
+fn of_request(stream: &Stream, path: &[u8]) -> Option<Vec<u8>> {
+    let headers = if stream.logging { &stream.request.passed.headers } else { stream.request.headers.as_ref()? };
     let name = path.strip_prefix(b"request\0")?;
     let value = match name {
         b"path" => headers.get(":path")?,

@@ -1,0 +1,296 @@
+//! Whole streams, time, callouts, queues: what a guest that says of each callback what it is given sees, and does.
+
+use host_sim::{FailurePolicy, Headers, Module, Response, Shared, Simulator};
+use std::time::Duration;
+
+/// A guest that logs a letter for each callback, and calls `body` in the one that is named.
+fn guest(callbacks: &str) -> Module {
+    let text = format!(
+        r#"(module
+        (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+        (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
+        (import "env" "proxy_send_local_response" (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_http_call" (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
+        (import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
+        (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_set_buffer_bytes" (func $set_buffer (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_register_shared_queue" (func $register (param i32 i32 i32) (result i32)))
+        (import "env" "proxy_enqueue_shared_queue" (func $enqueue (param i32 i32 i32) (result i32)))
+        (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
+        (memory (export "memory") 2)
+        (data (i32.const 0) "chtbHBTldxkrq")
+        (data (i32.const 64) "denied")
+        ;; :method GET :path / :authority auth
+        (data (i32.const 128) "\03\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\01\00\00\00\0a\00\00\00\04\00\00\00:method\00GET\00:path\00/\00:authority\00auth\00")
+        (global $free (mut i32) (i32.const 4096))
+        (global $stream (mut i32) (i32.const 0))
+        (func (export "malloc") (param $size i32) (result i32)
+            (global.get $free) (global.set $free (i32.add (global.get $free) (local.get $size))))
+        (func (export "proxy_abi_version_0_2_1"))
+        ;; One letter of the first data, by its place.
+        (func $say (param $place i32) (drop (call $log (i32.const 2) (local.get $place) (i32.const 1))))
+        {callbacks})"#
+    );
+    Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module")
+}
+
+const ALL: &str = r#"
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $say (i32.const 1)) (i32.const 0))
+    (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (call $say (i32.const 3)) (i32.const 0))
+    (func (export "proxy_on_request_trailers") (param i32 i32) (result i32) (call $say (i32.const 2)) (i32.const 0))
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $say (i32.const 4)) (i32.const 0))
+    (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (call $say (i32.const 5)) (i32.const 0))
+    (func (export "proxy_on_response_trailers") (param i32 i32) (result i32) (call $say (i32.const 6)) (i32.const 0))
+    (func (export "proxy_on_log") (param i32) (call $say (i32.const 7)))
+    (func (export "proxy_on_done") (param i32) (result i32) (call $say (i32.const 8)) (i32.const 1))
+    (func (export "proxy_on_delete") (param i32) (call $say (i32.const 9)))"#;
+
+fn start(module: &Module) -> Simulator {
+    Simulator::builder(module).start().expect("a start")
+}
+
+fn said(logs: &[host_sim::Log]) -> String {
+    logs.iter().map(|log| &log.message[..]).collect()
+}
+
+#[test]
+fn every_part_of_request_and_response_goes_through_the_filter_in_order() {
+    let mut simulator = start(&guest(ALL));
+    let response = Response::status_only(201).header("x-a", "1").body("answer").trailer("x-t", "2");
+    let request = simulator.request().post("http://shop/cart").body("ask").trailer("x-q", "3");
+    let outcome = request.response(response.clone()).send();
+    assert_eq!(said(&outcome.logs), "hbtHBTldx");
+    assert_eq!((outcome.request_body, outcome.request_trailers.get("x-q")), (b"ask".to_vec(), Some(&b"3"[..])));
+    assert_eq!((outcome.response, outcome.paused), (response, false));
+    let outcome = simulator.request().send();
+    assert_eq!((said(&outcome.logs).as_str(), outcome.status()), ("hHldx", Some(200)), "what isn't there isn't given");
+}
+
+#[test]
+fn a_request_may_come_in_pieces() {
+    let mut simulator = start(&guest(ALL));
+    let stream = simulator.request().post("http://shop/").unfinished().open();
+    let stream = simulator.stream(stream).body("a", false).body("b", false);
+    // Nobody answers half a request.
+    let outcome =
+        stream.respond(Response::status_only(200)).body("c", true).respond(Response::status_only(204)).finish();
+    assert_eq!(
+        (said(&outcome.logs).as_str(), &outcome.request_body[..], outcome.status()),
+        ("hbbbHldx", &b"abc"[..], Some(204))
+    );
+}
+
+/// Pauses at the headers and calls `auth`; goes on when that has answered.
+const WAITS: &str = r#"
+    (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
+        (global.set $stream (local.get $id))
+        (drop (call $http (i32.const 142) (i32.const 0) (i32.const 128) (i32.const 71) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 1024)))
+        (call $say (i32.const 1)) (i32.const 1))
+    (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (call $say (i32.const 3)) (i32.const 0))
+    (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32)
+        (call $say (i32.const 10))
+        (drop (call $effective (global.get $stream)))
+        (drop (call $continue (i32.const 0))))"#;
+
+#[test]
+fn a_request_that_waits_for_a_callout_goes_on_when_the_test_has_answered_it() {
+    let mut simulator = start(&guest(WAITS));
+    let stream = simulator.request().post("http://shop/").body("ask").open();
+    assert!(simulator.stream(stream).is_paused());
+    let calls = simulator.http_calls();
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].headers.get(":authority"), Some(&b"auth"[..]));
+    assert_eq!(calls[0].timeout, Some(Duration::from_millis(250)));
+    assert!(simulator.answer_http_call(calls[0].token, Response::status_only(200)));
+    assert!(!simulator.answer_http_call(calls[0].token, Response::status_only(200)), "once");
+    let outcome = simulator.stream(stream).respond(Response::status_only(200)).finish();
+    // The body is given only once the headers are let go.
+    assert_eq!((said(&outcome.logs).as_str(), outcome.paused, outcome.status()), ("hkb", false, Some(200)));
+    assert_eq!(outcome.request_body, b"ask");
+}
+
+#[test]
+fn a_callout_that_nobody_answers_times_out_and_a_request_that_waits_for_ever_says_so() {
+    let mut simulator = start(&guest(WAITS));
+    let stream = simulator.request().open();
+    simulator.advance(Duration::from_millis(249));
+    assert!(simulator.stream(stream).is_paused());
+    simulator.advance(Duration::from_millis(1));
+    assert!(!simulator.stream(stream).is_paused() && simulator.http_calls().is_empty());
+    let outcome = simulator.request().send();
+    assert!(outcome.paused && outcome.status().is_none());
+}
+
+#[test]
+fn a_filters_own_answer_goes_through_the_filter_and_the_upstream_is_not_asked() {
+    let module = guest(
+        r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $respond (i32.const 403) (i32.const 64) (i32.const 6) (i32.const 64) (i32.const 6) (i32.const 0)
+                (i32.const 0) (i32.const -1)))
+            (call $say (i32.const 1)) (i32.const 0))
+        (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (call $say (i32.const 3)) (i32.const 0))
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $say (i32.const 4)) (i32.const 0))"#,
+    );
+    let outcome = start(&module).request().post("http://shop/").body("ask").send();
+    assert_eq!(said(&outcome.logs), "hH", "the body is of no interest any more");
+    assert_eq!((outcome.status(), &outcome.response.body[..]), (Some(403), &b"denied"[..]));
+    assert_eq!(outcome.response_header("content-type"), Some(&b"text/plain"[..]));
+    let grpc = start(&module).request().header("content-type", "application/grpc").send();
+    assert_eq!((grpc.status(), grpc.response_header("grpc-status")), (Some(200), Some(&b"7"[..])));
+}
+
+#[test]
+fn a_body_is_collected_while_the_filter_pauses_and_may_be_replaced_as_a_whole() {
+    let module = guest(
+        r#"
+        (func (export "proxy_on_response_body") (param i32) (param $size i32) (param $end i32) (result i32)
+            (call $say (i32.const 5))
+            (if (result i32) (local.get $end)
+                (then (drop (call $set_buffer (i32.const 1) (i32.const 0) (local.get $size) (i32.const 64) (i32.const 6)))
+                      (i32.const 0))
+                (else (i32.const 1))))"#,
+    );
+    let mut simulator = start(&module);
+    let stream = simulator.request().open();
+    let stream = simulator.stream(stream).respond_headers(Response::status_only(200).headers, false);
+    let stream = stream.respond_body("abc", false);
+    assert!(stream.is_paused());
+    let outcome = stream.respond_body("def", true).finish();
+    assert_eq!((said(&outcome.logs).as_str(), &outcome.response.body[..]), ("BB", &b"denied"[..]));
+}
+
+#[test]
+fn ticks_come_when_their_time_is_there() {
+    let module = guest(
+        r#"
+        (func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $tick (i32.const 100))) (i32.const 1))
+        (func (export "proxy_on_tick") (param i32) (call $say (i32.const 10)))"#,
+    );
+    let mut simulator = Simulator::builder(&module).workers(2).start().expect("a start");
+    for (milliseconds, ticks) in [(99, 0), (1, 2), (250, 6), (49, 6), (1, 8)] {
+        simulator.advance(Duration::from_millis(milliseconds));
+        assert_eq!(simulator.logs().len(), ticks, "each worker has its own");
+    }
+}
+
+#[test]
+fn a_stream_outlives_the_configuration_that_it_began_with() {
+    let mut simulator = start(&guest(ALL));
+    let stream = simulator.request().open();
+    simulator.reconfigure("new").expect("a configuration");
+    assert_eq!(simulator.root_contexts(), 2, "the old one has a stream");
+    let outcome = simulator.stream(stream).respond(Response::status_only(200)).finish();
+    assert_eq!(said(&outcome.logs), "hHldxdx", "the stream ends, and then its root context");
+    assert_eq!(simulator.root_contexts(), 1);
+}
+
+#[test]
+fn queues_reach_the_root_context_that_registered_them_in_another_vm_too() {
+    let owner = guest(
+        r#"
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $register (i32.const 64) (i32.const 6) (i32.const 1024))) (i32.const 1))
+        (func (export "proxy_on_queue_ready") (param i32 i32) (call $say (i32.const 12)))"#,
+    );
+    let sender = guest(
+        r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $enqueue (i32.const 1) (i32.const 64) (i32.const 6))) (i32.const 0))"#,
+    );
+    let shared = Shared::default();
+    let mut owner = Simulator::builder(&owner).vm_id("one").shared(&shared).start().expect("a start");
+    let mut sender = Simulator::builder(&sender).vm_id("one").shared(&shared).start().expect("a start");
+    // The canary registered it first, and the VM that serves after it.
+    _ = sender.request().send();
+    assert_eq!(said(owner.logs()), "");
+    owner.deliver();
+    assert_eq!(said(owner.logs()), "q");
+}
+
+#[test]
+fn workers_count_together() {
+    let module = guest(
+        r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $define (i32.const 0) (i32.const 64) (i32.const 6) (i32.const 1024)))
+            (drop (call $increment (i32.load (i32.const 1024)) (i64.const 1))) (i32.const 0))"#,
+    );
+    let mut simulator = Simulator::builder(&module).workers(3).start().expect("a start");
+    for request in 0..9 {
+        _ = simulator.request().worker(request % 3).send();
+    }
+    assert_eq!(simulator.metric("denied").map(|metric| metric.value), Some(host_sim::Value::Counter(9)));
+}
+
+/// Traps at every request.
+const TRAPS: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable)
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $say (i32.const 4)) (i32.const 0))"#;
+
+#[test]
+fn after_a_trap_the_failure_policy_says_what_becomes_of_requests() {
+    let start = |policy| Simulator::builder(&guest(TRAPS)).failure_policy(policy).start().expect("a start");
+    let mut closed = start(FailurePolicy::Closed);
+    let mut open = start(FailurePolicy::Open);
+    let mut reload = start(FailurePolicy::Reload);
+    for _ in 0..3 {
+        assert_eq!(closed.request().send().status(), Some(503));
+        closed.advance(Duration::from_secs(60));
+        let outcome = open.request().post("http://shop/").body("ask").send();
+        assert_eq!(
+            (outcome.status(), &outcome.request_body[..]),
+            (Some(200), &b"ask"[..]),
+            "as if there were no filter"
+        );
+        assert!(outcome.trap.is_some());
+    }
+    assert_eq!(reload.request().send().status(), Some(503));
+    assert!(reload.is_dead());
+    reload.advance(Duration::from_secs(1));
+    // A new VM, which traps again.
+    assert!(reload.request().send().trap.is_some_and(|trap| trap.contains("unreachable")));
+}
+
+#[test]
+fn an_endless_loop_ends_with_its_fuel_and_memory_with_its_limit() {
+    let module = guest(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (loop (br 0)) (i32.const 0))"#,
+    );
+    let outcome = Simulator::builder(&module).fuel(1_000_000).start().expect("a start").request().send();
+    assert!(outcome.trap.as_deref().is_some_and(|trap| trap.contains("fuel")), "{:?}", outcome.trap);
+    let module = guest(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (i32.eq (memory.grow (i32.const 100)) (i32.const -1)) (then (call $say (i32.const 1)))) (i32.const 0))"#,
+    );
+    let grow = |limit| Simulator::builder(&module).memory_limit(limit).start().expect("a start").request().send();
+    assert_eq!(said(&grow(1 << 20).logs), "h", "it doesn't get more");
+    assert_eq!(said(&grow(1 << 24).logs), "");
+}
+
+#[test]
+fn a_host_function_can_be_made_to_fail() {
+    let module = guest(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (call $define (i32.const 0) (i32.const 64) (i32.const 6) (i32.const 1024)) (then (call $say (i32.const 1))))
+            (i32.const 0))"#,
+    );
+    let mut simulator = start(&module);
+    simulator.fail("proxy_define_metric", 10, Some(2));
+    let sent: String = (0..3).map(|_| said(&simulator.request().send().logs)).collect();
+    assert_eq!(sent, "hh");
+    simulator.fail("proxy_define_metric", 2, None);
+    let sent: String = (0..3).map(|_| said(&simulator.request().send().logs)).collect();
+    assert_eq!(sent, "hhh");
+    simulator.mend();
+    assert_eq!(said(&simulator.request().send().logs), "");
+}
+
+#[test]
+fn headers_of_a_message_are_built_one_by_one() {
+    let response = Response::status_only(200).header("X-A", "1").header("x-a", "2");
+    assert_eq!(response.headers.get_all("x-a").collect::<Vec<_>>(), [b"1", b"2"]);
+    assert_eq!((response.status(), Headers::default().is_empty()), (Some(200), true));
+}
