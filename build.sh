@@ -78,6 +78,12 @@ build_filter() {
   install_file "$TARGET/wasm32-wasip1/release/traffic_split_filter.wasm" traffic-split.wasm
 }
 
+# The guests of the simulator's own tests: for the filter's target, but linked as anybody's filter is.
+build_guests() {
+  say "building the simulator's guests"
+  cargo build --release --target wasm32-wasip1 -p probe
+}
+
 # build_command PACKAGE NAME
 build_command() {
   need_rust
@@ -195,11 +201,13 @@ run_tests() {
     install_envoy || fail "Envoy could not be installed (see above); ./build.sh test --without-envoy leaves its tests out"
   fi
   build
+  build_guests
 
   say "checking format and lints"
   cargo fmt --all --check || fail "run cargo fmt --all"
   cargo clippy --quiet --all-targets --features journeys/simulator -- -D warnings
   cargo_filter clippy --quiet --release -p traffic-split-filter -- -D warnings
+  cargo clippy --quiet --release --target wasm32-wasip1 -p probe -- -D warnings
 
   level "core" cargo test --no-fail-fast -p traffic-split
   level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="${RUNNER##*/}" \

@@ -232,24 +232,28 @@ pub(crate) fn encode_pairs(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-/// The pairs that [`encode_pairs`] wrote; none if the bytes are too short for them.
+/// Envoy's limits for pairs that it is given.
+const MOST_PAIRS: usize = 1024;
+const MOST_PAIRS_BYTES: usize = 1 << 20;
+
+/// The pairs that [`encode_pairs`] wrote; none if the bytes aren't exactly those of pairs, or are too many.
 pub(crate) fn decode_pairs(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let number = |at: usize| {
         let bytes = bytes.get(at..at.checked_add(4)?)?;
         usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
     };
     let decode = || -> Option<Vec<_>> {
-        let count = number(0)?;
-        let mut at = count.checked_mul(8)?.checked_add(4)?;
-        // Too many for the bytes there are: nothing is reserved for them.
-        bytes.get(..at)?;
+        let count = number(0).filter(|count| *count <= MOST_PAIRS && bytes.len() <= MOST_PAIRS_BYTES)?;
+        let mut at = 4 + 8 * count;
         let mut part = |size: usize| {
             let end = at.checked_add(size)?;
             let part = bytes.get(at..end)?.to_vec();
             at = end + 1;
-            Some(part)
+            (bytes.get(end) == Some(&0)).then_some(part)
         };
-        (0..count).map(|pair| Some((part(number(4 + 8 * pair)?)?, part(number(8 + 8 * pair)?)?))).collect()
+        let pairs: Option<Vec<_>> =
+            (0..count).map(|pair| Some((part(number(4 + 8 * pair)?)?, part(number(8 + 8 * pair)?)?))).collect();
+        pairs.filter(|_| at == bytes.len())
     };
     decode().unwrap_or_default()
 }
@@ -270,12 +274,25 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_too_short_for_their_pairs_are_no_pairs() {
+    fn bytes_that_are_not_exactly_those_of_pairs_are_no_pairs() {
         let bytes = encode_pairs(&[(b"name".to_vec(), b"value".to_vec())]);
-        // The NUL behind the last value isn't missed.
-        for end in 0..bytes.len() - 1 {
+        for end in 0..bytes.len() {
             assert_eq!(decode_pairs(&bytes[..end]), [], "{end} bytes");
         }
+        assert_eq!(decode_pairs(&[&bytes[..], b"x"].concat()), []);
+        let mut unended = bytes.clone();
+        unended[4 + 8 + 4] = b'x';
+        assert_eq!(decode_pairs(&unended), []);
         assert_eq!(decode_pairs(&[0xff; 64]), []);
+    }
+
+    #[test]
+    fn as_many_pairs_come_through_as_envoy_takes() {
+        let pairs = |count| vec![(b"a".to_vec(), b"b".to_vec()); count];
+        assert_eq!(decode_pairs(&encode_pairs(&pairs(1024))).len(), 1024);
+        assert_eq!(decode_pairs(&encode_pairs(&pairs(1025))).len(), 0);
+        let large = |size| vec![(b"a".to_vec(), vec![b'b'; size])];
+        assert_eq!(decode_pairs(&encode_pairs(&large((1 << 20) - 15))).len(), 1);
+        assert_eq!(decode_pairs(&encode_pairs(&large((1 << 20) - 14))).len(), 0);
     }
 }

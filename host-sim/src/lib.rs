@@ -42,21 +42,21 @@
 //! | `proxy_get_status` | 6 memory |
 //! | `proxy_set_effective_context` | 2 unknown context |
 //! | `proxy_done` | 1 its `on_done` didn't answer false |
-//! | `proxy_get_property` | 1 not there; 6 memory |
-//! | `proxy_set_property` | 1 outside of a stream; 6 memory |
+//! | `proxy_get_property` | 1 not there; 3 the empty path; 6 memory |
+//! | `proxy_set_property` | 1 outside of a stream; 6 memory. What is set has a name without parts, and is read by it where Envoy has nothing of that name |
 //! | `proxy_continue_stream`, `proxy_close_stream` (since 0.2.0) | 2 unknown direction; 12 to continue upstream |
 //! | `proxy_continue_request`, `proxy_continue_response`, `proxy_clear_route_cache` (0.1.0) | |
 //! | `proxy_get_header_map_value` | 1 no such header; 2 no such map now; 6 memory. In 0.1.0 an empty value instead of 1 |
 //! | `proxy_get_header_map_pairs` | 2 unknown map; 6 memory. A map that isn't there now is an empty one |
 //! | `proxy_get_header_map_size` | 2 no such map to write now; 6 memory |
 //! | `proxy_set_header_map_pairs`, `proxy_add_header_map_value`, `proxy_replace_header_map_value`, `proxy_remove_header_map_value` | 2 no such map to write now; 6 memory |
-//! | `proxy_get_buffer_bytes` | 1 no such buffer now; 2 unknown buffer; 6 memory. A start past the end is Ok, and writes nothing |
-//! | `proxy_get_buffer_status` | 1 no such buffer now; 2 unknown buffer; 6 memory |
-//! | `proxy_set_buffer_bytes` | 1 no such buffer now; 2 unknown or read-only buffer, or a part that is neither the start nor the end; 6 memory |
+//! | `proxy_get_buffer_bytes` | 1 no such configuration or callout's body now; 2 unknown buffer; 6 memory. A start past the end, or a body that isn't there, is Ok, and no bytes |
+//! | `proxy_get_buffer_status` | 1 no such configuration or callout's body now; 2 unknown buffer; 6 memory |
+//! | `proxy_set_buffer_bytes` | 1 no such configuration or callout's body now; 2 unknown or read-only buffer, a body that isn't there, or a part that is neither the start nor the end; 6 memory |
 //! | `proxy_define_metric` | 2 unknown type; 6 memory. A name that is there already gets another id |
-//! | `proxy_increment_metric` | 1 unknown id; 2 a histogram, or a counter by less than 1 |
+//! | `proxy_increment_metric` | 1 unknown id; 2 a histogram's id, known or not, or a counter by less than 1 |
 //! | `proxy_record_metric` | 1 unknown id |
-//! | `proxy_get_metric` | 1 unknown id; 2 a histogram; 6 memory |
+//! | `proxy_get_metric` | 1 unknown id; 2 a histogram's id, known or not; 6 memory |
 //! | `proxy_send_local_response` | 6 memory |
 //! | `proxy_get_shared_data` | 1 not there; 6 memory |
 //! | `proxy_set_shared_data` | 6 memory; 8 somebody else wrote since |
@@ -72,9 +72,13 @@
 //!
 //! WASI's own statuses are: `fd_write` and `fd_fdstat_get` 8 other than standard output and error, `clock_time_get` and
 //! `clock_res_get` 58 other than real and monotonic time, `random_get` 28 for more than 64 KiB, and 21 memory. Standard
-//! output is logged as info, standard error as error. There are no files. `proc_exit` is a trap.
+//! output is logged as info, standard error as error. There are no files; what may be asked of standard output and error, or needn't
+//! be heeded, is Ok. `proc_exit` returns, and what compilers put behind it is a trap.
 //!
-//! During `_initialize`, only logging and WASI work; everything else answers 10 Internal failure.
+//! During `_initialize`, only `proxy_log` and WASI work, and of WASI not `fd_close`, `fd_read`, `fd_seek`, `path_open`,
+//! `proc_exit` and `sched_yield`: a call of anything else is a trap, and the VM doesn't start.
+//!
+#![doc = include_str!("../DIFFERENCES.md")]
 
 mod abi;
 mod error;

@@ -187,6 +187,7 @@ fn give_body(vm: &mut Vm, id: u32, direction: StreamType, bytes: Vec<u8>, ends: 
         if !half.collecting {
             body.clear();
         }
+        half.received += bytes.len();
         body.extend(bytes);
         length = body.len();
     });
@@ -236,6 +237,7 @@ fn begin_part(vm: &mut Vm, id: u32, direction: StreamType, ends: bool, fill: imp
         stream.end_of_stream = ends;
     }
     if let Some(half) = half(vm, id, direction) {
+        half.gone = false;
         fill(half);
     }
 }
@@ -332,10 +334,19 @@ fn respond(vm: &mut Vm, id: u32, response: LocalResponse) {
     // The upstream's has begun: there is no other way left to end it.
     if !stream.response.passed.headers.is_empty() {
         stream.reset = true;
+        stream.response.todo.clear();
         return;
     }
+    // In place of headers that the filter has: nobody is asked about it any more.
+    let is_late = stream.response.headers.is_some();
     stream.response = Half::default();
-    push(vm, id, StreamType::Response, parts(message));
+    if is_late {
+        stream.response.passed = message;
+        stream.response.ended = true;
+        stream.response.stopped = true;
+    } else {
+        push(vm, id, StreamType::Response, parts(message));
+    }
 }
 
 /// A whole message, as its parts come.

@@ -292,8 +292,11 @@ impl Simulator {
                 Event::Tick(worker, root) => self.tick(worker, root),
                 Event::Timeout(token) => {
                     // As Envoy answers for an upstream that doesn't.
-                    let response = Response::status_only(504).body("upstream request timeout");
-                    self.answer_http_call(token, response.header("content-type", "text/plain"));
+                    let text = "upstream request timeout";
+                    let response = Response::status_only(504)
+                        .header("content-length", text.len().to_string())
+                        .header("content-type", "text/plain");
+                    self.answer_http_call(token, response.body(text));
                 }
             }
         }
@@ -311,12 +314,12 @@ impl Simulator {
     /// Answers an HTTP callout. False if there is none of this token.
     pub fn answer_http_call(&mut self, token: u32, response: Response) -> bool {
         let (headers, body, trailers) = (response.headers.len(), response.body.len(), response.trailers.len());
-        self.call_back(token, Some(response), (0, String::new()), [headers, body, trailers])
+        self.call_back(token, Some(response), None, [headers, body, trailers])
     }
 
     /// Ends an HTTP callout without an answer: its connection broke. False if there is none of this token.
     pub fn fail_http_call(&mut self, token: u32) -> bool {
-        self.call_back(token, None, (Status::BrokenConnection as u32, "reset".to_owned()), [0; 3])
+        self.call_back(token, None, Some((Status::BrokenConnection as u32, "reset".to_owned())), [0; 3])
     }
 
     /// The gRPC calls and streams that aren't closed, oldest of each kind first.
@@ -603,13 +606,23 @@ impl Simulator {
     }
 
     /// Calls the root context back whose HTTP callout has this token.
-    fn call_back(&mut self, token: u32, response: Option<Response>, status: (u32, String), sizes: [usize; 3]) -> bool {
+    fn call_back(
+        &mut self,
+        token: u32,
+        response: Option<Response>,
+        status: Option<(u32, String)>,
+        sizes: [usize; 3],
+    ) -> bool {
         let has = |context: &Context| matches!(context, Context::Root(root) if root.http_calls.contains_key(&token));
         let Some((place, id)) = self.find_root(has) else { return false };
         let vm = &mut self.workers[place].vm;
         if let Some(root) = pipeline::root(vm, id) {
             root.http_calls.remove(&token);
-            (root.http_response, root.status) = (response, status);
+            root.http_response = response;
+            // Else that of the last callout which has one stays.
+            if let Some(status) = status {
+                root.status = status;
+            }
         }
         let [headers, body, trailers] = sizes.map(count);
         _ = vm.call(id, |callbacks| callbacks.http_call_response, (id, token, headers, body, trailers));
@@ -677,14 +690,16 @@ fn plug_in(vm: &mut Vm, configuration: &Arc<[u8]>) -> Result<u32, Error> {
     let root = vm.next_context();
     let vm_size = size(&vm.state().surroundings.vm_configuration);
     vm.state_mut().contexts.insert(root, Context::Root(Box::default()));
-    // It can be read in all three callbacks, and at no other time.
-    vm.state_mut().plugin_configuration = Some(Arc::clone(configuration));
     let mut start = || {
+        // It can be read in two callbacks, and at no other time: `on_vm_start` is for the VM's.
+        vm.state_mut().plugin_configuration = Some(Arc::clone(configuration));
         vm.call(root, |callbacks| callbacks.context_create, (root, 0))?;
+        vm.state_mut().plugin_configuration = None;
         // A module that doesn't export a callback is content.
         if vm.call(root, |callbacks| callbacks.vm_start, (root, vm_size))? == Some(0) {
             return Ok(Some(vm.callbacks.vm_start.name));
         }
+        vm.state_mut().plugin_configuration = Some(Arc::clone(configuration));
         if vm.call(root, |callbacks| callbacks.configure, (root, size(configuration)))? == Some(0) {
             return Ok(Some(vm.callbacks.configure.name));
         }

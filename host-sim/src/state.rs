@@ -174,8 +174,10 @@ pub(crate) struct Stream {
     pub root: u32,
     pub request: Half,
     pub response: Half,
-    /// Values of properties that this request alone has, and what the filter set.
+    /// Values of properties that this request alone has.
     pub properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What the filter set.
+    pub set_properties: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whether Envoy would look for the route again.
     pub route_cache_cleared: bool,
     /// What the filter answered in place of the upstream, or Envoy for a filter whose VM is dead.
@@ -209,6 +211,10 @@ pub(crate) struct Half {
     pub collecting: bool,
     /// Nothing more is given to the filter until it says so.
     pub stopped: bool,
+    /// The filter said that it goes on: it has nothing of it any more, though the callback isn't over.
+    pub gone: bool,
+    /// How many bytes of the body have come.
+    pub received: usize,
     /// What the filter let go.
     pub passed: Message,
     /// Whether the end has been let go too.

@@ -190,16 +190,22 @@ fn a_callback_of_another_signature_is_named() {
 
 #[test]
 fn during_initialization_only_logging_and_wasi_work() {
-    let module = guest(
-        r#"(func (export "_initialize")
-            (i32.store8 (i32.const 256) (i32.add (i32.const 48) (call $random (i32.const 520) (i32.const 8))))
-            (i32.store8 (i32.const 257) (i32.add (i32.const 48) (call $now (i32.const 520))))
-            (i32.store8 (i32.const 258)
-                (i32.add (i32.const 48) (call $define (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 520))))
-            (call $say (i32.const 256) (i32.const 3)))"#,
-    );
-    let simulator = Simulator::builder(&module).start().expect("a start");
-    assert_eq!(messages(simulator.logs()), ["0::"]);
+    let start = |call: &str| {
+        let module = guest(&format!(
+            r#"(func (export "_initialize")
+                (i32.store8 (i32.const 256) (i32.add (i32.const 48) {call})) (call $say (i32.const 256) (i32.const 1)))"#
+        ));
+        Simulator::builder(&module).start()
+    };
+    let simulator = start("(call $random (i32.const 520) (i32.const 8))").expect("a start");
+    assert_eq!(messages(simulator.logs()), ["0"]);
+    for (name, call) in [
+        ("proxy_get_current_time_nanoseconds", "(call $now (i32.const 520))"),
+        ("proxy_define_metric", "(call $define (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 520))"),
+    ] {
+        let why = start(call).expect_err("an error").to_string();
+        assert!(why.contains(&format!("trapped in _initialize: {name} ")), "{why}");
+    }
 }
 
 #[test]
@@ -255,7 +261,7 @@ fn buffers_answer_as_envoys_do() {
         "(call $get_buffer (i32.const 6) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))",
         "(i32.load (i32.const 516))", // The size of the VM's configuration is 2.
         "(call $get_buffer (i32.const 6) (i32.const 3) (i32.const 9) (i32.const 512) (i32.const 516))",
-        "(i32.load (i32.const 516))", // Past the end nothing is written.
+        "(i32.load (i32.const 516))", // Past the end there is nothing.
         "(call $get_buffer (i32.const 7) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))", // Not now.
         "(call $get_buffer (i32.const 0) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))",
         "(call $get_buffer (i32.const 9) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))", // Never.
@@ -264,7 +270,7 @@ fn buffers_answer_as_envoys_do() {
         "(call $set_buffer (i32.const 6) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1))", // Read-only.
     ]);
     let mut simulator = Simulator::builder(&module).vm_configuration("vm").start().expect("a start");
-    assert_eq!(messages(&simulator.request().send().logs), ["0202112022"]);
+    assert_eq!(messages(&simulator.request().send().logs), ["0200102022"]);
 }
 
 #[test]
@@ -290,7 +296,8 @@ fn a_body_can_be_read_and_written() {
     assert_eq!(set(0, 3), ("30".to_owned(), "user".to_owned()));
     assert_eq!(set(0, -1), ("30".to_owned(), "user".to_owned()));
     assert_eq!(set(3, 0), ("30".to_owned(), "abcuser".to_owned()));
-    assert_eq!(set(0, 2), ("32".to_owned(), "abc".to_owned()), "the start of it can't be replaced");
+    assert_eq!(set(0, 2), ("30".to_owned(), "userc".to_owned()));
+    assert_eq!(set(4, 1), ("30".to_owned(), "abcuser".to_owned()));
     assert_eq!(set(1, 2), ("32".to_owned(), "abc".to_owned()));
 }
 
@@ -313,11 +320,11 @@ fn metrics_answer_as_envoys_do() {
         "(call $record (i32.const 6) (i64.const 1))",
         "(call $increment (i32.const 6) (i64.const 1))",
         "(call $get_metric (i32.const 6) (i32.const 520))",
-        "(call $increment (i32.const 99) (i64.const 1))",
+        "(call $increment (i32.const 99) (i64.const 1))", // The lowest bits of no type.
         "(call $define (i32.const 3) (i32.const 0) (i32.const 1) (i32.const 520))",
     ]);
     let mut simulator = Simulator::builder(&module).start().expect("a start");
-    assert_eq!(messages(&simulator.request().send().logs), ["010220005000002212"]);
+    assert_eq!(messages(&simulator.request().send().logs), ["010220005000002222"]);
     let metrics = simulator.metrics();
     let values: Vec<_> = metrics.iter().map(|(name, metric)| (&name[..], metric.value.clone())).collect();
     let expected = [("x", Value::Counter(5)), ("-u", Value::Gauge(5)), ("user", Value::Histogram(vec![1]))];
@@ -421,10 +428,19 @@ fn a_filter_can_answer_itself() {
 }
 
 #[test]
-fn leaving_the_program_is_a_trap() {
+fn leaving_the_program_does_nothing_and_what_compilers_put_behind_it_is_a_trap() {
+    let send = |behind: &str| {
+        let module = guest(&format!(
+            r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (call $exit (i32.const 3)) {behind} (i32.const 0))"#
+        ));
+        Simulator::builder(&module).start().expect("a start").request().send()
+    };
+    assert_eq!(send("").status(), Some(200));
+    assert_eq!(send("(unreachable)").status(), Some(503));
     let module = guest(r#"(func (export "_initialize") (call $exit (i32.const 3)))"#);
     let why = Simulator::builder(&module).start().expect_err("an error").to_string();
-    assert_eq!(why, "the module trapped in _initialize: proc_exit(3)");
+    assert!(why.contains("trapped in _initialize: proc_exit "), "{why}");
 }
 
 #[test]

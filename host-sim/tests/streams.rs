@@ -90,7 +90,7 @@ fn a_request_may_come_in_pieces() {
 const WAITS: &str = r#"
     (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
         (global.set $stream (local.get $id))
-        (drop (call $http (i32.const 142) (i32.const 0) (i32.const 128) (i32.const 71) (i32.const 0) (i32.const 0)
+        (drop (call $http (i32.const 142) (i32.const 0) (i32.const 128) (i32.const 64) (i32.const 0) (i32.const 0)
             (i32.const 0) (i32.const 0) (i32.const 250) (i32.const 1024)))
         (call $say (i32.const 1)) (i32.const 1))
     (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (call $say (i32.const 3)) (i32.const 0))

@@ -12,6 +12,7 @@ pub mod configurations;
 pub mod envoy;
 pub mod guide;
 pub mod pod;
+pub mod report;
 pub mod scratch;
 pub mod world;
 

@@ -106,6 +106,7 @@ fn get(state: &State, map: MapType) -> Option<&Headers> {
     let stream = state.stream()?;
     let passed = |headers: &'_ Headers| !headers.is_empty();
     match (map, stream.logging) {
+        (MapType::HttpRequestHeaders | MapType::HttpRequestTrailers, false) if stream.request.gone => None,
         (MapType::HttpRequestHeaders, false) => stream.request.headers.as_ref(),
         (MapType::HttpRequestTrailers, false) => stream.request.trailers.as_ref(),
         (MapType::HttpResponseHeaders, false) => stream.response.headers.as_ref(),
@@ -122,6 +123,7 @@ fn writable(state: &mut State, map: MapType) -> Option<&mut Headers> {
     let stream = state.stream_mut()?;
     let ends = stream.end_of_stream;
     let half = match map {
+        MapType::HttpRequestHeaders | MapType::HttpRequestTrailers if stream.request.gone => return None,
         MapType::HttpRequestHeaders => return stream.request.headers.as_mut(),
         MapType::HttpResponseHeaders => return stream.response.headers.as_mut(),
         MapType::HttpRequestTrailers => &mut stream.request,

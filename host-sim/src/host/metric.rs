@@ -93,7 +93,13 @@ pub(super) fn proxy_define_metric(guest: &mut Guest<'_>, kind: u32, name: u32, s
     guest.write(id_at, &id.to_le_bytes())
 }
 
+/// Whether an id is that of a counter or a gauge: its lowest bits say what it is of, whoever defined it.
+fn check_has_value(id: u32) -> Result<(), Status> {
+    if id % STEP < 2 { Ok(()) } else { Err(Status::BadArgument) }
+}
+
 pub(super) fn proxy_increment_metric(guest: &mut Guest<'_>, id: u32, offset: i64) -> Answer {
+    check_has_value(id)?;
     Ok(guest.state().metrics.with(id, |value| match value {
         Value::Counter(value) if offset > 0 => {
             *value = value.wrapping_add_signed(offset);
@@ -120,6 +126,7 @@ pub(super) fn proxy_record_metric(guest: &mut Guest<'_>, id: u32, recorded: u64)
 }
 
 pub(super) fn proxy_get_metric(guest: &mut Guest<'_>, id: u32, value_at: u32) -> Answer {
+    check_has_value(id)?;
     let value = guest.state().metrics.with(id, |value| match value {
         Value::Counter(value) | Value::Gauge(value) => Ok(*value),
         Value::Histogram(_) => Err(Status::BadArgument),

@@ -4,6 +4,7 @@
 pub(crate) mod buffer;
 pub(crate) mod clock;
 pub(crate) mod context;
+pub(crate) mod file;
 pub(crate) mod foreign;
 pub(crate) mod grpc;
 pub(crate) mod header_map;
@@ -61,9 +62,9 @@ macro_rules! host_functions {
 host_functions! {
     "env" as early {
         log::proxy_log(level: u32, message: u32, size: u32);
-        log::proxy_get_log_level(level_at: u32);
     }
     "env" as later {
+        log::proxy_get_log_level(level_at: u32);
         context::proxy_set_effective_context(context: u32);
         context::proxy_done();
         context::proxy_set_tick_period_milliseconds(milliseconds: u32);
@@ -125,24 +126,52 @@ host_functions! {
         wasi::clock_res_get(clock: u32, resolution_at: u32);
         wasi::fd_fdstat_get(fd: u32, stat_at: u32);
         wasi::fd_fdstat_set_flags(fd: u32, flags: u32);
-        wasi::fd_read(fd: u32, vectors: u32, count: u32, read_at: u32);
-        wasi::fd_seek(fd: u32, offset: i64, whence: u32, offset_at: u32);
-        wasi::fd_close(fd: u32);
         wasi::fd_prestat_get(fd: u32, stat_at: u32);
         wasi::fd_prestat_dir_name(fd: u32, path: u32, size: u32);
         wasi::fd_filestat_get(fd: u32, stat_at: u32);
-        wasi::path_open(
-            fd: u32, lookup: u32, path: u32, size: u32, open: u32, rights: i64, inherited: i64, flags: u32, fd_at: u32
-        );
         wasi::path_filestat_get(fd: u32, flags: u32, path: u32, size: u32, stat_at: u32);
         wasi::poll_oneoff(input: u32, output: u32, count: u32, events_at: u32);
-        wasi::sched_yield();
         wasi::clock_time_get(clock: u32, precision: u64, time_at: u32);
         wasi::random_get(bytes: u32, size: u32);
         wasi::environ_get(pointers: u32, bytes: u32);
         wasi::environ_sizes_get(count_at: u32, size_at: u32);
         wasi::args_get(pointers: u32, bytes: u32);
         wasi::args_sizes_get(count_at: u32, size_at: u32);
+        file::fd_advise(fd: u32, offset: u64, length: u64, advice: u32);
+        file::fd_allocate(fd: u32, offset: u64, length: u64);
+        file::fd_datasync(fd: u32);
+        file::fd_fdstat_set_rights(fd: u32, base: u64, inheriting: u64);
+        file::fd_filestat_set_size(fd: u32, size: u64);
+        file::fd_filestat_set_times(fd: u32, read: u64, written: u64, flags: u32);
+        file::fd_sync(fd: u32);
+        file::fd_pread(fd: u32, vectors: u32, count: u32, offset: u64, read_at: u32);
+        file::fd_pwrite(fd: u32, vectors: u32, count: u32, offset: u64, written_at: u32);
+        file::fd_readdir(fd: u32, bytes: u32, size: u32, cookie: u64, read_at: u32);
+        file::fd_renumber(fd: u32, to: u32);
+        file::fd_tell(fd: u32, position_at: u32);
+        file::path_create_directory(fd: u32, path: u32, size: u32);
+        file::path_filestat_set_times(
+            fd: u32, lookup: u32, path: u32, size: u32, read: u64, written: u64, flags: u32
+        );
+        file::path_link(from_fd: u32, lookup: u32, from: u32, from_size: u32, to_fd: u32, to: u32);
+        file::path_readlink(fd: u32, path: u32, size: u32, bytes: u32, bytes_size: u32, read_at: u32);
+        file::path_remove_directory(fd: u32, path: u32, size: u32);
+        file::path_rename(from_fd: u32, from: u32, from_size: u32, to_fd: u32, to: u32, to_size: u32);
+        file::path_symlink(from: u32, from_size: u32, fd: u32, to: u32);
+        file::path_unlink_file(fd: u32, path: u32, size: u32);
+        file::sock_accept(fd: u32, flags: u32, accepted_at: u32);
+        file::sock_recv(fd: u32, vectors: u32, count: u32, flags: u32, size_at: u32, flags_at: u32);
+        file::sock_send(fd: u32, vectors: u32, count: u32, flags: u32, size_at: u32);
+        file::sock_shutdown(fd: u32, how: u32);
+    }
+    "wasi_snapshot_preview1" as wasi_later {
+        wasi::fd_read(fd: u32, vectors: u32, count: u32, read_at: u32);
+        wasi::fd_seek(fd: u32, offset: i64, whence: u32, offset_at: u32);
+        wasi::fd_close(fd: u32);
+        wasi::path_open(
+            fd: u32, lookup: u32, path: u32, size: u32, open: u32, rights: i64, inherited: i64, flags: u32, fd_at: u32
+        );
+        wasi::sched_yield();
     }
     "wasi_snapshot_preview1" as exit {
         wasi::proc_exit(code: u32);
@@ -176,15 +205,13 @@ fn early(
     }
 }
 
-/// Proxy-Wasm functions that need a context.
+/// Proxy-Wasm functions that don't work during `_initialize`.
 fn later(
     guest: Guest<'_>,
     name: &'static str,
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
-    if !guest.state().initialized {
-        return Ok(Status::InternalFailure as u32);
-    }
+    guest.check_initialized(name)?;
     early(guest, name, call)
 }
 
@@ -200,13 +227,21 @@ fn wasi_errno(
     }
 }
 
-/// WASI's function that never returns.
-fn exit(
-    mut guest: Guest<'_>,
-    _name: &'static str,
-    call: impl FnOnce(&mut Guest<'_>) -> wasmi::Error,
-) -> Result<(), wasmi::Error> {
-    Err(call(&mut guest))
+/// WASI's functions that don't work during `_initialize`.
+fn wasi_later(
+    guest: Guest<'_>,
+    name: &'static str,
+    call: impl FnOnce(&mut Guest<'_>) -> Answer,
+) -> Result<u32, wasmi::Error> {
+    guest.check_initialized(name)?;
+    wasi_errno(guest, name, call)
+}
+
+/// WASI's function that never returns, by WASI.
+fn exit(mut guest: Guest<'_>, name: &'static str, call: impl FnOnce(&mut Guest<'_>)) -> Result<(), wasmi::Error> {
+    guest.check_initialized(name)?;
+    call(&mut guest);
+    Ok(())
 }
 
 fn status(answer: Answer, out_of_bounds: u32) -> Result<u32, wasmi::Error> {
@@ -227,6 +262,14 @@ impl Guest<'_> {
 
     pub(crate) fn state_mut(&mut self) -> &mut State {
         self.0.data_mut()
+    }
+
+    /// During `_initialize` it is a trap to call what doesn't work yet, as in Envoy.
+    fn check_initialized(&self, name: &str) -> Result<(), wasmi::Error> {
+        match self.state().initialized {
+            true => Ok(()),
+            false => Err(wasmi::Error::new(format!("{name} was called during _initialize: it works later"))),
+        }
     }
 
     /// Bytes of the guest's memory.

@@ -24,9 +24,10 @@ fn go_on(guest: &mut Guest<'_>, direction: StreamType) -> Answer {
     match direction {
         StreamType::Request | StreamType::Response => {
             let state = guest.state_mut();
-            if state.stream().is_some() {
-                let stream = state.context();
-                state.after.push_back(After::Continue(stream, direction));
+            let id = state.context();
+            if let Some(stream) = state.stream_mut() {
+                stream.request.gone = true;
+                state.after.push_back(After::Continue(id, direction));
             }
             Ok(())
         }

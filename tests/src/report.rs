@@ -1,0 +1,202 @@
+//! What the guest `probe` of `host-sim` reports of a Proxy-Wasm host: which callback made which call, and what it was
+//! answered.
+
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// The answers to every call from every callback. Mostly one each; more where a host answers now this, now that.
+///
+/// As text, a call stands in a line, and the answers to it below, each with the callbacks that got it. The first line
+/// has the callbacks that make every call; `everywhere else` are those of them that aren't named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report(BTreeMap<Asked, BTreeSet<String>>);
+
+/// A callback and the call that it made, e.g. `on_tick` and `proxy_continue_stream(Request)`.
+pub type Asked = (String, String);
+
+const ELSEWHERE: &str = "everywhere else";
+const EVERYWHERE: &str = "everywhere";
+
+/// The guest as `./build.sh test` builds it; `tmpdir` is the test's `CARGO_TARGET_TMPDIR`, which is beside it.
+pub fn probe(tmpdir: &str) -> Result<PathBuf> {
+    let path = Path::new(tmpdir).with_file_name("wasm32-wasip1").join("release/probe.wasm");
+    if path.exists() { Ok(path) } else { Err(format!("{} is not there: run ./build.sh test", path.display()).into()) }
+}
+
+/// What Envoy 1.40 answers, as it is in the repository.
+#[must_use]
+pub fn envoy_report_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-sim/tests/envoy-1.40.report")
+}
+
+impl Report {
+    /// An empty report.
+    #[must_use]
+    pub fn new() -> Report {
+        Report::default()
+    }
+
+    /// Adds what the guest logged, if it is a line of its report: `probe CALLBACK CALL -> ANSWER`.
+    pub fn read_line(&mut self, message: &str) {
+        let Some(line) = message.strip_prefix("probe ") else { return };
+        if let Some((callback, rest)) = line.split_once(' ')
+            && let Some((call, answer)) = rest.split_once(") ->")
+        {
+            self.add(callback, &format!("{call})"), answer.trim());
+        }
+    }
+
+    /// Adds an answer.
+    pub fn add(&mut self, callback: &str, call: &str, answer: &str) {
+        self.0.entry((callback.to_owned(), call.to_owned())).or_default().insert(answer.trim().to_owned());
+    }
+
+    /// How many different calls were made, each callback's counted on their own.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing was reported.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The answers to a call, joined if there are several; `None` if it wasn't made.
+    #[must_use]
+    pub fn answer(&self, asked: &Asked) -> Option<String> {
+        Some(self.0.get(asked)?.iter().map(String::as_str).collect::<Vec<_>>().join(" | "))
+    }
+
+    /// Whether a callback has made any call.
+    #[must_use]
+    pub fn has(&self, callback: &str) -> bool {
+        self.0.keys().any(|(other, _)| other == callback)
+    }
+
+    /// All that was asked in this report or the other, and both answers where they differ.
+    #[must_use]
+    pub fn differences(&self, other: &Report) -> BTreeMap<Asked, (Option<String>, Option<String>)> {
+        let asked: BTreeSet<&Asked> = self.0.keys().chain(other.0.keys()).collect();
+        let answers = asked.into_iter().map(|asked| (asked.clone(), (self.answer(asked), other.answer(asked))));
+        answers.filter(|(_, (one, another))| one != another).collect()
+    }
+
+    /// The report as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut calls: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        for ((callback, call), answers) in &self.0 {
+            *numbers.entry(callback).or_default() += 1;
+            for answer in answers {
+                calls.entry(call).or_default().entry(answer).or_default().insert(callback);
+            }
+        }
+        let most = numbers.values().copied().max().unwrap_or(0);
+        // A scenario's makes few calls.
+        let common = numbers.iter().filter(|(callback, number)| **number * 10 > most * 9 && !callback.contains('/'));
+        let common: BTreeSet<&str> = common.map(|(callback, _)| *callback).collect();
+        let mut text = format!("callbacks: {}\n", joined(&common));
+        for (call, answers) in &calls {
+            _ = writeln!(text, "{call}");
+            let asked: Vec<&str> = answers.values().flatten().copied().collect();
+            let complete = common.iter().all(|callback| asked.contains(callback))
+                && asked.iter().collect::<BTreeSet<_>>().len() == asked.len();
+            let most = answers.values().map(|callbacks| callbacks.intersection(&common).count()).max().unwrap_or(0);
+            let mut last = None;
+            for (answer, callbacks) in answers {
+                if last.is_none() && complete && callbacks.intersection(&common).count() == most {
+                    last = Some((answer, callbacks));
+                } else {
+                    _ = writeln!(text, "  {answer} <- {}", joined(callbacks));
+                }
+            }
+            if let Some((answer, callbacks)) = last {
+                let others: BTreeSet<&str> = callbacks.difference(&common).copied().collect();
+                let place = if answers.len() == 1 { EVERYWHERE } else { ELSEWHERE };
+                let others = if others.is_empty() { String::new() } else { format!(" and {}", joined(&others)) };
+                _ = writeln!(text, "  {answer} <- {place}{others}");
+            }
+        }
+        text
+    }
+
+    /// The report that [`text`](Report::text) wrote.
+    pub fn parse(text: &str) -> Result<Report> {
+        let mut lines = text.lines();
+        let common = lines.next().and_then(|line| line.strip_prefix("callbacks: "));
+        let common: Vec<&str> = common.ok_or("a report begins with its callbacks")?.split(' ').collect();
+        let (mut report, mut call, mut named) = (Report::new(), "", Vec::new());
+        for line in lines {
+            let Some(answer) = line.strip_prefix("  ") else {
+                (call, named) = (line, Vec::new());
+                continue;
+            };
+            let (answer, callbacks) =
+                answer.rsplit_once("<- ").ok_or_else(|| Error(format!("no callbacks: {line}")))?;
+            let mut callbacks = callbacks;
+            for place in [ELSEWHERE, EVERYWHERE] {
+                if let Some(others) = callbacks.strip_prefix(place) {
+                    for callback in common.iter().filter(|callback| !named.contains(*callback)) {
+                        report.add(callback, call, answer.trim());
+                    }
+                    callbacks = others.strip_prefix(" and ").unwrap_or(others);
+                }
+            }
+            for callback in callbacks.split(' ').filter(|callback| !callback.is_empty()) {
+                named.push(callback);
+                report.add(callback, call, answer.trim());
+            }
+        }
+        Ok(report)
+    }
+}
+
+fn joined(callbacks: &BTreeSet<&str>) -> String {
+    callbacks.iter().copied().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Report;
+
+    #[test]
+    fn a_report_comes_back_as_it_went() {
+        let mut report = Report::new();
+        for line in [
+            "probe on_tick a(1) -> 0",
+            "probe on_log a(1) -> 0",
+            "probe on_done a(1) -> 2 \"x -> y\"",
+            "probe on_tick b() ->",
+            "probe on_log b() -> 1",
+            "probe on_log b() -> 2",
+            "probe on_done b() -> 1",
+            "probe pause/on_tick a(1) -> 0",
+            "probe pause/on_tick c(<- x) -> 0",
+            "said by the probe",
+        ] {
+            report.read_line(line);
+        }
+        assert_eq!(report.len(), 8);
+        assert_eq!(report.answer(&("on_done".to_owned(), "a(1)".to_owned())).as_deref(), Some("2 \"x -> y\""));
+        let text = report.text();
+        assert!(text.contains("a(1)\n  2 \"x -> y\" <- on_done\n  0 <- everywhere else and pause/on_tick\n"), "{text}");
+        assert_eq!(Report::parse(&text).expect("a report"), report, "{text}");
+    }
+
+    #[test]
+    fn differences_are_told_from_both_sides() {
+        let (mut one, mut another) = (Report::new(), Report::new());
+        one.read_line("probe on_tick a() -> 0");
+        one.read_line("probe on_tick b() -> 0");
+        another.read_line("probe on_tick b() -> 1");
+        let differences = one.differences(&another);
+        let asked = |call: &str| ("on_tick".to_owned(), call.to_owned());
+        assert_eq!(differences[&asked("a()")], (Some("0".to_owned()), None));
+        assert_eq!(differences[&asked("b()")], (Some("0".to_owned()), Some("1".to_owned())));
+    }
+}

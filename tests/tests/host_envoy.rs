@@ -1,0 +1,377 @@
+//! The guest `probe` of `host-sim` in a real Envoy: what Envoy answers to every host function in every callback is what
+//! the repository says that it answers, which the simulator is held against.
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use journeys::client::Client;
+use journeys::envoy::Envoy;
+use journeys::report::{Report, envoy_report_path, probe};
+use journeys::scratch::{Scratch, replace};
+use journeys::{Result, wait_for};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
+const UPSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// What a scenario's request is: its value of `x-probe`, and whether trailers end it.
+const SCENARIOS: [(&str, Shape); 15] = [
+    ("all", Shape::Trailers),
+    ("get", Shape::Headers),
+    ("unrouted", Shape::Headers),
+    ("local-response", Shape::Trailers),
+    ("local-response-for-response", Shape::Trailers),
+    ("local-response-in-body", Shape::Trailers),
+    ("close-request", Shape::Trailers),
+    ("close-response", Shape::Trailers),
+    ("pause-request", Shape::Trailers),
+    ("pause-response", Shape::Trailers),
+    ("pause-body", Shape::Body),
+    ("set-body", Shape::Trailers),
+    ("buffer-body", Shape::Trailers),
+    ("add-trailers", Shape::Body),
+    ("proc-exit", Shape::Trailers),
+];
+
+/// What ends a request.
+#[derive(Clone, Copy)]
+enum Shape {
+    Headers,
+    Body,
+    Trailers,
+}
+
+/// The functions that are tried during `_initialize`, each in a VM of its own.
+const FORBIDDEN: [&str; 11] = [
+    "proxy_get_log_level",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_property",
+    "proxy_get_buffer_bytes",
+    "proxy_define_metric",
+    "proxy_set_shared_data",
+    "fd_close",
+    "fd_read",
+    "fd_seek",
+    "path_open",
+    "sched_yield",
+];
+
+/// A server that speaks HTTP/2: answers with a body and trailers, calls of gRPC with a message, and remembers of each
+/// scenario's request the body and the trailers that reached it.
+struct Backend {
+    address: SocketAddr,
+    seen: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl Backend {
+    fn start(runtime: &Runtime) -> Result<Backend> {
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let backend = Backend { address: listener.local_addr()?, seen: Arc::default() };
+        let seen = backend.seen.clone();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let seen = seen.clone();
+                let service = service_fn(move |request| answer(request, seen.clone()));
+                tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Ok(backend)
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    seen: Arc<Mutex<BTreeMap<String, String>>>,
+) -> std::result::Result<Response<impl hyper::body::Body<Data = Bytes, Error = Infallible>>, Infallible> {
+    let (head, body) = request.into_parts();
+    if head.uri.path() == "/slow" {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    let grpc = head.uri.path().starts_with("/probe.Probe/");
+    let body = if grpc { None } else { body.collect().await.ok() };
+    if let (Some(scenario), Some(body)) = (head.headers.get("x-probe"), body) {
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let bytes = body.to_bytes();
+        let names = ["x-trailer", "x-added"].into_iter();
+        let trailers = names.filter_map(|name| Some(format!(" {name}={}", trailers.get(name)?.to_str().ok()?)));
+        let added = head.headers.get("x-added").map_or("", |_| " with x-added");
+        let text = format!("\"{}\"{}{added}", bytes.escape_ascii(), trailers.collect::<String>());
+        let scenario = String::from_utf8_lossy(scenario.as_bytes()).into_owned();
+        seen.lock().unwrap_or_else(PoisonError::into_inner).insert(scenario, text);
+    }
+    let (content_type, body, trailer) = match grpc {
+        true => ("application/grpc", &b"\0\0\0\0\x06answer"[..], ("grpc-status", "0")),
+        false => ("text/plain", &b"answer"[..], ("x-trailer", "end")),
+    };
+    let trailers = HeaderMap::from_iter([(
+        hyper::header::HeaderName::from_static(trailer.0),
+        HeaderValue::from_static(trailer.1),
+    )]);
+    let mut response = Response::new(Full::new(Bytes::from_static(body)).with_trailers(async { Some(Ok(trailers)) }));
+    response.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
+    response.headers_mut().insert("x-pod", HeaderValue::from_static("backend"));
+    Ok(response)
+}
+
+/// A bootstrap whose filter is the extension configuration in a file.
+fn bootstrap(backend: SocketAddr, extension: &Path) -> Value {
+    let socket =
+        |address: SocketAddr| json!({"socket_address": {"address": address.ip(), "port_value": address.port()}});
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let filter = json!({
+        "name": "probe",
+        "config_discovery": {
+            "config_source": {
+                "path_config_source": {"path": extension, "watched_directory": {"path": extension.parent()}},
+                "resource_api_version": "V3",
+            },
+            "type_urls": [WASM],
+        },
+    });
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "probe",
+        // Such that there are the headers that the simulator's requests have.
+        "generate_request_id": false,
+        "http_protocol_options": {"enable_trailers": true},
+        "route_config": {
+            "name": "routes",
+            "virtual_hosts": [{
+                "name": "any",
+                "domains": ["*"],
+                "routes": [{"name": "the-route", "match": {"prefix": "/path"}, "route": {"cluster": "backend"}}],
+            }],
+        },
+        "http_filters": [filter, {
+            "name": "envoy.filters.http.router",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                "suppress_envoy_headers": true,
+            },
+        }],
+    });
+    json!({
+        "node": {"id": "probe-node", "cluster": "probe-cluster", "metadata": {"NAMESPACE": "probe-namespace"}},
+        "admin": {"address": socket(any)},
+        "static_resources": {
+            "listeners": [{
+                "name": "probe",
+                "address": socket(any),
+                "filter_chains": [{"filters": [{
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "typed_config": manager,
+                }]}],
+            }],
+            "clusters": [
+                cluster("backend", socket(backend)),
+                // Port 1 is tcpmux, which nobody serves.
+                cluster("refusing", socket(SocketAddr::from(([127, 0, 0, 1], 1)))),
+            ],
+        },
+    })
+}
+
+fn cluster(name: &str, address: Value) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "typed_extension_protocol_options": {UPSTREAM: {
+            "@type": format!("type.googleapis.com/{UPSTREAM}"),
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }},
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+        },
+    })
+}
+
+/// The guest with these configurations and environment, as an extension configuration.
+fn extension(module: &Path, vm: &str, plugin: &str, environment: Value) -> String {
+    json!({
+        "resources": [{
+            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            "name": "probe",
+            "typed_config": {
+                "@type": WASM,
+                "config": {
+                    "name": "probe",
+                    "root_id": "probe-root",
+                    "vm_config": {
+                        "vm_id": "probe-vm",
+                        "runtime": "envoy.wasm.runtime.v8",
+                        "code": {"local": {"filename": module}},
+                        "configuration": {"@type": STRING, "value": vm},
+                        "environment_variables": {"key_values": environment},
+                    },
+                    "configuration": {"@type": STRING, "value": plugin},
+                },
+            },
+        }],
+    })
+    .to_string()
+}
+
+/// Envoy with the guest before a backend.
+struct Journey {
+    envoy: Envoy,
+    backend: Backend,
+    port: u16,
+    module: PathBuf,
+    extension: PathBuf,
+    report: Report,
+    _runtime: Runtime,
+    _scratch: Scratch,
+}
+
+impl Journey {
+    fn start() -> Result<Journey> {
+        let runtime = Runtime::new()?;
+        let (backend, scratch, module) =
+            (Backend::start(&runtime)?, Scratch::new()?, probe(env!("CARGO_TARGET_TMPDIR"))?);
+        std::fs::create_dir(scratch.join("extensions"))?;
+        let path = scratch.join("extensions").join("probe.json");
+        replace(&path, &extension(&module, "the VM's", "first: takes a tick", environment()))?;
+        let envoy = Envoy::start(&bootstrap(backend.address, &path).to_string(), scratch.path())?;
+        let port = envoy.listener_port("probe")?;
+        let report = Report::new();
+        Ok(Journey { envoy, backend, port, module, extension: path, report, _runtime: runtime, _scratch: scratch })
+    }
+
+    /// Waits until a callback has made its last call.
+    fn wait_for_callback(&self, callback: &str) -> Result<()> {
+        self.envoy.wait_for_log(&format!(": probe {callback} poll_oneoff(NOWHERE)")).map(|_| ())
+    }
+
+    /// Sends a scenario's request, and reports what the client got and what reached the backend.
+    fn run(&mut self, scenario: &str, shape: Shape) -> Result<()> {
+        let path = if scenario == "unrouted" { "/unrouted" } else { "/path?query" };
+        let (method, rest) = match shape {
+            Shape::Headers => ("GET", "\r\n"),
+            Shape::Body => ("POST", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+            Shape::Trailers => ("POST", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-trailer: end\r\n\r\n"),
+        };
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: probe.test\r\nx-probe: {scenario}\r\n{rest}");
+        let answer = match Client::new(self.port).send_raw(request.as_bytes()) {
+            Ok(answer) => {
+                let local = answer.headers_named("x-local").join(",");
+                let local = if local.is_empty() { local } else { format!(" x-local={local}") };
+                let kind = answer.header("content-type").unwrap_or_default();
+                format!("{} \"{}\" {kind}{local}", answer.status, answer.body.escape_ascii())
+            }
+            Err(_) => "none".to_owned(),
+        };
+        self.report.add(&format!("{scenario}/client"), "answer()", &answer);
+        if scenario == "all" {
+            self.wait_for_callback("on_delete(stream)")?;
+        } else {
+            let callback = format!(": probe {scenario}/");
+            wait_for(&format!("the end of {scenario}"), || {
+                let log = self.envoy.log();
+                if std::env::var_os("DBG").is_some() {
+                    std::fs::write("/tmp/wp-envoy.log", &log)?;
+                }
+                let mut lines = log.lines().filter(|line| line.contains(&callback));
+                Ok(lines.any(|line| line.contains("-on_delete(stream)")).then_some(()))
+            })?;
+        }
+        let seen = self.backend.seen.lock().unwrap_or_else(PoisonError::into_inner).get(scenario).cloned();
+        self.report.add(&format!("{scenario}/backend"), "request()", seen.as_deref().unwrap_or("none"));
+        Ok(())
+    }
+
+    /// Tries a function during `_initialize`: the VM doesn't start.
+    fn forbidden(&mut self, function: &str) -> Result<()> {
+        let mut environment = environment();
+        environment["PROBE_FORBIDDEN"] = function.into();
+        let before = self.envoy.extension_stat("update_rejected")?;
+        replace(&self.extension, &extension(&self.module, function, "forbidden", environment))?;
+        wait_for("Envoy to refuse the VM", || {
+            Ok((self.envoy.extension_stat("update_rejected")? > before).then_some(()))
+        })?;
+        let returned = self.envoy.log().contains(&format!("probe _initialize {function}() -> returned"));
+        let answer = if returned { "returned" } else { "the VM's end" };
+        self.report.add("_initialize(forbidden)", &format!("{function}()"), answer);
+        Ok(())
+    }
+
+    /// Everything that the guest reported, and what was seen from outside.
+    fn finish(mut self) -> Report {
+        for line in self.envoy.log().lines() {
+            if let Some((_, message)) = line.split_once(": probe ") {
+                self.report.read_line(&format!("probe {message}"));
+            }
+        }
+        self.report
+    }
+}
+
+fn environment() -> Value {
+    json!({"PROBE": "1"})
+}
+
+/// The journey: a VM starts, ticks and calls out; requests of all scenarios; another configuration; VMs that end during
+/// `_initialize`.
+fn journey() -> Result<Report> {
+    let mut journey = Journey::start()?;
+    for callback in [
+        "on_configure",
+        "on_tick",
+        "on_queue_ready",
+        "on_http_call_response",
+        "on_grpc_receive_initial_metadata",
+        "on_grpc_receive",
+        "on_grpc_receive_trailing_metadata",
+        "on_grpc_close",
+    ] {
+        journey.wait_for_callback(callback)?;
+    }
+    for (scenario, shape) in SCENARIOS {
+        journey.run(scenario, shape)?;
+    }
+    let second = extension(&journey.module, "the VM's", "second", environment());
+    journey.envoy.replace_extension(&journey.extension, &second)?;
+    for callback in ["on_done(root)", "on_delete(root)"] {
+        journey.wait_for_callback(callback)?;
+    }
+    journey.run("failing-callouts", Shape::Headers)?;
+    for callback in ["refused/on_http_call_response", "refused/on_grpc_close", "timed-out/on_http_call_response"] {
+        journey.envoy.wait_for_log(&format!(": probe {callback} proxy_get_buffer_bytes(HttpCallResponseBody)"))?;
+    }
+    for function in FORBIDDEN {
+        journey.forbidden(function)?;
+    }
+    Ok(journey.finish())
+}
+
+/// `UPDATE_ENVOY_REPORT=1` writes the report anew.
+#[test]
+fn envoy_answers_every_call_as_the_report_says() -> Result<()> {
+    let report = journey()?;
+    assert!(report.len() >= 200, "{} calls", report.len());
+    let path = envoy_report_path();
+    if std::env::var_os("UPDATE_ENVOY_REPORT").is_some() {
+        std::fs::write(&path, report.text())?;
+    }
+    let expected = Report::parse(&std::fs::read_to_string(&path)?)?;
+    let differences = expected.differences(&report);
+    let listed: Vec<String> = differences
+        .iter()
+        .map(|((callback, call), (said, answered))| format!("{callback} {call}: said {said:?}, answered {answered:?}"))
+        .collect();
+    assert!(listed.is_empty(), "{} answers of Envoy differ:\n{}", listed.len(), listed.join("\n"));
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! The guest `probe` of `host-sim` in the simulator, on the journey that it made in a real Envoy: what the simulator
+//! answers to every host function in every callback is what Envoy answers, but for what the simulator documents.
+
+use host_sim::{Error, Headers, LogLevel, Module, Outcome, Response, Simulator};
+use journeys::Result;
+use journeys::report::{Asked, Report, envoy_report_path, probe};
+use std::path::Path;
+use std::time::Duration;
+
+/// The scenarios, and what ends their requests.
+const SCENARIOS: [(&str, Shape); 15] = [
+    ("all", Shape::Trailers),
+    ("get", Shape::Headers),
+    ("unrouted", Shape::Headers),
+    ("local-response", Shape::Trailers),
+    ("local-response-for-response", Shape::Trailers),
+    ("local-response-in-body", Shape::Trailers),
+    ("close-request", Shape::Trailers),
+    ("close-response", Shape::Trailers),
+    ("pause-request", Shape::Trailers),
+    ("pause-response", Shape::Trailers),
+    ("pause-body", Shape::Body),
+    ("set-body", Shape::Trailers),
+    ("buffer-body", Shape::Trailers),
+    ("add-trailers", Shape::Body),
+    ("proc-exit", Shape::Trailers),
+];
+
+const FORBIDDEN: [&str; 11] = [
+    "proxy_get_log_level",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_property",
+    "proxy_get_buffer_bytes",
+    "proxy_define_metric",
+    "proxy_set_shared_data",
+    "fd_close",
+    "fd_read",
+    "fd_seek",
+    "path_open",
+    "sched_yield",
+];
+
+/// What ends a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Headers,
+    Body,
+    Trailers,
+}
+
+/// A difference that the simulator documents.
+struct Known {
+    call: String,
+    callbacks: Vec<String>,
+    line: String,
+    /// How often it was met.
+    met: usize,
+}
+
+impl Known {
+    /// The table in `DIFFERENCES.md`: calls and callbacks, `*` in place of any characters.
+    fn table() -> Result<Vec<Known>> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-sim/DIFFERENCES.md");
+        let text = std::fs::read_to_string(path)?;
+        let rows = text.lines().filter(|line| line.starts_with("| `"));
+        let known = rows.map(|line| {
+            let mut columns = line.trim_matches('|').split(" | ").map(|column| column.trim().trim_matches('`'));
+            let call = columns.next().unwrap_or_default().to_owned();
+            let callbacks = columns.next().unwrap_or_default().split("`, `").map(str::to_owned).collect();
+            Known { call, callbacks, line: line.to_owned(), met: 0 }
+        });
+        Ok(known.collect())
+    }
+
+    fn is_of(&self, (callback, call): &Asked) -> bool {
+        matches(&self.call, call) && self.callbacks.iter().any(|pattern| matches(pattern, callback))
+    }
+}
+
+/// Whether a text is like a pattern, in which `*` stands for any characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(place) => rest = &rest[place + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+/// What the backend answers, as Envoy's filters get it.
+fn response() -> Response {
+    answer("text/plain").trailer("x-trailer", "end")
+}
+
+fn answer(kind: &str) -> Response {
+    Response::status_only(200)
+        .header("content-type", kind)
+        .header("x-pod", "backend")
+        .header("date", "Thu, 01 Jan 2026 00:00:00 GMT")
+        .header("content-length", "6")
+        .body("answer")
+}
+
+/// The answer to a callout: Envoy's router adds a header to it.
+fn callout_answer() -> Response {
+    response().header("x-envoy-upstream-service-time", "0")
+}
+
+fn headers(pairs: &[(&str, &str)]) -> Headers {
+    pairs.iter().map(|(name, value)| (Vec::from(*name), Vec::from(*value))).collect()
+}
+
+fn start(module: &Module, configuration: &str, forbidden: Option<&str>) -> std::result::Result<Simulator, Error> {
+    let mut builder = Simulator::builder(module)
+        .configuration(configuration)
+        .vm_configuration("the VM's")
+        .vm_id("probe-vm")
+        .environment_variable("PROBE", "1")
+        .log_level(LogLevel::Warn)
+        .clusters(&["backend", "refusing"])
+        .node_metadata("NAMESPACE", "probe-namespace")
+        .property(&["xds", "node", "id"], "probe-node")
+        .property(&["plugin_name"], "probe")
+        .property(&["plugin_root_id"], "probe-root");
+    if let Some(function) = forbidden {
+        builder = builder.environment_variable("PROBE_FORBIDDEN", function);
+    }
+    builder.start()
+}
+
+/// Answers what the first tick asked for, as the backend of the journey in Envoy does.
+fn answer_callouts(sim: &mut Simulator) {
+    let token = sim.http_calls().first().map_or(0, |call| call.token);
+    assert!(sim.answer_http_call(token, callout_answer()), "an HTTP callout");
+    let call = sim.grpc_calls().into_iter().find(|call| !call.is_stream).map_or(0, |call| call.token);
+    assert!(sim.grpc_message(call, "answer"), "a gRPC call");
+    let stream = sim.grpc_calls().into_iter().find(|call| call.is_stream && call.ended).map_or(0, |call| call.token);
+    let metadata = answer("application/grpc").header("x-envoy-upstream-service-time", "0").headers;
+    assert!(sim.grpc_initial_metadata(stream, metadata), "a gRPC stream");
+    assert!(sim.grpc_message(stream, "answer"));
+    assert!(sim.grpc_trailing_metadata(stream, headers(&[("grpc-status", "0")])));
+    assert!(sim.grpc_close(stream, 0, "via_upstream"));
+}
+
+/// Ends the callouts that fail, as Envoy does.
+fn fail_callouts(sim: &mut Simulator) {
+    let refused = sim.http_calls().into_iter().find(|call| call.cluster == "refusing").map_or(0, |call| call.token);
+    let text = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+    let failed = Response::status_only(503)
+        .header("content-length", text.len().to_string())
+        .header("content-type", "text/plain")
+        .body(text);
+    assert!(sim.answer_http_call(refused, failed), "an HTTP callout");
+    let refused = sim.grpc_calls().into_iter().find(|call| call.upstream == b"refusing").map_or(0, |call| call.token);
+    assert!(sim.grpc_close(refused, 14, text), "a gRPC call");
+    // The one of 50 ms.
+    sim.advance(Duration::from_millis(60));
+}
+
+/// Sends a scenario's request, lets what waits go on, and reports what came out.
+fn run(sim: &mut Simulator, report: &mut Report, scenario: &str, shape: Shape) {
+    let (method, path) = if shape == Shape::Headers { ("GET", "path?query") } else { ("POST", "path?query") };
+    let path = if scenario == "unrouted" { "unrouted" } else { path };
+    let mut request = sim
+        .request()
+        .method(method, &format!("http://probe.test/{path}"))
+        .header("x-probe", scenario)
+        .header("x-forwarded-proto", "http")
+        .property(&["xds", "cluster_name"], "backend")
+        .property(&["xds", "route_name"], "the-route");
+    if shape != Shape::Headers {
+        request = request.body("hello");
+    }
+    let id = match shape {
+        Shape::Headers => request.open(),
+        Shape::Body => {
+            let id = request.unfinished().open();
+            sim.stream(id).body("", true);
+            id
+        }
+        Shape::Trailers => request.trailer("x-trailer", "end").open(),
+    };
+    let resume = |sim: &mut Simulator| {
+        let paused = sim.stream(id).is_paused();
+        if paused {
+            let token = sim.http_calls().into_iter().map(|call| call.token).max().unwrap_or(0);
+            assert!(sim.answer_http_call(token, callout_answer()), "{scenario}: a callout");
+        }
+        paused
+    };
+    resume(sim);
+    let unrouted = scenario == "unrouted";
+    sim.stream(id).respond(if unrouted { Response::status_only(404) } else { response() });
+    resume(sim);
+    let outcome = sim.stream(id).finish();
+    report.add(&format!("{scenario}/client"), "answer()", &got(&outcome));
+    report.add(&format!("{scenario}/backend"), "request()", &seen(&outcome, shape, unrouted));
+}
+
+/// What the client got.
+fn got(outcome: &Outcome) -> String {
+    let (false, Some(status)) = (outcome.reset, outcome.status()) else { return "none".to_owned() };
+    let value = |name: &str| {
+        let values = outcome.response.headers.get_all(name).map(String::from_utf8_lossy);
+        values.collect::<Vec<_>>().join(",")
+    };
+    let local = value("x-local");
+    let local = if local.is_empty() { local } else { format!(" x-local={local}") };
+    format!("{status} \"{}\" {}{local}", outcome.response.body.escape_ascii(), value("content-type"))
+}
+
+/// What reached the backend.
+fn seen(outcome: &Outcome, shape: Shape, unrouted: bool) -> String {
+    if unrouted || shape != Shape::Headers && outcome.request_body.is_empty() {
+        return "none".to_owned();
+    }
+    let names = ["x-trailer", "x-added"].into_iter();
+    let trailers = names.filter_map(|name| {
+        let value = outcome.request_trailers.get(name)?;
+        Some(format!(" {name}={}", String::from_utf8_lossy(value)))
+    });
+    let added = outcome.request_header("x-added").map_or("", |_| " with x-added");
+    format!("\"{}\"{}{added}", outcome.request_body.escape_ascii(), trailers.collect::<String>())
+}
+
+/// The journey of the test in Envoy.
+fn journey() -> Result<Report> {
+    let module = Module::from_file(probe(env!("CARGO_TARGET_TMPDIR"))?).map_err(|error| error.to_string())?;
+    let mut report = Report::new();
+    let mut sim = start(&module, "first: takes a tick", None).map_err(|error| error.to_string())?;
+    sim.advance(Duration::from_millis(20));
+    answer_callouts(&mut sim);
+    for (scenario, shape) in SCENARIOS {
+        run(&mut sim, &mut report, scenario, shape);
+    }
+    sim.reconfigure("second").map_err(|error| error.to_string())?;
+    sim.advance(Duration::from_millis(20));
+    run(&mut sim, &mut report, "failing-callouts", Shape::Headers);
+    fail_callouts(&mut sim);
+    for function in FORBIDDEN {
+        let answer = match start(&module, "forbidden", Some(function)) {
+            Ok(_) => "returned",
+            Err(_) => "the VM's end",
+        };
+        report.add("_initialize(forbidden)", &format!("{function}()"), answer);
+    }
+    for log in sim.logs() {
+        report.read_line(&log.message);
+    }
+    Ok(report)
+}
+
+#[test]
+fn the_simulator_answers_every_call_as_envoy_does_but_for_what_is_documented() -> Result<()> {
+    let envoy = Report::parse(&std::fs::read_to_string(envoy_report_path())?)?;
+    let report = journey()?;
+    assert!(report.len() >= 200, "{} calls", report.len());
+    let mut known = Known::table()?;
+    let mut undocumented = Vec::new();
+    for (asked, (envoy, simulator)) in envoy.differences(&report) {
+        match known.iter_mut().find(|known| known.is_of(&asked)) {
+            Some(known) => known.met += 1,
+            None => {
+                let [envoy, simulator] = [envoy, simulator].map(|answer| answer.unwrap_or("isn't asked".to_owned()));
+                undocumented.push(format!("{} {}: Envoy {envoy}, simulator {simulator}", asked.1, asked.0));
+            }
+        }
+    }
+    undocumented.sort();
+    assert!(undocumented.is_empty(), "{} differences:\n{}", undocumented.len(), undocumented.join("\n"));
+    let stale: Vec<&str> = known.iter().filter(|known| known.met == 0).map(|known| known.line.as_str()).collect();
+    assert!(stale.is_empty(), "no such differences any more:\n{}", stale.join("\n"));
+    Ok(())
+}
