@@ -84,10 +84,12 @@ mod abi;
 mod error;
 mod headers;
 mod host;
+mod inspect;
 mod message;
 mod module;
 mod pipeline;
 mod request;
+mod route;
 mod shared;
 mod simulator;
 mod state;
@@ -101,9 +103,14 @@ pub use host::http_call::HttpCall;
 pub use host::local_response::LocalResponse;
 pub use host::log::Log;
 pub use host::metric::{Metric, Value};
+pub use inspect::{Inspection, Memory};
 pub use message::{Message, Response};
 pub use module::Module;
-pub use request::{OpenStream, Outcome, RequestBuilder, StreamId};
+pub use request::{OpenStream, Outcome, RequestBuilder, Routed, StreamId};
+pub use route::{
+    AppendAction, HeaderMatch, InvalidRoutes, Mirror, Mirrored, Picked, Route, RouteResponse, RouteTable,
+    RouteTableBuilder, VirtualHost,
+};
 pub use shared::Shared;
 pub use simulator::{Builder, Simulator};
 pub use state::FailurePolicy;

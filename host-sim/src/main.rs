@@ -1,10 +1,10 @@
 //! `host-sim`: a filter in the simulator, from the command line.
 
 use clap::{Args, Parser, Subcommand};
-use host_sim::{Error, Log, Module, Outcome, Simulator, Value};
+use host_sim::{Error, Inspection, Log, Module, Outcome, Simulator, Value};
 use serde_json::{Map, json};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs a Proxy-Wasm filter without Envoy, in a host that answers as Envoy answers.
@@ -26,7 +26,24 @@ Examples:
 
 Exit codes: 0 every request went through the filter; 1 a file can't be read, the filter doesn't start, refuses its
 configuration or traps; 2 the call is wrong.")]
-    Run(Run),
+    Run(Box<Run>),
+    /// Says what a module is made of, and whether this host and Envoy would start it.
+    #[command(after_help = "\
+Examples:
+  host-sim inspect dist/traffic-split.wasm
+  host-sim inspect target/wasm32-wasip1/release/filter.wasm --json | jq -r '.imports.env[]'
+
+Exit codes: 0 Envoy starts it; 1 the file can't be read, is no WebAssembly or Envoy refuses it; 2 the call is wrong.")]
+    Inspect(Inspect),
+}
+
+#[derive(Args)]
+struct Inspect {
+    /// The filter: a WebAssembly module, as binary; `-` is standard input
+    filter: PathBuf,
+    /// One JSON document instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -72,8 +89,11 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(run) = Cli::parse().command;
-    match run.report() {
+    let report = match Cli::parse().command {
+        Command::Run(run) => run.report(),
+        Command::Inspect(inspect) => inspect.report(),
+    };
+    match report {
         Ok(report) => print(&report.text, report.fine),
         Err(why) => fail(&why),
     }
@@ -89,6 +109,18 @@ fn fail(why: &str) -> ExitCode {
 struct Report {
     text: String,
     fine: bool,
+}
+
+// === impl Inspect ===
+
+impl Inspect {
+    fn report(&self) -> Result<Report, String> {
+        let inspection =
+            Inspection::of_bytes(read(&self.filter)?).map_err(|why| format!("{}: {why}", self.filter.display()))?;
+        let text =
+            if self.json { inspection_in_json(&inspection) } else { inspection_in_words(&self.filter, &inspection) };
+        Ok(Report { text, fine: inspection.refused_by_envoy.is_empty() })
+    }
 }
 
 // === impl Run ===
@@ -168,6 +200,66 @@ fn print(text: &str, fine: bool) -> ExitCode {
         _ if fine => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
+}
+
+fn inspection_in_words(file: &Path, found: &Inspection) -> String {
+    let abi = found.abi.map_or("no known ABI".to_owned(), |abi| format!("ABI {abi}"));
+    let names = if found.function_names { "with" } else { "without" };
+    let mut lines = vec![format!("{}: {abi}, {} bytes, {names} function names", file.display(), found.size)];
+    let none = || "none".to_owned();
+    lines.push(format!(
+        "memory: {}",
+        found.memory.map_or_else(none, |memory| {
+            let max = memory.max.map_or("no limit".to_owned(), |max| format!("at most {max}"));
+            let imported = if memory.imported { ", imported" } else { "" };
+            format!("{} pages of 64 KiB, {max}{imported}", memory.min)
+        })
+    ));
+    lines.push(format!("called first: {}", found.initializer.unwrap_or("nothing")));
+    lines.push(format!("allocator: {}", found.allocator.unwrap_or("none")));
+    let mut list = |what: &str, names: &[String]| {
+        if !names.is_empty() {
+            lines.push(format!("{what} ({}):", names.len()));
+            lines.extend(names.iter().map(|name| format!("  {name}")));
+        }
+    };
+    let owned = |names: &[&str]| -> Vec<_> { names.iter().map(|name| (*name).to_owned()).collect() };
+    list("callbacks", &owned(&found.callbacks));
+    list("callbacks not exported", &owned(&found.callbacks_not_exported));
+    list("other exports", &found.other_exports);
+    for (module, names) in &found.imports {
+        list(&format!("imports from {module}"), names);
+    }
+    list("warnings", &found.warnings);
+    let mut verdict = |who: &str, refused: &[String]| {
+        let what = if refused.is_empty() { "starts it" } else { "refuses it:" };
+        lines.push(format!("{who} {what}"));
+        lines.extend(refused.iter().map(|why| format!("  {why}")));
+    };
+    verdict("this host", &found.refused_here);
+    verdict("Envoy", &found.refused_by_envoy);
+    lines.join("\n") + "\n"
+}
+
+fn inspection_in_json(found: &Inspection) -> String {
+    let memory = found.memory.map(|memory| json!({"min": memory.min, "max": memory.max, "imported": memory.imported}));
+    let report = json!({
+        "abi": found.abi,
+        "size": found.size,
+        "functionNames": found.function_names,
+        "memory": memory,
+        "initializer": found.initializer,
+        "allocator": found.allocator,
+        "callbacks": found.callbacks,
+        "callbacksNotExported": found.callbacks_not_exported,
+        "otherExports": found.other_exports,
+        "imports": found.imports,
+        "unserved": found.unserved,
+        "warnings": found.warnings,
+        "refusedHere": found.refused_here,
+        "refusedByEnvoy": found.refused_by_envoy,
+    });
+    format!("{report:#}\n")
 }
 
 fn in_words(started: &[Log], outcomes: &[Outcome], simulator: &Simulator) -> String {

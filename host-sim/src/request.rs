@@ -7,6 +7,7 @@ use crate::host::log::Log;
 use crate::host::property;
 use crate::message::{Message, Response};
 use crate::pipeline;
+use crate::route::Mirrored;
 use crate::simulator::Simulator;
 use crate::state::{Context, Part, Stream};
 use std::collections::BTreeMap;
@@ -53,6 +54,9 @@ pub struct Outcome {
     pub response: Response,
     /// Whether Envoy would look for the route again: some request header was written or removed.
     pub route_cache_cleared: bool,
+    /// Where the request went, of a simulator with [`routes`](crate::Builder::routes); `None` if no route took it, or it
+    /// never got there.
+    pub route: Option<Routed>,
     /// What the client was answered in place of the upstream's answer: by the filter, or 503 by Envoy as its VM is dead.
     pub local_response: Option<LocalResponse>,
     /// Whether the filter held request or response back, and hadn't let go of it when the client left.
@@ -63,6 +67,20 @@ pub struct Outcome {
     pub trap: Option<String>,
     /// What was logged since the request began, or since the last outcome.
     pub logs: Vec<Log>,
+}
+
+/// Where Envoy sent a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Routed {
+    /// The virtual host that its authority chose.
+    pub virtual_host: String,
+    /// The route that took it; may have no name.
+    pub route: String,
+    /// The cluster, as any bytes; `None` if Envoy answered itself.
+    pub cluster: Option<Vec<u8>>,
+    /// The clusters that got copies.
+    pub mirrors: Vec<Mirrored>,
 }
 
 // === impl RequestBuilder ===
@@ -179,6 +197,7 @@ impl<'a> RequestBuilder<'a> {
     fn begin(self) -> (&'a mut Simulator, StreamId) {
         let RequestBuilder { simulator, worker, message, properties, unfinished, .. } = self;
         let is_grpc = message.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        let received = message.headers.clone();
         let mut parts = pipeline::parts(message);
         if unfinished {
             for part in &mut parts {
@@ -187,7 +206,7 @@ impl<'a> RequestBuilder<'a> {
                 }
             }
         }
-        let stream = Stream { properties, is_grpc, ..Stream::default() };
+        let stream = Stream { properties, is_grpc, received, ..Stream::default() };
         let id = simulator.begin(worker, stream, parts);
         (simulator, id)
     }
@@ -211,18 +230,24 @@ impl<'a> OpenStream<'a> {
     }
 
     /// The upstream's answer; of no effect before the filter has let the whole request go, or after it has answered
-    /// itself.
-    pub fn respond(self, response: Response) -> Self {
-        let id = self.id;
-        let ready = self.simulator.peek(id).is_some_and(|stream| {
-            stream.request.ended && stream.local_response.is_none() && !stream.reset && stream.response.todo.is_empty()
-        });
-        if ready { self.push(StreamType::Response, pipeline::parts(response)) } else { self }
+    /// itself. Where there are routes, Envoy answers for the upstream if the request has none, or none with a cluster.
+    pub fn respond(self, mut response: Response) -> Self {
+        if !self.simulator.peek(self.id).is_some_and(awaits_response) {
+            return self;
+        }
+        self.simulator.route(self.id, &mut response);
+        self.push(StreamType::Response, pipeline::parts(response))
     }
 
-    /// A part of the upstream's answer: headers, which may be followed by more.
+    /// A part of the upstream's answer: headers, which may be followed by more. Of no effect when
+    /// [`respond`](Self::respond) has none.
     pub fn respond_headers(self, headers: Headers, ends: bool) -> Self {
-        self.push(StreamType::Response, vec![Part::Headers(headers, ends)])
+        if !self.simulator.peek(self.id).is_some_and(awaits_response) {
+            return self;
+        }
+        let mut response = Response { headers, ..Response::default() };
+        self.simulator.route(self.id, &mut response);
+        self.push(StreamType::Response, vec![Part::Headers(response.headers, ends)])
     }
 
     /// A part of the upstream's body.
@@ -248,6 +273,13 @@ impl<'a> OpenStream<'a> {
     }
 }
 
+/// Whether the upstream may answer now.
+fn awaits_response(stream: &Stream) -> bool {
+    let begun = !stream.response.todo.is_empty() || stream.response.headers.is_some();
+    let answered = stream.local_response.is_some() || !stream.response.passed.headers.is_empty();
+    stream.request.ended && !begun && !answered && !stream.reset
+}
+
 fn is_paused(stream: &Stream) -> bool {
     let holds = |half: &crate::state::Half| half.stopped || half.collecting;
     stream.local_response.is_none() && holds(&stream.request) || holds(&stream.response)
@@ -265,6 +297,7 @@ impl Outcome {
             request_trailers: request.passed.trailers,
             response: response.passed,
             route_cache_cleared: stream.route_cache_cleared,
+            route: stream.routed,
             local_response: stream.local_response,
             paused,
             reset: stream.reset,

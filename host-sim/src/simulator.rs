@@ -12,7 +12,8 @@ use crate::host::property;
 use crate::message::Response;
 use crate::module::Module;
 use crate::pipeline::{self, size};
-use crate::request::{RequestBuilder, StreamId};
+use crate::request::{RequestBuilder, Routed, StreamId};
+use crate::route::RouteTable;
 use crate::shared::Shared;
 use crate::state::{Context, FailurePolicy, Fault, Part, Root, State, Stream, Surroundings};
 use crate::vm::{Trap, Vm};
@@ -120,6 +121,12 @@ impl Builder {
     /// The clusters that callouts may name; any unless set.
     pub fn clusters(mut self, clusters: &[&str]) -> Self {
         self.surroundings.clusters = Some(clusters.iter().map(|&cluster| cluster.to_owned()).collect());
+        self
+    }
+
+    /// Where requests go, so that a test can tell: [`Outcome::route`](crate::Outcome::route). Nowhere unless set.
+    pub fn routes(mut self, routes: RouteTable) -> Self {
+        self.surroundings.routes = Some(Arc::new(routes));
         self
     }
 
@@ -449,6 +456,33 @@ impl Simulator {
             pipeline::push(vm, id.context, direction, parts);
         }
         self.after();
+    }
+
+    /// Finds a stream's route as Envoy's router does, once the filter has let the request go: by the headers as they came,
+    /// or as they are now if the filter has it looked for again.
+    pub(crate) fn route(&mut self, id: StreamId, response: &mut Response) {
+        let Some(routes) = self.surroundings.routes.clone() else { return };
+        let random = self.random.u64(..);
+        let Some(vm) = self.vm(id) else { return };
+        let Some(stream) = pipeline::stream(vm, id.context) else { return };
+        let now = if stream.route_cache_cleared { &stream.request.passed.headers } else { &stream.received };
+        let Some(picked) = routes.pick(now, random) else {
+            *response = Response::status_only(404);
+            return;
+        };
+        let headers = &mut stream.request.passed.headers;
+        let (mut cluster, mut mirrors) = (None, Vec::new());
+        match picked.local_response() {
+            Some(local) => *response = Response::status_only(local.status).body(local.body),
+            None => {
+                cluster = picked.cluster().map(<[u8]>::to_vec);
+                picked.finalize_request(headers);
+                mirrors = picked.mirrors(headers, random);
+            }
+        }
+        picked.finalize_response(headers, &mut response.headers);
+        let (virtual_host, route) = (picked.virtual_host().to_owned(), picked.route().name().to_owned());
+        stream.routed = Some(Routed { virtual_host, route, cluster, mirrors });
     }
 
     pub(crate) fn finish(&mut self, id: StreamId) -> (Stream, Vec<Log>) {

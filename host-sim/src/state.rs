@@ -8,6 +8,8 @@ use crate::host::local_response::LocalResponse;
 use crate::host::log::Log;
 use crate::host::metric::Metrics;
 use crate::message::Message;
+use crate::request::Routed;
+use crate::route::RouteTable;
 use crate::shared::Shared;
 use crate::{AbiVersion, LogLevel};
 use fastrand::Rng;
@@ -38,6 +40,8 @@ pub(crate) struct Surroundings {
     pub fuel: Option<u64>,
     /// How large the memory may grow, in bytes.
     pub memory: Option<usize>,
+    /// Where requests go; nowhere in particular unless it is set.
+    pub routes: Option<Arc<RouteTable>>,
     /// Foreign functions by name.
     pub foreign: BTreeMap<String, ForeignFunction>,
 }
@@ -188,6 +192,10 @@ pub(crate) struct Stream {
     pub failed: Option<String>,
     /// Whether the client speaks gRPC.
     pub is_grpc: bool,
+    /// The headers as they came: the route is found by them, unless the filter has it looked for again.
+    pub received: Headers,
+    /// Where it went, once that is known.
+    pub routed: Option<Routed>,
 }
 
 /// One direction of an HTTP stream, as it goes through the filter.

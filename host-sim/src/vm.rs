@@ -86,13 +86,25 @@ impl Vm {
         let allocate = export::<u32, u32>(&store, &instance, "malloc")?;
         store.data_mut().allocate = allocate.or(export(&store, &instance, "proxy_on_memory_allocate")?);
         let callbacks = Callbacks::of(&store, &instance, module.abi)?;
-        // A reactor has the one, a command the other.
-        let initialize = match export::<(), ()>(&store, &instance, "_initialize")? {
-            Some(initialize) => Callback { name: "_initialize", function: Some(initialize) },
-            None => Callback { name: "_start", function: export(&store, &instance, "_start")? },
-        };
+        // A reactor has the one, and may have a `main` too; a command has the other.
+        let initialize =
+            Callback { name: "_initialize", function: export::<(), ()>(&store, &instance, "_initialize")? };
+        let start = Callback { name: "_start", function: export::<(), ()>(&store, &instance, "_start")? };
+        let main = Callback { name: "main", function: export::<(u32, u32), u32>(&store, &instance, "main")? };
+        let main_void =
+            Callback { name: "__main_void", function: export::<(), u32>(&store, &instance, "__main_void")? };
         let mut vm = Vm { store, callbacks, dead: None, last_context: 0 };
-        if let Err(Trap { callback, why }) = vm.call(0, |_| initialize, ()) {
+        let mut begin = || {
+            if initialize.function.is_none() {
+                return vm.call(0, |_| start, ()).map(|_| ());
+            }
+            vm.call(0, |_| initialize, ())?;
+            if main.function.is_some() {
+                return vm.call(0, |_| main, (0, 0)).map(|_| ());
+            }
+            vm.call(0, |_| main_void, ()).map(|_| ())
+        };
+        if let Err(Trap { callback, why }) = begin() {
             return Err(Error::Trapped { callback, why, logs: std::mem::take(&mut vm.state_mut().logs) });
         }
         vm.state_mut().initialized = true;

@@ -1,6 +1,8 @@
 //! Whole streams, time, callouts, queues: what a guest that says of each callback what it is given sees, and does.
 
-use host_sim::{FailurePolicy, Headers, Module, Response, Shared, Simulator};
+use host_sim::{
+    FailurePolicy, HeaderMatch, Headers, Mirror, Module, Response, Route, RouteTable, Shared, Simulator, VirtualHost,
+};
 use std::time::Duration;
 
 /// A guest that logs a letter for each callback, and calls `body` in the one that is named.
@@ -18,10 +20,12 @@ fn guest(callbacks: &str) -> Module {
         (import "env" "proxy_register_shared_queue" (func $register (param i32 i32 i32) (result i32)))
         (import "env" "proxy_enqueue_shared_queue" (func $enqueue (param i32 i32 i32) (result i32)))
         (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_replace_header_map_value" (func $set (param i32 i32 i32 i32 i32) (result i32)))
         (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
         (memory (export "memory") 2)
         (data (i32.const 0) "chtbHBTldxkrq")
         (data (i32.const 64) "denied")
+        (data (i32.const 96) "x-tocanary")
         ;; :method GET :path / :authority auth
         (data (i32.const 128) "\03\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\01\00\00\00\0a\00\00\00\04\00\00\00:method\00GET\00:path\00/\00:authority\00auth\00")
         (global $free (mut i32) (i32.const 4096))
@@ -293,4 +297,39 @@ fn headers_of_a_message_are_built_one_by_one() {
     let response = Response::status_only(200).header("X-A", "1").header("x-a", "2");
     assert_eq!(response.headers.get_all("x-a").collect::<Vec<_>>(), [b"1", b"2"]);
     assert_eq!((response.status(), Headers::default().is_empty()), (Some(200), true));
+}
+
+/// Envoy's way with the header by which a filter picks a cluster: the route that looks for it comes first.
+fn by_cluster_header() -> RouteTable {
+    let picked = Route::to_cluster_header("x-to")
+        .named("picked")
+        .header(HeaderMatch::present("x-to"))
+        .remove_request_header("x-to")
+        .mirror(Mirror::to_cluster_header("x-mirror"))
+        .add_response_header("x-served-by", "%REQ(x-who)%");
+    let host = VirtualHost::new("any", ["*"]).route(picked).route(Route::to_cluster("root").named("rest"));
+    RouteTable::builder().virtual_host(host).clusters(["root", "canary"]).build().expect("routes")
+}
+
+#[test]
+fn a_test_sees_where_a_request_went_and_with_what() {
+    // Writes `x-to: canary`.
+    let module = guest(
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $set (i32.const 0) (i32.const 96) (i32.const 4) (i32.const 100) (i32.const 6))) (i32.const 0))"#,
+    );
+    let mut simulator = Simulator::builder(&module).routes(by_cluster_header()).start().expect("a start");
+    let request = simulator.request().get("http://shop/").header("x-who", "v2").header("x-mirror", "root");
+    let outcome = request.send();
+    let route = outcome.route.as_ref().expect("a route");
+    assert_eq!((route.route.as_str(), route.cluster.as_deref()), ("picked", Some(&b"canary"[..])));
+    assert_eq!(route.mirrors.iter().map(|mirror| &mirror.cluster[..]).collect::<Vec<_>>(), [b"root"]);
+    assert_eq!((outcome.request_header("x-to"), outcome.response_header("x-served-by")), (None, Some(&b"v2"[..])));
+
+    // A filter that writes nothing leaves the route as it was found: by what the client sent.
+    let mut simulator = Simulator::builder(&guest("")).routes(by_cluster_header()).start().expect("a start");
+    let went = |outcome: host_sim::Outcome| outcome.route.map(|route| route.route);
+    assert_eq!(went(simulator.request().send()), Some("rest".into()));
+    assert_eq!(went(simulator.request().header("x-to", "canary").send()), Some("picked".into()));
+    assert_eq!(simulator.request().header("x-to", "nowhere").send().status(), Some(503), "no such cluster");
 }

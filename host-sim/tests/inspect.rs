@@ -1,0 +1,137 @@
+//! The command `host-sim inspect`, as a user calls it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A filter that this host and Envoy start.
+const FINE: &str = r#"(module
+    (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))
+    (memory (export "memory") 1 16)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "_initialize"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 0))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#;
+
+/// One that neither starts: no marker, no allocator, odd imports.
+const WRONG: &str = r#"(module
+    (import "env" "foo" (func))
+    (import "env" "proxy_log" (func (param i64)))
+    (func (export "proxy_on_whatever")))"#;
+
+/// A directory of this process and test with `fine.wasm`, `wrong.wasm` and `text.txt` in it; gone with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str) -> Scratch {
+        let scratch = Scratch(std::env::temp_dir().join(format!("host-sim-inspect-{}-{test}", std::process::id())));
+        std::fs::create_dir_all(&scratch.0).expect("a directory");
+        for (name, text) in [("fine.wasm", FINE), ("wrong.wasm", WRONG)] {
+            std::fs::write(scratch.0.join(name), wat::parse_str(text).expect("text")).expect("a file");
+        }
+        std::fs::write(scratch.0.join("text.txt"), "{}").expect("a file");
+        scratch
+    }
+
+    /// `host-sim inspect` in this directory: exit code, standard output and error.
+    fn inspect(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
+        let Output { status, stdout, stderr } =
+            command.current_dir(&self.0).arg("inspect").args(arguments).output().expect("the command");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (status.code(), text(stdout), text(stderr))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn it_says_what_a_module_is_made_of() {
+    let (code, stdout, stderr) = Scratch::new("fine").inspect(&["fine.wasm"]);
+    assert_eq!((code, &stderr[..]), (Some(0), ""));
+    for text in [
+        "fine.wasm: ABI 0.2.1, ",
+        " bytes, with function names\n",
+        "memory: 1 pages of 64 KiB, at most 16\n",
+        "called first: _initialize\nallocator: malloc\n",
+        "callbacks (2):\n  proxy_on_configure\n  proxy_on_request_headers\ncallbacks not exported (26):\n",
+        "  proxy_on_request_body\n",
+        "other exports (4):\n  _initialize\n  malloc\n  memory\n  proxy_abi_version_0_2_1\n",
+        "imports from env (1):\n  proxy_log\nimports from wasi_snapshot_preview1 (1):\n  random_get\n",
+        "this host starts it\nEnvoy starts it\n",
+    ] {
+        assert!(stdout.contains(text), "{text} isn't in {stdout}");
+    }
+}
+
+#[test]
+fn it_says_all_that_envoy_has_against_a_module() {
+    let (code, stdout, stderr) = Scratch::new("wrong").inspect(&["wrong.wasm"]);
+    assert_eq!((code, &stderr[..]), (Some(1), ""));
+    assert!(stdout.starts_with("wrong.wasm: no known ABI, "), "{stdout}");
+    let (_, verdicts) = stdout.split_once("warnings (4):\n").expect("warnings");
+    assert_eq!(
+        verdicts,
+        "  it has no memory, so that it can't take or give anything\n  \
+           it exports neither _initialize nor _start: nothing of it runs before the callbacks\n  \
+           it exports no callback: nothing of it ever runs\n  \
+           Envoy never calls proxy_on_whatever\n\
+         this host refuses it:\n  \
+           it exports no proxy_abi_version_…\n  \
+           it imports what this host doesn't serve: env.foo\n\
+         Envoy refuses it:\n  \
+           it exports no function proxy_abi_version_0_1_0, proxy_abi_version_0_2_0 or proxy_abi_version_0_2_1, which \
+         says its ABI\n  \
+           it imports env.foo, which no Envoy gives\n  \
+           it imports env.proxy_log as (i64), which is (i32, i32, i32) → i32 in Envoy\n  \
+           it exports neither malloc nor proxy_on_memory_allocate, without which the host can't hand it anything\n"
+    );
+}
+
+#[test]
+fn it_speaks_json() {
+    let scratch = Scratch::new("json");
+    let report = |file| {
+        let (code, stdout, _) = scratch.inspect(&[file, "--json"]);
+        (code, serde_json::from_str::<serde_json::Value>(&stdout).expect("JSON"))
+    };
+    let (code, fine) = report("fine.wasm");
+    assert_eq!(code, Some(0));
+    assert_eq!(fine["abi"], "0.2.1");
+    assert_eq!(fine["memory"], serde_json::json!({"min": 1, "max": 16, "imported": false}));
+    assert_eq!(fine["callbacks"], serde_json::json!(["proxy_on_configure", "proxy_on_request_headers"]));
+    assert_eq!(fine["imports"], serde_json::json!({"env": ["proxy_log"], "wasi_snapshot_preview1": ["random_get"]}));
+    assert_eq!((&fine["refusedHere"], &fine["refusedByEnvoy"]), (&serde_json::json!([]), &serde_json::json!([])));
+    let (code, wrong) = report("wrong.wasm");
+    assert_eq!((code, &wrong["abi"], &wrong["memory"]), (Some(1), &serde_json::Value::Null, &serde_json::Value::Null));
+    assert_eq!(wrong["unserved"], serde_json::json!(["env.foo"]));
+    assert_eq!(wrong["refusedByEnvoy"].as_array().map(Vec::len), Some(4));
+}
+
+#[test]
+fn what_is_wrong_is_one_clear_message() {
+    let scratch = Scratch::new("errors");
+    for (arguments, code, what) in [
+        (&["missing.wasm"][..], 1, "missing.wasm: No such file"),
+        (&["text.txt"], 1, "text.txt: not a Proxy-Wasm module: it isn't WebAssembly"),
+        (&[], 2, "<FILTER>"),
+        (&["fine.wasm", "--yaml"], 2, "--yaml"),
+    ] {
+        let (got, stdout, stderr) = scratch.inspect(arguments);
+        assert_eq!((got, &stdout[..]), (Some(code), ""), "{stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(what), "{stderr}");
+    }
+}
+
+#[test]
+fn its_help_has_examples() {
+    let (code, stdout, _) = Scratch::new("help").inspect(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("Examples:\n  host-sim inspect "), "{stdout}");
+    assert!(stdout.contains("Exit codes: 0 "), "{stdout}");
+}
