@@ -16,6 +16,51 @@ pub struct Report(BTreeMap<Asked, BTreeSet<String>>);
 /// A callback and the call that it made, e.g. `on_tick` and `proxy_continue_stream(Request)`.
 pub type Asked = (String, String);
 
+/// What a scenario's request is: its value of `x-probe`, and whether trailers end it.
+pub const SCENARIOS: [(&str, Shape); 15] = [
+    ("all", Shape::Trailers),
+    ("get", Shape::Headers),
+    ("unrouted", Shape::Headers),
+    ("local-response", Shape::Trailers),
+    ("local-response-for-response", Shape::Trailers),
+    ("local-response-in-body", Shape::Trailers),
+    ("close-request", Shape::Trailers),
+    ("close-response", Shape::Trailers),
+    ("pause-request", Shape::Trailers),
+    ("pause-response", Shape::Trailers),
+    ("pause-body", Shape::Body),
+    ("set-body", Shape::Trailers),
+    ("buffer-body", Shape::Trailers),
+    ("add-trailers", Shape::Body),
+    ("proc-exit", Shape::Trailers),
+];
+
+/// What ends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Its headers.
+    Headers,
+    /// The end of its body, which comes by itself.
+    Body,
+    /// Trailers.
+    Trailers,
+}
+
+/// The functions that are tried during `_initialize`, each in a VM of its own.
+pub const FORBIDDEN: [&str; 11] = [
+    "proxy_get_log_level",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_property",
+    "proxy_get_buffer_bytes",
+    "proxy_define_metric",
+    "proxy_set_shared_data",
+    "fd_close",
+    "fd_read",
+    "fd_seek",
+    "path_open",
+    "sched_yield",
+];
+
 const ELSEWHERE: &str = "everywhere else";
 const EVERYWHERE: &str = "everywhere";
 

@@ -10,7 +10,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use journeys::client::Client;
 use journeys::envoy::Envoy;
-use journeys::report::{Report, envoy_report_path, probe};
+use journeys::report::{FORBIDDEN, Report, SCENARIOS, Shape, envoy_report_path, probe};
 use journeys::scratch::{Scratch, replace};
 use journeys::{Result, wait_for};
 use serde_json::{Value, json};
@@ -26,48 +26,6 @@ use tokio::runtime::Runtime;
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
 const UPSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-
-/// What a scenario's request is: its value of `x-probe`, and whether trailers end it.
-const SCENARIOS: [(&str, Shape); 15] = [
-    ("all", Shape::Trailers),
-    ("get", Shape::Headers),
-    ("unrouted", Shape::Headers),
-    ("local-response", Shape::Trailers),
-    ("local-response-for-response", Shape::Trailers),
-    ("local-response-in-body", Shape::Trailers),
-    ("close-request", Shape::Trailers),
-    ("close-response", Shape::Trailers),
-    ("pause-request", Shape::Trailers),
-    ("pause-response", Shape::Trailers),
-    ("pause-body", Shape::Body),
-    ("set-body", Shape::Trailers),
-    ("buffer-body", Shape::Trailers),
-    ("add-trailers", Shape::Body),
-    ("proc-exit", Shape::Trailers),
-];
-
-/// What ends a request.
-#[derive(Clone, Copy)]
-enum Shape {
-    Headers,
-    Body,
-    Trailers,
-}
-
-/// The functions that are tried during `_initialize`, each in a VM of its own.
-const FORBIDDEN: [&str; 11] = [
-    "proxy_get_log_level",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_get_property",
-    "proxy_get_buffer_bytes",
-    "proxy_define_metric",
-    "proxy_set_shared_data",
-    "fd_close",
-    "fd_read",
-    "fd_seek",
-    "path_open",
-    "sched_yield",
-];
 
 /// A server that speaks HTTP/2: answers with a body and trailers, calls of gRPC with a message, and remembers of each
 /// scenario's request the body and the trailers that reached it.

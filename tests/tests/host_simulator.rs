@@ -3,50 +3,9 @@
 
 use host_sim::{Error, Headers, LogLevel, Module, Outcome, Response, Simulator};
 use journeys::Result;
-use journeys::report::{Asked, Report, envoy_report_path, probe};
+use journeys::report::{Asked, FORBIDDEN, Report, SCENARIOS, Shape, envoy_report_path, probe};
 use std::path::Path;
 use std::time::Duration;
-
-/// The scenarios, and what ends their requests.
-const SCENARIOS: [(&str, Shape); 15] = [
-    ("all", Shape::Trailers),
-    ("get", Shape::Headers),
-    ("unrouted", Shape::Headers),
-    ("local-response", Shape::Trailers),
-    ("local-response-for-response", Shape::Trailers),
-    ("local-response-in-body", Shape::Trailers),
-    ("close-request", Shape::Trailers),
-    ("close-response", Shape::Trailers),
-    ("pause-request", Shape::Trailers),
-    ("pause-response", Shape::Trailers),
-    ("pause-body", Shape::Body),
-    ("set-body", Shape::Trailers),
-    ("buffer-body", Shape::Trailers),
-    ("add-trailers", Shape::Body),
-    ("proc-exit", Shape::Trailers),
-];
-
-const FORBIDDEN: [&str; 11] = [
-    "proxy_get_log_level",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_get_property",
-    "proxy_get_buffer_bytes",
-    "proxy_define_metric",
-    "proxy_set_shared_data",
-    "fd_close",
-    "fd_read",
-    "fd_seek",
-    "path_open",
-    "sched_yield",
-];
-
-/// What ends a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Headers,
-    Body,
-    Trailers,
-}
 
 /// A difference that the simulator documents.
 struct Known {
