@@ -188,6 +188,7 @@ struct Journey {
     envoy: Envoy,
     backend: Backend,
     port: u16,
+    client: Client,
     module: PathBuf,
     extension: PathBuf,
     report: Report,
@@ -205,8 +206,18 @@ impl Journey {
         replace(&path, &extension(&module, "the VM's", "first: takes a tick", environment()))?;
         let envoy = Envoy::start(&bootstrap(backend.address, &path).to_string(), scratch.path())?;
         let port = envoy.listener_port("probe")?;
-        let report = Report::new();
-        Ok(Journey { envoy, backend, port, module, extension: path, report, _runtime: runtime, _scratch: scratch })
+        let (client, report) = (Client::new(port), Report::new());
+        Ok(Journey {
+            envoy,
+            backend,
+            port,
+            client,
+            module,
+            extension: path,
+            report,
+            _runtime: runtime,
+            _scratch: scratch,
+        })
     }
 
     /// Waits until a callback has made its last call.
@@ -223,7 +234,12 @@ impl Journey {
             Shape::Trailers => ("POST", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-trailer: end\r\n\r\n"),
         };
         let request = format!("{method} {path} HTTP/1.1\r\nhost: probe.test\r\nx-probe: {scenario}\r\n{rest}");
-        let answer = match Client::new(self.port).send_raw(request.as_bytes()) {
+        // A VM probes on_context_create at its first stream, which is to have a route: the one that has none comes on a
+        // connection, and so to a worker, that has had another.
+        if scenario != "unrouted" {
+            self.client = Client::new(self.port);
+        }
+        let answer = match self.client.send_raw(request.as_bytes()) {
             Ok(answer) => {
                 let local = answer.headers_named("x-local").join(",");
                 let local = if local.is_empty() { local } else { format!(" x-local={local}") };
