@@ -255,9 +255,6 @@ impl Journey {
             let callback = format!(": probe {scenario}/");
             wait_for(&format!("the end of {scenario}"), || {
                 let log = self.envoy.log();
-                if std::env::var_os("DBG").is_some() {
-                    std::fs::write("/tmp/wp-envoy.log", &log)?;
-                }
                 let mut lines = log.lines().filter(|line| line.contains(&callback));
                 Ok(lines.any(|line| line.contains("-on_delete(stream)")).then_some(()))
             })?;
