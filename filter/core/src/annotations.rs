@@ -13,7 +13,7 @@ const PREFIX: &str = "traffic-split/";
 /// What stands behind the prefix.
 const KNOWN: [&str; 5] = ["mirror", "override-header", "sticky-cookie", "sticky-cookie-attributes", "sticky-header"];
 /// 100 percent, in billionths.
-const ALL: u64 = 100_000_000_000;
+pub(crate) const ALL: u64 = 100_000_000_000;
 
 /// A split's options. They serialise to the annotations that they were read from; others are
 /// Kubernetes' business and are gone.

@@ -1,5 +1,6 @@
 //! One split's part in a decision: which requests it is for, and which backend gets one.
 
+use crate::annotations;
 use crate::cluster::Cluster;
 use crate::configuration::Configuration;
 use crate::cookie::{self, CookieAttributes};
@@ -258,8 +259,7 @@ fn scale(random: u64, total: u128) -> u128 {
 
 /// Whether a random number that is uniform over all of `u64` falls within so many percent.
 pub(crate) fn falls_within(percent: Weight, random: u64) -> bool {
-    // 100 percent, in billionths.
-    scale(random, 100_000_000_000) < u128::from(percent.billionths())
+    scale(random, u128::from(annotations::ALL)) < u128::from(percent.billionths())
 }
 
 /// Whether a copy of the request can't hold the request itself up. Envoy sends a body on to both as

@@ -4,6 +4,7 @@ use super::http_call::has_cluster;
 use super::{Answer, Guest};
 use crate::abi::{Status, decode_pairs};
 use crate::headers::Headers;
+use crate::state::Root;
 use std::time::Duration;
 
 /// A gRPC call or stream that a filter opened and that isn't closed.
@@ -130,12 +131,8 @@ pub(super) fn proxy_grpc_send(guest: &mut Guest<'_>, token: u32, message: u32, s
 
 /// Ends a call, or the filter's side of a stream.
 pub(super) fn proxy_grpc_close(guest: &mut Guest<'_>, token: u32) -> Answer {
-    let kind = token & KIND;
-    if kind != CALL && kind != STREAM {
-        return Err(Status::BadArgument.into());
-    }
-    let root = guest.state_mut().root_mut().ok_or(Status::NotFound)?;
-    if kind == CALL {
+    let root = root_of(guest, token)?;
+    if token & KIND == CALL {
         root.grpc_calls.remove(&token).ok_or(Status::NotFound)?;
     } else {
         root.grpc_calls.get_mut(&token).ok_or(Status::NotFound)?.ended = true;
@@ -145,10 +142,13 @@ pub(super) fn proxy_grpc_close(guest: &mut Guest<'_>, token: u32) -> Answer {
 
 /// Ends a call or a stream; nothing more comes of it.
 pub(super) fn proxy_grpc_cancel(guest: &mut Guest<'_>, token: u32) -> Answer {
-    let kind = token & KIND;
-    if kind != CALL && kind != STREAM {
+    root_of(guest, token)?.grpc_calls.remove(&token).map(|_| ()).ok_or_else(|| Status::NotFound.into())
+}
+
+/// The root context whose call or stream a token may be of.
+fn root_of<'a>(guest: &'a mut Guest<'_>, token: u32) -> Result<&'a mut Root, super::Stop> {
+    if !matches!(token & KIND, CALL | STREAM) {
         return Err(Status::BadArgument.into());
     }
-    let root = guest.state_mut().root_mut().ok_or(Status::NotFound)?;
-    root.grpc_calls.remove(&token).map(|_| ()).ok_or_else(|| Status::NotFound.into())
+    guest.state_mut().root_mut().ok_or_else(|| Status::NotFound.into())
 }

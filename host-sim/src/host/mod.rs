@@ -193,16 +193,26 @@ pub(crate) fn serves(abi: AbiVersion, module: &str, name: &str) -> bool {
     is_of_abi && SERVED.contains(&(module, name))
 }
 
-/// Proxy-Wasm functions that work during `_initialize` too.
-fn early(
+/// What a function answers: what it is made to, or else what it comes to.
+fn answered(
     mut guest: Guest<'_>,
     name: &'static str,
+    out_of_bounds: u32,
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
     match guest.state_mut().fault(name) {
         Some(status) => Ok(status),
-        None => status(call(&mut guest), Status::InvalidMemoryAccess as u32),
+        None => status(call(&mut guest), out_of_bounds),
     }
+}
+
+/// Proxy-Wasm functions that work during `_initialize` too.
+fn early(
+    guest: Guest<'_>,
+    name: &'static str,
+    call: impl FnOnce(&mut Guest<'_>) -> Answer,
+) -> Result<u32, wasmi::Error> {
+    answered(guest, name, Status::InvalidMemoryAccess as u32, call)
 }
 
 /// Proxy-Wasm functions that don't work during `_initialize`.
@@ -217,14 +227,11 @@ fn later(
 
 /// WASI's functions.
 fn wasi_errno(
-    mut guest: Guest<'_>,
+    guest: Guest<'_>,
     name: &'static str,
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
-    match guest.state_mut().fault(name) {
-        Some(status) => Ok(status),
-        None => status(call(&mut guest), wasi::FAULT),
-    }
+    answered(guest, name, wasi::FAULT, call)
 }
 
 /// WASI's functions that don't work during `_initialize`.
