@@ -39,7 +39,8 @@ pub enum Error {
         callback: &'static str,
         /// The trap.
         why: String,
-        /// What the filter logged meanwhile: a panic's message is there.
+        /// What was logged meanwhile: a panic's message is there, and last what Envoy says of the trap, with a backtrace if
+        /// the module has function names.
         logs: Vec<Log>,
     },
     /// The VM is dead by an earlier trap; [`reload`](crate::Simulator::reload) starts another.

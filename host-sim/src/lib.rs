@@ -81,6 +81,7 @@
 #![doc = include_str!("../DIFFERENCES.md")]
 
 mod abi;
+mod backtrace;
 mod error;
 mod headers;
 mod host;

@@ -1,9 +1,11 @@
 //! A compiled filter.
 
 use crate::abi::AbiVersion;
+use crate::backtrace::{self, Functions, MAX_DEPTH};
 use crate::error::Error;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use wasmi::{Config, Engine};
 
 /// What the export that says the ABI begins with.
@@ -12,7 +14,11 @@ const MARKER: &str = "proxy_abi_version_";
 /// A filter's module, compiled once; a clone shares it. Any number of simulators run it, on any thread.
 #[derive(Clone)]
 pub struct Module {
+    /// As it is.
     pub(crate) wasm: wasmi::Module,
+    /// As it runs: such that a trap has a backtrace.
+    pub(crate) rewritten: wasmi::Module,
+    pub(crate) functions: Arc<Functions>,
     pub(crate) abi: AbiVersion,
 }
 
@@ -32,20 +38,23 @@ impl Module {
     /// # Errors
     /// [`Error::Invalid`] if it isn't WebAssembly, or has no marker of an ABI that is served.
     pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Result<Module, Error> {
-        if !bytes.as_ref().starts_with(b"\0asm") {
+        let bytes = bytes.as_ref();
+        if !bytes.starts_with(b"\0asm") {
             return Err(Error::Invalid("it isn't WebAssembly, which begins with the bytes \\0asm".to_owned()));
         }
         // Fuel is what ends an endless loop.
-        let engine = Engine::new(Config::default().consume_fuel(true));
+        let engine = Engine::new(Config::default().consume_fuel(true).set_max_recursion_depth(MAX_DEPTH));
         let wasm = wasmi::Module::new(&engine, bytes).map_err(|why| Error::Invalid(why.to_string()))?;
         let mut markers = wasm.exports().map(|export| export.name()).filter(|name| name.starts_with(MARKER));
-        match markers.next() {
-            Some(marker) => match AbiVersion::from_marker(marker) {
-                Some(abi) => Ok(Module { abi, wasm: wasm.clone() }),
-                None => Err(Error::Invalid(format!("{marker} isn't served: only ABI 0.1.0, 0.2.0 and 0.2.1 are"))),
-            },
+        let abi = match markers.next() {
+            Some(marker) => AbiVersion::from_marker(marker)
+                .ok_or_else(|| Error::Invalid(format!("{marker} isn't served: only ABI 0.1.0, 0.2.0 and 0.2.1 are"))),
             None => Err(Error::Invalid("it exports no proxy_abi_version_…".to_owned())),
-        }
+        }?;
+        let not_rewritten = |why: &dyn fmt::Display| Error::Invalid(format!("its calls can't be followed: {why}"));
+        let (rewritten, functions) = backtrace::rewrite(bytes).map_err(|why| not_rewritten(&why))?;
+        let rewritten = wasmi::Module::new(&engine, rewritten).map_err(|why| not_rewritten(&why))?;
+        Ok(Module { wasm, rewritten, functions: Arc::new(functions), abi })
     }
 
     /// The ABI that it is made for.

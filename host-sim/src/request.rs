@@ -63,7 +63,8 @@ pub struct Outcome {
     pub paused: bool,
     /// Whether the filter closed the stream.
     pub reset: bool,
-    /// The trap that this request met, or that had ended the VM before.
+    /// The trap that this request met, or that had ended the VM before. When it was met, what Envoy says of it was logged,
+    /// with a backtrace if the module has function names.
     pub trap: Option<String>,
     /// What was logged since the request began, or since the last outcome.
     pub logs: Vec<Log>,

@@ -146,8 +146,8 @@ impl Builder {
         self
     }
 
-    /// How much one callback may do before it traps, in units of the interpreter's, about one an instruction; endlessly
-    /// much unless set.
+    /// How much one callback may do before it traps, in units of the interpreter's, about one an instruction, and some for
+    /// each call, which a backtrace needs; endlessly much unless set.
     pub fn fuel(mut self, units: u64) -> Self {
         self.surroundings.fuel = Some(units);
         self
@@ -540,7 +540,7 @@ impl Simulator {
 
     fn new_state(&mut self, metrics: Registry) -> State {
         let (surroundings, shared) = (Arc::clone(&self.surroundings), self.shared.clone());
-        State::new(surroundings, shared, self.module.abi(), Metrics::new(metrics), self.random.fork(), self.now)
+        State::new(surroundings, shared, &self.module, Metrics::new(metrics), self.random.fork(), self.now)
     }
 
     /// What follows from what just happened: root contexts are told of their queues.

@@ -1,6 +1,7 @@
 //! What the host knows of one VM, whichever family of host functions asks.
 
 use crate::abi::StreamType;
+use crate::backtrace::{CallStack, Functions};
 use crate::headers::Headers;
 use crate::host::grpc::GrpcCall;
 use crate::host::http_call::HttpCall;
@@ -8,6 +9,7 @@ use crate::host::local_response::LocalResponse;
 use crate::host::log::Log;
 use crate::host::metric::Metrics;
 use crate::message::Message;
+use crate::module::Module;
 use crate::request::Routed;
 use crate::route::RouteTable;
 use crate::shared::Shared;
@@ -72,6 +74,9 @@ pub(crate) struct State {
     /// The guest's memory and its allocator, as soon as there is an instance.
     pub memory: Option<Memory>,
     pub allocate: Option<TypedFunc<u32, u32>>,
+    /// Its functions, and which of them are being called.
+    pub functions: Arc<Functions>,
+    pub calls: Option<CallStack>,
     pub limits: StoreLimits,
     /// Whether `_initialize` is over.
     pub initialized: bool,
@@ -235,7 +240,7 @@ impl State {
     pub(crate) fn new(
         surroundings: Arc<Surroundings>,
         shared: Shared,
-        abi: AbiVersion,
+        module: &Module,
         metrics: Metrics,
         random: Rng,
         now: u64,
@@ -244,10 +249,12 @@ impl State {
         State {
             surroundings,
             shared,
-            abi,
+            abi: module.abi(),
             vm,
             memory: None,
             allocate: None,
+            functions: Arc::clone(&module.functions),
+            calls: None,
             limits: StoreLimits::default(),
             initialized: false,
             current: 0,
@@ -306,6 +313,13 @@ impl State {
         match self.contexts.get_mut(&self.context())? {
             Context::Stream(stream) => Some(stream),
             Context::Root(_) => None,
+        }
+    }
+
+    /// Logs, unless Envoy's logger leaves out what is so little serious.
+    pub(crate) fn log(&mut self, level: LogLevel, message: String) {
+        if self.surroundings.log_level.is_none_or(|least| level >= least) {
+            self.logs.push(Log { level, context: self.context(), message });
         }
     }
 

@@ -1,11 +1,13 @@
 //! One instance of a module, and the callbacks that a host makes. A trap in any of them is its end.
 
-use crate::abi::AbiVersion;
+use crate::abi::{AbiVersion, LogLevel};
+use crate::backtrace::{self, CallStack};
 use crate::error::Error;
 use crate::host;
 use crate::module::Module;
 use crate::state::{Context, State};
-use wasmi::{Instance, Linker, Store, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
+use std::sync::Arc;
+use wasmi::{AsContextMut, Instance, Linker, Store, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
 
 /// A VM.
 #[derive(Debug)]
@@ -81,7 +83,8 @@ impl Vm {
         refuel(&mut store);
         let mut linker = Linker::new(module.wasm.engine());
         host::link(&mut linker).map_err(invalid)?;
-        let instance = linker.instantiate_and_start(&mut store, &module.wasm).map_err(invalid)?;
+        let instance = linker.instantiate_and_start(&mut store, &module.rewritten).map_err(invalid)?;
+        store.data_mut().calls = CallStack::of(&store, &instance);
         store.data_mut().memory = instance.get_memory(&store, "memory");
         let allocate = export::<u32, u32>(&store, &instance, "malloc")?;
         store.data_mut().allocate = allocate.or(export(&store, &instance, "proxy_on_memory_allocate")?);
@@ -129,12 +132,15 @@ impl Vm {
         let state = self.state_mut();
         (state.current, state.effective, state.stop) = (context, 0, false);
         refuel(&mut self.store);
+        if let Some(calls) = self.state().calls {
+            calls.set_height(&mut self.store, 0);
+        }
         match function.call(&mut self.store, params) {
             Ok(results) => Ok(Some(results)),
             Err(why) => {
-                let why = why.to_string();
-                self.dead = Some(why.clone());
-                Err(Trap { callback: name, why })
+                let trap = trap(&mut self.store, name, &why);
+                self.dead = Some(trap.why.clone());
+                Err(trap)
             }
         }
     }
@@ -207,6 +213,17 @@ impl Callbacks {
             delete: callback(store, instance, "proxy_on_delete")?,
         })
     }
+}
+
+/// A trap while the host called a function, which it logs as Envoy does.
+fn trap(mut store: impl AsContextMut<Data = State>, callback: &'static str, why: &wasmi::Error) -> Trap {
+    let why = backtrace::message(why);
+    let mut store = store.as_context_mut();
+    let (functions, calls) = (Arc::clone(&store.data().functions), store.data().calls);
+    let backtrace = calls.map(|calls| functions.backtrace(&store, calls)).unwrap_or_default();
+    let message = format!("Function: {callback} failed: {why}{backtrace}");
+    store.data_mut().log(LogLevel::Error, message);
+    Trap { callback, why }
 }
 
 /// Each callback has as much to do as the last one had.

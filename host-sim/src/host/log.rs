@@ -4,7 +4,7 @@ use super::{Answer, Guest};
 use crate::abi::{LogLevel, Status};
 use std::fmt;
 
-/// Something the filter logged.
+/// Something the filter logged, or Envoy of a trap in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Log {
@@ -25,7 +25,7 @@ impl fmt::Display for Log {
 pub(super) fn proxy_log(guest: &mut Guest<'_>, level: u32, message: u32, size: u32) -> Answer {
     let level = LogLevel::from_abi(level).ok_or(Status::BadArgument)?;
     let message = String::from_utf8_lossy(guest.read(message, size)?).into_owned();
-    log(guest, level, message);
+    guest.state_mut().log(level, message);
     Ok(())
 }
 
@@ -33,11 +33,4 @@ pub(super) fn proxy_log(guest: &mut Guest<'_>, level: u32, message: u32, size: u
 pub(super) fn proxy_get_log_level(guest: &mut Guest<'_>, level_at: u32) -> Answer {
     let level = guest.state().surroundings.log_level.unwrap_or(LogLevel::Trace);
     guest.write_u32(level_at, level as usize)
-}
-
-pub(super) fn log(guest: &mut Guest<'_>, level: LogLevel, message: String) {
-    let state = guest.state_mut();
-    if state.surroundings.log_level.is_none_or(|least| level >= least) {
-        state.logs.push(Log { level, context: state.context(), message });
-    }
 }

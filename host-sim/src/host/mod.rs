@@ -275,7 +275,7 @@ impl Guest<'_> {
     fn check_initialized(&self, name: &str) -> Result<(), wasmi::Error> {
         match self.state().initialized {
             true => Ok(()),
-            false => Err(wasmi::Error::new(format!("{name} was called during _initialize: it works later"))),
+            false => Err(wasmi::Error::new(format!("restricted_callback: {name} doesn't work during _initialize"))),
         }
     }
 
@@ -308,7 +308,12 @@ impl Guest<'_> {
     pub(crate) fn place(&mut self, bytes: &[u8]) -> Result<u32, Stop> {
         let size = u32::try_from(bytes.len()).map_err(|_| Stop::OutOfBounds)?;
         let allocate = self.state().allocate.ok_or(Stop::OutOfBounds)?;
+        let calls = self.state().calls;
+        let height = calls.map(|calls| calls.height(&self.0)).unwrap_or_default();
         let address = allocate.call(self.0.as_context_mut(), size).map_err(Stop::Trap)?;
+        if let Some(calls) = calls {
+            calls.set_height(&mut self.0, height);
+        }
         if address == 0 {
             return Err(Stop::OutOfBounds);
         }

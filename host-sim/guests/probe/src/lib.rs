@@ -303,6 +303,7 @@ extern "C" fn proxy_on_request_headers(context: u32, headers: u32, end_of_stream
         "pause-request" => return wait(p, context, &scenario),
         // Not with the others: the status of a failed call stays, without its message.
         "failing-callouts" => failing_callouts(p),
+        "panic" => panic!("as it was asked to"),
         "proc-exit" => {
             host::wasi::proc_exit(3);
             p.say("proc_exit", 3, "returned");

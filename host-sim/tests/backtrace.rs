@@ -1,0 +1,115 @@
+//! What a trap leaves: Envoy's message, with the functions that were being called. That it is Envoy's, the journeys test.
+
+use host_sim::{Error, Log, LogLevel, Module, Simulator};
+
+/// A guest with these functions, whose `$on_request_headers` calls `$go`.
+fn guest(functions: &str) -> Module {
+    let text = format!(
+        r#"(module
+            (import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) ":path")
+            (func (export "proxy_abi_version_0_2_1"))
+            (func $malloc (export "malloc") (param i32) (result i32) (call $allocate) (i32.const 1024))
+            (func $allocate)
+            (func $on_request_headers (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                (call $go) (i32.const 0))
+            {functions})"#
+    );
+    Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module")
+}
+
+/// What Envoy would log of a request that traps.
+fn failure(module: &Module) -> String {
+    let mut simulator = Simulator::builder(module).start().expect("a start");
+    let logs = simulator.request().send().logs;
+    let [Log { level: LogLevel::Error, context: 2, message, .. }] = &logs[..] else { panic!("{logs:?}") };
+    assert_eq!(simulator.logs(), logs);
+    message.clone()
+}
+
+/// The names in a backtrace, innermost first.
+fn names(failure: &str) -> Vec<&str> {
+    failure.lines().filter_map(|line| line.split_once(" - ")).map(|(_, name)| name).collect()
+}
+
+#[test]
+fn a_trap_is_logged_with_the_functions_that_were_being_called() {
+    let failure = failure(&guest("(func $go (call $ends) (call $traps)) (func $ends) (func $traps unreachable)"));
+    let (message, backtrace) = failure.split_once('\n').expect("lines");
+    assert_eq!(message, "Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable");
+    assert!(backtrace.starts_with("Proxy-Wasm plugin in-VM backtrace:\n  0:  0x"), "{backtrace}");
+    assert_eq!(names(backtrace), ["traps", "go", "on_request_headers"]);
+}
+
+#[test]
+fn a_filter_that_traps_at_its_configuration_says_where() {
+    let module = guest(
+        r#"(func $go)
+        (func $on_configure (export "proxy_on_configure") (param i32 i32) (result i32) (call $check) (i32.const 1))
+        (func $check unreachable)"#,
+    );
+    let Err(error @ Error::Trapped { callback: "proxy_on_configure", .. }) = Simulator::builder(&module).start() else {
+        panic!("it doesn't trap")
+    };
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the module trapped in proxy_on_configure: Uncaught RuntimeError: unreachable\n"),
+        "{text}"
+    );
+    assert_eq!(names(&text), ["check", "on_configure"]);
+}
+
+#[test]
+fn functions_called_by_table_are_named_and_those_left_by_a_tail_call_are_not() {
+    let failure = failure(&guest(
+        r#"(table funcref (elem $one $two))
+        (func $go (call_indirect (i32.const 0)))
+        (func $one (return_call_indirect (i32.const 1)))
+        (func $two (return_call $three))
+        (func $three (call $four))
+        (func $four (call_indirect (i32.const 7)))"#,
+    ));
+    assert_eq!(names(&failure), ["four", "three", "go", "on_request_headers"]);
+    assert!(failure.contains("table index is out of bounds"), "{failure}");
+}
+
+#[test]
+fn a_recursion_ends_with_the_stack_and_its_innermost_functions_are_named() {
+    let failure = failure(&guest("(func $go (call $on)) (func $on (call $go))"));
+    assert!(failure.contains("failed: Uncaught RangeError: Maximum call stack size exceeded\n"), "{failure}");
+    let names = names(&failure);
+    assert_eq!(names.len(), 20);
+    assert!(names.chunks(2).all(|pair| pair == &names[..2]) && names[0] != names[1], "{names:?}");
+}
+
+#[test]
+fn what_the_host_had_allocated_in_between_is_not_in_it() {
+    let failure = failure(&guest(
+        r#"(func $go (drop (call $get (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 64) (i32.const 68))) (call $last))
+        (func $last (if (i32.eq (i32.load (i32.const 64)) (i32.const 1024)) (then unreachable)))"#,
+    ));
+    assert_eq!(names(&failure), ["last", "go", "on_request_headers"]);
+}
+
+#[test]
+fn a_function_without_a_name_has_its_index_and_a_module_without_names_no_backtrace() {
+    let some = failure(&guest("(func $go (call 6)) (func unreachable)"));
+    assert_eq!(names(&some), ["unknown(function index:6)", "go", "on_request_headers"]);
+
+    let text = r#"(module (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;
+    let none = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
+    assert_eq!(failure(&none), "Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable");
+}
+
+#[test]
+fn nobody_sees_what_backtraces_need() {
+    let module = guest("(func $go)");
+    assert_eq!(module.exports(), ["malloc", "memory", "proxy_abi_version_0_2_1", "proxy_on_request_headers"]);
+    assert_eq!(module.imports(), ["env.proxy_get_header_map_value"]);
+    let simulator =
+        Simulator::builder(&module).memory_limit(1 << 16).start().expect("its one page is within the limit");
+    assert_eq!(simulator.memory_size(), 1 << 16);
+}

@@ -1,0 +1,188 @@
+//! What a trap leaves in the log: in the simulator what a real Envoy writes, but for the addresses, which are the
+//! functions', not the instructions'.
+
+use host_sim::{LogLevel, Module, Simulator};
+use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
+use journeys::client::Client;
+use journeys::envoy::Envoy;
+use journeys::pod::Pod;
+use journeys::report::probe;
+use journeys::scratch::Scratch;
+use journeys::world::{ROOT, World};
+use journeys::{Result, wait_for};
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// What a log says of a trap: its lines without addresses, and the addresses.
+#[derive(Debug, PartialEq)]
+struct Failure {
+    lines: Vec<String>,
+    addresses: Vec<u64>,
+}
+
+impl Failure {
+    /// The first one in a log, if it is there.
+    fn find(log: &str) -> Result<Option<Failure>> {
+        let Some(start) = log.find("Function: ") else { return Ok(None) };
+        let (mut lines, mut addresses) = (Vec::new(), Vec::new());
+        for line in log[start..].lines().take_while(|line| !line.starts_with('[')) {
+            match line.split_once(":  0x").and_then(|(place, rest)| Some((place, rest.split_once(" - ")?))) {
+                Some((place, (address, name))) => {
+                    lines.push(format!("{place}: {name}"));
+                    addresses.push(u64::from_str_radix(address, 16).map_err(|error| format!("{line}: {error}"))?);
+                }
+                None => lines.push(line.to_owned()),
+            }
+        }
+        Ok(Some(Failure { lines, addresses }))
+    }
+}
+
+/// What Envoy logs of the first request, which traps.
+fn in_envoy(module: &Path, header: (&str, &str)) -> Result<Failure> {
+    let (world, scratch) = (World::start()?, Scratch::new()?);
+    let bootstrap = Bootstrap {
+        namespace: "curl",
+        listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        clusters: vec![(ROOT_CLUSTER.to_owned(), Pod::address(&world.root))],
+        hosts: Vec::new(),
+        strips: false,
+        wasm: Wasm::new(module, ""),
+    };
+    let envoy = Envoy::start(&bootstrap.text(), scratch.path())?;
+    let answer = Client::new(envoy.listener_port("outbound-0")?).get(ROOT, "/json", &[(header.0, header.1.as_bytes())]);
+    assert_eq!(answer?.status, 503);
+    wait_for("Envoy to log the trap", || Failure::find(&envoy.log()))
+}
+
+/// What the simulator logs of it.
+fn in_the_simulator(module: &Path, header: (&str, &str)) -> Result<Failure> {
+    let module = Module::from_file(module).map_err(|error| error.to_string())?;
+    let mut simulator = Simulator::builder(&module).start().map_err(|error| error.to_string())?;
+    let outcome = simulator.request().get("http://shop/json").header(header.0, header.1).send();
+    assert_eq!(outcome.status(), Some(503));
+    let failure = outcome.logs.iter().find(|log| log.level == LogLevel::Error && log.message.starts_with("Function: "));
+    let failure = failure.ok_or_else(|| format!("{:?}", outcome.logs))?;
+    Ok(Failure::find(&failure.message)?.ok_or("a failure")?)
+}
+
+/// A trap that both tell of alike.
+fn told_alike(module: &Path, header: (&str, &str)) -> Result<Failure> {
+    let (envoy, simulator) = (in_envoy(module, header)?, in_the_simulator(module, header)?);
+    assert_eq!(simulator.lines, envoy.lines);
+    let are_before = simulator.addresses.iter().zip(&envoy.addresses).all(|(function, at)| function <= at);
+    assert!(are_before && simulator.addresses.iter().all(|address| *address > 0), "{simulator:?} {envoy:?}");
+    Ok(envoy)
+}
+
+/// A guest that runs `body` when a request's headers are there, beside these functions.
+fn guest(scratch: &Scratch, body: &str, functions: &str) -> Result<std::path::PathBuf> {
+    let text = format!(
+        r#"(module
+            (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (table 8 funcref)
+            (func (export "_initialize"))
+            (func (export "proxy_abi_version_0_2_1"))
+            (func $malloc (export "malloc") (param i32) (result i32) (i32.const 1024))
+            {functions}
+            (func $on_request_headers (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                {body} (i32.const 0)))"#
+    );
+    let path = scratch.join("guest.wasm");
+    std::fs::write(&path, wat::parse_str(text).map_err(|error| error.to_string())?)?;
+    Ok(path)
+}
+
+#[test]
+fn names_are_those_of_the_functions_that_are_being_called() -> Result<()> {
+    let scratch = Scratch::new()?;
+    // What has returned isn't there, nor what made a tail call.
+    let module = guest(
+        &scratch,
+        "(call $return) (call $first)",
+        r#"(func $return (call $returned) (call $returned))
+        (func $returned (drop (call $log (i32.const 9) (i32.const 0) (i32.const 0))))
+        (elem (i32.const 3) $rust)
+        (func $first (call $return) (call_indirect (i32.const 3)) (call $return))
+        (func $rust (@name "_ZN4shop4cart3add17h0123456789abcdefE") (call $trait))
+        (func $trait (@name "_ZN47_$LT$shop..Cart$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE") (call $v0))
+        (func $v0 (@name "_RNvCs15kBYyAo9fc_4shop3add") (call $clone))
+        (func $clone (@name "_ZN4shop3add17h0123456789abcdefE.llvm.1234") (call $cpp))
+        (func $cpp (@name "_ZNSt6vectorIS_IiSaIiEESaIS1_EE9push_backERKi") (call $demangled))
+        (func $demangled (@name "shop::add(int)") (call $tail))
+        (func $tail (return_call $letter))
+        (func $letter (@name "b") (call $pointer))
+        (func $pointer (@name "Pi") (call $word))
+        (func $word (@name "main") (call 17))
+        (func (drop (call $log (i32.const 2) (i32.const 0) (i32.const 0))) (call_indirect (i32.const 4)))
+        (elem (i32.const 4) $last)
+        (func $last unreachable)"#,
+    )?;
+    let failure = told_alike(&module, ("x-none", ""))?;
+    assert_eq!(failure.lines[0], "Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable");
+    assert_eq!(failure.lines[2], "  0: last");
+    assert!(failure.lines[3].starts_with("  1: unknown(function index:"), "{failure:?}");
+    assert_eq!(failure.lines.len(), 2 + 13, "{failure:?}");
+    Ok(())
+}
+
+#[test]
+fn the_innermost_twenty_are_named() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let module = guest(
+        &scratch,
+        "(call $down (i32.const 40))",
+        r#"(func $down (param i32)
+            (if (i32.eqz (local.get 0)) (then unreachable))
+            (call $odd (i32.sub (local.get 0) (i32.const 1))))
+        (func $odd (param i32) (call $down (local.get 0)))"#,
+    )?;
+    assert_eq!(told_alike(&module, ("x-none", ""))?.lines.len(), 2 + 20);
+    Ok(())
+}
+
+#[test]
+fn a_module_without_names_has_no_backtrace() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let module = guest(&scratch, "unreachable", "")?;
+    let named = std::fs::read(&module)?;
+    // The names are the last section.
+    let names = named.windows(5).rposition(|bytes| bytes == b"\x04name").ok_or("a section of names")?;
+    let section = named[..names].iter().rposition(|byte| *byte == 0).ok_or("its beginning")?;
+    std::fs::write(&module, &named[..section])?;
+    assert_eq!(told_alike(&module, ("x-none", ""))?.lines.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn traps_are_called_as_v8_calls_them() -> Result<()> {
+    let scratch = Scratch::new()?;
+    for (trap, called) in [
+        ("(drop (i32.load (i32.const -1)))", "RuntimeError: memory access out of bounds"),
+        ("(call_indirect (i32.const 99))", "RuntimeError: table index is out of bounds"),
+        ("(call_indirect (i32.const 1))", "RuntimeError: function signature mismatch"),
+        ("(call_indirect (param i32) (i32.const 1) (i32.const 0))", "RuntimeError: function signature mismatch"),
+        ("(drop (i32.div_u (i32.const 1) (local.get 2)))", "RuntimeError: divide by zero"),
+        (
+            "(drop (i64.div_s (i64.const 0x8000000000000000) (i64.sub (i64.extend_i32_u (local.get 2)) (i64.const 1))))",
+            "RuntimeError: divide result unrepresentable",
+        ),
+        ("(drop (i32.trunc_f32_s (f32.const nan)))", "RuntimeError: float unrepresentable in integer range"),
+    ] {
+        let elem = "(elem (i32.const 0) $malloc)";
+        // The request ends with its headers: the third parameter is 1, hence the one more.
+        let module = guest(&scratch, &trap.replace("(local.get 2)", "(i32.sub (local.get 2) (i32.const 1))"), elem)?;
+        let failure = told_alike(&module, ("x-none", ""))?;
+        assert_eq!(failure.lines[0], format!("Function: proxy_on_request_headers failed: Uncaught {called}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_rust_leads_from_the_panic_to_the_callback() -> Result<()> {
+    let failure = told_alike(&probe(env!("CARGO_TARGET_TMPDIR"))?, ("x-probe", "panic"))?;
+    assert!(failure.lines.iter().any(|line| line.contains("panic_fmt")), "{failure:?}");
+    assert!(failure.lines.last().is_some_and(|line| line.ends_with(": proxy_on_request_headers")), "{failure:?}");
+    Ok(())
+}
