@@ -23,7 +23,8 @@ const MOST_FRAMES: usize = 20;
 /// The size of an index. One page has room for all.
 const INDEX: u32 = 4;
 
-// What a rewritten module exports besides.
+/// What a rewritten module exports besides.
+pub(crate) const EXPORTS: [&str; 2] = [CALLED, BEHIND];
 const CALLED: &str = "host-sim: the functions that are being called";
 const BEHIND: &str = "host-sim: where the next of them goes";
 
@@ -76,10 +77,10 @@ struct Parsed<'a> {
     names: Option<BTreeMap<u32, String>>,
 }
 
-/// Rewrites a module that is valid.
+/// Rewrites a module. One that isn't valid doesn't become so.
 ///
 /// # Errors
-/// If its names can't be read.
+/// If it can't be read, or its names can't.
 pub(crate) fn rewrite(wasm: &[u8]) -> Result<(Vec<u8>, Functions)> {
     let parsed = Parsed::of(wasm)?;
     let mut module = wasm_encoder::Module::new();
@@ -171,8 +172,12 @@ impl<'a> Parsed<'a> {
                     }
                 }
                 Payload::FunctionSection(types) => parsed.types = types.into_iter().collect::<Result<_>>()?,
-                Payload::MemorySection(memories) => parsed.memories += memories.count(),
-                Payload::GlobalSection(globals) => parsed.globals += globals.count(),
+                Payload::MemorySection(memories) => {
+                    parsed.memories = parsed.memories.saturating_add(memories.count());
+                }
+                Payload::GlobalSection(globals) => {
+                    parsed.globals = parsed.globals.saturating_add(globals.count());
+                }
                 Payload::CodeSectionEntry(body) => parsed.bodies.push(body),
                 Payload::CustomSection(section) => {
                     if let (KnownCustom::Name(names), None) = (section.as_known(), &parsed.names) {

@@ -222,11 +222,10 @@ impl Inspection {
     pub fn of_bytes(bytes: impl AsRef<[u8]>) -> Result<Inspection, Error> {
         let bytes = bytes.as_ref();
         let loaded = Module::from_bytes(bytes);
-        let wasm = match &loaded {
-            Ok(module) => module.wasm.clone(),
-            Err(why) if !bytes.starts_with(b"\0asm") => return Err(Error::Invalid(reason(why))),
-            Err(_) => wasmi::Module::new(&Engine::default(), bytes).map_err(|why| Error::Invalid(why.to_string()))?,
-        };
+        if let (Err(why), false) = (&loaded, bytes.starts_with(b"\0asm")) {
+            return Err(Error::Invalid(reason(why)));
+        }
+        let wasm = wasmi::Module::new(&Engine::default(), bytes).map_err(|why| Error::Invalid(why.to_string()))?;
         let exports = Exports(wasm.exports().map(|export| (export.name(), export.ty().clone())).collect());
         let abi = exports.abi();
         // Without an ABI, as if it were the latest.

@@ -14,10 +14,8 @@ const MARKER: &str = "proxy_abi_version_";
 /// A filter's module, compiled once; a clone shares it. Any number of simulators run it, on any thread.
 #[derive(Clone)]
 pub struct Module {
-    /// As it is.
+    /// The module, rewritten such that a trap has a backtrace.
     pub(crate) wasm: wasmi::Module,
-    /// As it runs: such that a trap has a backtrace.
-    pub(crate) rewritten: wasmi::Module,
     pub(crate) functions: Arc<Functions>,
     pub(crate) abi: AbiVersion,
 }
@@ -44,17 +42,20 @@ impl Module {
         }
         // Fuel is what ends an endless loop.
         let engine = Engine::new(Config::default().consume_fuel(true).set_max_recursion_depth(MAX_DEPTH));
-        let wasm = wasmi::Module::new(&engine, bytes).map_err(|why| Error::Invalid(why.to_string()))?;
+        let compiled = |bytes: &[u8]| wasmi::Module::new(&engine, bytes).map_err(|why| why.to_string());
+        let rewritten = backtrace::rewrite(bytes).map_err(|why| why.to_string());
+        let rewritten = rewritten.and_then(|(wasm, functions)| Ok((compiled(&wasm)?, functions)));
+        let (wasm, functions) = rewritten.map_err(|why| match compiled(bytes) {
+            Ok(_) => Error::Invalid(format!("its calls can't be followed: {why}")),
+            Err(why) => Error::Invalid(why),
+        })?;
         let mut markers = wasm.exports().map(|export| export.name()).filter(|name| name.starts_with(MARKER));
         let abi = match markers.next() {
             Some(marker) => AbiVersion::from_marker(marker)
                 .ok_or_else(|| Error::Invalid(format!("{marker} isn't served: only ABI 0.1.0, 0.2.0 and 0.2.1 are"))),
             None => Err(Error::Invalid("it exports no proxy_abi_version_…".to_owned())),
         }?;
-        let not_rewritten = |why: &dyn fmt::Display| Error::Invalid(format!("its calls can't be followed: {why}"));
-        let (rewritten, functions) = backtrace::rewrite(bytes).map_err(|why| not_rewritten(&why))?;
-        let rewritten = wasmi::Module::new(&engine, rewritten).map_err(|why| not_rewritten(&why))?;
-        Ok(Module { wasm, rewritten, functions: Arc::new(functions), abi })
+        Ok(Module { wasm, functions: Arc::new(functions), abi })
     }
 
     /// The ABI that it is made for.
@@ -75,7 +76,8 @@ impl Module {
     /// What it exports, sorted.
     #[must_use]
     pub fn exports(&self) -> Vec<String> {
-        let mut exports: Vec<_> = self.wasm.exports().map(|export| export.name().to_owned()).collect();
+        let names = self.wasm.exports().map(|export| export.name()).filter(|name| !backtrace::EXPORTS.contains(name));
+        let mut exports: Vec<_> = names.map(str::to_owned).collect();
         exports.sort();
         exports
     }

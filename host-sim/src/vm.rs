@@ -83,7 +83,7 @@ impl Vm {
         refuel(&mut store);
         let mut linker = Linker::new(module.wasm.engine());
         host::link(&mut linker).map_err(invalid)?;
-        let instance = linker.instantiate_and_start(&mut store, &module.rewritten).map_err(invalid)?;
+        let instance = linker.instantiate_and_start(&mut store, &module.wasm).map_err(invalid)?;
         store.data_mut().calls = CallStack::of(&store, &instance);
         store.data_mut().memory = instance.get_memory(&store, "memory");
         let allocate = export::<u32, u32>(&store, &instance, "malloc")?;
