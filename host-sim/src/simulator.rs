@@ -35,6 +35,7 @@ pub struct Simulator {
     metrics: Registry,
     /// The configuration that serves.
     configuration: Arc<[u8]>,
+    seed: u64,
     random: Rng,
     now: u64,
     pub(crate) workers: Vec<Worker>,
@@ -165,7 +166,7 @@ impl Builder {
         self
     }
 
-    /// What random bytes follow from; 0 unless set.
+    /// What random bytes follow from; 0 unless set. When a test fails that has a simulator, its seed is printed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -191,6 +192,7 @@ impl Builder {
             shared,
             metrics: Registry::default(),
             configuration: Arc::from(configuration),
+            seed,
             random: Rng::with_seed(seed),
             now,
             workers: Vec::with_capacity(workers),
@@ -673,6 +675,18 @@ impl Simulator {
             let (id, _) = worker.vm.state().contexts.iter().find(|(_, context)| is(context))?;
             Some((place, *id))
         })
+    }
+}
+
+/// A test that fails says how to repeat it.
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.seed;
+            eprintln!(
+                "host-sim: random bytes followed from seed {seed}; `.seed({seed})` before `.start()` repeats them"
+            );
+        }
     }
 }
 
