@@ -35,7 +35,7 @@ pub enum Error {
     /// The module trapped (a panic in Rust is a trap). What ran before runs on.
     #[error("the module trapped in {callback}: {why}{}", listed(logs))]
     Trapped {
-        /// Which callback, or `_initialize`.
+        /// Which callback, `_initialize`, or the allocator in one of them.
         callback: &'static str,
         /// The trap.
         why: String,

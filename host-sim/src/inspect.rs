@@ -6,7 +6,7 @@
 use crate::abi::AbiVersion;
 use crate::error::Error;
 use crate::host;
-use crate::module::Module;
+use crate::module::{ALLOCATORS, Module, NO_ALLOCATOR};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use wasmi::{Engine, ExternType, FuncType, ValType};
@@ -252,11 +252,9 @@ impl Inspection {
         unserved.sort();
 
         let initializer = exports.first_of(&["_initialize", "_start"]);
-        let allocator = exports.first_of(&["malloc", "proxy_on_memory_allocate"]);
+        let allocator = exports.first_of(&ALLOCATORS);
         if allocator.is_none() {
-            let why = "it exports neither malloc nor proxy_on_memory_allocate, without which the host can't hand it \
-                       anything";
-            refused_by_envoy.push(why.to_owned());
+            refused_by_envoy.push(NO_ALLOCATOR.to_owned());
         }
         let mut known: BTreeSet<&str> = BTreeSet::new();
         let mut expect = |name: &'static str, signature| {

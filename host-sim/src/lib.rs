@@ -10,6 +10,7 @@
 //! #   (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
 //! #   (memory (export "memory") 1) (data (i32.const 0) "x-greetinghello")
 //! #   (func (export "proxy_abi_version_0_2_1")) (func (export "_initialize"))
+//! #   (func (export "malloc") (param i32) (result i32) (i32.const 1024))
 //! #   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
 //! #     (drop (call $replace (i32.const 0) (i32.const 0) (i32.const 10) (i32.const 10) (i32.const 5)))
 //! #     (i32.const 0)))"#)?;
@@ -68,6 +69,8 @@
 //! | `proxy_grpc_call`, `proxy_grpc_stream` | 4 unknown cluster; 6 memory |
 //! | `proxy_grpc_send` | 1 unknown stream; 2 no stream's token; 6 memory |
 //! | `proxy_grpc_close`, `proxy_grpc_cancel` | 1 unknown call or stream; 2 neither's token |
+//! | `pthread_equal` | 1 equal |
+//! | `emscripten_notify_memory_growth` | nothing |
 //! | `proxy_call_foreign_function` | 1 unknown function; 6 memory; what the function answers |
 //!
 //! WASI's own statuses are: `fd_write` and `fd_fdstat_get` 8 other than standard output and error, `clock_time_get` and
@@ -77,6 +80,9 @@
 //!
 //! During `_initialize`, only `proxy_log` and WASI work, and of WASI not `fd_close`, `fd_read`, `fd_seek`, `path_open`,
 //! `proc_exit` and `sched_yield`: a call of anything else is a trap, and the VM doesn't start.
+//! While the guest's allocator gives memory for what a host function hands over, only `proxy_log`, `fd_write`,
+//! `clock_time_get` and `poll_oneoff` work. A trap there makes the function answer 6, and is the VM's end
+//! once the callback is over.
 //!
 #![doc = include_str!("../DIFFERENCES.md")]
 

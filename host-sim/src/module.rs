@@ -11,6 +11,13 @@ use wasmi::{Config, Engine};
 /// What the export that says the ABI begins with.
 const MARKER: &str = "proxy_abi_version_";
 
+/// What gives the host memory for what it hands to the guest: the first that is exported.
+pub(crate) const ALLOCATORS: [&str; 2] = ["malloc", "proxy_on_memory_allocate"];
+
+/// Why a module without any is refused, here and by Envoy.
+pub(crate) const NO_ALLOCATOR: &str =
+    "it exports neither malloc nor proxy_on_memory_allocate, without which the host can't hand it anything";
+
 /// A filter's module, compiled once; a clone shares it. Any number of simulators run it, on any thread.
 #[derive(Clone)]
 pub struct Module {
@@ -34,7 +41,8 @@ impl Module {
     /// Compiles a module, as binary.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it isn't WebAssembly, or has no marker of an ABI that is served.
+    /// [`Error::Invalid`] if it isn't WebAssembly, has no marker of an ABI that is served, or no allocator, without which
+    /// Envoy doesn't start it either.
     pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Result<Module, Error> {
         let bytes = bytes.as_ref();
         if !bytes.starts_with(b"\0asm") {
@@ -55,6 +63,11 @@ impl Module {
                 .ok_or_else(|| Error::Invalid(format!("{marker} isn't served: only ABI 0.1.0, 0.2.0 and 0.2.1 are"))),
             None => Err(Error::Invalid("it exports no proxy_abi_version_…".to_owned())),
         }?;
+        let is_allocator =
+            |export: wasmi::ExportType<'_>| export.ty().func().is_some() && ALLOCATORS.contains(&export.name());
+        if !wasm.exports().any(is_allocator) {
+            return Err(Error::Invalid(NO_ALLOCATOR.to_owned()));
+        }
         Ok(Module { wasm, functions: Arc::new(functions), abi })
     }
 

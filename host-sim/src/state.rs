@@ -13,13 +13,25 @@ use crate::module::Module;
 use crate::request::Routed;
 use crate::route::RouteTable;
 use crate::shared::Shared;
+use crate::vm::{Callback, Trap};
 use crate::{AbiVersion, LogLevel};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use wasmi::{Memory, StoreLimits, TypedFunc};
+use wasmi::{Memory, StoreLimits};
+
+/// What a guest is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It starts.
+    Initializing,
+    /// It gives the host memory for what a host function hands to it.
+    Allocating,
+    /// Anything else.
+    Serving,
+}
 
 /// What is around a VM, and the same for each VM of a simulator.
 #[derive(Clone, Default)]
@@ -73,13 +85,15 @@ pub(crate) struct State {
     pub vm: u64,
     /// The guest's memory and its allocator, as soon as there is an instance.
     pub memory: Option<Memory>,
-    pub allocate: Option<TypedFunc<u32, u32>>,
+    pub allocate: Option<Callback<u32, u32>>,
     /// Its functions, and which of them are being called.
     pub functions: Arc<Functions>,
     pub calls: Option<CallStack>,
     pub limits: StoreLimits,
-    /// Whether `_initialize` is over.
-    pub initialized: bool,
+    /// What the guest is about, and so which host functions work.
+    pub phase: Phase,
+    /// The trap of the allocator in this callback, which goes on, and is the VM's last.
+    pub allocator_trap: Option<Trap>,
     /// The context whose callback runs.
     pub current: u32,
     /// The context that the guest acts for instead; 0 is none.
@@ -256,7 +270,8 @@ impl State {
             functions: Arc::clone(&module.functions),
             calls: None,
             limits: StoreLimits::default(),
-            initialized: false,
+            phase: Phase::Initializing,
+            allocator_trap: None,
             current: 0,
             effective: 0,
             plugin_configuration: None,

@@ -4,8 +4,8 @@ use crate::abi::{AbiVersion, LogLevel};
 use crate::backtrace::{self, CallStack};
 use crate::error::Error;
 use crate::host;
-use crate::module::Module;
-use crate::state::{Context, State};
+use crate::module::{ALLOCATORS, Module};
+use crate::state::{Context, Phase, State};
 use std::sync::Arc;
 use wasmi::{AsContextMut, Instance, Linker, Store, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
 
@@ -24,7 +24,7 @@ pub(crate) struct Vm {
 #[derive(Debug)]
 pub(crate) struct Callback<Params, Results> {
     pub name: &'static str,
-    function: Option<TypedFunc<Params, Results>>,
+    pub function: Option<TypedFunc<Params, Results>>,
 }
 
 /// What a module may export for a host to call. All take the id of the context first; those of one number take no more.
@@ -86,8 +86,11 @@ impl Vm {
         let instance = linker.instantiate_and_start(&mut store, &module.wasm).map_err(invalid)?;
         store.data_mut().calls = CallStack::of(&store, &instance);
         store.data_mut().memory = instance.get_memory(&store, "memory");
-        let allocate = export::<u32, u32>(&store, &instance, "malloc")?;
-        store.data_mut().allocate = allocate.or(export(&store, &instance, "proxy_on_memory_allocate")?);
+        for name in ALLOCATORS.into_iter().rev() {
+            if let Some(function) = export(&store, &instance, name)? {
+                store.data_mut().allocate = Some(Callback { name, function: Some(function) });
+            }
+        }
         let callbacks = Callbacks::of(&store, &instance, module.abi)?;
         // A reactor has the one, and may have a `main` too; a command has the other.
         let initialize =
@@ -110,7 +113,7 @@ impl Vm {
         if let Err(Trap { callback, why }) = begin() {
             return Err(Error::Trapped { callback, why, logs: std::mem::take(&mut vm.state_mut().logs) });
         }
-        vm.state_mut().initialized = true;
+        vm.state_mut().phase = Phase::Serving;
         Ok(vm)
     }
 
@@ -135,14 +138,12 @@ impl Vm {
         if let Some(calls) = self.state().calls {
             calls.set_height(&mut self.store, 0);
         }
-        match function.call(&mut self.store, params) {
-            Ok(results) => Ok(Some(results)),
-            Err(why) => {
-                let trap = trap(&mut self.store, name, &why);
-                self.dead = Some(trap.why.clone());
-                Err(trap)
-            }
+        let called = function.call(&mut self.store, params).map_err(|why| trap(&mut self.store, name, &why));
+        let ended = self.state_mut().allocator_trap.take().map_or(called, Err);
+        if let Err(trap) = &ended {
+            self.dead = Some(trap.why.clone());
         }
+        ended.map(Some)
     }
 
     /// The id for a new context.
@@ -216,7 +217,7 @@ impl Callbacks {
 }
 
 /// A trap while the host called a function, which it logs as Envoy does.
-fn trap(mut store: impl AsContextMut<Data = State>, callback: &'static str, why: &wasmi::Error) -> Trap {
+pub(crate) fn trap(mut store: impl AsContextMut<Data = State>, callback: &'static str, why: &wasmi::Error) -> Trap {
     let why = backtrace::message(why);
     let mut store = store.as_context_mut();
     let (functions, calls) = (Arc::clone(&store.data().functions), store.data().calls);

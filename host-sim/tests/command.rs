@@ -11,6 +11,7 @@ const FILTER: &str = r#"(module
     (data (i32.const 0) "x-userhello")
     (global $size (mut i32) (i32.const 0))
     (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 1024))
     (func (export "proxy_on_configure") (param i32 i32) (result i32)
         (global.set $size (local.get 1))
         (drop (call $log (i32.const 3) (i32.const 6) (i32.const 5)))

@@ -164,6 +164,8 @@ fn a_file_that_is_no_filter_is_an_error_that_says_so() {
     assert!(invalid(&wat::parse_str("(module)").expect("text")).contains("exports no proxy_abi_version_"));
     let old = wat::parse_str(r#"(module (func (export "proxy_abi_version_0_3_0")))"#).expect("text");
     assert!(invalid(&old).contains("proxy_abi_version_0_3_0 isn't served"));
+    let without = wat::parse_str(r#"(module (func (export "proxy_abi_version_0_2_1")))"#).expect("text");
+    assert!(invalid(&without).contains("exports neither malloc nor proxy_on_memory_allocate"), "as Envoy refuses it");
     let missing = Module::from_file("/nowhere/filter.wasm").expect_err("an error").to_string();
     assert!(missing.starts_with("/nowhere/filter.wasm: "), "{missing}");
 }
@@ -171,7 +173,7 @@ fn a_file_that_is_no_filter_is_an_error_that_says_so() {
 #[test]
 fn an_import_that_is_not_served_is_named() {
     let text = r#"(module (import "env" "proxy_fly" (func)) (import "wasi_unstable" "fd_write" (func))
-        (func (export "proxy_abi_version_0_2_1")))"#;
+        (func (export "malloc") (param i32) (result i32) (i32.const 0)) (func (export "proxy_abi_version_0_2_1")))"#;
     let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
     assert_eq!(module.imports(), ["env.proxy_fly", "wasi_unstable.fd_write"]);
     match Simulator::builder(&module).start() {
@@ -182,7 +184,8 @@ fn an_import_that_is_not_served_is_named() {
 
 #[test]
 fn a_callback_of_another_signature_is_named() {
-    let text = r#"(module (func (export "proxy_abi_version_0_2_1")) (func (export "proxy_on_request_headers")))"#;
+    let text = r#"(module (func (export "proxy_abi_version_0_2_1")) (func (export "proxy_on_request_headers"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#;
     let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
     let why = Simulator::builder(&module).start().expect_err("an error").to_string();
     assert!(why.contains("proxy_on_request_headers"), "{why}");
@@ -204,7 +207,8 @@ fn during_initialization_only_logging_and_wasi_work() {
         ("proxy_define_metric", "(call $define (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 520))"),
     ] {
         let why = start(call).expect_err("an error").to_string();
-        assert!(why.contains(&format!("trapped in _initialize: {name} ")), "{why}");
+        let says = format!("trapped in _initialize: Uncaught Error: restricted_callback: {name} doesn't work during ");
+        assert!(why.contains(&says), "{why}");
     }
 }
 
@@ -440,7 +444,7 @@ fn leaving_the_program_does_nothing_and_what_compilers_put_behind_it_is_a_trap()
     assert_eq!(send("(unreachable)").status(), Some(503));
     let module = guest(r#"(func (export "_initialize") (call $exit (i32.const 3)))"#);
     let why = Simulator::builder(&module).start().expect_err("an error").to_string();
-    assert!(why.contains("trapped in _initialize: proc_exit "), "{why}");
+    assert!(why.contains("restricted_callback: proc_exit doesn't work during _initialize"), "{why}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use journeys::scratch::Scratch;
 use journeys::world::{ROOT, World};
 use journeys::{Result, wait_for};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a log says of a trap: its lines without addresses, and the addresses.
 #[derive(Debug, PartialEq)]
@@ -76,16 +76,26 @@ fn told_alike(module: &Path, header: (&str, &str)) -> Result<Failure> {
 }
 
 /// A guest that runs `body` when a request's headers are there, beside these functions.
-fn guest(scratch: &Scratch, body: &str, functions: &str) -> Result<std::path::PathBuf> {
+fn guest(scratch: &Scratch, body: &str, functions: &str) -> Result<PathBuf> {
+    guest_that_allocates(scratch, "", body, functions)
+}
+
+/// One whose allocator does this.
+fn guest_that_allocates(scratch: &Scratch, allocating: &str, body: &str, functions: &str) -> Result<PathBuf> {
     let text = format!(
         r#"(module
             (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
             (memory (export "memory") 1)
+            (data (i32.const 0) ":path")
             (table 8 funcref)
             (func (export "_initialize"))
             (func (export "proxy_abi_version_0_2_1"))
-            (func $malloc (export "malloc") (param i32) (result i32) (i32.const 1024))
+            (func $malloc (export "malloc") (param i32) (result i32) (call $allocating) (i32.const 1024))
+            (func $get_path (result i32)
+                (call $get (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 64) (i32.const 68)))
             {functions}
+            (func $allocating {allocating})
             (func $on_request_headers (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
                 {body} (i32.const 0)))"#
     );
@@ -114,7 +124,7 @@ fn names_are_those_of_the_functions_that_are_being_called() -> Result<()> {
         (func $tail (return_call $letter))
         (func $letter (@name "b") (call $pointer))
         (func $pointer (@name "Pi") (call $word))
-        (func $word (@name "main") (call 17))
+        (func $word (@name "main") (call 19))
         (func (drop (call $log (i32.const 2) (i32.const 0) (i32.const 0))) (call_indirect (i32.const 4)))
         (elem (i32.const 4) $last)
         (func $last unreachable)"#,
@@ -176,6 +186,21 @@ fn traps_are_called_as_v8_calls_them() -> Result<()> {
         let failure = told_alike(&module, ("x-none", ""))?;
         assert_eq!(failure.lines[0], format!("Function: proxy_on_request_headers failed: Uncaught {called}"));
     }
+    Ok(())
+}
+
+#[test]
+fn what_an_allocator_may_not_call_is_a_trap_of_it_and_the_guest_goes_on() -> Result<()> {
+    let scratch = Scratch::new()?;
+    // Traps again if it isn't told of memory, which would be another message.
+    let body = "(if (i32.ne (call $get_path) (i32.const 6)) (then unreachable))";
+    let module = guest_that_allocates(&scratch, "(drop (call $get_path))", body, "")?;
+    let mut simulator = in_the_simulator(&module, ("x-none", ""))?;
+    // It says which call.
+    let restricted = "Function: malloc failed: Uncaught Error: restricted_callback";
+    assert!(simulator.lines[0].starts_with(&format!("{restricted}: proxy_get_header_map_value ")), "{simulator:?}");
+    simulator.lines[0] = restricted.to_owned();
+    assert_eq!(simulator.lines, in_envoy(&module, ("x-none", ""))?.lines);
     Ok(())
 }
 

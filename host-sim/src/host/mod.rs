@@ -4,6 +4,7 @@
 pub(crate) mod buffer;
 pub(crate) mod clock;
 pub(crate) mod context;
+pub(crate) mod emscripten;
 pub(crate) mod file;
 pub(crate) mod foreign;
 pub(crate) mod grpc;
@@ -19,7 +20,8 @@ pub(crate) mod stream;
 pub(crate) mod wasi;
 
 use crate::abi::{AbiVersion, Status};
-use crate::state::State;
+use crate::state::{Phase, State};
+use crate::vm::{self, Callback};
 use wasmi::{AsContext, AsContextMut, Caller, Linker, Memory};
 
 /// What a host function comes to: 0, or why not.
@@ -32,8 +34,6 @@ pub(crate) enum Stop {
     Status(u32),
     /// The guest named memory that it doesn't have, and is told so in the family's way.
     OutOfBounds,
-    /// The guest goes no further.
-    Trap(wasmi::Error),
 }
 
 /// The guest during a host function.
@@ -176,6 +176,12 @@ host_functions! {
     "wasi_snapshot_preview1" as exit {
         wasi::proc_exit(code: u32);
     }
+    "env" as number {
+        emscripten::pthread_equal(left: u32, right: u32);
+    }
+    "env" as notice {
+        emscripten::emscripten_notify_memory_growth(memory: u32);
+    }
 }
 
 /// Whether Envoy gives a module of this ABI a host function of this module and name.
@@ -193,16 +199,28 @@ pub(crate) fn serves(abi: AbiVersion, module: &str, name: &str) -> bool {
     is_of_abi && SERVED.contains(&(module, name))
 }
 
+/// What works while the guest allocates, in Envoy: time, as the garbage collectors of some languages sleep then.
+const WHILE_ALLOCATING: [&str; 4] = ["proxy_log", "fd_write", "clock_time_get", "poll_oneoff"];
+
+/// Which functions work while the guest initializes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Works {
+    Early,
+    Later,
+}
+
 /// What a function answers: what it is made to, or else what it comes to.
 fn answered(
     mut guest: Guest<'_>,
     name: &'static str,
+    works: Works,
     out_of_bounds: u32,
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
+    guest.check_allowed(name, works)?;
     match guest.state_mut().fault(name) {
         Some(status) => Ok(status),
-        None => status(call(&mut guest), out_of_bounds),
+        None => Ok(status(call(&mut guest), out_of_bounds)),
     }
 }
 
@@ -212,7 +230,7 @@ fn early(
     name: &'static str,
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
-    answered(guest, name, Status::InvalidMemoryAccess as u32, call)
+    answered(guest, name, Works::Early, Status::InvalidMemoryAccess as u32, call)
 }
 
 /// Proxy-Wasm functions that don't work during `_initialize`.
@@ -221,8 +239,7 @@ fn later(
     name: &'static str,
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
-    guest.check_initialized(name)?;
-    early(guest, name, call)
+    answered(guest, name, Works::Later, Status::InvalidMemoryAccess as u32, call)
 }
 
 /// WASI's functions.
@@ -231,7 +248,7 @@ fn wasi_errno(
     name: &'static str,
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
-    answered(guest, name, wasi::FAULT, call)
+    answered(guest, name, Works::Early, wasi::FAULT, call)
 }
 
 /// WASI's functions that don't work during `_initialize`.
@@ -240,23 +257,38 @@ fn wasi_later(
     name: &'static str,
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
-    guest.check_initialized(name)?;
-    wasi_errno(guest, name, call)
+    answered(guest, name, Works::Later, wasi::FAULT, call)
+}
+
+/// A function that answers with a number, not with a status.
+fn number(
+    mut guest: Guest<'_>,
+    name: &'static str,
+    call: impl FnOnce(&mut Guest<'_>) -> u32,
+) -> Result<u32, wasmi::Error> {
+    guest.check_allowed(name, Works::Later)?;
+    Ok(call(&mut guest))
 }
 
 /// WASI's function that never returns, by WASI.
 fn exit(mut guest: Guest<'_>, name: &'static str, call: impl FnOnce(&mut Guest<'_>)) -> Result<(), wasmi::Error> {
-    guest.check_initialized(name)?;
+    guest.check_allowed(name, Works::Later)?;
     call(&mut guest);
     Ok(())
 }
 
-fn status(answer: Answer, out_of_bounds: u32) -> Result<u32, wasmi::Error> {
+/// A function that tells the host something, during `_initialize` too.
+fn notice(mut guest: Guest<'_>, name: &'static str, call: impl FnOnce(&mut Guest<'_>)) -> Result<(), wasmi::Error> {
+    guest.check_allowed(name, Works::Early)?;
+    call(&mut guest);
+    Ok(())
+}
+
+fn status(answer: Answer, out_of_bounds: u32) -> u32 {
     match answer {
-        Ok(()) => Ok(Status::Ok as u32),
-        Err(Stop::Status(status)) => Ok(status),
-        Err(Stop::OutOfBounds) => Ok(out_of_bounds),
-        Err(Stop::Trap(why)) => Err(why),
+        Ok(()) => Status::Ok as u32,
+        Err(Stop::Status(status)) => status,
+        Err(Stop::OutOfBounds) => out_of_bounds,
     }
 }
 
@@ -271,12 +303,14 @@ impl Guest<'_> {
         self.0.data_mut()
     }
 
-    /// During `_initialize` it is a trap to call what doesn't work yet, as in Envoy.
-    fn check_initialized(&self, name: &str) -> Result<(), wasmi::Error> {
-        match self.state().initialized {
-            true => Ok(()),
-            false => Err(wasmi::Error::new(format!("restricted_callback: {name} doesn't work during _initialize"))),
-        }
+    /// It is a trap to call what doesn't work now, as in Envoy, which calls that a restricted callback.
+    fn check_allowed(&self, name: &str, works: Works) -> Result<(), wasmi::Error> {
+        let phase = match self.state().phase {
+            Phase::Initializing if works == Works::Later => "_initialize",
+            Phase::Allocating if !WHILE_ALLOCATING.contains(&name) => "an allocation",
+            Phase::Initializing | Phase::Allocating | Phase::Serving => return Ok(()),
+        };
+        Err(wasmi::Error::new(format!("restricted_callback: {name} doesn't work during {phase}")))
     }
 
     /// Bytes of the guest's memory.
@@ -304,19 +338,27 @@ impl Guest<'_> {
         self.write_u32(size_at, bytes.len())
     }
 
-    /// Copies bytes into memory of the guest's own allocator; their address.
+    /// Copies bytes into memory of the guest's own allocator; their address. If that traps, the guest goes on without
+    /// them, as in Envoy, and its VM is dead once the callback is over.
     pub(crate) fn place(&mut self, bytes: &[u8]) -> Result<u32, Stop> {
         let size = u32::try_from(bytes.len()).map_err(|_| Stop::OutOfBounds)?;
-        let allocate = self.state().allocate.ok_or(Stop::OutOfBounds)?;
-        let calls = self.state().calls;
+        let state = self.state_mut();
+        let Some(Callback { name, function: Some(allocate) }) = state.allocate else { return Err(Stop::OutOfBounds) };
+        let (phase, calls) = (std::mem::replace(&mut state.phase, Phase::Allocating), state.calls);
         let height = calls.map(|calls| calls.height(&self.0)).unwrap_or_default();
-        let address = allocate.call(self.0.as_context_mut(), size).map_err(Stop::Trap)?;
+        let allocated = allocate.call(&mut self.0, size).map_err(|why| vm::trap(&mut self.0, name, &why));
         if let Some(calls) = calls {
             calls.set_height(&mut self.0, height);
         }
-        if address == 0 {
-            return Err(Stop::OutOfBounds);
-        }
+        self.state_mut().phase = phase;
+        let address = match allocated {
+            Ok(0) => return Err(Stop::OutOfBounds),
+            Ok(address) => address,
+            Err(trap) => {
+                self.state_mut().allocator_trap.get_or_insert(trap);
+                return Err(Stop::OutOfBounds);
+            }
+        };
         self.write(address, bytes)?;
         Ok(address)
     }
@@ -339,7 +381,7 @@ mod tests {
     #[test]
     fn the_documentation_has_every_host_function_and_no_other() {
         let documentation = include_str!("../lib.rs");
-        let table = documentation.lines().filter(|line| line.starts_with("//! | `proxy_"));
+        let table = documentation.lines().filter(|line| line.starts_with("//! | `"));
         let documented = table
             .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2))
             .map(str::to_owned);
