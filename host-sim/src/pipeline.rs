@@ -2,6 +2,7 @@
 //! waits, what is let go, and what the filter asked for once a callback is over.
 
 use crate::abi::{Action, StreamType};
+use crate::connection::{self, ClosedBy};
 use crate::headers::Headers;
 use crate::host::local_response::LocalResponse;
 use crate::message::Response;
@@ -20,14 +21,14 @@ fn number(count: usize) -> u32 {
 pub(crate) fn stream(vm: &mut Vm, id: u32) -> Option<&mut Stream> {
     match vm.state_mut().contexts.get_mut(&id)? {
         Context::Stream(stream) => Some(stream),
-        Context::Root(_) => None,
+        Context::Root(_) | Context::Connection(_) => None,
     }
 }
 
 pub(crate) fn root(vm: &mut Vm, id: u32) -> Option<&mut Root> {
     match vm.state_mut().contexts.get_mut(&id)? {
         Context::Root(root) => Some(root),
-        Context::Stream(_) => None,
+        Context::Stream(_) | Context::Connection(_) => None,
     }
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn end(vm: &mut Vm, id: u32) -> Stream {
     let ended = match vm.state_mut().contexts.remove(&id) {
         Some(Context::Stream(stream)) => *stream,
         // Whatever a guest does, a stream's context stays one.
-        Some(Context::Root(_)) | None => Stream::default(),
+        Some(Context::Root(_) | Context::Connection(_)) | None => Stream::default(),
     };
     settle(vm);
     retire(vm, ended.root);
@@ -79,7 +80,11 @@ pub(crate) fn end(vm: &mut Vm, id: u32) -> Stream {
 
 /// Another configuration serves from now on: the root context ends as soon as it has no more streams.
 pub(crate) fn retire(vm: &mut Vm, id: u32) {
-    let is_free = |context: &Context| !matches!(context, Context::Stream(stream) if stream.root == id);
+    let is_free = |context: &Context| match context {
+        Context::Stream(stream) => stream.root != id,
+        Context::Connection(connection) => connection.root != id,
+        Context::Root(_) => true,
+    };
     let is_done = vm.state().contexts.values().all(is_free);
     let is_retired = root(vm, id).is_some_and(|root| root.retired && !root.waits_for_done);
     if !is_done || !is_retired {
@@ -107,14 +112,16 @@ fn delete(vm: &mut Vm, id: u32) {
 pub(crate) fn settle(vm: &mut Vm) {
     while let Some(after) = vm.state_mut().after.pop_front() {
         match after {
+            After::Continue(id, StreamType::Downstream | StreamType::Upstream) => connection::go_on(vm, id),
             After::Continue(id, direction) => go_on(vm, id, direction),
-            After::Close(id) => {
-                if let Some(stream) = stream(vm, id) {
+            After::Close(id) => match stream(vm, id) {
+                Some(stream) => {
                     stream.reset = true;
                     stream.request.todo.clear();
                     stream.response.todo.clear();
                 }
-            }
+                None => connection::close(vm, id, ClosedBy::Filter),
+            },
             After::Respond(id, response) => respond(vm, id, response),
             After::Done(id) => delete(vm, id),
         }

@@ -18,9 +18,9 @@ pub(super) fn proxy_get_property(guest: &mut Guest<'_>, path: u32, size: u32, va
     // Rust's SDK puts a NUL between the parts, C++'s one behind each.
     let path = path.strip_suffix(&[0]).unwrap_or(path);
     let state = guest.state();
-    let stream = state.stream();
-    let value = stream
-        .and_then(|stream| stream.properties.get(path))
+    let (stream, own) = (state.stream(), state.properties());
+    let value = own
+        .and_then(|own| own.given.get(path))
         .or_else(|| state.surroundings.properties.get(path))
         .cloned()
         .or_else(|| of_plugin(state, path))
@@ -28,16 +28,16 @@ pub(super) fn proxy_get_property(guest: &mut Guest<'_>, path: u32, size: u32, va
         .or_else(|| of_response(stream?, path))
         .or_else(|| of_connection(stream?, path))
         // One that was set has no parts.
-        .or_else(|| stream?.set_properties.get(path).filter(|_| !path.contains(&0)).cloned())
+        .or_else(|| own?.set.get(path).filter(|_| !path.contains(&0)).cloned())
         .ok_or(Status::NotFound)?;
     guest.give(&value, value_at, size_at)
 }
 
-/// Writes a property of the stream; there is none to write outside of one. Those that Envoy has of that name aren't
+/// Writes a property of the stream or connection; there is none to write outside of one. Those that Envoy has of that name aren't
 /// changed.
 pub(super) fn proxy_set_property(guest: &mut Guest<'_>, path: u32, size: u32, value: u32, value_size: u32) -> Answer {
     let (path, value) = (guest.read(path, size)?.to_vec(), guest.read(value, value_size)?.to_vec());
-    guest.state_mut().stream_mut().ok_or(Status::NotFound)?.set_properties.insert(path, value);
+    guest.state_mut().properties_mut().ok_or(Status::NotFound)?.set.insert(path, value);
     Ok(())
 }
 
