@@ -3,10 +3,10 @@
 
 use crate::host::log::Log;
 use crate::host::property;
-use crate::pipeline::{retire, settle, size};
+use crate::pipeline::{lets_by, retire, settle, size};
 use crate::request::StreamId;
 use crate::simulator::Simulator;
-use crate::state::{Context, FailurePolicy, Properties};
+use crate::state::{Context, Properties};
 use crate::vm::{Callback, Callbacks, Trap, Vm};
 use std::net::SocketAddr;
 use wasmi::WasmParams;
@@ -79,6 +79,8 @@ pub(crate) struct Connection {
     closed_by: Option<ClosedBy>,
     /// The VM died.
     failed: Option<String>,
+    /// It began when the VM was dead already, and goes by.
+    is_let_by: bool,
 }
 
 /// One direction of a connection.
@@ -90,6 +92,8 @@ pub(crate) struct Flow {
     given: bool,
     /// The filter stopped in its last callback.
     stopped: bool,
+    /// How many bytes came.
+    received: usize,
     /// Whether the end came.
     ended: bool,
     /// What was let go.
@@ -155,6 +159,17 @@ impl OpenConnection<'_> {
             let connected = connection(vm, id).is_some_and(|connection| connection.connected);
             if connected && receive(vm, id, |connection| &mut connection.upstream, bytes.as_ref(), end_of_stream) {
                 write(vm, id);
+            }
+        });
+        self
+    }
+
+    /// A property that the connection has from now on, by its path and in Envoy's encoding: `xds.cluster_name`, say,
+    /// which the TCP proxy knows.
+    pub fn property(self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
+        self.simulator.happen(self.id, |vm, id| {
+            if let Some(connection) = connection(vm, id) {
+                connection.properties.given.insert(property::path(path), value.as_ref().to_vec());
             }
         });
         self
@@ -230,6 +245,11 @@ impl Simulator {
 // === impl Connection ===
 
 impl Connection {
+    /// How many bytes were read from the client, and how many written to it.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (if self.connected { self.downstream.received } else { 0 }, self.upstream.passed.len())
+    }
+
     fn is_paused(&self) -> bool {
         !self.connected || self.downstream.stopped || self.upstream.stopped
     }
@@ -269,7 +289,7 @@ fn open(vm: &mut Vm, id: u32) -> Option<&mut Connection> {
 
 fn begin(vm: &mut Vm, root: u32, properties: Properties) -> u32 {
     let id = vm.next_context();
-    let new = Connection { root, properties, ..Connection::default() };
+    let new = Connection { root, properties, is_let_by: lets_by(vm), ..Connection::default() };
     vm.state_mut().contexts.insert(id, Context::Connection(Box::new(new)));
     tell(vm, id, |callbacks| callbacks.context_create, (id, root));
     if ask(vm, id, |callbacks| callbacks.new_connection, id) {
@@ -293,6 +313,7 @@ fn receive(vm: &mut Vm, id: u32, flow: fn(&mut Connection) -> &mut Flow, bytes: 
         return false;
     }
     flow.buffer.extend(bytes);
+    flow.received += bytes.len();
     flow.ended = end_of_stream;
     true
 }
@@ -399,13 +420,11 @@ fn ask<Params: WasmParams>(
         Ok(answer) => answer.unwrap_or_default() == CONTINUE,
         Err(trap) => {
             note(vm, id, Some(trap));
-            match vm.state().surroundings.failure_policy {
-                FailurePolicy::Open => true,
-                FailurePolicy::Closed | FailurePolicy::Reload => {
-                    close(vm, id, ClosedBy::Failure);
-                    false
-                }
+            let is_let_by = connection(vm, id).is_some_and(|connection| connection.is_let_by);
+            if !is_let_by {
+                close(vm, id, ClosedBy::Failure);
             }
+            is_let_by
         }
     };
     settle(vm);

@@ -36,6 +36,7 @@ pub(crate) fn root(vm: &mut Vm, id: u32) -> Option<&mut Root> {
 pub(crate) fn begin(vm: &mut Vm, root: u32, mut new: Stream) -> u32 {
     let id = vm.next_context();
     new.root = root;
+    new.is_let_by = lets_by(vm);
     vm.state_mut().contexts.insert(id, Context::Stream(Box::new(new)));
     let created = vm.call(id, |callbacks| callbacks.context_create, (id, root));
     guard(vm, id, created.map(|_| ()));
@@ -261,16 +262,21 @@ fn outcome(vm: &mut Vm, id: u32, answer: Result<Option<u32>, Trap>, action: fn(u
     }
 }
 
-/// A stream whose VM died in one of its callbacks: answered 503, or let pass.
+/// Whether new streams and connections go by without the filter: its VM is dead, and the policy says so. Those that
+/// were there when it died fail under any policy.
+pub(crate) fn lets_by(vm: &Vm) -> bool {
+    vm.dead().is_some() && vm.state().surroundings.failure_policy == FailurePolicy::Open
+}
+
+/// A stream whose VM is dead: answered 503, or let by.
 pub(crate) fn guard(vm: &mut Vm, id: u32, result: Result<(), Trap>) {
     let Err(trap) = result else { return };
-    let open = vm.state().surroundings.failure_policy == FailurePolicy::Open;
     let Some(stream) = stream(vm, id) else { return };
     if stream.failed.is_some() {
         return;
     }
     stream.failed = Some(format!("{}: {}", trap.callback, trap.why));
-    if open {
+    if stream.is_let_by {
         pass_by(vm, id, StreamType::Request);
         pass_by(vm, id, StreamType::Response);
     } else {
@@ -291,8 +297,7 @@ fn fail(vm: &mut Vm, id: u32) {
 
 /// What the filter hasn't seen goes by without it.
 fn pass_by(vm: &mut Vm, id: u32, direction: StreamType) {
-    let open = vm.state().surroundings.failure_policy == FailurePolicy::Open;
-    if !open {
+    if !stream(vm, id).is_some_and(|stream| stream.is_let_by) {
         return fail(vm, id);
     }
     let Some(half) = half(vm, id, direction) else { return };

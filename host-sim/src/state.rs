@@ -47,14 +47,15 @@ pub(crate) struct Surroundings {
     pub foreign: BTreeMap<String, ForeignFunction>,
 }
 
-/// What becomes of streams once the VM is dead: Envoy's `failure_policy`.
+/// What becomes of streams once the VM is dead: Envoy's `failure_policy`. A TCP connection is closed where an HTTP stream
+/// gets 503.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailurePolicy {
     /// `FAIL_CLOSED`: 503 for ever.
     #[default]
     Closed,
-    /// `FAIL_OPEN`: streams pass the filter by.
+    /// `FAIL_OPEN`: streams that begin then pass the filter by. Those that were there when the VM died fail.
     Open,
     /// `FAIL_RELOAD`: 503 until a stream begins a second after the VM began; that one gets a new VM.
     Reload,
@@ -201,6 +202,8 @@ pub(crate) struct Stream {
     pub reset: bool,
     /// The VM died: no callback is made for it any more.
     pub failed: Option<String>,
+    /// It began when the VM was dead already, and goes by.
+    pub is_let_by: bool,
     /// Whether the client speaks gRPC.
     pub is_grpc: bool,
     /// The headers as they came: the route is found by them, unless the filter has it looked for again.

@@ -230,6 +230,12 @@ fn a_filter_sees_the_addresses_that_the_test_gives() {
     assert_eq!(said(&simulator.open_connection(id).finish()), "10.0.0.7:4711Dolx");
     let id = simulator.connection().property(&["source", "address"], "elsewhere").open();
     assert_eq!(said(&simulator.open_connection(id).finish()), "elsewhereDolx");
+    // Some are there only later.
+    let mut simulator =
+        start(&ADDRESS.replace("new_connection\") (param i32)", "upstream_data\") (param i32 i32 i32)"));
+    let id = simulator.connection().open();
+    let connection = simulator.open_connection(id).property(&["source", "address"], "later");
+    assert_eq!(said(&connection.upstream_data("answer", false).finish()), "nlaterDolx");
 }
 
 #[test]
@@ -255,6 +261,8 @@ fn after_a_trap_the_failure_policy_says_what_becomes_of_connections() {
     let start = |policy| Simulator::builder(&guest(TRAPS)).failure_policy(policy).start().expect("a start");
     let mut closed = start(FailurePolicy::Closed);
     let mut open = start(FailurePolicy::Open);
+    let (trapped, alive) = (open.connection().open(), open.connection().open());
+    assert_eq!(open.open_connection(trapped).downstream_data("hello", false).closed_by(), Some(ClosedBy::Failure));
     for _ in 0..3 {
         let id = closed.connection().open();
         let outcome =
@@ -272,6 +280,8 @@ fn after_a_trap_the_failure_policy_says_what_becomes_of_connections() {
         assert_eq!((&outcome.to_upstream[..], &outcome.to_downstream[..]), (&b"hello"[..], &b"answer"[..]));
         assert!(outcome.trap.is_some());
     }
+    let outcome = open.open_connection(alive).upstream_data("answer", false).finish();
+    assert_eq!(outcome.closed_by, ClosedBy::Failure, "it began with the filter");
 }
 
 #[test]

@@ -240,6 +240,7 @@ fn after_a_trap_the_failure_policy_says_what_becomes_of_requests() {
     let mut closed = start(FailurePolicy::Closed);
     let mut open = start(FailurePolicy::Open);
     let mut reload = start(FailurePolicy::Reload);
+    assert_eq!(open.request().send().status(), Some(503), "the one that it trapped at");
     for _ in 0..3 {
         assert_eq!(closed.request().send().status(), Some(503));
         closed.advance(Duration::from_secs(60));
