@@ -260,6 +260,18 @@ fn after_a_trap_the_failure_policy_says_what_becomes_of_requests() {
 }
 
 #[test]
+fn a_stream_that_was_there_when_the_vm_died_fails_under_any_policy() {
+    let module = guest(r#"(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) unreachable)"#);
+    for policy in [FailurePolicy::Closed, FailurePolicy::Open, FailurePolicy::Reload] {
+        let mut simulator = Simulator::builder(&module).failure_policy(policy).start().expect("a start");
+        let alive = simulator.request().open();
+        assert_eq!(simulator.request().send().status(), Some(503));
+        let outcome = simulator.stream(alive).respond(Response::status_only(200)).finish();
+        assert_eq!(outcome.status(), Some(503), "{policy:?}");
+    }
+}
+
+#[test]
 fn an_endless_loop_ends_with_its_fuel_and_memory_with_its_limit() {
     let module = guest(
         r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (loop (br 0)) (i32.const 0))"#,
