@@ -468,6 +468,7 @@ fn connections(report: &mut Report) -> Result<()> {
     upstreams.set_nonblocking(true)?;
     let bootstrap = tcp_bootstrap(backend.address, upstreams.local_addr()?, &module);
     let envoy = Envoy::start(&bootstrap.to_string(), scratch.path())?;
+    let mut traps = 0;
     for (scenario, steps) in CONNECTIONS {
         let mut run = |which: &str, steps: &[Step]| {
             let client = Some(TcpStream::connect(("127.0.0.1", envoy.listener_port(scenario)?))?);
@@ -478,6 +479,11 @@ fn connections(report: &mut Report) -> Result<()> {
         };
         if scenario.starts_with("tcp-trap-") {
             run("first-", &[Step::Early("hello")])?;
+            traps += 1;
+            wait_for(&format!("the trap of {scenario}"), || {
+                let trapped = envoy.log().lines().filter(|line| line.contains(": unreachable")).count();
+                Ok((trapped == traps).then_some(()))
+            })?;
             // Else the next one comes to the other worker.
             envoy.wait_for_stat(&format!("listener.{scenario}.downstream_cx_active"), |active| active == 0)?;
         }
