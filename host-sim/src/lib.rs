@@ -1,8 +1,8 @@
-//! A Proxy-Wasm host that answers as Envoy answers: unit tests for the compiled `.wasm` of an HTTP filter, without
-//! Envoy.
+//! A Proxy-Wasm host that answers as Envoy answers: unit tests for the compiled `.wasm` of an HTTP or a TCP filter,
+//! without Envoy.
 //!
-//! A test says what is there (a configuration, node metadata, a request) and asserts what came out (headers, logs,
-//! metrics, a local response). It never lists the host calls it expects.
+//! A test says what is there (a configuration, node metadata, a request, a connection) and asserts what came out
+//! (headers, bytes, logs, metrics, a local response). It never lists the host calls it expects.
 //!
 //! ```
 //! use host_sim::{Module, Simulator};
@@ -25,11 +25,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A TCP filter gets a connection, step by step: what the client sends goes downstream to upstream, what the upstream
+//! answers comes back.
+//!
+//! ```
+//! use host_sim::{ClosedBy, Module, Simulator};
+//! # let wasm = wat::parse_str(r#"(module
+//! #   (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+//! #   (memory (export "memory") 1) (data (i32.const 0) "PING")
+//! #   (func (export "proxy_abi_version_0_2_1")) (func (export "_initialize"))
+//! #   (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
+//! #     (drop (call $set (i32.const 2) (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)))
+//! #     (i32.const 0)))"#)?;
+//! // One that writes in capitals.
+//! let module = Module::from_bytes(wasm)?;
+//! let mut sim = Simulator::builder(&module).start()?;
+//!
+//! let id = sim.connection().source_address(([10, 0, 0, 7], 4711).into()).open();
+//! let connection = sim.open_connection(id).downstream_data("ping", false);
+//! assert_eq!(connection.to_upstream(), b"PING");
+//!
+//! let outcome = connection.upstream_data("pong", false).downstream_data("", true).upstream_data("", true).finish();
+//! assert_eq!((&outcome.to_downstream[..], outcome.closed_by), (&b"pong"[..], ClosedBy::Upstream));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What is served
 //!
-//! HTTP filters of ABI 0.1.0, 0.2.0 and 0.2.1: all host functions of the table [below](self#host-functions), and WASI as
-//! Envoy has it. A module that imports another one is refused by an [error](Error::Unserved) that names it. TCP filters
-//! are not served yet.
+//! HTTP filters, and TCP filters before a TCP proxy, of ABI 0.1.0, 0.2.0 and 0.2.1: all host functions of the table
+//! [below](self#host-functions), and WASI as Envoy has it. A module that imports another one is refused by an
+//! [error](Error::Unserved) that names it.
 //!
 //! # Host functions
 //!
@@ -44,7 +69,7 @@
 //! | `proxy_set_effective_context` | 2 unknown context |
 //! | `proxy_done` | 1 its `on_done` didn't answer false |
 //! | `proxy_get_property` | 1 not there; 3 the empty path; 6 memory |
-//! | `proxy_set_property` | 1 outside of a stream; 6 memory. What is set has a name without parts, and is read by it where Envoy has nothing of that name |
+//! | `proxy_set_property` | 1 outside of a stream or connection; 6 memory. What is set has a name without parts, and is read by it where Envoy has nothing of that name |
 //! | `proxy_continue_stream`, `proxy_close_stream` (since 0.2.0) | 2 unknown direction; 12 to continue upstream |
 //! | `proxy_continue_request`, `proxy_continue_response`, `proxy_clear_route_cache` (0.1.0) | |
 //! | `proxy_get_header_map_value` | 1 no such header; 2 no such map now; 6 memory. In 0.1.0 an empty value instead of 1 |
@@ -88,6 +113,7 @@
 
 mod abi;
 mod backtrace;
+mod connection;
 mod error;
 mod headers;
 mod host;
@@ -103,6 +129,7 @@ mod state;
 mod vm;
 
 pub use abi::{AbiVersion, LogLevel, Status};
+pub use connection::{ClosedBy, ConnectionBuilder, ConnectionId, ConnectionOutcome, OpenConnection};
 pub use error::Error;
 pub use headers::Headers;
 pub use host::grpc::GrpcCall;

@@ -2,6 +2,7 @@
 //! waits, what is let go, and what the filter asked for once a callback is over.
 
 use crate::abi::{Action, StreamType};
+use crate::connection::{self, ClosedBy};
 use crate::headers::Headers;
 use crate::host::local_response::LocalResponse;
 use crate::message::Response;
@@ -20,14 +21,14 @@ fn number(count: usize) -> u32 {
 pub(crate) fn stream(vm: &mut Vm, id: u32) -> Option<&mut Stream> {
     match vm.state_mut().contexts.get_mut(&id)? {
         Context::Stream(stream) => Some(stream),
-        Context::Root(_) => None,
+        Context::Root(_) | Context::Connection(_) => None,
     }
 }
 
 pub(crate) fn root(vm: &mut Vm, id: u32) -> Option<&mut Root> {
     match vm.state_mut().contexts.get_mut(&id)? {
         Context::Root(root) => Some(root),
-        Context::Stream(_) => None,
+        Context::Stream(_) | Context::Connection(_) => None,
     }
 }
 
@@ -35,6 +36,7 @@ pub(crate) fn root(vm: &mut Vm, id: u32) -> Option<&mut Root> {
 pub(crate) fn begin(vm: &mut Vm, root: u32, mut new: Stream) -> u32 {
     let id = vm.next_context();
     new.root = root;
+    new.is_let_by = lets_by(vm);
     vm.state_mut().contexts.insert(id, Context::Stream(Box::new(new)));
     let created = vm.call(id, |callbacks| callbacks.context_create, (id, root));
     guard(vm, id, created.map(|_| ()));
@@ -70,7 +72,7 @@ pub(crate) fn end(vm: &mut Vm, id: u32) -> Stream {
     let ended = match vm.state_mut().contexts.remove(&id) {
         Some(Context::Stream(stream)) => *stream,
         // Whatever a guest does, a stream's context stays one.
-        Some(Context::Root(_)) | None => Stream::default(),
+        Some(Context::Root(_) | Context::Connection(_)) | None => Stream::default(),
     };
     settle(vm);
     retire(vm, ended.root);
@@ -79,7 +81,11 @@ pub(crate) fn end(vm: &mut Vm, id: u32) -> Stream {
 
 /// Another configuration serves from now on: the root context ends as soon as it has no more streams.
 pub(crate) fn retire(vm: &mut Vm, id: u32) {
-    let is_free = |context: &Context| !matches!(context, Context::Stream(stream) if stream.root == id);
+    let is_free = |context: &Context| match context {
+        Context::Stream(stream) => stream.root != id,
+        Context::Connection(connection) => connection.root != id,
+        Context::Root(_) => true,
+    };
     let is_done = vm.state().contexts.values().all(is_free);
     let is_retired = root(vm, id).is_some_and(|root| root.retired && !root.waits_for_done);
     if !is_done || !is_retired {
@@ -107,14 +113,16 @@ fn delete(vm: &mut Vm, id: u32) {
 pub(crate) fn settle(vm: &mut Vm) {
     while let Some(after) = vm.state_mut().after.pop_front() {
         match after {
+            After::Continue(id, StreamType::Downstream | StreamType::Upstream) => connection::go_on(vm, id),
             After::Continue(id, direction) => go_on(vm, id, direction),
-            After::Close(id) => {
-                if let Some(stream) = stream(vm, id) {
+            After::Close(id) => match stream(vm, id) {
+                Some(stream) => {
                     stream.reset = true;
                     stream.request.todo.clear();
                     stream.response.todo.clear();
                 }
-            }
+                None => connection::close(vm, id, ClosedBy::Filter),
+            },
             After::Respond(id, response) => respond(vm, id, response),
             After::Done(id) => delete(vm, id),
         }
@@ -254,16 +262,21 @@ fn outcome(vm: &mut Vm, id: u32, answer: Result<Option<u32>, Trap>, action: fn(u
     }
 }
 
-/// A stream whose VM died in one of its callbacks: answered 503, or let pass.
+/// Whether new streams and connections go by without the filter: its VM is dead, and the policy says so. Those that
+/// were there when it died fail under any policy.
+pub(crate) fn lets_by(vm: &Vm) -> bool {
+    vm.dead().is_some() && vm.state().surroundings.failure_policy == FailurePolicy::Open
+}
+
+/// A stream whose VM is dead: answered 503, or let by.
 pub(crate) fn guard(vm: &mut Vm, id: u32, result: Result<(), Trap>) {
     let Err(trap) = result else { return };
-    let open = vm.state().surroundings.failure_policy == FailurePolicy::Open;
     let Some(stream) = stream(vm, id) else { return };
     if stream.failed.is_some() {
         return;
     }
     stream.failed = Some(format!("{}: {}", trap.callback, trap.why));
-    if open {
+    if stream.is_let_by {
         pass_by(vm, id, StreamType::Request);
         pass_by(vm, id, StreamType::Response);
     } else {
@@ -284,8 +297,7 @@ fn fail(vm: &mut Vm, id: u32) {
 
 /// What the filter hasn't seen goes by without it.
 fn pass_by(vm: &mut Vm, id: u32, direction: StreamType) {
-    let open = vm.state().surroundings.failure_policy == FailurePolicy::Open;
-    if !open {
+    if !stream(vm, id).is_some_and(|stream| stream.is_let_by) {
         return fail(vm, id);
     }
     let Some(half) = half(vm, id, direction) else { return };

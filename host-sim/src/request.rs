@@ -9,8 +9,7 @@ use crate::message::{Message, Response};
 use crate::pipeline;
 use crate::route::Mirrored;
 use crate::simulator::Simulator;
-use crate::state::{Context, Part, Stream};
-use std::collections::BTreeMap;
+use crate::state::{Context, Part, Properties, Stream};
 
 /// A request that isn't sent yet.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub struct RequestBuilder<'a> {
     worker: usize,
     message: Message,
     response: Response,
-    properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    properties: Properties,
     unfinished: bool,
 }
 
@@ -93,7 +92,7 @@ impl<'a> RequestBuilder<'a> {
             worker: 0,
             message: Message::default(),
             response: Response::status_only(200),
-            properties: BTreeMap::new(),
+            properties: Properties::default(),
             unfinished: false,
         };
         builder.method("GET", "http://localhost/")
@@ -166,7 +165,7 @@ impl<'a> RequestBuilder<'a> {
 
     /// A property of this request, by its path and in Envoy's encoding.
     pub fn property(mut self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
-        self.properties.insert(property::path(path), value.as_ref().to_vec());
+        self.properties.given.insert(property::path(path), value.as_ref().to_vec());
         self
     }
 
@@ -208,7 +207,11 @@ impl<'a> RequestBuilder<'a> {
             }
         }
         let stream = Stream { properties, is_grpc, received, ..Stream::default() };
-        let id = simulator.begin(worker, stream, parts);
+        let id = simulator.begin(worker, |vm, root| {
+            let id = pipeline::begin(vm, root, stream);
+            pipeline::push(vm, id, StreamType::Request, parts);
+            id
+        });
         (simulator, id)
     }
 }
@@ -264,12 +267,12 @@ impl<'a> OpenStream<'a> {
 
     /// Ends the stream: the client leaves, or has all it will get.
     pub fn finish(self) -> Outcome {
-        let (stream, logs) = self.simulator.finish(self.id);
+        let (stream, logs) = self.simulator.finish(self.id, pipeline::end);
         Outcome::of(stream, logs)
     }
 
     fn push(self, direction: StreamType, parts: Vec<Part>) -> Self {
-        self.simulator.push(self.id, direction, parts);
+        self.simulator.happen(self.id, |vm, id| pipeline::push(vm, id, direction, parts));
         self
     }
 }
@@ -333,10 +336,9 @@ impl Simulator {
     }
 
     pub(crate) fn peek(&self, id: StreamId) -> Option<&Stream> {
-        let vm = &self.workers.get(id.worker)?.vm;
-        match vm.state().contexts.get(&id.context)? {
-            Context::Stream(stream) if vm.state().vm == id.vm => Some(stream),
-            Context::Stream(_) | Context::Root(_) => None,
+        match self.vm(id)?.state().contexts.get(&id.context)? {
+            Context::Stream(stream) => Some(stream),
+            Context::Root(_) | Context::Connection(_) => None,
         }
     }
 }

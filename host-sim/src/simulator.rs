@@ -1,6 +1,6 @@
 //! The life of a plugin: start, configuration, its replacement, time, callouts, and the end of a VM, each as in Envoy.
 
-use crate::abi::StreamType;
+use crate::connection;
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::host::context::nanoseconds;
@@ -15,7 +15,7 @@ use crate::pipeline::{self, size};
 use crate::request::{RequestBuilder, Routed, StreamId};
 use crate::route::RouteTable;
 use crate::shared::Shared;
-use crate::state::{Context, FailurePolicy, Fault, Part, Root, State, Stream, Surroundings};
+use crate::state::{Context, FailurePolicy, Fault, Root, State, Surroundings};
 use crate::vm::{Trap, Vm};
 use crate::{LogLevel, Status};
 use fastrand::Rng;
@@ -40,7 +40,7 @@ pub struct Simulator {
     now: u64,
     pub(crate) workers: Vec<Worker>,
     logs: Vec<Log>,
-    /// What was logged since each open stream began, until it ends.
+    /// What was logged since each open stream or connection began, until it ends.
     open: BTreeMap<StreamId, Vec<Log>>,
 }
 
@@ -441,21 +441,22 @@ impl Simulator {
         self.workers.iter().map(|worker| worker.vm.memory_size()).sum()
     }
 
-    pub(crate) fn begin(&mut self, worker: usize, stream: Stream, parts: Vec<Part>) -> StreamId {
+    /// Begins a stream or a connection.
+    pub(crate) fn begin(&mut self, worker: usize, begin: impl FnOnce(&mut Vm, u32) -> u32) -> StreamId {
         let worker = worker.min(self.workers.len() - 1);
         self.revive(worker);
         let Worker { vm, root, .. } = &mut self.workers[worker];
-        let context = pipeline::begin(vm, *root, stream);
+        let context = begin(vm, *root);
         let id = StreamId { worker, vm: vm.state().vm, context };
-        pipeline::push(vm, context, StreamType::Request, parts);
         self.open.insert(id, Vec::new());
         self.after();
         id
     }
 
-    pub(crate) fn push(&mut self, id: StreamId, direction: StreamType, parts: Vec<Part>) {
-        if let Some(vm) = self.vm(id) {
-            pipeline::push(vm, id.context, direction, parts);
+    /// Lets something happen to a stream or a connection.
+    pub(crate) fn happen(&mut self, id: StreamId, event: impl FnOnce(&mut Vm, u32)) {
+        if let Some(vm) = self.vm_mut(id) {
+            event(vm, id.context);
         }
         self.after();
     }
@@ -465,7 +466,7 @@ impl Simulator {
     pub(crate) fn route(&mut self, id: StreamId, response: &mut Response) {
         let Some(routes) = self.surroundings.routes.clone() else { return };
         let random = self.random.u64(..);
-        let Some(vm) = self.vm(id) else { return };
+        let Some(vm) = self.vm_mut(id) else { return };
         let Some(stream) = pipeline::stream(vm, id.context) else { return };
         let now = if stream.route_cache_cleared { &stream.request.passed.headers } else { &stream.received };
         let Some(picked) = routes.pick(now, random) else {
@@ -487,8 +488,9 @@ impl Simulator {
         stream.routed = Some(Routed { virtual_host, route, cluster, mirrors });
     }
 
-    pub(crate) fn finish(&mut self, id: StreamId) -> (Stream, Vec<Log>) {
-        let ended = self.vm(id).map(|vm| pipeline::end(vm, id.context)).unwrap_or_default();
+    /// Ends a stream or a connection: what it was, and what was logged since it began.
+    pub(crate) fn finish<T: Default>(&mut self, id: StreamId, end: impl FnOnce(&mut Vm, u32) -> T) -> (T, Vec<Log>) {
+        let ended = self.vm_mut(id).map(|vm| end(vm, id.context)).unwrap_or_default();
         self.after();
         let logs = self.open.remove(&id).unwrap_or_default();
         if let Some(worker) = self.workers.get_mut(id.worker) {
@@ -497,7 +499,13 @@ impl Simulator {
         (ended, logs)
     }
 
-    fn vm(&mut self, id: StreamId) -> Option<&mut Vm> {
+    /// The VM of a stream or a connection.
+    pub(crate) fn vm(&self, id: StreamId) -> Option<&Vm> {
+        let worker = self.workers.get(id.worker)?;
+        std::iter::once(&worker.vm).chain(&worker.dead).find(|vm| vm.state().vm == id.vm)
+    }
+
+    fn vm_mut(&mut self, id: StreamId) -> Option<&mut Vm> {
         let worker = self.workers.get_mut(id.worker)?;
         std::iter::once(&mut worker.vm).chain(&mut worker.dead).find(|vm| vm.state().vm == id.vm)
     }
@@ -505,7 +513,7 @@ impl Simulator {
     fn roots(&self) -> impl Iterator<Item = &Root> {
         self.workers.iter().flat_map(|worker| worker.vm.state().contexts.values()).filter_map(|context| match context {
             Context::Root(root) => Some(&**root),
-            Context::Stream(_) => None,
+            Context::Stream(_) | Context::Connection(_) => None,
         })
     }
 
@@ -545,7 +553,8 @@ impl Simulator {
         State::new(surroundings, shared, &self.module, Metrics::new(metrics), self.random.fork(), self.now)
     }
 
-    /// What follows from what just happened: root contexts are told of their queues.
+    /// What follows from what just happened: root contexts are told of their queues, connections that are closed are
+    /// forgotten.
     fn after(&mut self) {
         for worker in &mut self.workers {
             let vm = worker.vm.state().vm;
@@ -556,6 +565,7 @@ impl Simulator {
                     pipeline::settle(&mut worker.vm);
                 }
             }
+            worker.dead.iter_mut().chain([&mut worker.vm]).for_each(connection::sweep);
         }
         self.take_logs();
     }

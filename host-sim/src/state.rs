@@ -2,6 +2,7 @@
 
 use crate::abi::StreamType;
 use crate::backtrace::{CallStack, Functions};
+use crate::connection::Connection;
 use crate::headers::Headers;
 use crate::host::grpc::GrpcCall;
 use crate::host::http_call::HttpCall;
@@ -60,14 +61,15 @@ pub(crate) struct Surroundings {
     pub foreign: BTreeMap<String, ForeignFunction>,
 }
 
-/// What becomes of streams once the VM is dead: Envoy's `failure_policy`.
+/// What becomes of streams once the VM is dead: Envoy's `failure_policy`. A TCP connection is closed where an HTTP stream
+/// gets 503.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailurePolicy {
     /// `FAIL_CLOSED`: 503 for ever.
     #[default]
     Closed,
-    /// `FAIL_OPEN`: streams pass the filter by.
+    /// `FAIL_OPEN`: streams that begin then pass the filter by. Those that were there when the VM died fail.
     Open,
     /// `FAIL_RELOAD`: 503 until a stream begins a second after the VM began; that one gets a new VM.
     Reload,
@@ -102,6 +104,8 @@ pub(crate) struct State {
     pub plugin_configuration: Option<Arc<[u8]>>,
     /// The contexts that are alive.
     pub contexts: BTreeMap<u32, Context>,
+    /// TCP connections that are closed: their contexts are gone, what came of them nobody has asked yet.
+    pub closed: BTreeMap<u32, Box<Connection>>,
     /// What host functions asked for that happens once the callback is over, in order.
     pub after: VecDeque<After>,
     /// A local response was sent: whatever the callback returns, its stream goes no further.
@@ -127,9 +131,9 @@ pub(crate) struct Tokens {
 /// What happens once a callback is over.
 #[derive(Debug)]
 pub(crate) enum After {
-    /// A stream goes on.
+    /// A stream goes on, or a connection.
     Continue(u32, StreamType),
-    /// A stream is reset.
+    /// A stream is reset, or a connection closed.
     Close(u32),
     /// A stream is answered.
     Respond(u32, LocalResponse),
@@ -153,6 +157,17 @@ pub(crate) enum Context {
     Root(Box<Root>),
     /// One HTTP request, and the response to it.
     Stream(Box<Stream>),
+    /// One TCP connection.
+    Connection(Box<Connection>),
+}
+
+/// The properties that one request or one connection has for itself.
+#[derive(Debug, Default)]
+pub(crate) struct Properties {
+    /// Those that the test gave it.
+    pub given: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Those that the filter set.
+    pub set: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// A root context.
@@ -193,10 +208,7 @@ pub(crate) struct Stream {
     pub root: u32,
     pub request: Half,
     pub response: Half,
-    /// Values of properties that this request alone has.
-    pub properties: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// What the filter set.
-    pub set_properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub properties: Properties,
     /// Whether Envoy would look for the route again.
     pub route_cache_cleared: bool,
     /// What the filter answered in place of the upstream, or Envoy for a filter whose VM is dead.
@@ -209,6 +221,8 @@ pub(crate) struct Stream {
     pub reset: bool,
     /// The VM died: no callback is made for it any more.
     pub failed: Option<String>,
+    /// It began when the VM was dead already, and goes by.
+    pub is_let_by: bool,
     /// Whether the client speaks gRPC.
     pub is_grpc: bool,
     /// The headers as they came: the route is found by them, unless the filter has it looked for again.
@@ -276,6 +290,7 @@ impl State {
             effective: 0,
             plugin_configuration: None,
             contexts: BTreeMap::new(),
+            closed: BTreeMap::new(),
             after: VecDeque::new(),
             stop: false,
             tokens: Tokens::default(),
@@ -297,6 +312,7 @@ impl State {
     pub(crate) fn root_id(&self) -> u32 {
         match self.contexts.get(&self.context()) {
             Some(Context::Stream(stream)) => stream.root,
+            Some(Context::Connection(connection)) => connection.root,
             Some(Context::Root(_)) | None => self.context(),
         }
     }
@@ -304,14 +320,14 @@ impl State {
     pub(crate) fn root(&self) -> Option<&Root> {
         match self.contexts.get(&self.root_id())? {
             Context::Root(root) => Some(root),
-            Context::Stream(_) => None,
+            Context::Stream(_) | Context::Connection(_) => None,
         }
     }
 
     pub(crate) fn root_mut(&mut self) -> Option<&mut Root> {
         match self.contexts.get_mut(&self.root_id())? {
             Context::Root(root) => Some(root),
-            Context::Stream(_) => None,
+            Context::Stream(_) | Context::Connection(_) => None,
         }
     }
 
@@ -319,7 +335,7 @@ impl State {
     pub(crate) fn stream(&self) -> Option<&Stream> {
         match self.contexts.get(&self.context())? {
             Context::Stream(stream) => Some(stream),
-            Context::Root(_) => None,
+            Context::Root(_) | Context::Connection(_) => None,
         }
     }
 
@@ -327,6 +343,40 @@ impl State {
     pub(crate) fn stream_mut(&mut self) -> Option<&mut Stream> {
         match self.contexts.get_mut(&self.context())? {
             Context::Stream(stream) => Some(stream),
+            Context::Root(_) | Context::Connection(_) => None,
+        }
+    }
+
+    /// The TCP connection that host functions act for, if it is one.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        match self.contexts.get(&self.context())? {
+            Context::Connection(connection) => Some(connection),
+            Context::Root(_) | Context::Stream(_) => None,
+        }
+    }
+
+    /// [`connection`](State::connection), to change it.
+    pub(crate) fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match self.contexts.get_mut(&self.context())? {
+            Context::Connection(connection) => Some(connection),
+            Context::Root(_) | Context::Stream(_) => None,
+        }
+    }
+
+    /// The properties of the stream or connection that host functions act for.
+    pub(crate) fn properties(&self) -> Option<&Properties> {
+        match self.contexts.get(&self.context())? {
+            Context::Stream(stream) => Some(&stream.properties),
+            Context::Connection(connection) => Some(&connection.properties),
+            Context::Root(_) => None,
+        }
+    }
+
+    /// [`properties`](State::properties), to change them.
+    pub(crate) fn properties_mut(&mut self) -> Option<&mut Properties> {
+        match self.contexts.get_mut(&self.context())? {
+            Context::Stream(stream) => Some(&mut stream.properties),
+            Context::Connection(connection) => Some(&mut connection.properties),
             Context::Root(_) => None,
         }
     }

@@ -43,6 +43,11 @@ pub(crate) struct Callbacks {
     /// Those of ABI 0.1.0, which aren't told of the stream's end.
     pub request_headers_0_1: Callback<(u32, u32), u32>,
     pub response_headers_0_1: Callback<(u32, u32), u32>,
+    pub new_connection: Callback<u32, u32>,
+    pub downstream_data: Callback<(u32, u32, u32), u32>,
+    pub upstream_data: Callback<(u32, u32, u32), u32>,
+    pub downstream_connection_close: Callback<(u32, u32), ()>,
+    pub upstream_connection_close: Callback<(u32, u32), ()>,
     pub http_call_response: Callback<(u32, u32, u32, u32, u32), ()>,
     pub grpc_receive_initial_metadata: Callback<(u32, u32, u32), ()>,
     pub grpc_receive: Callback<(u32, u32, u32), ()>,
@@ -157,9 +162,10 @@ impl Vm {
         self.dead.as_deref()
     }
 
-    /// Whether any stream is alive on it.
+    /// Whether any stream or connection is alive on it, or what came of one waits to be asked.
     pub(crate) fn has_streams(&self) -> bool {
-        self.state().contexts.values().any(|context| matches!(context, Context::Stream(_)))
+        let is_root = |context: &Context| matches!(context, Context::Root(_));
+        !self.state().contexts.values().all(is_root) || !self.state().closed.is_empty()
     }
 
     /// The size of the memory in bytes.
@@ -203,6 +209,11 @@ impl Callbacks {
             response_trailers: callback(store, instance, "proxy_on_response_trailers")?,
             request_headers_0_1: callback(store, instance, old("proxy_on_request_headers"))?,
             response_headers_0_1: callback(store, instance, old("proxy_on_response_headers"))?,
+            new_connection: callback(store, instance, "proxy_on_new_connection")?,
+            downstream_data: callback(store, instance, "proxy_on_downstream_data")?,
+            upstream_data: callback(store, instance, "proxy_on_upstream_data")?,
+            downstream_connection_close: callback(store, instance, "proxy_on_downstream_connection_close")?,
+            upstream_connection_close: callback(store, instance, "proxy_on_upstream_connection_close")?,
             http_call_response: callback(store, instance, "proxy_on_http_call_response")?,
             grpc_receive_initial_metadata: callback(store, instance, "proxy_on_grpc_receive_initial_metadata")?,
             grpc_receive: callback(store, instance, "proxy_on_grpc_receive")?,

@@ -1,5 +1,5 @@
 //! A million host calls with any arguments, from a guest that makes whichever calls the test tells it to, among
-//! reconfigurations, callouts, faults and streams that stay open. Nothing of it may panic the simulator.
+//! reconfigurations, callouts, faults, and streams and connections that stay open. Nothing of it may panic the simulator.
 
 use fastrand::Rng;
 use host_sim::{FailurePolicy, Module, Response, Simulator};
@@ -75,6 +75,9 @@ fn guest() -> Module {
         callback("proxy_on_response_headers", 3),
         callback("proxy_on_response_body", 3),
         callback("proxy_on_response_trailers", 2),
+        callback("proxy_on_new_connection", 1),
+        callback("proxy_on_downstream_data", 3),
+        callback("proxy_on_upstream_data", 3),
         callback("proxy_on_done", 1),
     ]
     .concat();
@@ -101,6 +104,8 @@ fn guest() -> Module {
                 (br $more)))
         {callbacks}
         (func (export "proxy_on_tick") (param i32) (call $batch))
+        (func (export "proxy_on_downstream_connection_close") (param i32 i32) (call $batch))
+        (func (export "proxy_on_upstream_connection_close") (param i32 i32) (call $batch))
         (func (export "proxy_on_log") (param i32) (call $batch))
         (func (export "proxy_on_http_call_response") (param i32 i32 i32 i32 i32) (call $batch)))"#
     );
@@ -142,7 +147,7 @@ fn a_million_calls_with_any_arguments_are_no_panic() {
         builder.failure_policy(policies[random.usize(..3)]).clusters(&["a"]).start().expect("a start")
     };
     let mut simulator = start(&mut random);
-    let (mut made, mut open) = (0, Vec::new());
+    let (mut made, mut open, mut connections) = (0, Vec::new(), Vec::new());
     while made < CALLS {
         // Headers, log and done at least, unless there is nobody left to make them.
         made += if simulator.is_dead() { 0 } else { 3 * BATCH };
@@ -154,6 +159,23 @@ fn a_million_calls_with_any_arguments_are_no_panic() {
             0 => open.push(request.open()),
             1 => open.push(request.unfinished().open()),
             _ => _ = request.response(Response::status_only(200).body(bytes(&mut random)).trailer("a", "b")).send(),
+        }
+        if random.u8(..4) == 0 {
+            let connection = simulator.connection().worker(random.usize(..3));
+            connections.push(connection.property(&["calls"], calls(&mut random)).open());
+        }
+        if !connections.is_empty() {
+            let place = random.usize(..connections.len());
+            let connection = simulator.open_connection(connections[place]);
+            match random.u8(..8) {
+                0..=2 => _ = connection.downstream_data(bytes(&mut random), random.u8(..4) == 0),
+                3..=5 => _ = connection.upstream_data(bytes(&mut random), random.u8(..4) == 0),
+                6 => _ = connection.reset_upstream(),
+                _ => {
+                    _ = connection.finish();
+                    connections.swap_remove(place);
+                }
+            }
         }
         // Every VM that is dead has a successor some time.
         if simulator.is_dead() && random.u8(..4) == 0 {
@@ -184,6 +206,7 @@ fn a_million_calls_with_any_arguments_are_no_panic() {
             13 if random.u8(..16) == 0 => {
                 simulator = start(&mut random);
                 open.clear();
+                connections.clear();
             }
             _ => {}
         }

@@ -240,6 +240,7 @@ fn after_a_trap_the_failure_policy_says_what_becomes_of_requests() {
     let mut closed = start(FailurePolicy::Closed);
     let mut open = start(FailurePolicy::Open);
     let mut reload = start(FailurePolicy::Reload);
+    assert_eq!(open.request().send().status(), Some(503), "the one that it trapped at");
     for _ in 0..3 {
         assert_eq!(closed.request().send().status(), Some(503));
         closed.advance(Duration::from_secs(60));
@@ -256,6 +257,18 @@ fn after_a_trap_the_failure_policy_says_what_becomes_of_requests() {
     reload.advance(Duration::from_secs(1));
     // A new VM, which traps again.
     assert!(reload.request().send().trap.is_some_and(|trap| trap.contains("unreachable")));
+}
+
+#[test]
+fn a_stream_that_was_there_when_the_vm_died_fails_under_any_policy() {
+    let module = guest(r#"(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) unreachable)"#);
+    for policy in [FailurePolicy::Closed, FailurePolicy::Open, FailurePolicy::Reload] {
+        let mut simulator = Simulator::builder(&module).failure_policy(policy).start().expect("a start");
+        let alive = simulator.request().open();
+        assert_eq!(simulator.request().send().status(), Some(503));
+        let outcome = simulator.stream(alive).respond(Response::status_only(200)).finish();
+        assert_eq!(outcome.status(), Some(503), "{policy:?}");
+    }
 }
 
 #[test]

@@ -46,6 +46,60 @@ pub enum Shape {
     Trailers,
 }
 
+/// What happens to a TCP connection of a scenario, in this order; the scenario is in its filter's configuration. Where
+/// the filter traps, what happens to the connection behind the one that it trapped at, which sent `hello`.
+pub const CONNECTIONS: [(&str, &[Step]); 21] = {
+    use Step::*;
+    const WHOLE: &[Step] = &[Client("hello"), Upstream("answer"), ClientEnds, UpstreamEnds];
+    [
+        ("tcp-all", WHOLE),
+        ("tcp-upstream-first", &[Upstream("answer"), UpstreamEnds, Client("hello"), ClientEnds]),
+        (
+            "tcp-pause-data",
+            &[Client("hello"), Client(" world"), Upstream("ans"), Upstream("wer"), ClientEnds, UpstreamEnds],
+        ),
+        ("tcp-pause-connection", &[Early("hello"), Callout, ClientEnds, Upstream("answer"), UpstreamEnds]),
+        ("tcp-resume-data", &[Client("hello"), Callout, ClientEnds, Upstream("answer"), UpstreamEnds]),
+        ("tcp-continue", WHOLE),
+        ("tcp-set-data", WHOLE),
+        ("tcp-close-connection", &[]),
+        ("tcp-close-downstream", &[Client("hello")]),
+        ("tcp-close-upstream", &[Client("hello"), Upstream("answer")]),
+        ("tcp-close-at-end", &[Client("hello"), UpstreamEnds]),
+        ("tcp-client-resets", &[Client("hello"), ClientResets]),
+        ("tcp-upstream-resets", &[Client("hello"), UpstreamResets]),
+        ("tcp-hold-downstream", &[Upstream("answer"), UpstreamEnds, Client("hello"), ClientEnds]),
+        ("tcp-hold-downstream-first", WHOLE),
+        ("tcp-hold-upstream", WHOLE),
+        ("tcp-hold-upstream-first", &[Upstream("answer"), UpstreamEnds, Client("hello"), ClientEnds]),
+        ("tcp-trap-connection-closed", &[]),
+        ("tcp-trap-connection-open", WHOLE),
+        ("tcp-trap-data-closed", &[]),
+        ("tcp-trap-data-open", WHOLE),
+    ]
+};
+
+/// What happens to a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The client sends this, and the filter hears of it.
+    Client(&'static str),
+    /// The client sends this, whenever the filter hears of it.
+    Early(&'static str),
+    /// The client sends no more.
+    ClientEnds,
+    /// The client breaks off.
+    ClientResets,
+    /// The upstream sends this.
+    Upstream(&'static str),
+    /// The upstream sends no more.
+    UpstreamEnds,
+    /// The upstream breaks off.
+    UpstreamResets,
+    /// The callout is answered that the filter waits for.
+    Callout,
+}
+
 /// The functions that are tried during `_initialize`, each in a VM of its own.
 pub const FORBIDDEN: [&str; 11] = [
     "proxy_get_log_level",

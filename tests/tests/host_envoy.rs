@@ -10,13 +10,14 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use journeys::client::Client;
 use journeys::envoy::Envoy;
-use journeys::report::{FORBIDDEN, Report, SCENARIOS, Shape, envoy_report_path, probe};
+use journeys::report::{CONNECTIONS, FORBIDDEN, Report, SCENARIOS, Shape, Step, envoy_report_path, probe};
 use journeys::scratch::{Scratch, replace};
-use journeys::{Result, wait_for};
+use journeys::{PATIENCE, Result, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,7 +25,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const TCP_WASM: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const UPSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// A server that speaks HTTP/2: answers with a body and trailers, calls of gRPC with a message, and remembers of each
@@ -85,10 +88,7 @@ async fn answer(
 }
 
 /// A bootstrap whose filter is the extension configuration in a file.
-fn bootstrap(backend: SocketAddr, extension: &Path) -> Value {
-    let socket =
-        |address: SocketAddr| json!({"socket_address": {"address": address.ip(), "port_value": address.port()}});
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+fn http_bootstrap(backend: SocketAddr, extension: &Path) -> Value {
     let filter = json!({
         "name": "probe",
         "config_discovery": {
@@ -121,66 +121,105 @@ fn bootstrap(backend: SocketAddr, extension: &Path) -> Value {
             },
         }],
     });
+    let manager = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
+    bootstrap(json!([listener("probe", json!([manager]))]), vec![cluster("backend", backend, true)])
+}
+
+/// A bootstrap with a listener for each scenario of a connection: the guest, and a TCP proxy to the upstream.
+fn tcp_bootstrap(backend: SocketAddr, upstream: SocketAddr, module: &Path) -> Value {
+    let scenarios = CONNECTIONS.iter().map(|(scenario, _)| {
+        let (vm_id, policy) = match scenario.strip_prefix("tcp-trap-") {
+            // The VMs of these end.
+            Some(trap) if trap.ends_with("open") => (*scenario, "FAIL_OPEN"),
+            Some(_) => (*scenario, "FAIL_CLOSED"),
+            None => ("probe-vm", "FAIL_CLOSED"),
+        };
+        let mut plugin = plugin(module, vm_id, "the VM's", &format!("tcp {scenario}"), environment());
+        plugin["failure_policy"] = policy.into();
+        let filter = json!({"name": "probe", "typed_config": {"@type": TCP_WASM, "config": plugin}});
+        let proxy = json!({
+            "name": "envoy.filters.network.tcp_proxy",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                "stat_prefix": "probe",
+                "cluster": "upstream",
+            },
+        });
+        listener(scenario, json!([filter, proxy]))
+    });
+    let clusters = vec![cluster("backend", backend, true), cluster("upstream", upstream, false)];
+    bootstrap(scenarios.collect(), clusters)
+}
+
+fn bootstrap(listeners: Value, mut clusters: Vec<Value>) -> Value {
+    // Port 1 is tcpmux, which nobody serves.
+    clusters.push(cluster("refusing", SocketAddr::from(([127, 0, 0, 1], 1)), true));
     json!({
         "node": {"id": "probe-node", "cluster": "probe-cluster", "metadata": {"NAMESPACE": "probe-namespace"}},
-        "admin": {"address": socket(any)},
-        "static_resources": {
-            "listeners": [{
-                "name": "probe",
-                "address": socket(any),
-                "filter_chains": [{"filters": [{
-                    "name": "envoy.filters.network.http_connection_manager",
-                    "typed_config": manager,
-                }]}],
-            }],
-            "clusters": [
-                cluster("backend", socket(backend)),
-                // Port 1 is tcpmux, which nobody serves.
-                cluster("refusing", socket(SocketAddr::from(([127, 0, 0, 1], 1)))),
-            ],
-        },
+        "admin": {"address": socket(ANY)},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
     })
 }
 
-fn cluster(name: &str, address: Value) -> Value {
+fn socket(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip(), "port_value": address.port()}})
+}
+
+fn listener(name: &str, filters: Value) -> Value {
     json!({
         "name": name,
+        "stat_prefix": name,
+        "address": socket(ANY),
+        // One connection after the other comes to one worker.
+        "connection_balance_config": {"exact_balance": {}},
+        "filter_chains": [{"filters": filters}],
+    })
+}
+
+fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
+    let mut cluster = json!({
+        "name": name,
         "type": "STATIC",
-        "typed_extension_protocol_options": {UPSTREAM: {
-            "@type": format!("type.googleapis.com/{UPSTREAM}"),
-            "explicit_http_config": {"http2_protocol_options": {}},
-        }},
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}],
         },
-    })
+    });
+    if http2 {
+        cluster["typed_extension_protocol_options"] = json!({UPSTREAM: {
+            "@type": format!("type.googleapis.com/{UPSTREAM}"),
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }});
+    }
+    cluster
 }
 
 /// The guest with these configurations and environment, as an extension configuration.
-fn extension(module: &Path, vm: &str, plugin: &str, environment: Value) -> String {
+fn extension(module: &Path, vm: &str, configuration: &str, environment: Value) -> String {
     json!({
         "resources": [{
             "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             "name": "probe",
-            "typed_config": {
-                "@type": WASM,
-                "config": {
-                    "name": "probe",
-                    "root_id": "probe-root",
-                    "vm_config": {
-                        "vm_id": "probe-vm",
-                        "runtime": "envoy.wasm.runtime.v8",
-                        "code": {"local": {"filename": module}},
-                        "configuration": {"@type": STRING, "value": vm},
-                        "environment_variables": {"key_values": environment},
-                    },
-                    "configuration": {"@type": STRING, "value": plugin},
-                },
-            },
+            "typed_config": {"@type": WASM, "config": plugin(module, "probe-vm", vm, configuration, environment)},
         }],
     })
     .to_string()
+}
+
+/// The guest with these configurations and environment, as a plugin.
+fn plugin(module: &Path, vm_id: &str, vm: &str, configuration: &str, environment: Value) -> Value {
+    json!({
+        "name": "probe",
+        "root_id": "probe-root",
+        "vm_config": {
+            "vm_id": vm_id,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": module}},
+            "configuration": {"@type": STRING, "value": vm},
+            "environment_variables": {"key_values": environment},
+        },
+        "configuration": {"@type": STRING, "value": configuration},
+    })
 }
 
 /// Envoy with the guest before a backend.
@@ -204,7 +243,7 @@ impl Journey {
         std::fs::create_dir(scratch.join("extensions"))?;
         let path = scratch.join("extensions").join("probe.json");
         replace(&path, &extension(&module, "the VM's", "first: takes a tick", environment()))?;
-        let envoy = Envoy::start(&bootstrap(backend.address, &path).to_string(), scratch.path())?;
+        let envoy = Envoy::start(&http_bootstrap(backend.address, &path).to_string(), scratch.path())?;
         let port = envoy.listener_port("probe")?;
         let (client, report) = (Client::new(port), Report::new());
         Ok(Journey {
@@ -281,13 +320,177 @@ impl Journey {
 
     /// Everything that the guest reported, and what was seen from outside.
     fn finish(mut self) -> Report {
-        for line in self.envoy.log().lines() {
-            if let Some((_, message)) = line.split_once(": probe ") {
-                self.report.read_line(&format!("probe {message}"));
-            }
-        }
+        read_log(&self.envoy, &mut self.report);
         self.report
     }
+}
+
+/// Adds what the guest reported.
+fn read_log(envoy: &Envoy, report: &mut Report) {
+    for line in envoy.log().lines() {
+        if let Some((_, message)) = line.split_once(": probe ") {
+            report.read_line(&format!("probe {message}"));
+        }
+    }
+}
+
+/// One connection through Envoy, both ends of which are here.
+struct Connection<'a> {
+    envoy: &'a Envoy,
+    upstreams: &'a std::net::TcpListener,
+    scenario: &'a str,
+    client: Option<TcpStream>,
+    upstream: Option<TcpStream>,
+    /// How often each callback of data has come.
+    heard: BTreeMap<&'static str, usize>,
+}
+
+impl Connection<'_> {
+    fn run(&mut self, steps: &[Step], runtime: &Runtime) -> Result<()> {
+        for step in steps {
+            match step {
+                Step::Client(text) | Step::Early(text) => self.client()?.write_all(text.as_bytes())?,
+                Step::ClientEnds => self.client()?.shutdown(Shutdown::Write)?,
+                Step::ClientResets => reset(self.client.take(), runtime)?,
+                Step::Upstream(text) => self.upstream()?.write_all(text.as_bytes())?,
+                Step::UpstreamEnds => self.upstream()?.shutdown(Shutdown::Write)?,
+                Step::UpstreamResets => {
+                    self.upstream()?;
+                    reset(self.upstream.take(), runtime)?;
+                }
+                // The backend answers by itself.
+                Step::Callout => {}
+            }
+            match step {
+                // Nobody is there to hear of it.
+                _ if self.scenario.starts_with("tcp-trap-") => {}
+                Step::Client(_) | Step::ClientEnds => self.wait_for("on_downstream_data")?,
+                Step::Upstream(_) | Step::UpstreamEnds => self.wait_for("on_upstream_data")?,
+                Step::Callout => {
+                    let last =
+                        "/on_http_call_response proxy_get_buffer_bytes(UpstreamData of the connection that goes on)";
+                    self.envoy.wait_for_log(&format!(": probe {}{last}", self.scenario))?;
+                }
+                Step::Early(_) | Step::ClientResets | Step::UpstreamResets => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn client(&mut self) -> Result<&mut TcpStream> {
+        Ok(self.client.as_mut().ok_or("the client has broken off")?)
+    }
+
+    /// The upstream's end, as soon as Envoy has connected.
+    fn upstream(&mut self) -> Result<&mut TcpStream> {
+        if self.upstream.is_none() {
+            let stream = wait_for(&format!("the upstream of {}", self.scenario), || accepted(self.upstreams))?;
+            self.upstream = Some(stream);
+        }
+        Ok(self.upstream.as_mut().ok_or("the upstream has broken off")?)
+    }
+
+    /// Waits until a callback has come once more.
+    fn wait_for(&mut self, callback: &'static str) -> Result<()> {
+        let heard = self.heard.entry(callback).or_default();
+        *heard += 1;
+        let is_it = |line: &str| match self.scenario {
+            "tcp-all" => {
+                line.contains(&format!(": probe {callback}")) && line.contains(" proxy_get_property(connection.id)")
+            }
+            scenario => line.contains(&format!(": probe {scenario}/")) && line.contains(&format!("-{callback}")),
+        };
+        wait_for(&format!("{callback} of {}", self.scenario), || {
+            Ok((self.envoy.log().lines().filter(|line| is_it(line)).count() >= *heard).then_some(()))
+        })
+    }
+
+    /// Waits until Envoy has closed it, and reports what came out at both ends.
+    fn finish(mut self, report: &mut Report, which: &str) -> Result<()> {
+        let mut client = Vec::new();
+        if let Some(stream) = &mut self.client {
+            read_to_end(stream, &mut client)?;
+        }
+        if !self.scenario.starts_with("tcp-trap-") {
+            let callback = if self.scenario == "tcp-all" { ": probe " } else { &format!(": probe {}/", self.scenario) };
+            wait_for(&format!("the end of {}", self.scenario), || {
+                let log = self.envoy.log();
+                let mut lines = log.lines().filter(|line| line.contains(callback));
+                Ok(lines.any(|line| line.contains("on_delete(connection) ")).then_some(()))
+            })?;
+        }
+        let mut upstream = Vec::new();
+        self.upstream = self.upstream.take().or(accepted(self.upstreams)?);
+        if let Some(stream) = &mut self.upstream {
+            read_to_end(stream, &mut upstream)?;
+        }
+        let answer = |bytes: &[u8]| format!("\"{}\"", bytes.escape_ascii());
+        report.add(&format!("{}/{which}client", self.scenario), "received()", &answer(&client));
+        report.add(&format!("{}/{which}upstream", self.scenario), "received()", &answer(&upstream));
+        Ok(())
+    }
+}
+
+/// What a listener that doesn't block has.
+fn accepted(listener: &std::net::TcpListener) -> Result<Option<TcpStream>> {
+    match listener.accept() {
+        Ok((stream, _)) => {
+            stream.set_nonblocking(false)?;
+            Ok(Some(stream))
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads until the other side ends or breaks off.
+fn read_to_end(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    match stream.read_to_end(bytes) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Breaks off: the other side gets a reset.
+fn reset(stream: Option<TcpStream>, runtime: &Runtime) -> Result<()> {
+    let Some(stream) = stream else { return Ok(()) };
+    stream.set_nonblocking(true)?;
+    let _guard = runtime.enter();
+    Ok(tokio::net::TcpStream::from_std(stream)?.set_zero_linger()?)
+}
+
+/// The journey of TCP connections.
+fn connections(report: &mut Report) -> Result<()> {
+    let (runtime, scratch, module) = (Runtime::new()?, Scratch::new()?, probe(env!("CARGO_TARGET_TMPDIR"))?);
+    let backend = Backend::start(&runtime)?;
+    let upstreams = std::net::TcpListener::bind(ANY)?;
+    upstreams.set_nonblocking(true)?;
+    let bootstrap = tcp_bootstrap(backend.address, upstreams.local_addr()?, &module);
+    let envoy = Envoy::start(&bootstrap.to_string(), scratch.path())?;
+    let mut traps = 0;
+    for (scenario, steps) in CONNECTIONS {
+        let mut run = |which: &str, steps: &[Step]| {
+            let client = Some(TcpStream::connect(("127.0.0.1", envoy.listener_port(scenario)?))?);
+            let (upstreams, upstream, heard) = (&upstreams, None, BTreeMap::new());
+            let mut connection = Connection { envoy: &envoy, upstreams, scenario, client, upstream, heard };
+            connection.run(steps, &runtime)?;
+            connection.finish(report, which)
+        };
+        if scenario.starts_with("tcp-trap-") {
+            run("first-", &[Step::Early("hello")])?;
+            traps += 1;
+            wait_for(&format!("the trap of {scenario}"), || {
+                let trapped = envoy.log().lines().filter(|line| line.contains(": unreachable")).count();
+                Ok((trapped == traps).then_some(()))
+            })?;
+            // Else the next one comes to the other worker.
+            envoy.wait_for_stat(&format!("listener.{scenario}.downstream_cx_active"), |active| active == 0)?;
+        }
+        run("", steps)?;
+    }
+    read_log(&envoy, report);
+    Ok(())
 }
 
 fn environment() -> Value {
@@ -331,7 +534,8 @@ fn journey() -> Result<Report> {
 /// `UPDATE_ENVOY_REPORT=1` writes the report anew.
 #[test]
 fn envoy_answers_every_call_as_the_report_says() -> Result<()> {
-    let report = journey()?;
+    let mut report = journey()?;
+    connections(&mut report)?;
     assert!(report.len() >= 200, "{} calls", report.len());
     let path = envoy_report_path();
     if std::env::var_os("UPDATE_ENVOY_REPORT").is_some() {

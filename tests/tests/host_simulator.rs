@@ -1,9 +1,10 @@
 //! The guest `probe` of `host-sim` in the simulator, on the journey that it made in a real Envoy: what the simulator
 //! answers to every host function in every callback is what Envoy answers, but for what the simulator documents.
 
-use host_sim::{Error, Headers, LogLevel, Module, Outcome, Response, Simulator};
+use host_sim::{Builder, Error, FailurePolicy, Headers, LogLevel, Module, Outcome, Response, Simulator};
 use journeys::Result;
-use journeys::report::{Asked, FORBIDDEN, Report, SCENARIOS, Shape, envoy_report_path, probe};
+use journeys::report::{Asked, CONNECTIONS, FORBIDDEN, Report, SCENARIOS, Shape, Step, envoy_report_path, probe};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -79,8 +80,8 @@ fn headers(pairs: &[(&str, &str)]) -> Headers {
     pairs.iter().map(|(name, value)| (Vec::from(*name), Vec::from(*value))).collect()
 }
 
-fn start(module: &Module, configuration: &str, forbidden: Option<&str>) -> std::result::Result<Simulator, Error> {
-    let mut builder = Simulator::builder(module)
+fn builder(module: &Module, configuration: &str) -> Builder {
+    Simulator::builder(module)
         .configuration(configuration)
         .vm_configuration("the VM's")
         .vm_id("probe-vm")
@@ -90,7 +91,11 @@ fn start(module: &Module, configuration: &str, forbidden: Option<&str>) -> std::
         .node_metadata("NAMESPACE", "probe-namespace")
         .property(&["xds", "node", "id"], "probe-node")
         .property(&["plugin_name"], "probe")
-        .property(&["plugin_root_id"], "probe-root");
+        .property(&["plugin_root_id"], "probe-root")
+}
+
+fn start(module: &Module, configuration: &str, forbidden: Option<&str>) -> std::result::Result<Simulator, Error> {
+    let mut builder = builder(module, configuration);
     if let Some(function) = forbidden {
         builder = builder.environment_variable("PROBE_FORBIDDEN", function);
     }
@@ -192,6 +197,56 @@ fn seen(outcome: &Outcome, shape: Shape, unrouted: bool) -> String {
     format!("\"{}\"{}{added}", outcome.request_body.escape_ascii(), trailers.collect::<String>())
 }
 
+/// Lets the connections of a scenario go through the filter.
+fn connections(module: &Module, report: &mut Report, scenario: &str, steps: &[Step]) -> Result<()> {
+    let trap = scenario.strip_prefix("tcp-trap-");
+    let open = trap.is_some_and(|trap| trap.ends_with("open"));
+    let policy = if open { FailurePolicy::Open } else { FailurePolicy::Closed };
+    let sim = builder(module, &format!("tcp {scenario}")).failure_policy(policy).start();
+    let mut sim = sim.map_err(|error| error.to_string())?;
+    if trap.is_some() {
+        connect(&mut sim, report, &format!("{scenario}/first-"), &[Step::Early("hello")]);
+    }
+    connect(&mut sim, report, &format!("{scenario}/"), steps);
+    sim.logs().iter().for_each(|log| report.read_line(&log.message));
+    Ok(())
+}
+
+/// Lets a connection go through the filter, and reports what came out.
+fn connect(sim: &mut Simulator, report: &mut Report, name: &str, steps: &[Step]) {
+    let (client, listener) = (SocketAddr::from(([127, 0, 0, 1], 50_000)), SocketAddr::from(([127, 0, 0, 1], 14_001)));
+    let connection = sim.connection().source_address(client).destination_address(listener);
+    let id = connection.property(&["connection", "id"], 1_u64.to_le_bytes()).open();
+    // As soon as there is an upstream.
+    _ = sim.open_connection(id).property(&["xds", "cluster_name"], "upstream");
+    let mut reset = false;
+    for step in steps {
+        let connection = sim.open_connection(id);
+        match step {
+            Step::Client(text) | Step::Early(text) => _ = connection.downstream_data(text, false),
+            Step::ClientEnds => _ = connection.downstream_data("", true),
+            // It is what comes last.
+            Step::ClientResets => {}
+            Step::Upstream(text) => _ = connection.upstream_data(text, false),
+            Step::UpstreamEnds => _ = connection.upstream_data("", true),
+            Step::UpstreamResets => {
+                reset = true;
+                _ = connection.reset_upstream();
+            }
+            Step::Callout => {
+                let token = sim.http_calls().first().map_or(0, |call| call.token);
+                assert!(sim.answer_http_call(token, callout_answer()), "{name}: a callout");
+            }
+        }
+    }
+    let outcome = sim.open_connection(id).finish();
+    let received = |bytes: &[u8]| format!("\"{}\"", bytes.escape_ascii());
+    report.add(&format!("{name}client"), "received()", &received(&outcome.to_downstream));
+    // Nobody is left to tell what it got.
+    let to_upstream = if reset { Vec::new() } else { outcome.to_upstream };
+    report.add(&format!("{name}upstream"), "received()", &received(&to_upstream));
+}
+
 /// The journey of the test in Envoy.
 fn journey() -> Result<Report> {
     let module = Module::from_file(probe(env!("CARGO_TARGET_TMPDIR"))?).map_err(|error| error.to_string())?;
@@ -215,6 +270,9 @@ fn journey() -> Result<Report> {
     }
     for log in sim.logs() {
         report.read_line(&log.message);
+    }
+    for (scenario, steps) in CONNECTIONS {
+        connections(&module, &mut report, scenario, steps)?;
     }
     Ok(report)
 }

@@ -1,4 +1,5 @@
-//! Buffers: configurations and bodies. A body is there from its callback until the filter lets it go.
+//! Buffers: configurations, bodies, and data of connections. A body is there from its callback until the filter lets it
+//! go; data until a callback of it continues.
 
 use super::{Answer, Guest, Stop};
 use crate::abi::{BufferType, Status};
@@ -41,6 +42,8 @@ pub(super) fn proxy_set_buffer_bytes(
     let body = match buffer {
         BufferType::HttpRequestBody => state.stream_mut().and_then(|stream| stream.request.body.as_mut()),
         BufferType::HttpResponseBody => state.stream_mut().and_then(|stream| stream.response.body.as_mut()),
+        BufferType::DownstreamData => state.connection_mut().and_then(|connection| connection.downstream.buffer_mut()),
+        BufferType::UpstreamData => state.connection_mut().and_then(|connection| connection.upstream.buffer_mut()),
         BufferType::GrpcReceiveBuffer => state.root_mut().and_then(|root| root.grpc_message.as_mut()),
         // All others are read-only.
         _ => None,
@@ -61,7 +64,7 @@ fn kind(buffer: u32) -> Result<BufferType, Stop> {
     Ok(BufferType::from_abi(buffer).ok_or(Status::BadArgument)?)
 }
 
-/// A buffer, if it is there now. That of a body or a message is always there, if only as an empty one.
+/// A buffer, if it is there now. That of a body, of data or a message is always there, if only as an empty one.
 fn get(state: &State, buffer: BufferType) -> Option<&[u8]> {
     let empty: &[u8] = &[];
     match buffer {
@@ -82,7 +85,15 @@ fn get(state: &State, buffer: BufferType) -> Option<&[u8]> {
             let message = state.root().and_then(|root| root.grpc_message.as_deref());
             Some(message.unwrap_or(empty))
         }
-        // What foreign functions call back with; what TCP filters have.
-        BufferType::CallData | BufferType::DownstreamData | BufferType::UpstreamData => Some(empty),
+        BufferType::DownstreamData => {
+            let data = state.connection().and_then(|connection| connection.downstream.buffer());
+            Some(data.unwrap_or(empty))
+        }
+        BufferType::UpstreamData => {
+            let data = state.connection().and_then(|connection| connection.upstream.buffer());
+            Some(data.unwrap_or(empty))
+        }
+        // What foreign functions call back with.
+        BufferType::CallData => Some(empty),
     }
 }

@@ -1,7 +1,9 @@
-//! Properties, by path: the request's own, then those of the simulator, then those that follow from the request.
+//! Properties, by path: the request's or the connection's own, then those of the simulator, then those that follow from
+//! the request or the connection.
 
 use super::{Answer, Guest};
 use crate::abi::Status;
+use crate::connection::Connection;
 use crate::state::{State, Stream};
 
 /// The ABI's encoding of a path: its parts, a NUL between them.
@@ -18,26 +20,28 @@ pub(super) fn proxy_get_property(guest: &mut Guest<'_>, path: u32, size: u32, va
     // Rust's SDK puts a NUL between the parts, C++'s one behind each.
     let path = path.strip_suffix(&[0]).unwrap_or(path);
     let state = guest.state();
-    let stream = state.stream();
-    let value = stream
-        .and_then(|stream| stream.properties.get(path))
+    let (stream, own) = (state.stream(), state.properties());
+    let value = own
+        .and_then(|own| own.given.get(path))
         .or_else(|| state.surroundings.properties.get(path))
         .cloned()
         .or_else(|| of_plugin(state, path))
         .or_else(|| of_request(stream?, path))
         .or_else(|| of_response(stream?, path))
-        .or_else(|| of_connection(stream?, path))
+        .or_else(|| of_sizes(state.connection()?, path))
+        // Neither has TLS.
+        .or_else(|| own.filter(|_| path == b"connection\0mtls").map(|_| vec![0]))
         // One that was set has no parts.
-        .or_else(|| stream?.set_properties.get(path).filter(|_| !path.contains(&0)).cloned())
+        .or_else(|| own?.set.get(path).filter(|_| !path.contains(&0)).cloned())
         .ok_or(Status::NotFound)?;
     guest.give(&value, value_at, size_at)
 }
 
-/// Writes a property of the stream; there is none to write outside of one. Those that Envoy has of that name aren't
-/// changed.
+/// Writes a property of the stream or connection; there is none to write outside of one. Those that Envoy has of that
+/// name aren't changed.
 pub(super) fn proxy_set_property(guest: &mut Guest<'_>, path: u32, size: u32, value: u32, value_size: u32) -> Answer {
     let (path, value) = (guest.read(path, size)?.to_vec(), guest.read(value, value_size)?.to_vec());
-    guest.state_mut().stream_mut().ok_or(Status::NotFound)?.set_properties.insert(path, value);
+    guest.state_mut().properties_mut().ok_or(Status::NotFound)?.set.insert(path, value);
     Ok(())
 }
 
@@ -107,9 +111,14 @@ fn of_response(stream: &Stream, path: &[u8]) -> Option<Vec<u8>> {
     Some(value.to_vec())
 }
 
-/// That of a client without TLS.
-fn of_connection(_stream: &Stream, path: &[u8]) -> Option<Vec<u8>> {
-    (path == b"connection\0mtls").then(|| vec![0])
+/// What Envoy has of a request and a response where there are none.
+fn of_sizes(connection: &Connection, path: &[u8]) -> Option<Vec<u8>> {
+    let (received, sent) = connection.sizes();
+    match path {
+        b"request\0size" | b"request\0total_size" => Some(number(received)),
+        b"response\0size" => Some(number(sent)),
+        _ => None,
+    }
 }
 
 /// A number as a property.

@@ -31,18 +31,28 @@ fn go_on(guest: &mut Guest<'_>, direction: StreamType) -> Answer {
             }
             Ok(())
         }
-        StreamType::Downstream => Ok(()),
+        StreamType::Downstream => {
+            let state = guest.state_mut();
+            if state.connection().is_some() {
+                state.after.push_back(After::Continue(state.context(), direction));
+            }
+            Ok(())
+        }
         StreamType::Upstream => Err(Status::Unimplemented.into()),
     }
 }
 
-/// The stream is reset once the callback is over.
+/// The stream is reset, or the connection closed, once the callback is over: it is the client's whichever of its two
+/// directions is named.
 pub(super) fn proxy_close_stream(guest: &mut Guest<'_>, stream: u32) -> Answer {
     let direction = StreamType::from_abi(stream).ok_or(Status::BadArgument)?;
     let state = guest.state_mut();
-    if matches!(direction, StreamType::Request | StreamType::Response) && state.stream().is_some() {
-        let stream = state.context();
-        state.after.push_back(After::Close(stream));
+    let is_its = match direction {
+        StreamType::Request | StreamType::Response => state.stream().is_some(),
+        StreamType::Downstream | StreamType::Upstream => state.connection().is_some(),
+    };
+    if is_its {
+        state.after.push_back(After::Close(state.context()));
     }
     Ok(())
 }

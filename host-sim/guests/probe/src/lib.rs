@@ -3,8 +3,10 @@
 //!
 //! A root context probes each of its callbacks the first time that it comes. A stream probes if its request has the
 //! header `x-probe: all`; another value of it names a scenario, which does what changes the flow, and whose callbacks
-//! are reported in their order.
+//! are reported in their order. A TCP connection's scenario is in the plugin's configuration, `tcp SCENARIO`: its root
+//! context doesn't probe, and the connection does if it is `tcp-all`.
 
+mod connections;
 mod host;
 mod probes;
 mod report;
@@ -33,6 +35,8 @@ struct Vm {
     streams: BTreeMap<u32, Stream>,
     /// The callbacks that have been probed.
     probed: BTreeSet<String>,
+    /// Whether its root contexts are those of TCP filters.
+    tcp: bool,
     /// The callouts that paused streams wait for, and those that fail, by their token.
     awaited: BTreeMap<u32, Awaited>,
 }
@@ -47,6 +51,7 @@ struct Root {
 #[derive(Clone)]
 struct Stream {
     root: u32,
+    is_connection: bool,
     scenario: String,
     callbacks: u32,
 }
@@ -61,7 +66,13 @@ enum Awaited {
 
 impl Vm {
     const fn new() -> Vm {
-        Vm { roots: BTreeMap::new(), streams: BTreeMap::new(), probed: BTreeSet::new(), awaited: BTreeMap::new() }
+        Vm {
+            roots: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            probed: BTreeSet::new(),
+            tcp: false,
+            awaited: BTreeMap::new(),
+        }
     }
 }
 
@@ -70,9 +81,9 @@ fn vm<T>(look: impl FnOnce(&mut Vm) -> T) -> T {
     VM.with(|vm| look(&mut vm.borrow_mut()))
 }
 
-/// Whether it is the first time that this callback comes.
+/// Whether it is the first time that this callback comes, and its turn to be probed.
 fn first(callback: &str) -> bool {
-    vm(|vm| vm.probed.insert(callback.to_owned()))
+    vm(|vm| !vm.tcp && vm.probed.insert(callback.to_owned()))
 }
 
 /// A callback of a root context: probed the first time.
@@ -82,7 +93,7 @@ fn root(context: u32, callback: &str) {
     }
 }
 
-/// A callback of a stream: probed if its scenario is `all`, and in the list of what came if it has another; gives that.
+/// A callback of a stream or a connection: probed if its scenario is `all`, and in the list of what came if it has another; gives that.
 fn stream(context: u32, callback: &str, arguments: &str) -> String {
     let known = vm(|vm| {
         let stream = vm.streams.get_mut(&context)?;
@@ -96,12 +107,21 @@ fn stream(context: u32, callback: &str, arguments: &str) -> String {
             Probe { callback }.say("arguments", "", arguments);
             everything(Probe { callback }, Place::Stream(stream.root, context));
         }
+        "tcp-all" => {
+            Probe { callback }.say("arguments", "", arguments);
+            everything(Probe { callback }, Place::Connection(stream.root, context));
+            connections::properties(Probe { callback });
+        }
         scenario => {
             let callback = format!("{scenario}/{:02}-{callback}", stream.callbacks);
             Probe { callback: &callback }.say("arguments", "", arguments);
         }
     }
     stream.scenario
+}
+
+fn is_connection(context: u32) -> bool {
+    vm(|vm| vm.streams.get(&context).is_some_and(|stream| stream.is_connection))
 }
 
 unsafe extern "C" {
@@ -155,15 +175,26 @@ fn forbidden_during_initialize(function: &str) {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
     if parent == 0 {
-        vm(|vm| vm.roots.insert(context, Root::default()));
+        let configuration = configuration();
+        let tcp = configuration.starts_with("tcp");
+        vm(|vm| (vm.tcp, _) = (tcp, vm.roots.insert(context, Root::default())));
         // The first configuration's calls are enough: those of the next are answered with other bytes.
-        if !configuration().starts_with("second") {
+        if configuration.starts_with("first") {
             root(context, "on_context_create(root)");
         }
         return;
     }
-    let stream = Stream { root: parent, scenario: String::new(), callbacks: 0 };
-    vm(|vm| vm.streams.insert(context, stream));
+    let scenario = vm(|vm| {
+        let root = vm.roots.get(&parent)?;
+        root.configuration.strip_prefix("tcp ").map(str::to_owned)
+    });
+    let is_connection = scenario.is_some();
+    let known = Stream { root: parent, is_connection, scenario: scenario.unwrap_or_default(), callbacks: 0 };
+    vm(|vm| vm.streams.insert(context, known));
+    if is_connection {
+        stream(context, "on_context_create(connection)", "");
+        return;
+    }
     let callback = "on_context_create(stream)";
     if first(callback) {
         everything(Probe { callback }, Place::Stream(parent, context));
@@ -188,7 +219,7 @@ extern "C" fn proxy_on_vm_start(context: u32, size: u32) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(context: u32, size: u32) -> u32 {
     let configuration = configuration();
-    if !configuration.starts_with("second") {
+    if configuration.starts_with("first") {
         Probe { callback: "on_configure" }.say("arguments", "", format!("size={size}"));
         root(context, "on_configure");
     }
@@ -235,6 +266,9 @@ extern "C" fn proxy_on_queue_ready(context: u32, token: u32) {
 extern "C" fn proxy_on_http_call_response(context: u32, token: u32, headers: u32, body: u32, trailers: u32) {
     let arguments = format!("headers={headers} body={body} trailers={trailers}");
     match vm(|vm| vm.awaited.remove(&token)) {
+        Some(Awaited::Stream(stream, scenario)) if scenario.starts_with("tcp-") => {
+            return connections::resume(stream, &scenario);
+        }
         Some(Awaited::Stream(stream, scenario)) => return resume(context, stream, &scenario),
         Some(Awaited::Failure(failure)) => return failed(&format!("{failure}/on_http_call_response"), &arguments),
         None => {}
@@ -393,11 +427,15 @@ extern "C" fn proxy_on_response_trailers(context: u32, trailers: u32) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(context: u32) {
     // A local response from here makes Envoy call this again, and again until it ends by a segmentation fault.
-    stream(context, "on_log", "");
+    stream(context, if is_connection(context) { "on_log(connection)" } else { "on_log" }, "");
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(context: u32) -> u32 {
+    if is_connection(context) {
+        stream(context, "on_done(connection)", "");
+        return 1;
+    }
     if vm(|vm| vm.streams.contains_key(&context)) {
         stream(context, "on_done(stream)", "");
         return 1;
@@ -418,6 +456,11 @@ extern "C" fn proxy_on_done(context: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(context: u32) {
+    if is_connection(context) {
+        // It stays known: another callback may come.
+        stream(context, "on_delete(connection)", "");
+        return;
+    }
     if vm(|vm| vm.streams.contains_key(&context)) {
         stream(context, "on_delete(stream)", "");
         vm(|vm| vm.streams.remove(&context));

@@ -49,6 +49,7 @@ thread_local! {
 pub enum Place {
     Root(u32),
     Stream(u32, u32),
+    Connection(u32, u32),
 }
 
 /// Draws what keeps the names of this VM apart from those of others: metrics and shared data have no owner.
@@ -701,8 +702,13 @@ fn streams(p: Probe, place: Place) {
     let types =
         [("Request", 0), ("Response", 1), ("Downstream", 2), ("Upstream", 3), ("4", 4), ("4294967295", u32::MAX)];
     for (label, number) in types {
-        // A request that runs isn't continued, and isn't closed; the scenarios do that.
-        if number > 1 || matches!(place, Place::Root(_)) {
+        // What runs isn't continued, and isn't closed; the scenarios do that.
+        let runs = match place {
+            Place::Root(_) => false,
+            Place::Stream(..) => number < 2,
+            Place::Connection(..) => number == 2 || number == 3,
+        };
+        if !runs {
             p.status("proxy_continue_stream", label, proxy_continue_stream(number));
             p.status("proxy_close_stream", label, proxy_close_stream(number));
         }
@@ -712,7 +718,7 @@ fn streams(p: Probe, place: Place) {
     let respond = |details: u32, body: u32, headers: u32| {
         proxy_send_local_response(418, details, size, body, size, headers, size, u32::MAX)
     };
-    if matches!(place, Place::Root(_)) {
+    if !matches!(place, Place::Stream(..)) {
         p.status(send, "all there", respond(text, text, text));
     }
     p.status(send, "details NOWHERE", respond(NOWHERE, text, text));
@@ -727,7 +733,7 @@ fn contexts(p: Probe, place: Place) {
     p.status(set, "4294967295", proxy_set_effective_context(u32::MAX));
     let (own, root) = match place {
         Place::Root(root) => (root, root),
-        Place::Stream(root, stream) => (stream, root),
+        Place::Stream(root, stream) | Place::Connection(root, stream) => (stream, root),
     };
     p.status(set, "root", proxy_set_effective_context(root));
     let (name, size) = at(b":path");
