@@ -51,7 +51,7 @@ struct Inspect {
 
 #[derive(Args)]
 struct Run {
-    /// The filter: a Proxy-Wasm module of ABI 0.2.x, as binary
+    /// The filter: a Proxy-Wasm module, as binary
     filter: PathBuf,
     /// The plugin's configuration, a file; `-` is standard input; empty unless given
     #[arg(long, value_name = "FILE")]

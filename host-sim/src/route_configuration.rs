@@ -103,7 +103,7 @@ struct Action {
     cluster: Option<String>,
     cluster_header: Option<String>,
     weighted_clusters: Option<WeightedClusters>,
-    cluster_not_found_response_code: Option<NotFound>,
+    cluster_not_found_response_code: Option<ResponseCode>,
     #[serde(default)]
     request_mirror_policies: Vec<MirrorPolicy>,
     /// Time stands still.
@@ -126,7 +126,7 @@ struct WeightedCluster {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum NotFound {
+enum ResponseCode {
     ServiceUnavailable,
     NotFound,
     InternalServerError,
@@ -170,8 +170,8 @@ enum Denominator {
 #[serde(deny_unknown_fields)]
 struct HeaderValueOption {
     header: HeaderValue,
-    #[serde(default)]
-    append_action: Append,
+    #[serde(default, with = "HeaderAppendAction")]
+    append_action: AppendAction,
 }
 
 #[derive(Deserialize)]
@@ -182,10 +182,9 @@ struct HeaderValue {
     value: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Append {
-    #[default]
+#[derive(Deserialize)]
+#[serde(remote = "AppendAction", rename_all = "SCREAMING_SNAKE_CASE")]
+enum HeaderAppendAction {
     AppendIfExistsOrAdd,
     AddIfAbsent,
     OverwriteIfExistsOrAdd,
@@ -229,13 +228,13 @@ impl Entry {
             route = route.remove_request_header(name);
         }
         for HeaderValueOption { header, append_action } in self.request_headers_to_add {
-            route = route.set_request_header(header.key, &header.value, append_action.into());
+            route = route.set_request_header(header.key, &header.value, append_action);
         }
         for name in self.response_headers_to_remove {
             route = route.remove_response_header(name);
         }
         for HeaderValueOption { header, append_action } in self.response_headers_to_add {
-            route = route.set_response_header(header.key, &header.value, append_action.into());
+            route = route.set_response_header(header.key, &header.value, append_action);
         }
         Ok(route.named(self.name))
     }
@@ -280,9 +279,9 @@ impl Action {
         };
         if let Some(code) = self.cluster_not_found_response_code {
             route = route.cluster_not_found_response_code(match code {
-                NotFound::ServiceUnavailable => 503,
-                NotFound::NotFound => 404,
-                NotFound::InternalServerError => 500,
+                ResponseCode::ServiceUnavailable => 503,
+                ResponseCode::NotFound => 404,
+                ResponseCode::InternalServerError => 500,
             });
         }
         for policy in self.request_mirror_policies {
@@ -312,16 +311,5 @@ impl MirrorPolicy {
             );
         }
         Ok(if self.disable_shadow_host_suffix_append { mirror.keep_host() } else { mirror })
-    }
-}
-
-impl From<Append> for AppendAction {
-    fn from(action: Append) -> Self {
-        match action {
-            Append::AppendIfExistsOrAdd => AppendAction::AppendIfExistsOrAdd,
-            Append::AddIfAbsent => AppendAction::AddIfAbsent,
-            Append::OverwriteIfExistsOrAdd => AppendAction::OverwriteIfExistsOrAdd,
-            Append::OverwriteIfExists => AppendAction::OverwriteIfExists,
-        }
     }
 }

@@ -14,6 +14,8 @@ fn every_example_runs_and_prints_what_it_shows() {
     names.sort();
     assert!(names.len() > 1, "there are examples: {names:?}");
     for name in names {
+        let linked = include_str!("../README.md").contains(&format!("](examples/{name}.rs)"));
+        assert!(linked, "the README doesn't have the example {name}");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["run", "--quiet", "-p", "host-sim", "--example", &name]);
         let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
