@@ -78,10 +78,10 @@ build_filter() {
   install_file "$TARGET/wasm32-wasip1/release/traffic_split_filter.wasm" traffic-split.wasm
 }
 
-# The guests of the simulator's own tests: for the filter's target, but linked as anybody's filter is.
+# What the simulator's tests and examples run: for the filter's target, but linked as anybody's filter is.
 build_guests() {
   say "building the simulator's guests"
-  cargo build --release --target wasm32-wasip1 -p probe
+  cargo build --release --target wasm32-wasip1 -p probe -p example-filters --all-targets
 }
 
 # build_command PACKAGE NAME
@@ -207,7 +207,7 @@ run_tests() {
   cargo fmt --all --check || fail "run cargo fmt --all"
   cargo clippy --quiet --all-targets --features journeys/simulator -- -D warnings
   cargo_filter clippy --quiet --release -p traffic-split-filter -- -D warnings
-  cargo clippy --quiet --release --target wasm32-wasip1 -p probe -- -D warnings
+  cargo clippy --quiet --release --target wasm32-wasip1 -p probe -p example-filters --all-targets -- -D warnings
 
   level "core" cargo test --no-fail-fast -p traffic-split
   level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="${RUNNER##*/}" \

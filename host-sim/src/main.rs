@@ -1,9 +1,11 @@
 //! `host-sim`: a filter in the simulator, from the command line.
 
+mod route_configuration;
+
 use clap::{Args, Parser, Subcommand};
-use host_sim::{Error, Inspection, Log, Module, Outcome, Simulator, Value};
-use serde_json::{Map, json};
-use std::io::{self, Write};
+use host_sim::{Error, Headers, Inspection, Log, Metric, Module, Outcome, Routed, Simulator, Value};
+use serde_json::{Map, Value as Json, json};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ Examples:
   host-sim run dist/traffic-split.wasm --config plugin.json \\
       --request 'GET http://httpbin.httpbin:14001/json' -n 10
   host-sim run filter.wasm --request 'POST http://shop/cart' -H 'x-user: 7' --body '{}' --json
+  host-sim run filter.wasm --request 'GET http://shop/' --routes route_config.yaml
 
 Exit codes: 0 every request went through the filter; 1 a file can't be read, the filter doesn't start, refuses its
 configuration or traps; 2 the call is wrong.")]
@@ -48,7 +51,7 @@ struct Inspect {
 
 #[derive(Args)]
 struct Run {
-    /// The filter: a Proxy-Wasm module of ABI 0.2.x, as binary
+    /// The filter: a Proxy-Wasm module, as binary
     filter: PathBuf,
     /// The plugin's configuration, a file; `-` is standard input; empty unless given
     #[arg(long, value_name = "FILE")]
@@ -59,8 +62,8 @@ struct Run {
     /// The request: a method and a URL
     #[arg(long, value_name = "'METHOD URL'", value_parser = method_and_url)]
     request: (String, String),
-    /// A header of the request; may be given again
-    #[arg(short = 'H', long, value_name = "'NAME: VALUE'", value_parser = |text: &str| pair(text, ':'))]
+    /// A header of the request; may be given again. `host` is its authority
+    #[arg(short = 'H', long, value_name = "'NAME: VALUE'", value_parser = header)]
     header: Vec<(String, String)>,
     /// The body of the request
     #[arg(long, value_name = "TEXT")]
@@ -77,6 +80,9 @@ struct Run {
     /// A property, its path's parts separated by dots, as text; may be given again
     #[arg(long, value_name = "PATH=VALUE", value_parser = |text: &str| pair(text, '='))]
     property: Vec<(String, String)>,
+    /// Where requests go: Envoy's RouteConfiguration, YAML or JSON, of the fields that the simulator knows
+    #[arg(long, value_name = "FILE")]
+    routes: Option<PathBuf>,
     /// The port that the client connected to
     #[arg(long, value_name = "PORT")]
     destination_port: Option<u16>,
@@ -89,47 +95,86 @@ struct Run {
 }
 
 fn main() -> ExitCode {
-    let report = match Cli::parse().command {
-        Command::Run(run) => run.report(),
-        Command::Inspect(inspect) => inspect.report(),
+    let mut out = BufWriter::new(io::stdout().lock());
+    let done = match Cli::parse().command {
+        Command::Run(run) => run.write(&mut out),
+        Command::Inspect(inspect) => inspect.write(&mut out),
     };
-    match report {
-        Ok(report) => print(&report.text, report.fine),
-        Err(why) => fail(&why),
+    match done.and_then(|fine| Ok(out.flush().map(|()| fine)?)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Who stops reading has read enough.
+        Err(Failure::Output(why)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(why) => {
+            // That nobody can read it changes nothing.
+            _ = writeln!(io::stderr(), "error: {why}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// Says why on standard error. That nobody can read it changes nothing.
-fn fail(why: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {why}");
-    ExitCode::FAILURE
-}
-
-/// What is printed, and whether all went well.
-struct Report {
-    text: String,
-    fine: bool,
+/// Why a command came to no end.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// What it was given.
+    #[error("{0}")]
+    Input(String),
+    /// What it wrote to.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
 }
 
 // === impl Inspect ===
 
 impl Inspect {
-    fn report(&self) -> Result<Report, String> {
-        let inspection =
-            Inspection::of_bytes(read(&self.filter)?).map_err(|why| format!("{}: {why}", self.filter.display()))?;
+    /// Writes what the module is made of; whether Envoy starts it.
+    fn write(&self, out: &mut impl Write) -> Result<bool, Failure> {
+        let inspection = Inspection::of_bytes(read(&self.filter)?)
+            .map_err(|why| Failure::Input(format!("{}: {why}", self.filter.display())))?;
         let text =
             if self.json { inspection_in_json(&inspection) } else { inspection_in_words(&self.filter, &inspection) };
-        Ok(Report { text, fine: inspection.refused_by_envoy.is_empty() })
+        out.write_all(text.as_bytes())?;
+        Ok(inspection.refused_by_envoy.is_empty())
     }
 }
 
 // === impl Run ===
 
 impl Run {
-    fn report(&self) -> Result<Report, String> {
+    /// Writes what becomes of each request as it ends, however many there are; whether none met a trap.
+    fn write(&self, out: &mut impl Write) -> Result<bool, Failure> {
+        let mut simulator = self.start()?;
+        let started = simulator.logs();
+        if self.json {
+            write!(out, "{{\n\"logs\": {},\n\"requests\": [", json!(logs_in_json(started)))?;
+        } else {
+            started.iter().try_for_each(|log| writeln!(out, "{log}"))?;
+        }
+        let mut fine = true;
+        for n in 1..=self.count {
+            let outcome = self.send(&mut simulator);
+            // The outcome has them.
+            simulator.forget_logs();
+            fine &= outcome.trap.is_none();
+            if self.json {
+                let separator = if n == 1 { "" } else { "," };
+                write!(out, "{separator}\n  {}", outcome_in_json(&outcome))?;
+            } else {
+                write!(out, "request {n}: {}", outcome_in_words(&outcome))?;
+            }
+        }
+        if self.json {
+            writeln!(out, "\n],\n\"metrics\": {}\n}}", metrics_in_json(simulator.metrics()))?;
+        } else {
+            metrics_in_words(simulator.metrics()).try_for_each(|line| writeln!(out, "{line}"))?;
+        }
+        Ok(fine)
+    }
+
+    fn start(&self) -> Result<Simulator, Failure> {
         let module = Module::from_file(&self.filter).map_err(|why| match why {
-            Error::Read { .. } => why.to_string(),
-            why => format!("{}: {why}", self.filter.display()),
+            Error::Read { .. } => Failure::Input(why.to_string()),
+            why => Failure::Input(format!("{}: {why}", self.filter.display())),
         })?;
         let mut builder = Simulator::builder(&module).seed(self.seed);
         if let Some(file) = &self.config {
@@ -147,31 +192,27 @@ impl Run {
         for (path, value) in &self.property {
             builder = builder.property(&path.split('.').collect::<Vec<_>>(), value);
         }
-        let mut simulator = builder.start().map_err(|why| {
+        if let Some(file) = &self.routes {
+            let routes = route_configuration::read(&read(file)?);
+            builder = builder.routes(routes.map_err(|why| Failure::Input(format!("{}: {why}", file.display())))?);
+        }
+        builder.start().map_err(|why| {
             // What is refused is the configuration, so that is the file to look at.
             let file = match (&why, &self.config) {
                 (Error::Refused { .. }, Some(config)) => config.display().to_string(),
                 (Error::Refused { .. }, None) => format!("{} without --config", self.filter.display()),
                 _ => self.filter.display().to_string(),
             };
-            format!("{file}: {why}")
-        })?;
-        let started = simulator.logs().to_vec();
-        let outcomes: Vec<_> = (0..self.count).map(|_| self.send(&mut simulator)).collect();
-        let fine = outcomes.iter().all(|outcome| outcome.trap.is_none());
-        let text = if self.json {
-            in_json(&started, &outcomes, &simulator)
-        } else {
-            in_words(&started, &outcomes, &simulator)
-        };
-        Ok(Report { text, fine })
+            Failure::Input(format!("{file}: {why}"))
+        })
     }
 
     fn send(&self, simulator: &mut Simulator) -> Outcome {
         let (method, url) = &self.request;
         let mut request = simulator.request().method(method, url);
         for (name, value) in &self.header {
-            request = request.header(name, value);
+            // As curl has it, and as HTTP/1 puts it.
+            request = if name == "host" { request.authority(value) } else { request.header(name, value) };
         }
         if let Some(body) = &self.body {
             request = request.body(body);
@@ -183,23 +224,14 @@ impl Run {
     }
 }
 
-fn read(file: &PathBuf) -> Result<Vec<u8>, String> {
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut io::stdin(), &mut bytes).map(|_| bytes)
     } else {
         std::fs::read(file)
     };
-    bytes.map_err(|why| format!("{}: {why}", file.display()))
-}
-
-/// Writes to standard output; who stops reading has read enough.
-fn print(text: &str, fine: bool) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => fail(&format!("standard output: {why}")),
-        _ if fine => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    bytes.map_err(|why| Failure::Input(format!("{}: {why}", file.display())))
 }
 
 fn inspection_in_words(file: &Path, found: &Inspection) -> String {
@@ -262,29 +294,27 @@ fn inspection_in_json(found: &Inspection) -> String {
     format!("{report:#}\n")
 }
 
-fn in_words(started: &[Log], outcomes: &[Outcome], simulator: &Simulator) -> String {
-    let mut lines: Vec<_> = started.iter().map(Log::to_string).collect();
-    for (n, outcome) in outcomes.iter().enumerate() {
-        lines.push(format!("request {}: {}", n + 1, fate(outcome)));
-        for (name, value) in outcome.request_headers.iter() {
-            lines.push(format!("  {}: {}", readable(name), readable(value)));
-        }
-        if !outcome.request_body.is_empty() {
-            lines.push(format!("  {} bytes of body", outcome.request_body.len()));
-        }
-        lines.extend(outcome.logs.iter().map(|log| format!("  {log}")));
+/// What became of a request, from behind its number.
+fn outcome_in_words(outcome: &Outcome) -> String {
+    let message = |indent: &str, headers: &Headers, body: &[u8]| -> Vec<String> {
+        let headers = headers.iter().filter(|(name, _)| name != b":status");
+        let body = (!body.is_empty()).then(|| format!("{indent}{} bytes of body", body.len()));
+        headers.map(|(name, value)| format!("{indent}{}: {}", readable(name), readable(value))).chain(body).collect()
+    };
+    let mut lines = vec![fate(outcome)];
+    lines.extend(outcome.route.as_ref().map(route_in_words));
+    lines.extend(message("  ", &outcome.request_headers, &outcome.request_body));
+    if let Some(status) = outcome.status() {
+        lines.push(format!("  the client gets {status}"));
+        lines.extend(message("    ", &outcome.response.headers, &outcome.response.body));
     }
-    let metrics = simulator.metrics().into_iter().map(|(name, metric)| match &metric.value {
-        Value::Counter(value) | Value::Gauge(value) => format!("{name}: {value}"),
-        Value::Histogram(values) => format!("{name}: {values:?}"),
-    });
-    lines.extend(metrics);
+    lines.extend(outcome.logs.iter().map(|log| format!("  {log}")));
     lines.join("\n") + "\n"
 }
 
 fn fate(outcome: &Outcome) -> String {
     let fate = match (&outcome.trap, &outcome.local_response) {
-        (Some(trap), _) => format!("trap in {trap}; the client gets 503"),
+        (Some(trap), _) => format!("trap in {trap}"),
         (None, Some(response)) => format!("answered {} by the filter", response.status),
         (None, None) if outcome.paused => "held back by the filter".to_owned(),
         (None, None) => "goes on".to_owned(),
@@ -292,38 +322,62 @@ fn fate(outcome: &Outcome) -> String {
     if outcome.route_cache_cleared { fate + ", its route looked for again" } else { fate }
 }
 
-fn in_json(started: &[Log], outcomes: &[Outcome], simulator: &Simulator) -> String {
-    let logs = |logs: &[Log]| -> Vec<_> {
-        logs.iter().map(|log| json!({"level": log.level.to_string(), "message": log.message})).collect()
+fn route_in_words(routed: &Routed) -> String {
+    let cluster = match &routed.cluster {
+        Some(cluster) => format!("the cluster {}", readable(cluster)),
+        None => "no cluster".to_owned(),
     };
-    let pairs = |headers: &host_sim::Headers| -> Vec<_> {
+    let mirrors: String =
+        routed.mirrors.iter().map(|mirror| format!(", copied to {}", readable(&mirror.cluster))).collect();
+    let route = if routed.route.is_empty() { "a route without a name" } else { &routed.route };
+    format!("  to {cluster}{mirrors}, by {route} of the virtual host {}", routed.virtual_host)
+}
+
+fn metrics_in_words(metrics: Vec<(String, Metric)>) -> impl Iterator<Item = String> {
+    metrics.into_iter().map(|(name, metric)| match metric.value {
+        Value::Counter(value) | Value::Gauge(value) => format!("{name}: {value}"),
+        Value::Histogram(values) => format!("{name}: {values:?}"),
+    })
+}
+
+fn logs_in_json(logs: &[Log]) -> Vec<Json> {
+    logs.iter().map(|log| json!({"level": log.level.to_string(), "message": log.message})).collect()
+}
+
+fn outcome_in_json(outcome: &Outcome) -> Json {
+    let pairs = |headers: &Headers| -> Vec<_> {
         headers.iter().map(|(name, value)| json!([readable(name), readable(value)])).collect()
     };
-    let requests: Vec<_> = outcomes
-        .iter()
-        .map(|outcome| {
-            json!({
-                "requestHeaders": pairs(&outcome.request_headers),
-                "requestBody": readable(&outcome.request_body),
-                "routeCacheCleared": outcome.route_cache_cleared,
-                "localResponse": outcome.local_response.as_ref().map(|response| json!({
-                    "status": response.status,
-                    "details": readable(&response.details),
-                    "headers": pairs(&response.headers),
-                    "body": readable(&response.body),
-                    "grpcStatus": response.grpc_status,
-                })),
-                "paused": outcome.paused,
-                "trap": outcome.trap,
-                "logs": logs(&outcome.logs),
-            })
-        })
-        .collect();
-    let metrics: Map<_, _> = simulator
-        .metrics()
+    json!({
+        "requestHeaders": pairs(&outcome.request_headers),
+        "requestBody": readable(&outcome.request_body),
+        "routeCacheCleared": outcome.route_cache_cleared,
+        "route": outcome.route.as_ref().map(|routed| json!({
+            "virtualHost": routed.virtual_host,
+            "name": routed.route,
+            "cluster": routed.cluster.as_deref().map(readable),
+            "mirrors": routed.mirrors.iter().map(|mirror| readable(&mirror.cluster)).collect::<Vec<_>>(),
+        })),
+        "responseHeaders": pairs(&outcome.response.headers),
+        "responseBody": readable(&outcome.response.body),
+        "localResponse": outcome.local_response.as_ref().map(|response| json!({
+            "status": response.status,
+            "details": readable(&response.details),
+            "headers": pairs(&response.headers),
+            "body": readable(&response.body),
+            "grpcStatus": response.grpc_status,
+        })),
+        "paused": outcome.paused,
+        "trap": outcome.trap,
+        "logs": logs_in_json(&outcome.logs),
+    })
+}
+
+fn metrics_in_json(metrics: Vec<(String, Metric)>) -> Json {
+    let metrics: Map<_, _> = metrics
         .into_iter()
         .map(|(name, metric)| {
-            let value = match &metric.value {
+            let value = match metric.value {
                 Value::Counter(value) => json!({"counter": value}),
                 Value::Gauge(value) => json!({"gauge": value}),
                 Value::Histogram(values) => json!({"histogram": values}),
@@ -331,8 +385,7 @@ fn in_json(started: &[Log], outcomes: &[Outcome], simulator: &Simulator) -> Stri
             (name, value)
         })
         .collect();
-    let report = json!({"logs": logs(started), "requests": requests, "metrics": metrics});
-    format!("{report:#}\n")
+    Json::Object(metrics)
 }
 
 /// Text as it is; a byte that isn't UTF-8 as `\xNN`.
@@ -340,13 +393,55 @@ fn readable(bytes: &[u8]) -> String {
     bytes.utf8_chunks().map(|chunk| chunk.valid().to_owned() + &chunk.invalid().escape_ascii().to_string()).collect()
 }
 
+/// A method and an absolute URL, as a client would send them.
 fn method_and_url(text: &str) -> Result<(String, String), String> {
-    match text.split_once(' ') {
-        Some((method, url)) if !method.is_empty() && !url.trim().is_empty() => {
-            Ok((method.to_owned(), url.trim().to_owned()))
-        }
-        _ => Err("it should be a method and a URL: 'GET http://httpbin.httpbin:14001/json'".to_owned()),
+    let example = "it should be a method and a URL: 'GET http://httpbin.httpbin:14001/json'";
+    let (method, url) = text.trim().split_once(' ').ok_or(example)?;
+    let url = url.trim_start();
+    if !is_token(method) {
+        return Err(format!("{method} is no method"));
     }
+    if let Some(odd) = url.chars().find(|odd| odd.is_whitespace() || odd.is_control()) {
+        return Err(format!("the URL has {odd:?} in it, which should be percent-encoded"));
+    }
+    if url.contains('#') {
+        return Err("no client sends what stands behind # in a URL".to_owned());
+    }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    if !["http", "https"].contains(&scheme) {
+        return Err(format!("the URL's scheme is http or https, not {scheme}"));
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    // The colons within an IPv6 address are none before a port.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if host.is_empty() || host.contains('@') {
+        return Err(format!("the URL has no host, or more than a host and a port: {authority}"));
+    }
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(format!("the URL's port is no number up to 65535: {authority}"));
+    }
+    Ok((method.to_owned(), url.to_owned()))
+}
+
+/// A header, its name in lower case.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = pair(text, ':')?;
+    if !is_token(&name) {
+        return Err(format!("{name:?} is no header's name"));
+    }
+    if let Some(odd) = value.chars().find(|&odd| odd.is_control() && odd != '\t') {
+        return Err(format!("the value has {odd:?} in it"));
+    }
+    Ok((name.to_ascii_lowercase(), value.trim_end().to_owned()))
+}
+
+/// Whether it is a token of HTTP's, as methods and headers' names are.
+fn is_token(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_part)
 }
 
 fn pair(text: &str, separator: char) -> Result<(String, String), String> {

@@ -416,6 +416,12 @@ impl Simulator {
         &self.logs
     }
 
+    /// Forgets what was logged so far; [outcomes](crate::Outcome) keep theirs. A run that never ends would else fill the
+    /// memory with it.
+    pub fn forget_logs(&mut self) {
+        self.logs.clear();
+    }
+
     /// A metric by its name.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<Metric> {

@@ -1,0 +1,129 @@
+//! The README's five minutes, in an empty directory: its files are written and its commands run, one after the other,
+//! and they print what it says.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const README: &str = include_str!("../README.md");
+
+/// A fenced block of the README: what it is of, and its lines.
+struct Block {
+    kind: &'static str,
+    lines: Vec<&'static str>,
+}
+
+fn blocks() -> Vec<Block> {
+    let (mut blocks, mut open): (Vec<Block>, bool) = (Vec::new(), false);
+    for line in README.lines() {
+        match (line.strip_prefix("```"), blocks.last_mut()) {
+            (Some(kind), _) if !open => (open, _) = (true, blocks.push(Block { kind, lines: Vec::new() })),
+            (Some(_), _) => open = false,
+            (None, Some(block)) if open => block.lines.push(line),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+/// An empty directory with a checkout in `traffic-split`; gone with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        // Outside of this workspace, or cargo would take what is made there for a part of it.
+        let scratch = Scratch(std::env::temp_dir().join(format!("host-sim-readme-{}", std::process::id())));
+        std::fs::create_dir_all(&scratch.0).expect("a directory");
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a checkout");
+        std::os::unix::fs::symlink(checkout, scratch.0.join("traffic-split")).expect("a link");
+        scratch
+    }
+
+    fn write(&self, path: &str, lines: &[&str]) {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(path, lines.join("\n") + "\n").expect("a file");
+    }
+
+    /// What a command prints, be it output or error.
+    fn run(&self, command: &str) -> String {
+        let package = self.0.join("greeting");
+        if package.exists() && !package.join("target").exists() {
+            // What is compiled is kept from run to run, and is of the versions that everything here is tested with.
+            let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
+            std::fs::create_dir_all(&target).expect("a directory");
+            std::os::unix::fs::symlink(target, package.join("target")).expect("a link");
+            std::fs::copy(self.0.join("traffic-split/Cargo.lock"), package.join("Cargo.lock")).expect("a copy");
+        }
+        let commands = Path::new(env!("CARGO_BIN_EXE_host-sim")).parent().expect("a directory").display();
+        let path = std::env::var("PATH").expect("a path");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec 2>&1; {command}")]).env("PATH", format!("{commands}:{path}"));
+        // A user has none of these.
+        shell.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        let directory = if package.exists() { package } else { self.0.clone() };
+        let output = shell.current_dir(directory).output().expect("a shell");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "$ {command}\n{text}");
+        text
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether a line is as the README has it, where `…` stands for anything.
+fn fits(expected: &str, line: &str) -> bool {
+    let mut rest = line.trim_end();
+    let mut pieces = expected.split('…');
+    let Some(after) = pieces.next().and_then(|first| rest.strip_prefix(first)) else { return false };
+    rest = after;
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.is_empty() || expected.ends_with('…')
+}
+
+#[test]
+fn five_minutes_are_as_the_readme_says() {
+    let scratch = Scratch::new();
+    let mut commands = 0;
+    for Block { kind, lines } in blocks() {
+        let first = lines.first().copied().unwrap_or_default();
+        match kind {
+            "toml" | "rust" => {
+                let path = first.trim_start_matches(['#', '/', ' ']);
+                assert!(path.starts_with("greeting/"), "a block of {kind} begins with its file's path: {first}");
+                scratch.write(path, &lines);
+            }
+            "console" => {
+                let mut printed = String::new();
+                for line in lines {
+                    if let Some(command) = line.strip_prefix("$ ") {
+                        printed = scratch.run(command);
+                        commands += 1;
+                    } else {
+                        // It may leave lines out, and tests end in any order.
+                        assert!(printed.lines().any(|printed| fits(line, printed)), "no line {line:?} in:\n{printed}");
+                    }
+                }
+            }
+            // Not for this test: what is installed, and how else things can be.
+            _ => {}
+        }
+    }
+    assert!(commands > 3, "the README has commands");
+}
+
+#[test]
+fn every_file_that_the_readme_links_to_is_there() {
+    let links = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let files: Vec<_> = links.filter(|link| !link.contains("://") && !link.starts_with('#')).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{file} isn't there");
+    }
+}
