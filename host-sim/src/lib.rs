@@ -34,6 +34,7 @@
 //! #   (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
 //! #   (memory (export "memory") 1) (data (i32.const 0) "PING")
 //! #   (func (export "proxy_abi_version_0_2_1")) (func (export "_initialize"))
+//! #   (func (export "malloc") (param i32) (result i32) (i32.const 1024))
 //! #   (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
 //! #     (drop (call $set (i32.const 2) (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)))
 //! #     (i32.const 0)))"#)?;

@@ -246,7 +246,6 @@ fn begin_part(vm: &mut Vm, id: u32, direction: StreamType, ends: bool, fill: imp
     }
     if let Some(half) = half(vm, id, direction) {
         half.gone = false;
-        half.last = ends;
         fill(half);
     }
 }
@@ -303,7 +302,7 @@ fn pass_by(vm: &mut Vm, id: u32, direction: StreamType) {
     }
     let Some(half) = half(vm, id, direction) else { return };
     half.stopped = false;
-    half.release(half.last);
+    half.release(false);
     for part in std::mem::take(&mut half.todo) {
         match part {
             Part::Headers(headers, ends) => {

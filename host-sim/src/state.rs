@@ -248,8 +248,6 @@ pub(crate) struct Half {
     pub gone: bool,
     /// How many bytes of the body have come.
     pub received: usize,
-    /// What was given to the filter last is the end.
-    pub last: bool,
     /// What the filter let go.
     pub passed: Message,
     /// Whether the end has been let go too.

@@ -305,11 +305,9 @@ fn connections_of_a_vm_that_died_end_with_it_while_new_ones_get_a_new_vm() {
 
 #[test]
 fn a_module_without_callbacks_lets_everything_by() {
-    let module = Module::from_bytes(
-        wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1")))"#)
-            .expect("text"),
-    )
-    .expect("a module");
+    let text = r#"(module (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#;
+    let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
     let mut simulator = Simulator::builder(&module).start().expect("a start");
     let id = simulator.connection().open();
     let outcome = simulator.open_connection(id).downstream_data("hello", true).upstream_data("answer", true).finish();
