@@ -13,6 +13,7 @@ mod ecds;
 mod explain;
 mod istio;
 mod load;
+mod plan;
 mod wiring;
 mod yaml;
 
@@ -22,6 +23,7 @@ pub use ecds::{Ecds, ecds, version};
 pub use explain::{Answer, Described, Header, explain};
 pub use istio::{Context, Istio, envoy_filter, envoy_filter_yaml, wasm_plugin};
 pub use load::{Fault, FileSummary, Input, load};
+pub use plan::{Cluster, Plan, Said, Serves, Verdict, plan};
 pub use wiring::{BACKEND_HEADER, FailurePolicy, SplitRoute, Wasm};
 
 use traffic_split::Configuration;
