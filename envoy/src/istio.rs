@@ -87,6 +87,15 @@ pub fn envoy_filter(configuration: &Configuration, options: &Istio) -> Value {
     options.envoy_filter(&options.name, patches.collect())
 }
 
+/// The configuration that proxies get by an EnvoyFilter; `None` if it has none that the filter takes.
+#[must_use]
+pub fn served_configuration(filter: &Value) -> Option<Configuration> {
+    let patches = filter.pointer("/spec/configPatches")?.as_array()?;
+    let extension = patches.iter().find(|patch| patch["applyTo"] == "EXTENSION_CONFIG")?;
+    let text = extension.pointer("/patch/value/typed_config/config/configuration/value")?.as_str()?;
+    Configuration::from_json(text.as_bytes()).ok()
+}
+
 /// [`envoy_filter`] as YAML.
 pub fn envoy_filter_yaml(configuration: &Configuration, options: &Istio) -> String {
     format!(

@@ -8,12 +8,15 @@
 //! [`Configuration`]: traffic_split::Configuration
 
 mod bootstrap;
+#[cfg(feature = "controller")]
+pub mod controller;
 mod document;
 mod ecds;
 mod explain;
 mod istio;
 mod load;
 mod plan;
+mod status;
 mod wiring;
 mod yaml;
 
@@ -21,9 +24,10 @@ pub use bootstrap::{Address, Bootstrap, Endpoint, Host, bootstrap};
 pub use document::Protocol;
 pub use ecds::{Ecds, ecds, version};
 pub use explain::{Answer, Described, Header, explain};
-pub use istio::{Context, Istio, envoy_filter, envoy_filter_yaml, wasm_plugin};
+pub use istio::{Context, Istio, envoy_filter, envoy_filter_yaml, served_configuration, wasm_plugin};
 pub use load::{Fault, FileSummary, Input, load};
 pub use plan::{Cluster, Plan, Said, Serves, Verdict, plan};
+pub use status::{News, news, status};
 pub use wiring::{BACKEND_HEADER, FailurePolicy, SplitRoute, Wasm};
 
 use traffic_split::Configuration;

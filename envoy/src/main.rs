@@ -41,6 +41,8 @@ enum Command {
     Check(Check),
     Render(Box<Render>),
     Explain(Explain),
+    #[cfg(feature = "controller")]
+    Controller(Box<Controller>),
 }
 
 /// Find every problem in TrafficSplits, HTTPRouteGroups and Services.
@@ -147,6 +149,48 @@ struct Explain {
     /// Write one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Keep Istio's proxies configured as the TrafficSplits in Kubernetes say.
+///
+/// Watches TrafficSplits, HTTPRouteGroups and Services, keeps one EnvoyFilter, and says on each TrafficSplit what became of
+/// it. Finds the API server as kubectl does, or by its service account in a pod. Logs are JSON lines, as much as RUST_LOG
+/// says.
+#[cfg(feature = "controller")]
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  # As in a pod; see envoy/manifests.
+  traffic-split controller --wasm oci://registry.example.com/traffic-split:0.1.0 --response-header x-served-by
+
+  # From a developer's machine, for one namespace's clients.
+  KUBECONFIG=~/.kube/config traffic-split controller --namespace curl --listen 127.0.0.1:8080 \\
+    --wasm oci://registry.example.com/traffic-split:0.1.0")]
+struct Controller {
+    /// A plugin configuration, YAML or JSON, to which the cluster's objects are added, e.g. with `cluster`,
+    /// `clusterDomain`, `backendHeader` or `hosts`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    plugin: PluginArgs,
+
+    #[command(flatten)]
+    route: RouteArgs,
+
+    #[command(flatten)]
+    istio: IstioArgs,
+
+    /// Where /livez, /readyz and /metrics are
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+
+    /// The namespace of the Lease by which replicas agree on who leads
+    #[arg(long, value_name = "NAMESPACE", default_value = "traffic-split-system", value_parser = parse_namespace)]
+    lease_namespace: String,
+
+    /// The largest configuration that proxies are given; Kubernetes takes objects of 1.5 MB
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
+    max_bytes: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -290,6 +334,8 @@ fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Render(render) => render.run(),
         Command::Explain(explain) => explain.run(),
+        #[cfg(feature = "controller")]
+        Command::Controller(controller) => controller.run(),
     }
 }
 
@@ -316,15 +362,13 @@ impl Render {
         if self.to != Target::Envoy {
             warn_of_unknown_ports(&input.configuration, None);
         }
-        if self.route.response_header.is_some() {
-            input.configuration.backend_header.get_or_insert_with(|| BACKEND_HEADER.into());
-        }
+        self.route.ask_for_backend_header(&mut input.configuration);
         let configuration = &input.configuration;
         let text = match self.to {
             Target::PluginConfig => plugin_config(configuration),
             Target::Ecds => ecds(configuration, &self.plugin.ecds()),
-            Target::EnvoyFilter => envoy_filter_yaml(configuration, &self.istio()),
-            Target::WasmPlugin => wasm_plugin(configuration, &self.istio()),
+            Target::EnvoyFilter => envoy_filter_yaml(configuration, &self.istio.options(&self.plugin, &self.route)),
+            Target::WasmPlugin => wasm_plugin(configuration, &self.istio.options(&self.plugin, &self.route)),
             Target::Envoy => {
                 let namespace = self.route.namespace.as_deref();
                 refuse_other_namespace(RENDER, configuration, namespace);
@@ -337,25 +381,6 @@ impl Render {
             }
         };
         print(&text)
-    }
-
-    fn istio(&self) -> Istio {
-        let IstioArgs { root_namespace, selector, context } = &self.istio;
-        let mut options = Istio::default();
-        if let Some(namespace) = root_namespace.as_ref().or(self.route.namespace.as_ref()) {
-            options.namespace.clone_from(namespace);
-        }
-        options.selector = selector.iter().cloned().collect();
-        options.context = match context {
-            None | Some(Proxies::Sidecar) => Context::Sidecar,
-            Some(Proxies::Gateway) => Context::Gateway,
-            Some(Proxies::Both) => Context::Both,
-        };
-        options.wasm = self.plugin.wasm();
-        options.wasm_version = self.plugin.wasm_version(&options.wasm);
-        options.failure_policy = self.plugin.failure_policy();
-        options.route = self.route.options();
-        options
     }
 
     /// An option that has no effect is a misunderstanding.
@@ -396,7 +421,7 @@ impl Render {
         if self.to == Ecds && wasm.as_ref().is_some_and(|wasm| is_url(wasm)) {
             usage_error(RENDER, "--wasm of --to ecds is a file on Envoy's host: only Istio's agent fetches URLs");
         }
-        self.plugin.check_url();
+        self.plugin.check_url(RENDER);
     }
 }
 
@@ -426,6 +451,49 @@ impl Explain {
         }
         print(&answer.to_string())
     }
+}
+
+// === impl Controller ===
+
+#[cfg(feature = "controller")]
+impl Controller {
+    fn run(self) -> ExitCode {
+        self.plugin.check_url("controller");
+        let files = InputArgs { files: Vec::new(), config: self.config };
+        let Some(mut input) = files.load() else { return ExitCode::FAILURE };
+        self.route.ask_for_backend_header(&mut input.configuration);
+        let level = tracing_subscriber::EnvFilter::try_from_default_env();
+        tracing_subscriber::fmt()
+            .json()
+            .with_writer(io::stderr)
+            .with_env_filter(level.unwrap_or_else(|_| "info".into()))
+            .init();
+        let options = traffic_split_envoy::controller::Options {
+            base: input.configuration,
+            istio: self.istio.options(&self.plugin, &self.route),
+            listen: self.listen,
+            lease_namespace: self.lease_namespace,
+            identity: identity(),
+            most_bytes: self.max_bytes,
+        };
+        let ran = tokio::runtime::Runtime::new()
+            .map_err(Into::into)
+            .and_then(|runtime| runtime.block_on(traffic_split_envoy::controller::run(options)));
+        match ran {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                say(format_args!("error: {why}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// This replica's name: its pod's, where there is one, and that of no other process.
+#[cfg(feature = "controller")]
+fn identity() -> String {
+    let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_default();
+    format!("{pod}_{}", std::process::id())
 }
 
 // === impl Target ===
@@ -471,20 +539,20 @@ impl InputArgs {
 // === impl PluginArgs ===
 
 impl PluginArgs {
-    fn check_url(&self) {
+    fn check_url(&self, command: &str) {
         let Some(url) = self.wasm.as_deref().filter(|wasm| is_url(wasm)) else {
             if self.wasm_sha256.is_some() {
-                usage_error(RENDER, "--wasm-sha256 is of what --wasm names by https:// or oci://");
+                usage_error(command, "--wasm-sha256 is of what --wasm names by https:// or oci://");
             }
             return;
         };
         let strange = |char: char| char.is_whitespace() || char.is_control();
         match url.split_once("://") {
             Some(("https" | "oci", rest)) if !rest.is_empty() && !rest.contains(strange) => {}
-            _ => usage_error(RENDER, &format!("--wasm {url} is neither a file nor https://… nor oci://…")),
+            _ => usage_error(command, &format!("--wasm {url} is neither a file nor https://… nor oci://…")),
         }
         if url.starts_with("https://") && self.wasm_sha256.is_none() {
-            usage_error(RENDER, "--wasm https://… needs --wasm-sha256: what is fetched runs in every proxy");
+            usage_error(command, "--wasm https://… needs --wasm-sha256: what is fetched runs in every proxy");
         }
     }
 
@@ -525,6 +593,13 @@ impl PluginArgs {
 // === impl RouteArgs ===
 
 impl RouteArgs {
+    /// The response's header is made of the request's.
+    fn ask_for_backend_header(&self, configuration: &mut Configuration) {
+        if self.response_header.is_some() {
+            configuration.backend_header.get_or_insert_with(|| BACKEND_HEADER.into());
+        }
+    }
+
     fn options(&self) -> SplitRoute {
         let mut options = SplitRoute::default();
         options.timeout = self.timeout;
@@ -533,6 +608,28 @@ impl RouteArgs {
         if let Some(header) = &self.response_header {
             options.response_header.clone_from(header);
         }
+        options
+    }
+}
+
+// === impl IstioArgs ===
+
+impl IstioArgs {
+    fn options(&self, plugin: &PluginArgs, route: &RouteArgs) -> Istio {
+        let mut options = Istio::default();
+        if let Some(namespace) = self.root_namespace.as_ref().or(route.namespace.as_ref()) {
+            options.namespace.clone_from(namespace);
+        }
+        options.selector = self.selector.iter().cloned().collect();
+        options.context = match self.context {
+            None | Some(Proxies::Sidecar) => Context::Sidecar,
+            Some(Proxies::Gateway) => Context::Gateway,
+            Some(Proxies::Both) => Context::Both,
+        };
+        options.wasm = plugin.wasm();
+        options.wasm_version = plugin.wasm_version(&options.wasm);
+        options.failure_policy = plugin.failure_policy();
+        options.route = route.options();
         options
     }
 }
