@@ -1,7 +1,7 @@
 //! A whole configuration for a bare Envoy that stands as a sidecar before a client.
 
 use crate::document::Protocol;
-use crate::ecds::{FILTER, WASM_TYPE};
+use crate::wiring::{self, FILTER, SplitRoute};
 use crate::yaml;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub struct Bootstrap {
     pub endpoints: Vec<Endpoint>,
     /// Other hosts that clients reach through this Envoy.
     pub hosts: Vec<Host>,
+    /// How requests are treated whose cluster the filter picked.
+    pub route: SplitRoute,
     /// Which HTTP Services speak, by `namespace/name` and port, where it is known.
     pub protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
 }
@@ -170,26 +172,12 @@ impl<'a> Plan<'a> {
     }
 
     fn connection_manager(&self) -> Value {
-        let configuration = self.configuration;
-        let strip = [
-            configuration.cluster_header.as_str(),
-            // Stripped even while nothing writes it: the next configuration may.
-            configuration.backend_header.as_deref().unwrap_or("x-traffic-split-backend"),
-            &configuration.mirror_header,
-            &configuration.set_cookie_header,
-        ];
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "outbound",
             // Else a client that asks for one gets 403.
             "upgrade_configs": [{"upgrade_type": "websocket"}],
-            "early_header_mutation_extensions": [{
-                "name": "traffic-split-strip",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-                    "mutations": strip.map(|header| json!({"remove": header})),
-                },
-            }],
+            "early_header_mutation_extensions": [wiring::early_header_mutation(self.configuration)],
             "route_config": {
                 "name": "outbound",
                 // As the filter does: a port in Host says which port, not which Service.
@@ -206,20 +194,13 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Without a configuration, or with a bad one, the default serves the roots and other hosts.
     fn config_discovery(&self) -> Value {
-        const NOTHING: &str = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
         let directory = Path::new(&self.options.ecds).parent().map(|path| path.display().to_string());
         let directory = directory.filter(|path| !path.is_empty()).unwrap_or_else(|| ".".into());
-        json!({
-            "config_source": {
-                "path_config_source": {"path": self.options.ecds, "watched_directory": {"path": directory}},
-                "resource_api_version": "V3",
-            },
-            "type_urls": [WASM_TYPE, NOTHING],
-            "default_config": {"@type": NOTHING},
-            "apply_default_config_without_warming": true,
-        })
+        wiring::config_discovery(json!({
+            "path_config_source": {"path": self.options.ecds, "watched_directory": {"path": directory}},
+            "resource_api_version": "V3",
+        }))
     }
 
     fn virtual_hosts(&self) -> Vec<Value> {
@@ -274,37 +255,9 @@ impl<'a> Plan<'a> {
     }
 
     fn virtual_host(&self, name: String, domains: Vec<String>, fall_through: Vec<Value>) -> Value {
-        let mut routes = vec![self.split_route()];
+        let mut routes = vec![wiring::split_route(self.configuration, &self.options.route)];
         routes.extend(fall_through);
         json!({"name": name, "domains": domains, "routes": routes})
-    }
-
-    /// The route of requests whose cluster the filter picked.
-    fn split_route(&self) -> Value {
-        let configuration = self.configuration;
-        let header = &configuration.cluster_header;
-        let mut response_headers = Vec::new();
-        let mut add = |key: &str, header: &str| {
-            response_headers.push(json!({"header": {"key": key, "value": format!("%REQ({header})%")}}));
-        };
-        if let Some(backend) = &configuration.backend_header {
-            add("x-served-by", backend);
-        }
-        // This, and the mirror below, have no effect until a request has the header. They are here
-        // because Envoy reads the route once, and the filter's next configuration may set them.
-        add("set-cookie", &configuration.set_cookie_header);
-        json!({
-            "name": FILTER,
-            "match": {"prefix": "/", "headers": [{"name": header, "present_match": true}]},
-            "route": {
-                "cluster_header": header,
-                "timeout": "0s",
-                "retry_policy": retry_policy(),
-                "request_mirror_policies": [{"cluster_header": configuration.mirror_header}],
-            },
-            "request_headers_to_remove": [header],
-            "response_headers_to_add": response_headers,
-        })
     }
 
     /// The routes of a Service's requests that no split takes: by the port in Host, else to the
@@ -328,7 +281,7 @@ impl<'a> Plan<'a> {
     fn route(&self, matches: Value, cluster: &str) -> Value {
         json!({
             "match": matches,
-            "route": {"cluster": cluster, "timeout": "0s", "retry_policy": retry_policy()},
+            "route": {"cluster": cluster, "timeout": "0s", "retry_policy": wiring::retry_policy(2)},
         })
     }
 
@@ -380,21 +333,6 @@ fn host_cluster(name: &str) -> String {
     format!("host|{name}")
 }
 
-/// Istio's default, which retries only what no backend has begun to work on.
-fn retry_policy() -> Value {
-    json!({
-        "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
-        "num_retries": 2,
-        "retry_host_predicate": [{
-            "name": "envoy.retry_host_predicates.previous_hosts",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-            },
-        }],
-        "host_selection_retry_max_attempts": 5,
-    })
-}
-
 fn cluster(name: &str, addresses: &[Address], protocol: Option<Protocol>) -> Value {
     let all_ip = addresses.iter().all(|address| address.host.parse::<IpAddr>().is_ok());
     let endpoints: Vec<_> =
@@ -437,6 +375,7 @@ impl Default for Bootstrap {
             ecds: "/etc/traffic-split/ecds.yaml".into(),
             endpoints: Vec::new(),
             hosts: Vec::new(),
+            route: SplitRoute::default(),
             protocols: BTreeMap::new(),
         }
     }

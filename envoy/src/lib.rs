@@ -1,24 +1,34 @@
 //! From TrafficSplits to Envoy configuration.
 //!
 //! [`load`] reads Kubernetes documents into one plugin [`Configuration`]; [`plugin_config`],
-//! [`ecds`] and [`bootstrap`] render it for whoever takes it from there, and [`explain`] says what
+//! [`ecds`], [`bootstrap`], [`envoy_filter`] and [`wasm_plugin`] render it for whoever takes it from there, and [`explain`] says what
 //! becomes of one request. All of them are pure and deterministic: the same input gives the same
 //! bytes.
 //!
 //! [`Configuration`]: traffic_split::Configuration
 
 mod bootstrap;
+#[cfg(feature = "controller")]
+pub mod controller;
 mod document;
 mod ecds;
 mod explain;
+mod istio;
 mod load;
+mod plan;
+mod status;
+mod wiring;
 mod yaml;
 
 pub use bootstrap::{Address, Bootstrap, Endpoint, Host, bootstrap};
 pub use document::Protocol;
-pub use ecds::{Ecds, FailurePolicy, ecds, version};
+pub use ecds::{Ecds, ecds, version};
 pub use explain::{Answer, Described, Header, explain};
+pub use istio::{Context, Istio, envoy_filter, envoy_filter_yaml, served_configuration, wasm_plugin};
 pub use load::{Fault, FileSummary, Input, load};
+pub use plan::{Cluster, Plan, Said, Serves, Verdict, plan};
+pub use status::{News, news, status};
+pub use wiring::{BACKEND_HEADER, FailurePolicy, SplitRoute, Wasm};
 
 use traffic_split::Configuration;
 

@@ -9,10 +9,11 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use traffic_split::{Configuration, is_label, is_token};
 use traffic_split_envoy::{
-    Bootstrap, Described, Ecds, Endpoint, FailurePolicy, Header, Host, Input, bootstrap, ecds, explain, load,
-    plugin_config, version,
+    BACKEND_HEADER, Bootstrap, Context, Described, Ecds, Endpoint, FailurePolicy, Header, Host, Input, Istio,
+    SplitRoute, Wasm, bootstrap, ecds, envoy_filter_yaml, explain, load, plugin_config, version, wasm_plugin,
 };
 
 /// SMI TrafficSplit for any Envoy sidecar: from Kubernetes objects to Envoy configuration.
@@ -40,6 +41,8 @@ enum Command {
     Check(Check),
     Render(Box<Render>),
     Explain(Explain),
+    #[cfg(feature = "controller")]
+    Controller(Box<Controller>),
 }
 
 /// Find every problem in TrafficSplits, HTTPRouteGroups and Services.
@@ -75,7 +78,12 @@ struct Check {
     --endpoint httpbin-v1.httpbin=127.0.0.1:10001 \\
     --endpoint httpbin-v2.httpbin=127.0.0.1:10002 \\
     --host example.com=example.com:80 \\
-    envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml > dist/guide.yaml")]
+    envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml > dist/guide.yaml
+
+  # Istio: for all sidecars of the mesh.
+  dist/traffic-split render --to envoyfilter --wasm oci://registry.example.com/traffic-split:0.1.0 \\
+    --timeout 15s --response-header x-served-by \\
+    envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml > dist/envoyfilter.yaml")]
 struct Render {
     /// What to write
     #[arg(long, value_enum, value_name = "TARGET")]
@@ -85,7 +93,13 @@ struct Render {
     input: InputArgs,
 
     #[command(flatten)]
-    ecds: EcdsArgs,
+    plugin: PluginArgs,
+
+    #[command(flatten)]
+    route: RouteArgs,
+
+    #[command(flatten)]
+    istio: IstioArgs,
 
     #[command(flatten)]
     envoy: EnvoyArgs,
@@ -137,6 +151,48 @@ struct Explain {
     json: bool,
 }
 
+/// Keep Istio's proxies configured as the TrafficSplits in Kubernetes say.
+///
+/// Watches TrafficSplits, HTTPRouteGroups and Services, keeps one EnvoyFilter, and says on each TrafficSplit what became of
+/// it. Finds the API server as kubectl does, or by its service account in a pod. Logs are JSON lines, as much as RUST_LOG
+/// says.
+#[cfg(feature = "controller")]
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  # As in a pod; see envoy/manifests.
+  traffic-split controller --wasm oci://registry.example.com/traffic-split:0.1.0 --response-header x-served-by
+
+  # From a developer's machine, for one namespace's clients.
+  KUBECONFIG=~/.kube/config traffic-split controller --namespace curl --listen 127.0.0.1:8080 \\
+    --wasm oci://registry.example.com/traffic-split:0.1.0")]
+struct Controller {
+    /// A plugin configuration, YAML or JSON, to which the cluster's objects are added, e.g. with `cluster`,
+    /// `clusterDomain`, `backendHeader` or `hosts`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    plugin: PluginArgs,
+
+    #[command(flatten)]
+    route: RouteArgs,
+
+    #[command(flatten)]
+    istio: IstioArgs,
+
+    /// Where /livez, /readyz and /metrics are
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+
+    /// The namespace of the Lease by which replicas agree on who leads
+    #[arg(long, value_name = "NAMESPACE", default_value = "traffic-split-system", value_parser = parse_namespace)]
+    lease_namespace: String,
+
+    /// The largest configuration that proxies are given; Kubernetes takes objects of 1.5 MB
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
+    max_bytes: usize,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Target {
     /// The filter's own configuration, as JSON
@@ -145,6 +201,12 @@ enum Target {
     Ecds,
     /// The bootstrap of a bare Envoy sidecar
     Envoy,
+    /// The object by which Istio loads the filter into its proxies
+    #[value(name = "envoyfilter")]
+    EnvoyFilter,
+    /// The same as a WasmPlugin, and an EnvoyFilter for what it can't say
+    #[value(name = "wasmplugin")]
+    WasmPlugin,
 }
 
 #[derive(Args)]
@@ -161,18 +223,72 @@ struct InputArgs {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "With --to ecds")]
-struct EcdsArgs {
-    /// The compiled filter, on Envoy's host. It must be there before Envoy reads the configuration;
-    /// render again when another one has taken its place
+#[command(next_help_heading = "With --to ecds, envoyfilter or wasmplugin")]
+struct PluginArgs {
+    /// The compiled filter: a file on Envoy's host, which must be there before Envoy reads the configuration (render
+    /// again when another one has taken its place), or with Istio oci://IMAGE or https://…
     /// [default: /etc/traffic-split/traffic-split.wasm]
-    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "PATH|URL", value_parser = NonEmptyStringValueParser::new())]
     wasm: Option<String>,
+
+    /// The SHA-256 of what --wasm names; https:// needs it
+    #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
+    wasm_sha256: Option<String>,
 
     /// When the filter's VM has died: start a new one (503 for a second at most), or let the
     /// root serve until there is one [default: reload]
     #[arg(long, value_enum, value_name = "POLICY", hide_possible_values = false)]
     failure_policy: Option<Failure>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "With --to envoy, envoyfilter or wasmplugin")]
+struct RouteArgs {
+    /// The clients' namespace. With --to envoy: where a Service's bare name means it [default: `namespace` of --config,
+    /// else curl]. With Istio: only proxies of this namespace get the filter [default: those of the whole mesh]
+    #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
+    namespace: Option<String>,
+
+    /// How long a split request may take until it is answered 504, e.g. 15s [default: as long as it likes]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+
+    /// How often a split request is tried again that no backend has begun to work on [default: 2]
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(..=100))]
+    retry: Option<u32>,
+
+    /// The request header by which backends' ring_hash or maglev balancers pick an endpoint for a split request, as
+    /// consistentHash of a DestinationRule does for others
+    #[arg(long, value_name = "NAME", value_parser = parse_header_name)]
+    hash_header: Option<String>,
+
+    /// The response header that names the backend that answered; asks for a `backendHeader`
+    /// [default: x-served-by if --config has a `backendHeader`, else none]
+    #[arg(long, value_name = "NAME", value_parser = parse_header_name)]
+    response_header: Option<String>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "With --to envoyfilter or wasmplugin")]
+struct IstioArgs {
+    /// Istio's root namespace, whose objects are for the whole mesh [default: istio-system]
+    #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace, conflicts_with = "namespace")]
+    root_namespace: Option<String>,
+
+    /// A label of the pods whose proxies get the filter; may be repeated [default: all pods]
+    #[arg(long = "selector", value_name = "KEY=VALUE", value_parser = parse_label)]
+    selector: Vec<(String, String)>,
+
+    /// The kind of proxies that get the filter [default: sidecar]
+    #[arg(long, value_enum, value_name = "KIND", hide_possible_values = false)]
+    context: Option<Proxies>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Proxies {
+    Sidecar,
+    Gateway,
+    Both,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -184,11 +300,6 @@ enum Failure {
 #[derive(Args)]
 #[command(next_help_heading = "With --to envoy")]
 struct EnvoyArgs {
-    /// The clients' namespace, where a Service's bare name means it
-    /// [default: `namespace` of --config, else curl]
-    #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
-    namespace: Option<String>,
-
     /// Where clients' requests arrive [default: 127.0.0.1:14001]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
@@ -223,6 +334,8 @@ fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Render(render) => render.run(),
         Command::Explain(explain) => explain.run(),
+        #[cfg(feature = "controller")]
+        Command::Controller(controller) => controller.run(),
     }
 }
 
@@ -244,18 +357,24 @@ impl Render {
     fn run(self) -> ExitCode {
         self.refuse_options_of_others();
         self.input.refuse_second_stdin(RENDER);
-        let Some(input) = self.input.load() else { return ExitCode::FAILURE };
-        let configuration = &input.configuration;
-        note_no_splits(configuration);
+        let Some(mut input) = self.input.load() else { return ExitCode::FAILURE };
+        note_no_splits(&input.configuration);
         if self.to != Target::Envoy {
-            warn_of_unknown_ports(configuration, None);
+            warn_of_unknown_ports(&input.configuration, None);
         }
+        self.route.ask_for_backend_header(&mut input.configuration);
+        let configuration = &input.configuration;
         let text = match self.to {
             Target::PluginConfig => plugin_config(configuration),
-            Target::Ecds => ecds(configuration, &self.ecds.options()),
+            Target::Ecds => ecds(configuration, &self.plugin.ecds()),
+            Target::EnvoyFilter => envoy_filter_yaml(configuration, &self.istio.options(&self.plugin, &self.route)),
+            Target::WasmPlugin => wasm_plugin(configuration, &self.istio.options(&self.plugin, &self.route)),
             Target::Envoy => {
-                refuse_other_namespace(RENDER, configuration, self.envoy.namespace.as_deref());
+                let namespace = self.route.namespace.as_deref();
+                refuse_other_namespace(RENDER, configuration, namespace);
                 let mut options = self.envoy.options();
+                options.namespace = namespace.map_or(options.namespace, str::to_owned);
+                options.route = self.route.options();
                 options.protocols = input.protocols.clone();
                 warn_of_unknown_ports(configuration, Some(&options));
                 bootstrap(configuration, &options)
@@ -266,24 +385,43 @@ impl Render {
 
     /// An option that has no effect is a misunderstanding.
     fn refuse_options_of_others(&self) {
-        let EcdsArgs { wasm, failure_policy } = &self.ecds;
-        let EnvoyArgs { namespace, listen, admin, port, ecds, endpoints, hosts } = &self.envoy;
+        use Target::{Ecds, Envoy, EnvoyFilter, WasmPlugin};
+        let PluginArgs { wasm, wasm_sha256, failure_policy } = &self.plugin;
+        let RouteArgs { namespace, timeout, retry, hash_header, response_header } = &self.route;
+        let IstioArgs { root_namespace, selector, context } = &self.istio;
+        let EnvoyArgs { listen, admin, port, ecds, endpoints, hosts } = &self.envoy;
+        let plugin = &[Ecds, EnvoyFilter, WasmPlugin][..];
+        let route = &[Envoy, EnvoyFilter, WasmPlugin][..];
+        let (istio, envoy) = (&[EnvoyFilter, WasmPlugin][..], &[Envoy][..]);
         let given = [
-            ("--wasm", wasm.is_some(), Target::Ecds),
-            ("--failure-policy", failure_policy.is_some(), Target::Ecds),
-            ("--namespace", namespace.is_some(), Target::Envoy),
-            ("--listen", listen.is_some(), Target::Envoy),
-            ("--admin", admin.is_some(), Target::Envoy),
-            ("--port", port.is_some(), Target::Envoy),
-            ("--ecds", ecds.is_some(), Target::Envoy),
-            ("--endpoint", !endpoints.is_empty(), Target::Envoy),
-            ("--host", !hosts.is_empty(), Target::Envoy),
+            ("--wasm", wasm.is_some(), plugin),
+            ("--wasm-sha256", wasm_sha256.is_some(), istio),
+            ("--failure-policy", failure_policy.is_some(), plugin),
+            ("--namespace", namespace.is_some(), route),
+            ("--timeout", timeout.is_some(), route),
+            ("--retry", retry.is_some(), route),
+            ("--hash-header", hash_header.is_some(), route),
+            ("--response-header", response_header.is_some(), route),
+            ("--root-namespace", root_namespace.is_some(), istio),
+            ("--selector", !selector.is_empty(), istio),
+            ("--context", context.is_some(), istio),
+            ("--listen", listen.is_some(), envoy),
+            ("--admin", admin.is_some(), envoy),
+            ("--port", port.is_some(), envoy),
+            ("--ecds", ecds.is_some(), envoy),
+            ("--endpoint", !endpoints.is_empty(), envoy),
+            ("--host", !hosts.is_empty(), envoy),
         ];
-        for (option, is_given, target) in given {
-            if is_given && target != self.to {
-                usage_error(RENDER, &format!("{option} is an option of --to {}", target.name()));
+        for (option, is_given, targets) in given {
+            if is_given && !targets.contains(&self.to) {
+                let targets: Vec<_> = targets.iter().map(|target| target.name()).collect();
+                usage_error(RENDER, &format!("{option} is an option of --to {}", targets.join(" and ")));
             }
         }
+        if self.to == Ecds && wasm.as_ref().is_some_and(|wasm| is_url(wasm)) {
+            usage_error(RENDER, "--wasm of --to ecds is a file on Envoy's host: only Istio's agent fetches URLs");
+        }
+        self.plugin.check_url(RENDER);
     }
 }
 
@@ -313,6 +451,49 @@ impl Explain {
         }
         print(&answer.to_string())
     }
+}
+
+// === impl Controller ===
+
+#[cfg(feature = "controller")]
+impl Controller {
+    fn run(self) -> ExitCode {
+        self.plugin.check_url("controller");
+        let files = InputArgs { files: Vec::new(), config: self.config };
+        let Some(mut input) = files.load() else { return ExitCode::FAILURE };
+        self.route.ask_for_backend_header(&mut input.configuration);
+        let level = tracing_subscriber::EnvFilter::try_from_default_env();
+        tracing_subscriber::fmt()
+            .json()
+            .with_writer(io::stderr)
+            .with_env_filter(level.unwrap_or_else(|_| "info".into()))
+            .init();
+        let options = traffic_split_envoy::controller::Options {
+            base: input.configuration,
+            istio: self.istio.options(&self.plugin, &self.route),
+            listen: self.listen,
+            lease_namespace: self.lease_namespace,
+            identity: identity(),
+            most_bytes: self.max_bytes,
+        };
+        let ran = tokio::runtime::Runtime::new()
+            .map_err(Into::into)
+            .and_then(|runtime| runtime.block_on(traffic_split_envoy::controller::run(options)));
+        match ran {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                say(format_args!("error: {why}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// This replica's name: its pod's, where there is one, and that of no other process.
+#[cfg(feature = "controller")]
+fn identity() -> String {
+    let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_default();
+    format!("{pod}_{}", std::process::id())
 }
 
 // === impl Target ===
@@ -355,20 +536,100 @@ impl InputArgs {
     }
 }
 
-// === impl EcdsArgs ===
+// === impl PluginArgs ===
 
-impl EcdsArgs {
-    fn options(&self) -> Ecds {
+impl PluginArgs {
+    fn check_url(&self, command: &str) {
+        let Some(url) = self.wasm.as_deref().filter(|wasm| is_url(wasm)) else {
+            if self.wasm_sha256.is_some() {
+                usage_error(command, "--wasm-sha256 is of what --wasm names by https:// or oci://");
+            }
+            return;
+        };
+        let strange = |char: char| char.is_whitespace() || char.is_control();
+        match url.split_once("://") {
+            Some(("https" | "oci", rest)) if !rest.is_empty() && !rest.contains(strange) => {}
+            _ => usage_error(command, &format!("--wasm {url} is neither a file nor https://… nor oci://…")),
+        }
+        if url.starts_with("https://") && self.wasm_sha256.is_none() {
+            usage_error(command, "--wasm https://… needs --wasm-sha256: what is fetched runs in every proxy");
+        }
+    }
+
+    fn wasm(&self) -> Wasm {
+        match &self.wasm {
+            None => Wasm::default(),
+            Some(url) if is_url(url) => Wasm::Remote { url: url.clone(), sha256: self.wasm_sha256.clone() },
+            Some(path) => Wasm::File(path.clone()),
+        }
+    }
+
+    /// Another filter at the same place is another configuration. A file tells where this is Envoy's host.
+    fn wasm_version(&self, wasm: &Wasm) -> Option<String> {
+        match wasm {
+            Wasm::File(path) => std::fs::read(path).ok().map(|wasm| version(&wasm)),
+            Wasm::Remote { sha256, .. } => sha256.as_ref().map(|sha256| sha256.chars().take(16).collect()),
+        }
+    }
+
+    fn failure_policy(&self) -> FailurePolicy {
+        match self.failure_policy {
+            None | Some(Failure::Reload) => FailurePolicy::Reload,
+            Some(Failure::Open) => FailurePolicy::Open,
+        }
+    }
+
+    fn ecds(&self) -> Ecds {
         let mut options = Ecds::default();
         if let Some(wasm) = &self.wasm {
             options.wasm.clone_from(wasm);
         }
-        // Where this is Envoy's host, another filter at the same path is another configuration.
-        options.wasm_version = std::fs::read(&options.wasm).ok().map(|wasm| version(&wasm));
-        options.failure_policy = match self.failure_policy {
-            None | Some(Failure::Reload) => FailurePolicy::Reload,
-            Some(Failure::Open) => FailurePolicy::Open,
+        options.wasm_version = self.wasm_version(&Wasm::File(options.wasm.clone()));
+        options.failure_policy = self.failure_policy();
+        options
+    }
+}
+
+// === impl RouteArgs ===
+
+impl RouteArgs {
+    /// The response's header is made of the request's.
+    fn ask_for_backend_header(&self, configuration: &mut Configuration) {
+        if self.response_header.is_some() {
+            configuration.backend_header.get_or_insert_with(|| BACKEND_HEADER.into());
+        }
+    }
+
+    fn options(&self) -> SplitRoute {
+        let mut options = SplitRoute::default();
+        options.timeout = self.timeout;
+        options.retries = self.retry.unwrap_or(options.retries);
+        options.hash_header.clone_from(&self.hash_header);
+        if let Some(header) = &self.response_header {
+            options.response_header.clone_from(header);
+        }
+        options
+    }
+}
+
+// === impl IstioArgs ===
+
+impl IstioArgs {
+    fn options(&self, plugin: &PluginArgs, route: &RouteArgs) -> Istio {
+        let mut options = Istio::default();
+        if let Some(namespace) = self.root_namespace.as_ref().or(route.namespace.as_ref()) {
+            options.namespace.clone_from(namespace);
+        }
+        options.selector = self.selector.iter().cloned().collect();
+        options.context = match self.context {
+            None | Some(Proxies::Sidecar) => Context::Sidecar,
+            Some(Proxies::Gateway) => Context::Gateway,
+            Some(Proxies::Both) => Context::Both,
         };
+        options.wasm = plugin.wasm();
+        options.wasm_version = plugin.wasm_version(&options.wasm);
+        options.failure_policy = plugin.failure_policy();
+        options.route = route.options();
         options
     }
 }
@@ -378,7 +639,6 @@ impl EcdsArgs {
 impl EnvoyArgs {
     fn options(self) -> Bootstrap {
         let mut options = Bootstrap::default();
-        options.namespace = self.namespace.unwrap_or(options.namespace);
         options.listen = self.listen.unwrap_or(options.listen);
         options.admin = self.admin.unwrap_or(options.admin);
         options.port = self.port;
@@ -438,6 +698,31 @@ fn usage_error(command: &str, message: &str) -> ! {
 
 fn parse_namespace(text: &str) -> Result<String, String> {
     is_label(text).then(|| text.into()).ok_or_else(|| "it must be a DNS label".into())
+}
+
+/// A header's name in lower case, as Envoy has it.
+fn parse_header_name(text: &str) -> Result<String, String> {
+    is_token(text).then(|| text.to_ascii_lowercase()).ok_or_else(|| "it must be the name of a header".into())
+}
+
+fn parse_sha256(text: &str) -> Result<String, String> {
+    let fine = text.len() == 64 && text.chars().all(|char| char.is_ascii_hexdigit());
+    fine.then(|| text.to_ascii_lowercase()).ok_or_else(|| "it must be 64 hexadecimal digits".into())
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let fine = |part: &str, more: &str| {
+        part.len() <= 63
+            && part.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char) || more.contains(char))
+    };
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && fine(key, "/") && fine(value, "") => Ok((key.into(), value.into())),
+        _ => Err("it must be a label, as app=shop".into()),
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.contains("://")
 }
 
 fn parse_host(text: &str) -> Result<String, String> {

@@ -119,6 +119,8 @@ fn all_refuse(files: &Files, names: &[&str], messages: &[&str]) {
         &["render", "--to", "plugin-config"],
         &["render", "--to", "ecds"],
         &["render", "--to", "envoy"],
+        &["render", "--to", "envoyfilter"],
+        &["render", "--to", "wasmplugin"],
         &["explain", "--host", "httpbin.httpbin"],
     ] {
         files.run(&[command, names].concat()).refused_with(messages);
@@ -434,7 +436,7 @@ fn another_configuration_is_another_ecds_version_and_the_same_is_the_same() {
 fn the_same_input_renders_the_same_bytes_wherever_its_services_stand() {
     let other = SERVICE.replace("name: httpbin", "name: httpbin-v1");
     let files = Files::new(&[("split.yaml", &split("50")), ("services.yaml", SERVICE), ("v1.yaml", &other)]);
-    for target in ["plugin-config", "ecds", "envoy"] {
+    for target in ["plugin-config", "ecds", "envoy", "envoyfilter", "wasmplugin"] {
         let render = |names: [&str; 3]| files.run(&[&["render", "--to", target][..], &names].concat()).printed();
         let first = render(["split.yaml", "services.yaml", "v1.yaml"]);
         assert_eq!(first, render(["split.yaml", "services.yaml", "v1.yaml"]));
@@ -445,7 +447,7 @@ fn the_same_input_renders_the_same_bytes_wherever_its_services_stand() {
 #[test]
 fn the_examples_of_help_work_as_they_are_written() {
     let files = Files::new(&[]);
-    for (command, examples) in [("", 4), ("check", 2), ("render", 3), ("explain", 3)] {
+    for (command, examples) in [("", 4), ("check", 2), ("render", 4), ("explain", 3)] {
         let help = files.run_at_root(&format!("dist/traffic-split {command} --help")).printed();
         let (_, script) = help.split_once("after ./build.sh build:\n").unwrap();
         assert_eq!(script.matches("dist/traffic-split ").count(), examples);
@@ -453,18 +455,22 @@ fn the_examples_of_help_work_as_they_are_written() {
         assert_eq!(ran.stderr, "");
         ran.printed();
     }
-    for written in ["dist/guide.yaml", "dist/guide/ecds.yaml"] {
+    for written in ["dist/guide.yaml", "dist/guide/ecds.yaml", "dist/envoyfilter.yaml"] {
         assert!(std::fs::read_to_string(files.0.join(written)).unwrap().starts_with("# "));
     }
 }
 
 #[test]
-fn the_guide_s_bootstrap_is_what_its_first_lines_say() {
-    let written = include_str!("../examples/guide/envoy.yaml");
-    let start = written.find("# A bare Envoy").unwrap();
-    let lines = written[..start].lines().skip(1);
-    let script: String = lines.map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
-    assert_eq!(written[start..], Files::new(&[]).run_at_root(&script).printed());
+fn the_guide_s_rendered_examples_are_what_their_first_lines_say() {
+    for (written, begin) in [
+        (include_str!("../examples/guide/envoy.yaml"), "# A bare Envoy"),
+        (include_str!("../examples/guide/envoyfilter.yaml"), "# Loads the filter"),
+    ] {
+        let start = written.find(begin).unwrap();
+        let lines = written[..start].lines().skip(1);
+        let script: String = lines.map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
+        assert_eq!(written[start..], Files::new(&[]).run_at_root(&script).printed());
+    }
 }
 
 #[test]
@@ -503,6 +509,21 @@ fn a_wrong_call_exits_with_2() {
         &["render", "--to", "envoy", "--ecds", "", "guide.yaml"],
         &["check", "-", "-"],
         &["render", "--to", "ecds", "--config", "-", "-"],
+        &["render", "--to", "ecds", "--timeout", "15s", "guide.yaml"],
+        &["render", "--to", "ecds", "--wasm", "oci://r/f", "guide.yaml"],
+        &["render", "--to", "ecds", "--namespace", "curl", "guide.yaml"],
+        &["render", "--to", "envoy", "--context", "both", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--listen", "127.0.0.1:1", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--wasm", "http://r/f.wasm", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--wasm", "oci://", "guide.yaml"],
+        // What isn't known by its hash isn't fetched and run.
+        &["render", "--to", "envoyfilter", "--wasm", "https://r/f.wasm", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--wasm", "https://r/f.wasm", "--wasm-sha256", "ab", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--wasm", "/f.wasm", "--wasm-sha256", &"a".repeat(64), "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--namespace", "a", "--root-namespace", "b", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--selector", "app", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--timeout", "soon", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--hash-header", "a b", "guide.yaml"],
     ] {
         let ran = files.run(arguments);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);

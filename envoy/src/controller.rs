@@ -1,0 +1,383 @@
+//! The controller: watches what there is in a Kubernetes cluster, and keeps one EnvoyFilter and the TrafficSplits' status as
+//! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
+
+use crate::istio::{Istio, envoy_filter, served_configuration};
+use crate::plan::{Cluster, Plan, plan};
+use crate::status::{news, status};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use futures::{StreamExt, TryStreamExt, future};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::reflector::Store;
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, Client, ResourceExt};
+use kube_lease_manager::LeaseManagerBuilder;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{error, info, warn};
+use traffic_split::Configuration;
+
+/// Who writes, as Kubernetes' managed fields and events have it.
+pub const MANAGER: &str = "traffic-split-controller";
+
+/// The label by which a namespace's clients are left alone, if it is `true`.
+pub const EXCLUDE_LABEL: &str = "traffic-split/exclude";
+
+/// How the controller runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the operator says of the filter.
+    pub base: Configuration,
+    /// How the EnvoyFilter is written, and where.
+    pub istio: Istio,
+    /// Where health and metrics are asked for.
+    pub listen: SocketAddr,
+    /// The namespace of the Lease by which replicas agree on who writes.
+    pub lease_namespace: String,
+    /// This replica's name.
+    pub identity: String,
+    /// The largest configuration that is given out.
+    pub most_bytes: usize,
+}
+
+/// How long nothing must change before what changed is looked at, and how long that may be put off.
+const QUIET: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(1);
+/// All is compared again after this, whatever has been heard.
+const RESYNC: Duration = Duration::from_secs(300);
+/// A leader that is gone is replaced within the sum of these.
+const LEASE_SECONDS: u64 = 8;
+const LEASE_GRACE_SECONDS: u64 = 2;
+/// Statuses that are written at once.
+const WRITERS: usize = 16;
+
+struct Controller {
+    options: Options,
+    client: Client,
+    recorder: Recorder,
+    traffic_splits: Store<DynamicObject>,
+    http_route_groups: Store<DynamicObject>,
+    services: Store<DynamicObject>,
+    namespaces: Store<DynamicObject>,
+    metrics: Metrics,
+}
+
+/// What is known from outside.
+#[derive(Clone, Default)]
+struct Metrics {
+    is_ready: Arc<AtomicBool>,
+    registry: Arc<Registry>,
+    passes: Counter,
+    failures: Counter,
+    writes: Counter,
+    statuses: Counter,
+    is_leader: Gauge,
+    splits: Gauge,
+    not_served: Gauge,
+    bytes: Gauge,
+    last_pass_seconds: Gauge<f64, AtomicU64>,
+}
+
+/// Runs the controller until the process is asked to end.
+///
+/// # Errors
+/// If there is no way to the API server, or the port can't be had.
+pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let client = Client::try_default().await?;
+    let metrics = Metrics::new();
+    let listener = tokio::net::TcpListener::bind(options.listen).await?;
+    info!(address = %listener.local_addr()?, "health and metrics are at");
+    tokio::spawn(serve(listener, metrics.clone()));
+
+    let changed = Arc::new(Notify::new());
+    let watch = |group: &str, version: &str, kind: &str| {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        watch_all(Api::all_with(client.clone(), &resource), resource, &changed)
+    };
+    let traffic_splits = watch("split.smi-spec.io", "v1alpha4", "TrafficSplit");
+    let http_route_groups = watch("specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup");
+    let services = watch("", "v1", "Service");
+    let namespaces = watch("", "v1", "Namespace");
+    // Only to hear of other writers.
+    let resource = envoy_filter_resource();
+    let own = Api::namespaced_with(client.clone(), &options.istio.namespace, &resource);
+    let envoy_filters = watch_all(own, resource, &changed);
+    let stores = [&traffic_splits, &http_route_groups, &services, &namespaces, &envoy_filters];
+    future::try_join_all(stores.map(Store::wait_until_ready)).await?;
+    info!("everything has been listed");
+    metrics.is_ready.store(true, Ordering::Relaxed);
+
+    let lease = LeaseManagerBuilder::new(client.clone(), MANAGER)
+        .with_namespace(&options.lease_namespace)
+        .with_identity(&options.identity)
+        .with_field_manager(MANAGER)
+        .with_duration(LEASE_SECONDS)
+        .with_grace(LEASE_GRACE_SECONDS)
+        .build()
+        .await?;
+    let (leads, lease_task) = lease.watch().await;
+    let reporter = Reporter { controller: MANAGER.into(), instance: Some(options.identity.clone()) };
+    let controller = Controller {
+        recorder: Recorder::new(client.clone(), reporter),
+        options,
+        client,
+        traffic_splits,
+        http_route_groups,
+        services,
+        namespaces,
+        metrics,
+    };
+    tokio::select! {
+        () = controller.lead(leads, &changed) => {}
+        () = asked_to_end() => info!("asked to end"),
+    }
+    // Whoever waits for the lease needn't wait longer.
+    if timeout(Duration::from_secs(5), lease_task).await.is_err() {
+        warn!("the lease could not be given back");
+    }
+    Ok(())
+}
+
+/// Keeps a list of objects; who waits for `changed` hears of each change.
+fn watch_all(api: Api<DynamicObject>, resource: ApiResource, changed: &Arc<Notify>) -> Store<DynamicObject> {
+    let writer = reflector::store::Writer::new(resource.clone());
+    let store = writer.as_reader();
+    let changed = changed.clone();
+    let events = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|object| {
+            object.managed_fields_mut().clear();
+            object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+        })
+        .reflect(writer);
+    tokio::spawn(async move {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(_) => changed.notify_one(),
+                Err(why) => warn!(kind = resource.kind, %why, "watching, again soon"),
+            }
+        }
+    });
+    store
+}
+
+fn envoy_filter_resource() -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"))
+}
+
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+// === impl Controller ===
+
+impl Controller {
+    /// While this replica leads: looks at everything whenever something has changed. Ends when nobody can lead any more.
+    async fn lead(&self, mut leads: watch::Receiver<bool>, changed: &Notify) {
+        loop {
+            self.metrics.is_leader.set(i64::from(*leads.borrow()));
+            if leads.wait_for(|leads| *leads).await.is_err() {
+                error!("the lease is no longer looked after");
+                return;
+            }
+            self.metrics.is_leader.set(1);
+            info!("leads");
+            let mut failures = 0;
+            while *leads.borrow_and_update() {
+                let begun = Instant::now();
+                let next = match self.pass().await {
+                    Ok(()) => {
+                        failures = 0;
+                        RESYNC
+                    }
+                    Err(why) => {
+                        self.metrics.failures.inc();
+                        failures += 1;
+                        error!(%why, "what sidecars get could not be written, again soon");
+                        Duration::from_millis(250 << failures.min(6))
+                    }
+                };
+                self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
+                tokio::select! {
+                    _ = timeout(next, changed.notified()) => quiet(changed).await,
+                    lost = leads.changed() => if lost.is_err() { return },
+                }
+            }
+            info!("leads no more");
+        }
+    }
+
+    /// Compares what there is with what there should be, and writes what differs.
+    async fn pass(&self) -> Result<(), kube::Error> {
+        self.metrics.passes.inc();
+        let filters: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.options.istio.namespace, &envoy_filter_resource());
+        // Asked for and not looked up: what was watched may be older than what this controller wrote.
+        let filter = filters.get_opt(&self.options.istio.name).await?.map(|filter| value(&filter));
+        let objects = values(&self.traffic_splits);
+        let mut cluster = Cluster::default();
+        cluster.served = filter.as_ref().and_then(served_configuration).unwrap_or_default();
+        cluster.traffic_splits = objects.clone();
+        cluster.http_route_groups = values(&self.http_route_groups);
+        cluster.services = values(&self.services);
+        cluster.excluded_namespaces = (self.namespaces.state().iter())
+            .filter(|namespace| namespace.labels().get(EXCLUDE_LABEL).is_some_and(|value| value == "true"))
+            .map(|namespace| namespace.name_any())
+            .collect();
+        let Plan { configuration, verdicts, .. } = plan(&self.options.base, &cluster, self.options.most_bytes);
+        let wanted = envoy_filter(&configuration, &self.options.istio);
+        let size = serde_json::to_vec(&configuration).map_or(0, |text| text.len());
+        if filter.as_ref().is_none_or(|filter| filter["spec"] != wanted["spec"]) {
+            let parameters = PatchParams::apply(MANAGER).force();
+            filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
+            self.metrics.writes.inc();
+            let splits = configuration.traffic_splits.len();
+            info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
+        }
+        self.metrics.bytes.set(i64::try_from(size).unwrap_or(i64::MAX));
+        self.metrics.splits.set(i64::try_from(objects.len()).unwrap_or(i64::MAX));
+        let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
+        self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
+
+        let now = format!("{:.0}", Timestamp::now());
+        let reports = objects.iter().filter_map(|object| {
+            let verdict = verdicts.get(&crate::document::name(object))?;
+            let wanted = status(verdict, object, &now);
+            (object.get("status") != Some(&wanted)).then(|| (object, wanted, news(verdict, object)))
+        });
+        let reports = reports.map(|(object, status, news)| self.report(object, status, news));
+        futures::stream::iter(reports).buffer_unordered(WRITERS).try_collect::<Vec<()>>().await?;
+        Ok(())
+    }
+
+    /// Says it on the object, and what is new as events.
+    async fn report(&self, object: &Value, status: Value, news: Vec<crate::status::News>) -> Result<(), kube::Error> {
+        let text = |pointer| crate::document::text(object, pointer).unwrap_or_default().to_owned();
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("split.smi-spec.io", "v1alpha4", "TrafficSplit"));
+        let splits: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &resource);
+        let patch = Patch::Merge(json!({"status": status}));
+        match splits.patch_status(&name, &PatchParams::default(), &patch).await {
+            // It is gone, and so is what was to be said.
+            Err(kube::Error::Api(why)) if why.code == 404 => return Ok(()),
+            written => _ = written?,
+        }
+        self.metrics.statuses.inc();
+        let regarding = ObjectReference {
+            api_version: Some(text("/apiVersion")),
+            kind: Some("TrafficSplit".into()),
+            name: Some(name.clone()),
+            namespace: Some(namespace.clone()),
+            uid: Some(text("/metadata/uid")),
+            ..ObjectReference::default()
+        };
+        for one in news {
+            let type_ = if one.is_warning { EventType::Warning } else { EventType::Normal };
+            info!(split = format!("{namespace}/{name}"), reason = one.reason, message = one.message, "told");
+            let event = Event {
+                type_,
+                reason: one.reason.into(),
+                // What Kubernetes takes is 1 KB.
+                note: Some(one.message.chars().take(250).collect()),
+                action: "Program".into(),
+                secondary: None,
+            };
+            if let Err(why) = self.recorder.publish(&event, &regarding).await {
+                warn!(%why, "an event could not be written");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until nothing has changed for a moment, but not for ever.
+async fn quiet(changed: &Notify) {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until && timeout(QUIET, changed.notified()).await.is_ok() {
+        // Many changes are told one by one.
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn value(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn values(store: &Store<DynamicObject>) -> Vec<Value> {
+    store.state().iter().map(|object| value(object)).collect()
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    fn new() -> Self {
+        let mut metrics = Self::default();
+        let mut registry = Registry::with_prefix("traffic_split_controller");
+        registry.register("passes", "Times that everything was compared", metrics.passes.clone());
+        registry.register("failures", "Passes that ended in an error", metrics.failures.clone());
+        registry.register(
+            "envoyfilter_writes",
+            "Times that sidecars got another configuration",
+            metrics.writes.clone(),
+        );
+        registry.register("status_writes", "Statuses written", metrics.statuses.clone());
+        registry.register("leader", "Whether this replica leads", metrics.is_leader.clone());
+        registry.register("trafficsplits", "TrafficSplits in the cluster", metrics.splits.clone());
+        registry.register(
+            "trafficsplits_not_programmed",
+            "TrafficSplits that aren't served as they stand",
+            metrics.not_served.clone(),
+        );
+        registry.register("configuration_bytes", "Size of what sidecars get", metrics.bytes.clone());
+        registry.register("last_pass_seconds", "How long the last pass took", metrics.last_pass_seconds.clone());
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+}
+
+async fn serve(listener: tokio::net::TcpListener, metrics: Metrics) {
+    let ready = |State(metrics): State<Metrics>| async move {
+        match metrics.is_ready.load(Ordering::Relaxed) {
+            true => (StatusCode::OK, "ok\n"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not everything has been listed yet\n"),
+        }
+    };
+    let text = |State(metrics): State<Metrics>| async move {
+        let mut text = String::new();
+        match encode(&mut text, &metrics.registry) {
+            Ok(()) => Ok(([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)),
+            Err(_) => Err(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    };
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(text))
+        .with_state(metrics);
+    if let Err(why) = axum::serve(listener, router).await {
+        error!(%why, "health and metrics can't be asked for any more");
+    }
+}

@@ -1,0 +1,224 @@
+//! The objects by which Istio loads the filter into its sidecars and gateways.
+
+use crate::ALWAYS_JSON;
+use crate::wiring::{self, FILTER, FailurePolicy, SplitRoute, Wasm};
+use crate::yaml;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use traffic_split::Configuration;
+
+/// Which proxies get the filter, and how it is run, for [`envoy_filter`] and [`wasm_plugin`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Istio {
+    /// The objects' name.
+    pub name: String,
+    /// The objects' namespace: Istio's root namespace, for all of the mesh, or the one whose proxies get the filter.
+    pub namespace: String,
+    /// The labels of the pods whose proxies get the filter; empty: all.
+    pub selector: BTreeMap<String, String>,
+    /// The kind of proxies that get it.
+    pub context: Context,
+    /// Where proxies find the compiled filter.
+    pub wasm: Wasm,
+    /// What tells this filter from others at that place, if anything is known of it.
+    pub wasm_version: Option<String>,
+    /// What Envoy does when the filter's VM has died.
+    pub failure_policy: FailurePolicy,
+    /// How requests are treated whose cluster the filter picked.
+    pub route: SplitRoute,
+}
+
+/// The kind of proxies that get the filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Context {
+    /// Sidecars, for what their own pods call.
+    #[default]
+    Sidecar,
+    /// Gateways.
+    Gateway,
+    /// Sidecars and gateways.
+    Both,
+}
+
+/// The EnvoyFilter that wires the filter into proxies, with its configuration: as JSON, to be applied.
+///
+/// Only the configuration changes when splits do, and a proxy gets it as extension configuration: its listeners stay, and
+/// so do connections.
+pub fn envoy_filter(configuration: &Configuration, options: &Istio) -> Value {
+    let name = options.extension();
+    let patches = options.context.names().iter().flat_map(|context| {
+        let [strip, route] = static_patches(configuration, options, context);
+        let filter = json!({
+            "applyTo": "HTTP_FILTER",
+            "match": {
+                "context": context,
+                "listener": {"filterChain": {"filter": {
+                    "name": CONNECTION_MANAGER,
+                    "subFilter": {"name": "envoy.filters.http.router"},
+                }}},
+            },
+            "patch": {
+                "operation": "INSERT_BEFORE",
+                "value": {
+                    "name": name,
+                    "config_discovery": wiring::config_discovery(json!({"ads": {}, "resource_api_version": "V3"})),
+                },
+            },
+        });
+        let extension = json!({
+            "applyTo": "EXTENSION_CONFIG",
+            "match": {"context": context},
+            "patch": {
+                "operation": "ADD",
+                "value": {
+                    "name": name,
+                    "typed_config": wiring::wasm(
+                        configuration,
+                        &options.wasm,
+                        options.wasm_version.as_deref(),
+                        options.failure_policy,
+                    ),
+                },
+            },
+        });
+        [strip, filter, extension, route]
+    });
+    options.envoy_filter(&options.name, patches.collect())
+}
+
+/// The configuration that proxies get by an EnvoyFilter; `None` if it has none that the filter takes.
+#[must_use]
+pub fn served_configuration(filter: &Value) -> Option<Configuration> {
+    let patches = filter.pointer("/spec/configPatches")?.as_array()?;
+    let extension = patches.iter().find(|patch| patch["applyTo"] == "EXTENSION_CONFIG")?;
+    let text = extension.pointer("/patch/value/typed_config/config/configuration/value")?.as_str()?;
+    Configuration::from_json(text.as_bytes()).ok()
+}
+
+/// [`envoy_filter`] as YAML.
+pub fn envoy_filter_yaml(configuration: &Configuration, options: &Istio) -> String {
+    format!(
+        "# Loads the filter into Istio's proxies; when splits change, only the extension configuration does.\n{}",
+        yaml::write(&envoy_filter(configuration, options))
+    )
+}
+
+/// A WasmPlugin with the filter and its configuration, and the EnvoyFilter with what a WasmPlugin can't say; as YAML, two
+/// documents.
+pub fn wasm_plugin(configuration: &Configuration, options: &Istio) -> String {
+    let needed = wiring::what_the_filter_needs(configuration);
+    let mut spec = json!({
+        "url": options.wasm.url(),
+        "pluginName": FILTER,
+        "failStrategy": options.failure_policy.as_str(),
+        // Sidecars for what their pods call, and gateways.
+        "match": [{"mode": "CLIENT"}],
+        "pluginConfig": serde_json::to_value(&needed).expect(ALWAYS_JSON),
+    });
+    if let Wasm::Remote { sha256: Some(sha256), .. } = &options.wasm {
+        spec["sha256"] = sha256.as_str().into();
+    }
+    if !options.selector.is_empty() {
+        spec["selector"] = json!({"matchLabels": options.selector});
+    }
+    let plugin = json!({
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {"name": options.name, "namespace": options.namespace},
+        "spec": spec,
+    });
+    let contexts = options.context.names().iter();
+    let patches = contexts.flat_map(|context| static_patches(configuration, options, context)).collect();
+    format!(
+        "# The route of split requests, and that our headers never come from a client: without it any client picks any\n\
+         # cluster. It stays as it is when splits change. Apply it first, and delete it last.\n{}\
+         ---\n\
+         # What a WasmPlugin can't do: a proxy that starts while this configuration is bad, or the filter can't be\n\
+         # fetched, answers 500 to every host, split or not, until there is a good one. `--to envoyfilter` serves the\n\
+         # root Services meanwhile.\n{}",
+        yaml::write(&options.envoy_filter(&options.static_name(), patches)),
+        yaml::write(&plugin),
+    )
+}
+
+const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
+
+/// What stays as it is whatever splits there are.
+fn static_patches(configuration: &Configuration, options: &Istio, context: &str) -> [Value; 2] {
+    let strip = json!({
+        "applyTo": "NETWORK_FILTER",
+        "match": {"context": context, "listener": {"filterChain": {"filter": {"name": CONNECTION_MANAGER}}}},
+        "patch": {
+            "operation": "MERGE",
+            "value": {
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                    "early_header_mutation_extensions": [wiring::early_header_mutation(configuration)],
+                },
+            },
+        },
+    });
+    // No virtual host is named: it goes first in all.
+    let route = json!({
+        "applyTo": "HTTP_ROUTE",
+        "match": {"context": context},
+        "patch": {"operation": "INSERT_FIRST", "value": wiring::split_route(configuration, &options.route)},
+    });
+    [strip, route]
+}
+
+// === impl Istio ===
+
+impl Istio {
+    /// The name of the extension configuration, as Istio names a WasmPlugin's.
+    fn extension(&self) -> String {
+        format!("{}.{}", self.namespace, self.name)
+    }
+
+    /// The EnvoyFilter beside a WasmPlugin.
+    fn static_name(&self) -> String {
+        format!("{}-route", self.name)
+    }
+
+    fn envoy_filter(&self, name: &str, patches: Vec<Value>) -> Value {
+        let mut spec = json!({"configPatches": patches});
+        if !self.selector.is_empty() {
+            spec["workloadSelector"] = json!({"labels": self.selector});
+        }
+        json!({
+            "apiVersion": "networking.istio.io/v1alpha3",
+            "kind": "EnvoyFilter",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": spec,
+        })
+    }
+}
+
+impl Default for Istio {
+    fn default() -> Self {
+        Self {
+            name: FILTER.into(),
+            namespace: "istio-system".into(),
+            selector: BTreeMap::new(),
+            context: Context::default(),
+            wasm: Wasm::default(),
+            wasm_version: None,
+            failure_policy: FailurePolicy::default(),
+            route: SplitRoute::default(),
+        }
+    }
+}
+
+// === impl Context ===
+
+impl Context {
+    /// As Istio calls them.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Sidecar => &["SIDECAR_OUTBOUND"],
+            Self::Gateway => &["GATEWAY"],
+            Self::Both => &["SIDECAR_OUTBOUND", "GATEWAY"],
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! What sidecars get of what there is in a Kubernetes cluster, and what is said of each TrafficSplit. One that is wrong
+//! never holds up the others.
+
+use crate::document;
+use crate::wiring;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use traffic_split::{Configuration, Object, Problem, TrafficSplit, Weight};
+
+/// What there is in the cluster: whole objects, as the API server has them.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Cluster {
+    /// TrafficSplits of any version.
+    pub traffic_splits: Vec<Value>,
+    /// HTTPRouteGroups of any version.
+    pub http_route_groups: Vec<Value>,
+    /// Services.
+    pub services: Vec<Value>,
+    /// Namespaces whose clients are left alone.
+    pub excluded_namespaces: BTreeSet<String>,
+    /// What sidecars have now: where the last good version of a split is, if there is one.
+    pub served: Configuration,
+}
+
+/// What sidecars get, and what is said of each TrafficSplit.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Plan {
+    /// What sidecars get: no more than they need.
+    pub configuration: Configuration,
+    /// By `namespace/name`.
+    pub verdicts: BTreeMap<String, Verdict>,
+}
+
+/// What is said of a TrafficSplit. The words are those of the Gateway API's conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// Whether the object, as it stands, is one that can be served.
+    pub accepted: Said,
+    /// Whether sidecars are given it, as it stands.
+    pub programmed: Said,
+    /// Whether what it names is there.
+    pub resolved: Said,
+    /// The weights that are served, e.g. `httpbin-v1 50, httpbin-v2 50`; empty if it isn't.
+    pub backends: String,
+    /// Which version of it is served.
+    pub serves: Serves,
+}
+
+/// A condition's status, reason and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Whether it holds.
+    pub holds: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// What there is to know, and what to do; may be empty.
+    pub message: String,
+}
+
+/// Which version of a TrafficSplit is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// The object as it stands.
+    Current,
+    /// What sidecars have of it since an earlier one.
+    LastGood,
+    /// None: clients are served as if it weren't there.
+    Nothing,
+}
+
+/// A split that may be served: as it stands, or as sidecars have it.
+struct Candidate<'c> {
+    /// The object in the cluster, to say which is older.
+    object: &'c Value,
+    split: TrafficSplit,
+    serves: Serves,
+    /// What is wrong with the object as it stands.
+    problems: String,
+}
+
+/// What sidecars get of this. `base` is what the operator says of the filter: header names, cluster names and so on. A
+/// configuration larger than `most_bytes` isn't given out: the one that is served stays.
+///
+/// Several splits of one root: those with matches come in the order of their age, then their name; the oldest without
+/// matches comes last, and others without are in conflict with it.
+#[must_use]
+pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan {
+    let planner = Planner::new(base, cluster);
+    let mut verdicts = BTreeMap::new();
+    let mut candidates = Vec::new();
+    for object in &cluster.traffic_splits {
+        match planner.candidate(object) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(problems) => _ = verdicts.insert(document::name(object), Verdict::invalid(problems)),
+        }
+    }
+    candidates.sort_by_cached_key(|candidate| {
+        let age = document::text(candidate.object, "/metadata/creationTimestamp").unwrap_or_default().to_owned();
+        (candidate.split.spec.matches.is_empty(), age, candidate.split.key())
+    });
+    let mut taken: BTreeMap<(String, String), String> = BTreeMap::new();
+    candidates.retain(|candidate| {
+        let split = &candidate.split;
+        if !split.spec.matches.is_empty() {
+            return true;
+        }
+        let root = (split.metadata.namespace.clone(), split.spec.service.clone());
+        match taken.get(&root) {
+            Some(winner) => {
+                verdicts.insert(split.key(), Verdict::conflict(&root.1, winner));
+                false
+            }
+            None => {
+                taken.insert(root, split.key());
+                true
+            }
+        }
+    });
+    let configuration = planner.configuration(&candidates);
+    let is_too_large = serde_json::to_vec(&configuration).map_or(true, |text| text.len() > most_bytes);
+    for candidate in &candidates {
+        let mut verdict = planner.verdict(candidate, &configuration);
+        if is_too_large {
+            verdict.is_too_large(candidate, &cluster.served, most_bytes);
+        }
+        verdicts.insert(candidate.split.key(), verdict);
+    }
+    Plan { configuration: if is_too_large { cluster.served.clone() } else { configuration }, verdicts }
+}
+
+struct Planner<'c> {
+    base: &'c Configuration,
+    cluster: &'c Cluster,
+    /// The groups that may be served, by `namespace/name`.
+    groups: BTreeMap<String, Group>,
+    services: BTreeMap<String, &'c Value>,
+}
+
+/// An HTTPRouteGroup that may be served, or why it can't be.
+enum Group {
+    Good(Value),
+    /// It isn't good as it stands, but sidecars have an earlier version.
+    LastGood(Value, String),
+    Bad(String),
+}
+
+// === impl Planner ===
+
+impl<'c> Planner<'c> {
+    fn new(base: &'c Configuration, cluster: &'c Cluster) -> Self {
+        let mut planner = Self { base, cluster, groups: BTreeMap::new(), services: BTreeMap::new() };
+        planner.services = cluster.services.iter().map(|service| (document::name(service), service)).collect();
+        for object in &cluster.http_route_groups {
+            let name = document::name(object);
+            let group = match planner.read(&[], std::slice::from_ref(object), Map::new()) {
+                Ok(_) => Group::Good(object.clone()),
+                Err(problems) => match planner.served_group(&name) {
+                    Some(served) => Group::LastGood(served, say(&problems)),
+                    None => Group::Bad(say(&problems)),
+                },
+            };
+            planner.groups.insert(name, group);
+        }
+        planner
+    }
+
+    fn served_group(&self, name: &str) -> Option<Value> {
+        let groups = self.cluster.served.http_route_groups.iter();
+        let mut found = groups.filter(|group| format!("{}/{}", group.metadata.namespace, group.metadata.name) == name);
+        serde_json::to_value(found.next()?).ok()
+    }
+
+    fn served_split(&self, name: &str) -> Option<&'c TrafficSplit> {
+        self.cluster.served.traffic_splits.iter().find(|split| split.key() == name)
+    }
+
+    /// A configuration of these objects, and what the operator says.
+    fn read(
+        &self,
+        splits: &[Value],
+        groups: &[Value],
+        services: Map<String, Value>,
+    ) -> Result<Configuration, Vec<Problem>> {
+        let mut whole = serde_json::to_value(self.base).unwrap_or_default();
+        whole["trafficSplits"] = splits.into();
+        whole["httpRouteGroups"] = groups.into();
+        let excluded = self.base.excluded_namespaces.iter().chain(&self.cluster.excluded_namespaces);
+        whole["excludedNamespaces"] = json!(excluded.collect::<BTreeSet<_>>());
+        for (key, mut service) in services {
+            // What the operator says of it comes first.
+            if let Some(Value::Object(known)) = whole.get("services").and_then(|known| known.get(&key)) {
+                merge(&mut service, known);
+            }
+            whole["services"][key] = service;
+        }
+        Configuration::from_value(&whole)
+    }
+
+    /// The groups that these splits name, as far as they may be served. What is gone is served as long as a split that
+    /// sidecars have is.
+    fn groups_of<'a>(&self, splits: impl IntoIterator<Item = (&'a Value, Serves)>) -> Vec<Value> {
+        let mut names = BTreeMap::new();
+        for (split, serves) in splits {
+            let namespace = document::text(split, "/metadata/namespace").unwrap_or_default();
+            let matches = split.pointer("/spec/matches").and_then(Value::as_array);
+            for name in matches.into_iter().flatten().filter_map(|group| document::text(group, "/name")) {
+                *names.entry(format!("{namespace}/{name}")).or_insert(false) |= serves == Serves::LastGood;
+            }
+        }
+        let group = |(name, is_last_good): (&String, &bool)| match self.groups.get(name) {
+            Some(Group::Good(group) | Group::LastGood(group, _)) => Some(group.clone()),
+            Some(Group::Bad(_)) => None,
+            None if *is_last_good => self.served_group(name),
+            None => None,
+        };
+        names.iter().filter_map(group).collect()
+    }
+
+    /// The split of an object as it stands, or as sidecars have it; if neither, what is wrong.
+    fn candidate(&self, object: &'c Value) -> Result<Candidate<'c>, String> {
+        let read = |split: &Value, serves| {
+            let groups = self.groups_of([(split, serves)]);
+            let mut configuration = self.read(std::slice::from_ref(split), &groups, Map::new())?;
+            configuration.traffic_splits.pop().ok_or_else(Vec::new)
+        };
+        let problems = match read(object, Serves::Current) {
+            Ok(split) => {
+                return Ok(Candidate { object, split, serves: Serves::Current, problems: String::new() });
+            }
+            Err(problems) => self.explain(object, &problems),
+        };
+        let served = self.served_split(&document::name(object)).and_then(|split| serde_json::to_value(split).ok());
+        match served.map(|served| read(&served, Serves::LastGood)) {
+            Some(Ok(split)) => Ok(Candidate { object, split, serves: Serves::LastGood, problems }),
+            Some(Err(_)) | None => Err(problems),
+        }
+    }
+
+    /// What is wrong, with what is wrong with the groups that it names.
+    fn explain(&self, split: &Value, problems: &[Problem]) -> String {
+        let mut text = say(problems);
+        let namespace = document::text(split, "/metadata/namespace").unwrap_or_default();
+        let matches = split.pointer("/spec/matches").and_then(Value::as_array);
+        for name in matches.into_iter().flatten().filter_map(|group| document::text(group, "/name")) {
+            if let Some(Group::Bad(why)) = self.groups.get(&format!("{namespace}/{name}")) {
+                text.push_str(&format!("; HTTPRouteGroup {name}: {why}"));
+            }
+        }
+        text
+    }
+
+    /// All of it. The parts are good and no two for one root take all requests, so the whole is.
+    fn configuration(&self, candidates: &[Candidate<'_>]) -> Configuration {
+        let splits: Vec<_> =
+            candidates.iter().filter_map(|candidate| serde_json::to_value(&candidate.split).ok()).collect();
+        let groups = self.groups_of(splits.iter().zip(candidates.iter().map(|candidate| candidate.serves)));
+        let mut services = Map::new();
+        for Candidate { split, .. } in candidates {
+            let namespace = &split.metadata.namespace;
+            let backends = split.spec.backends.iter().map(|backend| (&backend.service, true));
+            for (service, is_backend) in [(&split.spec.service, false)].into_iter().chain(backends) {
+                let key = format!("{namespace}/{service}");
+                match self.ports(&key) {
+                    Ports::Known(ports) => _ = services.insert(key, json!({"ports": ports})),
+                    // It gets nothing, as if it were there without any port.
+                    Ports::NoService if is_backend => _ = services.insert(key, json!({"ports": []})),
+                    Ports::NoService | Ports::Unknown => {}
+                }
+            }
+        }
+        match self.read(&splits, &groups, services) {
+            Ok(configuration) => wiring::what_the_filter_needs(&configuration),
+            // Not reached, by the above; what serves stays.
+            Err(_) => self.cluster.served.clone(),
+        }
+    }
+
+    fn ports(&self, key: &str) -> Ports {
+        match self.services.get(key).map(|service| document::service_ports(service)) {
+            None => Ports::NoService,
+            Some(Ok(Some(ports))) => Ports::Known(ports),
+            Some(Ok(None) | Err(_)) => Ports::Unknown,
+        }
+    }
+
+    fn verdict(&self, candidate: &Candidate<'_>, configuration: &Configuration) -> Verdict {
+        let Candidate { split, serves, problems, .. } = candidate;
+        let (accepted, programmed) = match serves {
+            Serves::LastGood => (
+                Said::no("Invalid", problems.clone()),
+                Said::no("LastGoodVersion", "sidecars have its last good version".into()),
+            ),
+            Serves::Current | Serves::Nothing => (Said::yes("Accepted"), Said::yes("Programmed")),
+        };
+        let backends: Vec<_> = (split.spec.backends.iter())
+            .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))
+            .collect();
+        Verdict {
+            accepted,
+            programmed,
+            resolved: self.resolved(split, configuration),
+            backends: backends.join(", "),
+            serves: *serves,
+        }
+    }
+
+    /// What it names, and isn't there.
+    fn resolved(&self, split: &TrafficSplit, configuration: &Configuration) -> Said {
+        let namespace = &split.metadata.namespace;
+        let root = &split.spec.service;
+        let mut missing = Vec::new();
+        if matches!(self.ports(&format!("{namespace}/{root}")), Ports::NoService) {
+            missing.push(format!("there is no Service {root}, the root"));
+        }
+        let ports_of = |service: &str| {
+            let known = configuration.services.get(&format!("{namespace}/{service}"))?;
+            Some(known.ports.as_ref()?.keys().copied().collect::<BTreeSet<_>>())
+        };
+        let root_ports = ports_of(root).unwrap_or_default();
+        // One without weight gets nothing anyway: canary tools delete and make them as they like.
+        let weighted = |weight: Option<Weight>| weight.unwrap_or_default() != Weight::default();
+        for backend in split.spec.backends.iter().filter(|backend| weighted(backend.weight)) {
+            let service = &backend.service;
+            if matches!(self.ports(&format!("{namespace}/{service}")), Ports::NoService) {
+                missing.push(format!("there is no Service {service}: it gets nothing"));
+                continue;
+            }
+            let Some(ports) = ports_of(service) else { continue };
+            let lacks: Vec<_> = root_ports.difference(&ports).map(u16::to_string).collect();
+            if !lacks.is_empty() {
+                missing.push(format!("Service {service} has no port {}: it gets nothing there", lacks.join(", ")));
+            }
+        }
+        for group in &split.spec.matches {
+            match self.groups.get(&format!("{namespace}/{}", group.name)) {
+                Some(Group::LastGood(_, why)) => {
+                    missing.push(format!("HTTPRouteGroup {}: {why}; sidecars have its last good version", group.name))
+                }
+                None => missing.push(format!("there is no HTTPRouteGroup {}", group.name)),
+                Some(Group::Good(_) | Group::Bad(_)) => {}
+            }
+        }
+        if missing.is_empty() { Said::yes("ResolvedRefs") } else { Said::no("RefNotFound", missing.join("; ")) }
+    }
+}
+
+fn merge(service: &mut Value, known: &Map<String, Value>) {
+    for (key, value) in known {
+        service[key] = value.clone();
+    }
+}
+
+/// What is known of a Service's ports.
+enum Ports {
+    Known(Vec<u16>),
+    /// It lists none: it may be headless, or an ExternalName.
+    Unknown,
+    NoService,
+}
+
+/// Problems in one line, each with its field.
+fn say(problems: &[Problem]) -> String {
+    let one = |problem: &Problem| match (&problem.object, problem.field.as_str()) {
+        (Object::Configuration, _) => problem.to_string(),
+        (_, "") => problem.message.clone(),
+        (_, field) => format!("{field}: {}", problem.message),
+    };
+    problems.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn nothing(accepted: Said) -> Self {
+        Self {
+            accepted,
+            programmed: Said::no("NotServed", "clients are served as if it weren't there".into()),
+            resolved: Said::yes("ResolvedRefs"),
+            backends: String::new(),
+            serves: Serves::Nothing,
+        }
+    }
+
+    fn invalid(problems: String) -> Self {
+        Self::nothing(Said::no("Invalid", problems))
+    }
+
+    fn conflict(root: &str, winner: &str) -> Self {
+        Self::nothing(Said::no(
+            "Conflict",
+            format!("the root {root} already has the split {winner}, which is older; only one may be without matches"),
+        ))
+    }
+
+    /// What sidecars have stays.
+    fn is_too_large(&mut self, candidate: &Candidate<'_>, served: &Configuration, most_bytes: usize) {
+        let old = served.traffic_splits.iter().find(|split| split.key() == candidate.split.key());
+        if old == Some(&candidate.split) {
+            return;
+        }
+        let message = format!("all splits together take more than the {most_bytes} bytes that an EnvoyFilter may hold");
+        self.programmed = Said::no("TooLarge", format!("{message}; sidecars keep what they have"));
+        self.serves = if old.is_some() { Serves::LastGood } else { Serves::Nothing };
+        if old.is_none() {
+            self.backends.clear();
+        }
+    }
+
+    /// In a word, for people who list them.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match (&self.accepted, &self.programmed) {
+            (accepted, _) if !accepted.holds => accepted.reason,
+            (_, programmed) if !programmed.holds => programmed.reason,
+            _ if !self.resolved.holds => self.resolved.reason,
+            (_, programmed) => programmed.reason,
+        }
+    }
+}
+
+// === impl Said ===
+
+impl Said {
+    fn yes(reason: &'static str) -> Self {
+        Self { holds: true, reason, message: String::new() }
+    }
+
+    fn no(reason: &'static str, message: String) -> Self {
+        Self { holds: false, reason, message }
+    }
+}

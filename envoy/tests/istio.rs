@@ -1,0 +1,215 @@
+//! The objects by which Istio loads the filter: what they must hold, whatever is asked for.
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use traffic_split::Configuration;
+use traffic_split_envoy::{Context, FailurePolicy, Istio, Wasm, envoy_filter, load, wasm_plugin};
+
+fn guide(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guide").join(file)
+}
+
+fn configuration() -> Configuration {
+    load(&["trafficsplit-v1.yaml", "services.yaml"].map(guide), None).unwrap().configuration
+}
+
+fn patches(filter: &Value) -> &Vec<Value> {
+    filter["spec"]["configPatches"].as_array().unwrap()
+}
+
+/// The value of the one patch that is applied to this.
+#[track_caller]
+fn patch<'f>(filter: &'f Value, apply_to: &str) -> &'f Value {
+    let found: Vec<_> = patches(filter).iter().filter(|patch| patch["applyTo"] == apply_to).collect();
+    let [patch] = found[..] else { panic!("{} patches of {apply_to}", found.len()) };
+    &patch["patch"]["value"]
+}
+
+/// The filter's configuration in it, as the filter reads it.
+fn plugin_configuration(filter: &Value) -> Configuration {
+    let text = patch(filter, "EXTENSION_CONFIG").pointer("/typed_config/config/configuration/value").unwrap();
+    Configuration::from_json(text.as_str().unwrap().as_bytes()).unwrap()
+}
+
+#[test]
+fn it_strips_our_headers_loads_the_filter_configures_it_and_goes_first_among_routes() {
+    let filter = envoy_filter(&configuration(), &Istio::default());
+    let what: Vec<_> = patches(&filter).iter().map(|patch| (&patch["applyTo"], &patch["patch"]["operation"])).collect();
+    assert_eq!(
+        json!(what),
+        json!([
+            ["NETWORK_FILTER", "MERGE"],
+            ["HTTP_FILTER", "INSERT_BEFORE"],
+            ["EXTENSION_CONFIG", "ADD"],
+            ["HTTP_ROUTE", "INSERT_FIRST"],
+        ])
+    );
+    assert!(patches(&filter).iter().all(|patch| patch["match"]["context"] == "SIDECAR_OUTBOUND"));
+    // A proxy that starts without a good configuration, or any, serves the roots.
+    let discovery = &patch(&filter, "HTTP_FILTER")["config_discovery"];
+    assert_eq!(discovery["apply_default_config_without_warming"], true);
+    assert!(discovery["default_config"]["@type"].as_str().unwrap().ends_with("HeaderMutation"));
+    assert_eq!(patch(&filter, "HTTP_FILTER")["name"], patch(&filter, "EXTENSION_CONFIG")["name"]);
+    assert_eq!(plugin_configuration(&filter).headers_stripped, Some(true));
+}
+
+#[test]
+fn our_headers_are_stripped_by_the_names_that_the_configuration_gives_them() {
+    let configuration =
+        Configuration::from_value(&json!({"clusterHeader": "x-c", "mirrorHeader": "x-m", "setCookieHeader": "x-s"}));
+    let filter = envoy_filter(&configuration.unwrap(), &Istio::default());
+    let strip = patch(&filter, "NETWORK_FILTER")
+        .pointer("/typed_config/early_header_mutation_extensions/0/typed_config/mutations")
+        .unwrap();
+    let removed = ["x-c", "x-traffic-split-backend", "x-m", "x-s"].map(|name| json!({"remove": name}));
+    assert_eq!(*strip, json!(removed));
+    assert_eq!(patch(&filter, "HTTP_ROUTE")["route"]["cluster_header"], "x-c");
+}
+
+#[test]
+fn when_splits_change_only_the_extension_configuration_does() {
+    let other = load(&["trafficsplit-50-50.yaml", "services.yaml"].map(guide), None).unwrap().configuration;
+    let [old, new] = [configuration(), other].map(|configuration| envoy_filter(&configuration, &Istio::default()));
+    for (old, new) in patches(&old).iter().zip(patches(&new)) {
+        assert_eq!(old != new, old["applyTo"] == "EXTENSION_CONFIG", "{new}");
+    }
+}
+
+#[test]
+fn services_and_groups_that_no_split_names_are_left_out() {
+    let split = |name: &str, group: &str| {
+        json!({
+            "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"service": "root", "backends": [{"service": "leaf", "weight": 1}], "matches": [{"name": group}]},
+        })
+    };
+    let group = |name: &str| {
+        json!({
+            "apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"matches": [{"methods": ["GET"]}]},
+        })
+    };
+    let services =
+        ["shop/root", "shop/leaf", "shop/other", "other/root"].map(|key| (key.into(), json!({"ports": [80]})));
+    let configuration = Configuration::from_value(&json!({
+        "trafficSplits": [split("split", "used")],
+        "httpRouteGroups": [group("used"), group("unused")],
+        "services": serde_json::Map::from_iter(services),
+    }));
+    let written = plugin_configuration(&envoy_filter(&configuration.unwrap(), &Istio::default()));
+    assert_eq!(written.services.keys().collect::<Vec<_>>(), ["shop/leaf", "shop/root"]);
+    let groups: Vec<_> = written.http_route_groups.iter().map(|group| group.metadata.name.as_str()).collect();
+    assert_eq!(groups, ["used"]);
+}
+
+#[test]
+fn gateways_and_sidecars_get_the_same_patches() {
+    let mut options = Istio::default();
+    options.context = Context::Both;
+    let both = envoy_filter(&configuration(), &options);
+    options.context = Context::Gateway;
+    let gateway = envoy_filter(&configuration(), &options);
+    let contexts: Vec<_> = patches(&both).iter().map(|patch| patch["match"]["context"].as_str().unwrap()).collect();
+    assert_eq!(contexts, [["SIDECAR_OUTBOUND"; 4], ["GATEWAY"; 4]].concat());
+    assert_eq!(patches(&both)[4..], patches(&gateway)[..]);
+    let values = |patches: &[Value]| patches.iter().map(|patch| patch["patch"].clone()).collect::<Vec<_>>();
+    assert_eq!(values(&patches(&both)[..4]), values(&patches(&both)[4..]));
+}
+
+#[test]
+fn the_route_has_the_timeout_retries_and_headers_that_are_asked_for() {
+    let mut options = Istio::default();
+    let mut configuration = configuration();
+    let usual = envoy_filter(&configuration, &options);
+    let route = patch(&usual, "HTTP_ROUTE");
+    assert_eq!(route["route"]["timeout"], "0s");
+    assert_eq!(route["route"]["retry_policy"]["num_retries"], 2);
+    assert_eq!(route["route"].get("hash_policy"), None);
+    let keys = |route: &Value| {
+        let headers = route["response_headers_to_add"].as_array().unwrap();
+        headers.iter().map(|header| header["header"]["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(route), ["set-cookie"]);
+
+    options.route.timeout = Some(Duration::from_millis(1500));
+    options.route.retries = 0;
+    options.route.hash_header = Some("x-user".into());
+    options.route.response_header = "x-version".into();
+    configuration.backend_header = Some("x-traffic-split-backend".into());
+    let asked = envoy_filter(&configuration, &options);
+    let route = patch(&asked, "HTTP_ROUTE");
+    assert_eq!(route["route"]["timeout"], "1.5s");
+    assert_eq!(route["route"].get("retry_policy"), None);
+    assert_eq!(route["route"]["hash_policy"], json!([{"header": {"header_name": "x-user"}}]));
+    assert_eq!(keys(route), ["x-version", "set-cookie"]);
+}
+
+#[test]
+fn the_filter_comes_from_a_file_or_from_where_istios_agent_fetches_it() {
+    let code = |wasm: Wasm| {
+        let mut options = Istio::default();
+        options.wasm = wasm;
+        options.failure_policy = FailurePolicy::Open;
+        let filter = envoy_filter(&configuration(), &options);
+        let config = &patch(&filter, "EXTENSION_CONFIG")["typed_config"]["config"];
+        assert_eq!(config["failure_policy"], "FAIL_OPEN");
+        config["vm_config"]["code"].clone()
+    };
+    assert_eq!(code(Wasm::File("/f.wasm".into())), json!({"local": {"filename": "/f.wasm"}}));
+    let http_uri = |uri: &str| json!({"uri": uri, "cluster": "_", "timeout": "30s"});
+    assert_eq!(
+        code(Wasm::Remote { url: "oci://r/f:1".into(), sha256: None }),
+        json!({"remote": {"http_uri": http_uri("oci://r/f:1")}})
+    );
+    assert_eq!(
+        code(Wasm::Remote { url: "https://r/f.wasm".into(), sha256: Some("ab".into()) }),
+        json!({"remote": {"http_uri": http_uri("https://r/f.wasm"), "sha256": "ab"}})
+    );
+}
+
+#[test]
+fn the_objects_are_for_the_namespace_and_the_pods_that_are_asked_for() {
+    let mut options = Istio::default();
+    options.namespace = "curl".into();
+    options.selector = [("app".to_owned(), "curl".to_owned())].into();
+    let filter = envoy_filter(&configuration(), &options);
+    assert_eq!(filter["metadata"], json!({"name": "traffic-split", "namespace": "curl"}));
+    assert_eq!(filter["spec"]["workloadSelector"], json!({"labels": {"app": "curl"}}));
+    // Istio has one list of them for all namespaces.
+    assert_eq!(patch(&filter, "EXTENSION_CONFIG")["name"], "curl.traffic-split");
+
+    let [route, plugin] = plugin_documents(&options);
+    for object in [&route, &plugin] {
+        assert_eq!(object["metadata"]["namespace"], "curl");
+    }
+    assert_eq!(plugin["spec"]["selector"], json!({"matchLabels": {"app": "curl"}}));
+}
+
+fn plugin_documents(options: &Istio) -> [Value; 2] {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&wasm_plugin(&configuration(), options)).unwrap();
+    documents.try_into().unwrap()
+}
+
+#[test]
+fn beside_a_wasm_plugin_stands_what_it_cannot_say() {
+    let mut options = Istio::default();
+    options.wasm = Wasm::Remote { url: "https://r/f.wasm".into(), sha256: Some("ab".into()) };
+    let [route, plugin] = plugin_documents(&options);
+    // Applied in this order: our headers are stripped before there is a filter.
+    let applied: Vec<_> = patches(&route).iter().map(|patch| patch["applyTo"].as_str().unwrap()).collect();
+    assert_eq!(applied, ["NETWORK_FILTER", "HTTP_ROUTE"]);
+    let spec = &plugin["spec"];
+    assert_eq!(spec["url"], "https://r/f.wasm");
+    assert_eq!(spec["sha256"], "ab");
+    assert_eq!(spec["match"], json!([{"mode": "CLIENT"}]));
+    assert_eq!(spec["failStrategy"], "FAIL_RELOAD");
+    let configuration = Configuration::from_value(&spec["pluginConfig"]).unwrap();
+    assert_eq!(configuration.traffic_splits.len(), 1);
+    assert_eq!(configuration.headers_stripped, Some(true));
+
+    let [_, local] = plugin_documents(&Istio::default());
+    assert_eq!(local["spec"]["url"], "file:///etc/traffic-split/traffic-split.wasm");
+}

@@ -1,0 +1,284 @@
+//! What sidecars get of what there is in a cluster, and what is said of each TrafficSplit.
+
+use serde_json::{Value, json};
+use traffic_split::Configuration;
+use traffic_split_envoy::{Cluster, Plan, Serves, Verdict, plan};
+
+const ROOM: usize = 1_000_000;
+
+fn split(name: &str, root: &str, weights: &[(&str, i32)]) -> Value {
+    let backends = weights.iter().map(|(service, weight)| json!({"service": service, "weight": weight}));
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+        "metadata": {"name": name, "namespace": "shop", "creationTimestamp": "2026-01-02T03:04:05Z", "generation": 1},
+        "spec": {"service": root, "backends": backends.collect::<Vec<_>>()},
+    })
+}
+
+fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[key] = value;
+    object
+}
+
+fn made_at(object: Value, time: &str) -> Value {
+    with(object, "/metadata/creationTimestamp", time.into())
+}
+
+fn matching(object: Value, group: &str) -> Value {
+    with(object, "/spec/matches", json!([{"kind": "HTTPRouteGroup", "name": group}]))
+}
+
+fn group(name: &str, path: &str) -> Value {
+    json!({
+        "apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"matches": [{"pathRegex": path}]},
+    })
+}
+
+fn service(name: &str, ports: &[u16]) -> Value {
+    let ports: Vec<_> = ports.iter().map(|port| json!({"port": port})).collect();
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": "shop"}, "spec": {"ports": ports},
+    })
+}
+
+/// Services `web`, `v1` and `v2` with port 80, and these splits.
+fn cluster(splits: &[Value]) -> Cluster {
+    let mut cluster = Cluster::default();
+    cluster.services = ["web", "v1", "v2"].map(|name| service(name, &[80])).into();
+    cluster.traffic_splits = splits.into();
+    cluster
+}
+
+fn planned(cluster: &Cluster) -> Plan {
+    plan(&Configuration::default(), cluster, ROOM)
+}
+
+/// The next plan, after this one is served.
+fn after(plan: Plan, mut cluster: Cluster) -> Plan {
+    cluster.served = plan.configuration;
+    planned(&cluster)
+}
+
+fn served(plan: &Plan) -> Vec<String> {
+    plan.configuration.traffic_splits.iter().map(|split| split.key()).collect()
+}
+
+#[track_caller]
+fn verdict<'p>(plan: &'p Plan, name: &str) -> &'p Verdict {
+    plan.verdicts.get(&format!("shop/{name}")).unwrap()
+}
+
+#[test]
+fn a_good_split_is_served_and_said_to_be() {
+    let plan = planned(&cluster(&[split("canary", "web", &[("v1", 90), ("v2", 10)])]));
+    assert_eq!(served(&plan), ["shop/canary"]);
+    let verdict = verdict(&plan, "canary");
+    assert!(verdict.accepted.holds && verdict.programmed.holds && verdict.resolved.holds);
+    assert_eq!(
+        (verdict.state(), verdict.backends.as_str(), verdict.serves),
+        ("Programmed", "v1 90, v2 10", Serves::Current)
+    );
+}
+
+#[test]
+fn sidecars_get_the_ports_of_the_services_that_splits_name_and_of_no_others() {
+    let mut cluster = cluster(&[split("canary", "web", &[("v1", 1)])]);
+    cluster.services.push(service("other", &[80]));
+    let services = planned(&cluster).configuration.services;
+    assert_eq!(
+        serde_json::to_value(services).unwrap(),
+        json!({"shop/v1": {"ports": [80]}, "shop/web": {"ports": [80]}})
+    );
+}
+
+#[test]
+fn a_wrong_split_is_left_out_and_the_others_are_served() {
+    let wrong = split("wrong", "web", &[("v1", 0)]);
+    let plan = planned(&cluster(&[wrong, split("right", "v1", &[("v2", 1)])]));
+    assert_eq!(served(&plan), ["shop/right"]);
+    let verdict = verdict(&plan, "wrong");
+    assert_eq!(verdict.accepted.reason, "Invalid");
+    assert_eq!(verdict.accepted.message, "spec.backends: the weights sum to 0: there is nothing to choose");
+    assert_eq!((verdict.serves, verdict.state()), (Serves::Nothing, "Invalid"));
+    assert!(!verdict.programmed.holds);
+}
+
+#[test]
+fn a_split_that_goes_wrong_is_served_as_it_last_was_while_others_change() {
+    let first = planned(&cluster(&[split("a", "web", &[("v1", 90)]), split("b", "v1", &[("v2", 1)])]));
+    let changed = cluster(&[split("a", "web", &[("v1", -1)]), split("b", "v1", &[("v1", 3), ("v2", 4)])]);
+    let mut plan = after(first, changed.clone());
+    for _ in 0..2 {
+        assert_eq!(verdict(&plan, "a").backends, "v1 90");
+        assert_eq!(verdict(&plan, "a").serves, Serves::LastGood);
+        assert_eq!(verdict(&plan, "a").accepted.message, "spec.backends[0].weight: -1 is negative");
+        assert_eq!(verdict(&plan, "a").programmed.reason, "LastGoodVersion");
+        assert_eq!(verdict(&plan, "b").backends, "v1 3, v2 4");
+        // Whoever starts anew has no more than what sidecars have.
+        plan = after(plan, changed.clone());
+    }
+    assert_eq!(served(&after(plan, cluster(&[]))), [""; 0], "deleted is deleted");
+}
+
+#[test]
+fn of_two_splits_without_matches_for_one_root_the_older_serves() {
+    let young = made_at(split("a", "web", &[("v1", 1)]), "2026-01-02T00:00:00Z");
+    let old = made_at(split("b", "web", &[("v2", 1)]), "2026-01-01T00:00:00Z");
+    let plan = planned(&cluster(&[young.clone(), old.clone()]));
+    assert_eq!(served(&plan), ["shop/b"]);
+    let loser = verdict(&plan, "a");
+    assert_eq!((loser.accepted.reason, loser.state(), loser.serves), ("Conflict", "Conflict", Serves::Nothing));
+    assert!(loser.accepted.message.contains("shop/b"), "{}", loser.accepted.message);
+    // Its turn comes when the older one is gone.
+    assert_eq!(served(&planned(&cluster(&[young.clone()]))), ["shop/a"]);
+    // One that was never right holds nobody up.
+    let wrong = with(old, "/spec/backends", json!([]));
+    assert_eq!(served(&planned(&cluster(&[young, wrong]))), ["shop/a"]);
+}
+
+#[test]
+fn of_one_age_the_first_by_name_serves() {
+    let plan = planned(&cluster(&[split("b", "web", &[("v1", 1)]), split("a", "web", &[("v2", 1)])]));
+    assert_eq!(served(&plan), ["shop/a"]);
+}
+
+#[test]
+fn splits_with_matches_come_by_their_age_before_the_one_without() {
+    let all = made_at(split("all", "web", &[("v1", 1)]), "2026-01-01T00:00:00Z");
+    let old = made_at(matching(split("old", "web", &[("v2", 1)]), "beta"), "2026-01-02T00:00:00Z");
+    let new = made_at(matching(split("new", "web", &[("v2", 1)]), "beta"), "2026-01-03T00:00:00Z");
+    let mut cluster = cluster(&[new, all, old]);
+    cluster.http_route_groups = vec![group("beta", "/beta")];
+    assert_eq!(served(&planned(&cluster)), ["shop/old", "shop/new", "shop/all"]);
+}
+
+#[test]
+fn a_split_whose_group_is_not_there_is_left_out_until_it_is() {
+    let split = matching(split("beta", "web", &[("v2", 1)]), "beta");
+    let mut cluster = cluster(&[split]);
+    let without = planned(&cluster);
+    assert_eq!(served(&without), [""; 0]);
+    assert!(verdict(&without, "beta").accepted.message.contains("beta"), "{:?}", verdict(&without, "beta"));
+    cluster.http_route_groups = vec![group("beta", "/beta")];
+    assert_eq!(served(&planned(&cluster)), ["shop/beta"]);
+}
+
+#[test]
+fn a_group_that_goes_wrong_is_served_as_it_last_was_and_its_split_may_change() {
+    let weights = |weights| matching(split("beta", "web", weights), "beta");
+    let mut good = cluster(&[weights(&[("v1", 1)])]);
+    good.http_route_groups = vec![group("beta", "/beta")];
+    let mut wrong = cluster(&[weights(&[("v2", 7)])]);
+    wrong.http_route_groups = vec![group("beta", "(")];
+    let plan = after(planned(&good), wrong.clone());
+    assert_eq!(verdict(&plan, "beta").backends, "v2 7");
+    assert_eq!(verdict(&plan, "beta").serves, Serves::Current);
+    assert!(verdict(&plan, "beta").resolved.message.contains("last good version"), "{:?}", verdict(&plan, "beta"));
+    let group = serde_json::to_value(&plan.configuration.http_route_groups[0]).unwrap();
+    assert_eq!(group["spec"]["matches"][0]["pathRegex"], "/beta");
+    // Without an earlier version there is nothing to serve.
+    let plan = planned(&wrong);
+    assert_eq!(served(&plan), [""; 0]);
+    assert!(verdict(&plan, "beta").accepted.message.contains("HTTPRouteGroup beta: spec.matches[0].pathRegex"));
+}
+
+#[test]
+fn a_split_whose_group_is_deleted_is_served_with_the_group_as_it_last_was() {
+    let split = matching(split("beta", "web", &[("v2", 1)]), "beta");
+    let mut there = cluster(std::slice::from_ref(&split));
+    there.http_route_groups = vec![group("beta", "/beta")];
+    let gone = cluster(&[split]);
+    let mut plan = planned(&there);
+    for _ in 0..2 {
+        plan = after(plan, gone.clone());
+        assert_eq!(served(&plan), ["shop/beta"]);
+        assert_eq!(plan.configuration.http_route_groups.len(), 1);
+        assert_eq!(verdict(&plan, "beta").serves, Serves::LastGood);
+    }
+}
+
+#[test]
+fn a_backend_without_a_service_gets_nothing_and_that_is_said_unless_it_has_no_weight() {
+    let plan = planned(&cluster(&[split("canary", "web", &[("v1", 1), ("gone", 1)])]));
+    assert_eq!(serde_json::to_value(&plan.configuration.services["shop/gone"]).unwrap(), json!({"ports": []}));
+    let verdict_of = verdict(&plan, "canary");
+    assert!(verdict_of.programmed.holds);
+    assert_eq!(verdict_of.resolved.message, "there is no Service gone: it gets nothing");
+    assert_eq!(verdict_of.state(), "RefNotFound");
+    let plan = planned(&cluster(&[split("canary", "web", &[("v1", 1), ("gone", 0)])]));
+    assert!(verdict(&plan, "canary").resolved.holds);
+}
+
+#[test]
+fn a_backend_without_the_roots_port_gets_nothing_there_and_that_is_said() {
+    let mut cluster = cluster(&[split("canary", "root", &[("v1", 1), ("v2", 1)])]);
+    cluster.services = vec![service("root", &[80, 90]), service("v1", &[80, 90]), service("v2", &[80])];
+    let plan = planned(&cluster);
+    assert_eq!(verdict(&plan, "canary").resolved.message, "Service v2 has no port 90: it gets nothing there");
+}
+
+#[test]
+fn a_root_without_a_service_is_said() {
+    let plan = planned(&cluster(&[split("canary", "nowhere", &[("v1", 1)])]));
+    assert_eq!(verdict(&plan, "canary").resolved.message, "there is no Service nowhere, the root");
+}
+
+#[test]
+fn clients_in_excluded_namespaces_are_left_alone() {
+    let mut cluster = cluster(&[]);
+    cluster.excluded_namespaces = ["legacy".to_owned()].into();
+    assert_eq!(planned(&cluster).configuration.excluded_namespaces, ["legacy"]);
+}
+
+#[test]
+fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
+    let base = Configuration::from_value(&json!({
+        "clusterHeader": "x-own", "excludedNamespaces": ["legacy"],
+        "services": {"shop/v1": {"cluster": "own"}},
+    }));
+    let plan = plan(&base.unwrap(), &cluster(&[split("canary", "web", &[("v1", 1)])]), ROOM);
+    assert_eq!(plan.configuration.cluster_header, "x-own");
+    assert_eq!(plan.configuration.excluded_namespaces, ["legacy"]);
+    let service = serde_json::to_value(&plan.configuration.services["shop/v1"]).unwrap();
+    assert_eq!(service, json!({"cluster": "own", "ports": [80]}));
+}
+
+#[test]
+fn what_does_not_fit_is_not_given_out_and_what_is_served_stays() {
+    let small = planned(&cluster(&[split("a", "web", &[("v1", 1)])]));
+    let room = serde_json::to_vec(&small.configuration).unwrap().len();
+    let mut larger = cluster(&[split("a", "web", &[("v1", 1)]), split("b", "v1", &[("v2", 1)])]);
+    larger.served = small.configuration.clone();
+    let plan = plan(&Configuration::default(), &larger, room);
+    assert_eq!(plan.configuration, small.configuration);
+    assert_eq!(verdict(&plan, "a").state(), "Programmed");
+    let verdict = verdict(&plan, "b");
+    assert_eq!((verdict.state(), verdict.serves, verdict.accepted.holds), ("TooLarge", Serves::Nothing, true));
+    assert!(verdict.programmed.message.contains(&room.to_string()), "{}", verdict.programmed.message);
+}
+
+#[test]
+fn objects_in_any_order_give_one_plan_and_a_second_time_the_same() {
+    let splits: Vec<_> =
+        (0..20).map(|number| split(&format!("s{number}"), &format!("r{number}"), &[("v1", 1)])).collect();
+    let forth = planned(&cluster(&splits));
+    let back = planned(&cluster(&splits.iter().rev().cloned().collect::<Vec<_>>()));
+    assert_eq!(forth.configuration, back.configuration);
+    assert_eq!(after(forth.clone(), cluster(&splits)).configuration, forth.configuration);
+}
+
+#[test]
+fn odd_objects_are_said_to_be_wrong_and_nothing_else() {
+    let good = split("good", "web", &[("v1", 1)]);
+    for odd in [json!(null), json!({}), json!([]), json!({"metadata": {"name": 1}}), json!({"metadata": {"name": "x"}})]
+    {
+        let mut cluster = cluster(&[odd.clone(), good.clone()]);
+        cluster.http_route_groups = vec![odd.clone()];
+        cluster.services.push(odd);
+        assert_eq!(served(&planned(&cluster)), ["shop/good"]);
+    }
+}
