@@ -20,9 +20,12 @@ usage: ./build.sh COMMAND
                   Python can install it, else (or with --sim) in the simulator
   test [--without-envoy]
                   everything that CI runs; ends with how many tests ran at each level
+  mesh [--build]  the guide and more on a real mesh: etcd, a Kubernetes API server, Istiod and Envoy, all on
+                  this machine, without containers. --build only builds the mesh's programs, which takes
+                  a quarter of an hour the first time
 
 Each installs what it needs. Needed beforehand: Rust by rustup; Python 3 with venv for Envoy and
-for test; Node.js for the core's tests as WebAssembly.
+for test; Node.js for the core's tests as WebAssembly; Go and openssl for mesh.
 
 examples:
   ./build.sh demo
@@ -161,6 +164,60 @@ install_xxhash() {
   "$PYTHON" -m pip install --quiet --disable-pip-version-check "xxhash==$XXHASH_VERSION" || fail "pip could not install xxhash"
 }
 
+# The programs of the mesh, into target/mesh, as tests/mesh/tools pins them. Built once for each change of that.
+build_mesh() {
+  local tools=tests/mesh/tools programs=$PWD/target/mesh pinned istio
+  local kubernetes=k8s.io/component-base/version
+  command -v go >/dev/null || fail "go is not installed: the mesh's programs are built with it (https://go.dev/dl)"
+  command -v openssl >/dev/null || fail "openssl is not installed: it makes the API server's key for tokens"
+  pinned=$(cat "$tools"/{go.mod,go.sum,tools.go} | cksum)
+  [[ $(cat "$programs/version" 2>/dev/null) == "$pinned" ]] && return
+  mkdir -p "$programs"
+  say "building the mesh's programs (into target/mesh): kubectl and the Kubernetes API server"
+  go_build "$tools" -ldflags "-s -w -X $kubernetes.gitVersion=v1.36.3 -X $kubernetes.gitMajor=1 -X $kubernetes.gitMinor=36" \
+    -o "$programs/" k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl
+  say "building the mesh's programs: etcd"
+  go_build "$tools" -ldflags '-s -w' -o "$programs/etcd" go.etcd.io/etcd/server/v3
+  say "building the mesh's programs: Istiod"
+  go_build "$tools" -ldflags '-s -w' -o "$programs/" istio.io/istio/pilot/cmd/pilot-discovery
+  istio=$(cd "$tools" && go list -m -f '{{.Dir}}' istio.io/istio)
+  install -m 644 "$istio/manifests/charts/base/files/crd-all.gen.yaml" "$programs/istio-crds.yaml"
+  echo "$pinned" >"$programs/version"
+}
+
+# go_build DIRECTORY ARGUMENT…: says now and then how far it is.
+go_build() {
+  local directory=$1
+  shift
+  (cd "$directory" && go build -v "$@" 2>&1) | awk '/^[^ ]*$/ {if (++count % 250 == 0) print "    " count " packages"; next} {print}' >&2
+}
+
+# The command with its controller, which takes a Kubernetes client.
+build_controller() {
+  need_rust
+  say "building the controller (dist/traffic-split-controller)"
+  cargo build --profile tools -p traffic-split-envoy --bin traffic-split --features controller
+  install_file "$TARGET/tools/traffic-split" traffic-split-controller
+}
+
+run_mesh() {
+  local only_build=no
+  case ${1:-} in
+    '') ;;
+    --build) only_build=yes ;;
+    *) usage >&2; exit 2 ;;
+  esac
+  build_mesh
+  [[ $only_build == yes ]] && return
+  install_envoy || fail "Envoy could not be installed (see above)"
+  build_filter
+  build_controller
+  build_command traffic-split-envoy traffic-split
+  # One at a time: they bind the guide's port.
+  level "journeys, real mesh" cargo test --no-fail-fast -p journeys --test '*_mesh' -- --test-threads=1
+  summary
+}
+
 LEVELS=()
 PASSED=0
 FAILED=0
@@ -223,6 +280,10 @@ run_tests() {
     LEVELS+=("  journeys, real Envoy: left out by --without-envoy")
   fi
 
+  summary
+}
+
+summary() {
   printf '\n'
   printf '%s\n' "${LEVELS[@]}"
   printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
@@ -236,6 +297,7 @@ case ${1:-} in
   build) shift; [[ $# == 0 ]] || { usage >&2; exit 2; }; build ;;
   demo) shift; demo "$@" ;;
   test) shift; run_tests "$@" ;;
+  mesh) shift; run_mesh "$@" ;;
   help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -1,11 +1,12 @@
 //! A real Envoy as a child process.
 
 use crate::client::Client;
+use crate::process::Process;
 use crate::scratch::replace;
 use crate::{Error, Result, wait_for};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 /// Where the Envoy binary is, or what to do about it: the environment variable `ENVOY`, else the one that
 /// `./build.sh` installed into `target/envoy` of the workspace.
@@ -39,37 +40,11 @@ pub fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A shell that ends a process when this one ends without having done so: killed, say, or its terminal closed. It
-/// waits on a pipe that only this process can write to.
-#[derive(Debug)]
-struct Guard(Child);
-
-impl Guard {
-    fn of(process: &Child) -> Result<Guard> {
-        let script = r#"trap "" HUP INT TERM; read -r _; kill -9 "$1""#;
-        let shell = Command::new("sh")
-            .args(["-c", script, "sh", &process.id().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("sh: {error}"))?;
-        Ok(Guard(shell))
-    }
-
-    /// From here on nobody is killed: the process is gone, or its parent sees to it.
-    fn dismiss(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A running Envoy. It ends when this is dropped, and when this process ends however that happens; in a failing test
 /// its log's end is printed first.
 #[derive(Debug)]
 pub struct Envoy {
-    child: Child,
-    guard: Guard,
+    process: Process,
     admin_port: u16,
     log: PathBuf,
 }
@@ -84,8 +59,8 @@ impl Envoy {
         let log = dir.join("envoy.log");
         fs::write(&bootstrap, bootstrap_yaml)?;
         let _ = fs::remove_file(&admin_address);
-        let output = fs::File::create(dir.join("envoy.out"))?;
-        let mut child = Command::new(&binary)
+        let mut command = Command::new(&binary);
+        command
             .args(["--disable-hot-restart", "--concurrency", "2", "-l", "warning"])
             // Else a line that isn't critical may take 10 s to get into the log.
             .args(["--file-flush-interval-msec", "50"])
@@ -94,24 +69,13 @@ impl Envoy {
             .arg("--admin-address-path")
             .arg(&admin_address)
             .arg("-c")
-            .arg(&bootstrap)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .map_err(|error| format!("{}: {error}", binary.display()))?;
-        let guard = Guard::of(&child).inspect_err(|_| {
-            let _ = child.kill();
-            let _ = child.wait();
-        })?;
-        let mut envoy = Envoy { child, guard, admin_port: 0, log };
+            .arg(&bootstrap);
+        let process = Process::start("Envoy", &mut command, &dir.join("envoy.out"))?;
+        let mut envoy = Envoy { process, admin_port: 0, log };
         let started = envoy.wait_until_live(&admin_address);
         match started {
             Ok(()) => Ok(envoy),
-            Err(error) => {
-                let output = fs::read_to_string(dir.join("envoy.out")).unwrap_or_default();
-                Err(format!("{error}\n{}{output}", tail(&envoy.log())).into())
-            }
+            Err(error) => Err(format!("{error}\n{}{}", tail(&envoy.log()), envoy.process.tail()).into()),
         }
     }
 
@@ -129,13 +93,7 @@ impl Envoy {
 
     /// An error if the process has ended.
     pub fn check_running(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
-            None => Ok(()),
-            Some(status) => {
-                self.guard.dismiss();
-                Err(format!("Envoy has ended: {status}").into())
-            }
-        }
+        self.process.check_running()
     }
 
     /// The port of its admin interface.
@@ -240,9 +198,7 @@ impl Envoy {
     /// The memory that the process has, pages of Wasm included, as Linux tells it; `None` elsewhere.
     #[must_use]
     pub fn memory_resident(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        kilobytes.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+        self.process.memory_resident()
     }
 
     /// The bytes that Envoy's allocator has handed out.
@@ -274,9 +230,6 @@ impl Drop for Envoy {
         if std::thread::panicking() {
             eprintln!("Envoy's log ends:\n{}", tail(&self.log()));
         }
-        self.guard.dismiss();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,0 +1,434 @@
+//! A real mesh on one machine, without containers: etcd and a Kubernetes API server, Istiod, and the client's sidecar, an
+//! Envoy that gets everything from Istiod. Nothing of Kubernetes beyond its API runs: no pods are made, and a Service is
+//! where a ServiceEntry of its host says.
+
+use crate::client::Client;
+use crate::envoy::{Envoy, free_port};
+use crate::guide::Guide;
+use crate::process::Process;
+use crate::scratch::Scratch;
+use crate::world::World;
+use crate::{Error, Result, wait_for};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The port at which the guide's Services are called. Istio binds it on 127.0.0.1 for the client's sidecar, so there is
+/// but one mesh on a machine at a time.
+pub const PORT: u16 = 14001;
+
+/// The controller's user, as its ServiceAccount is known to the API server.
+pub const CONTROLLER: &str = "system:serviceaccount:traffic-split-system:traffic-split-controller";
+
+/// The mesh. All of it ends when this is dropped.
+#[derive(Debug)]
+pub struct Mesh {
+    istiod: Option<Process>,
+    api: Option<Process>,
+    _etcd: Process,
+    /// Where its files are.
+    pub scratch: Scratch,
+    programs: PathBuf,
+    ports: Ports,
+}
+
+/// A replica of the controller.
+#[derive(Debug)]
+pub struct Controller {
+    /// The process.
+    pub process: Process,
+    port: u16,
+}
+
+#[derive(Debug)]
+struct Ports {
+    etcd: u16,
+    etcd_peers: u16,
+    api: u16,
+    xds: u16,
+    istiod: u16,
+    monitoring: u16,
+}
+
+/// Where the programs are that `./build.sh mesh` built, or what to do about it.
+pub fn programs() -> Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let directory = std::env::var_os("MESH_PROGRAMS").map_or_else(|| workspace.join("target/mesh"), PathBuf::from);
+    for program in ["etcd", "kube-apiserver", "kubectl", "pilot-discovery", "istio-crds.yaml"] {
+        if !directory.join(program).exists() {
+            return Err(format!("{program} is not in {}: run ./build.sh mesh", directory.display()).into());
+        }
+    }
+    Ok(directory)
+}
+
+// === impl Mesh ===
+
+impl Mesh {
+    /// Starts the mesh, with Istio's and our own resource definitions, and waits until Istiod is ready.
+    pub fn start() -> Result<Mesh> {
+        let programs = programs()?;
+        let scratch = Scratch::new()?;
+        let ports = Ports {
+            etcd: free_port()?,
+            etcd_peers: free_port()?,
+            api: free_port()?,
+            xds: free_port()?,
+            istiod: free_port()?,
+            monitoring: free_port()?,
+        };
+        let etcd = start_etcd(&programs, &scratch, &ports)?;
+        let mut mesh = Mesh { istiod: None, api: None, _etcd: etcd, scratch, programs, ports };
+        mesh.prepare_api()?;
+        mesh.start_api()?;
+        let manifests = manifests();
+        mesh.kubectl(&["apply", "--server-side", "-f", &mesh.programs.join("istio-crds.yaml").display().to_string()])?;
+        for file in ["trafficsplits.yaml", "httproutegroups.yaml"] {
+            mesh.kubectl(&["apply", "--server-side", "-f", &manifests.join(file).display().to_string()])?;
+        }
+        mesh.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+        mesh.kubectl(&["create", "namespace", "istio-system"])?;
+        mesh.start_istiod()?;
+        Ok(mesh)
+    }
+
+    fn prepare_api(&self) -> Result<()> {
+        let key = self.scratch.join("service-account.key");
+        let made = Command::new("openssl")
+            .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"])
+            .arg(&key)
+            .stderr(Stdio::null())
+            .status()
+            .map_err(|error| format!("openssl, which makes the key for service accounts' tokens: {error}"))?;
+        if !made.success() {
+            return Err(format!("openssl genpkey: {made}").into());
+        }
+        fs::write(
+            self.scratch.join("tokens.csv"),
+            format!(
+                "admin,admin,1,\"system:masters\"\n\
+                 controller,{CONTROLLER},2,\"system:serviceaccounts,system:serviceaccounts:traffic-split-system\"\n"
+            ),
+        )?;
+        for user in ["admin", "controller"] {
+            fs::write(self.kubeconfig(user), self.kubeconfig_of(user).to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The kubeconfig of a user: `admin`, who may do everything, or `controller`.
+    #[must_use]
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.scratch.join(&format!("{user}.kubeconfig"))
+    }
+
+    fn kubeconfig_of(&self, user: &str) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "mesh",
+            "clusters": [{"name": "mesh", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.ports.api),
+                // Made at each start, by the API server for itself.
+                "insecure-skip-tls-verify": true,
+            }}],
+            "users": [{"name": user, "user": {"token": user}}],
+            "contexts": [{"name": "mesh", "context": {"cluster": "mesh", "user": user}}],
+        })
+    }
+
+    /// Starts the API server, on what etcd has, and waits until it is ready.
+    pub fn start_api(&mut self) -> Result<()> {
+        let key = self.scratch.join("service-account.key").display().to_string();
+        let mut command = Command::new(self.programs.join("kube-apiserver"));
+        command
+            .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd))
+            .arg(format!("--service-account-key-file={key}"))
+            .arg(format!("--service-account-signing-key-file={key}"))
+            .arg("--service-account-issuer=https://kubernetes.default.svc")
+            .arg(format!("--token-auth-file={}", self.scratch.join("tokens.csv").display()))
+            .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16"])
+            .arg(format!("--cert-dir={}", self.scratch.join("certificates").display()))
+            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+            .arg(format!("--secure-port={}", self.ports.api))
+            // Nobody makes service accounts in new namespaces.
+            .arg("--disable-admission-plugins=ServiceAccount");
+        let mut api = Process::start("kube-apiserver", &mut command, &self.scratch.join("kube-apiserver.log"))?;
+        let ready = wait_for("the Kubernetes API to be ready", || {
+            api.check_running()?;
+            Ok(self.kubectl(&["get", "--raw", "/readyz"]).ok())
+        });
+        ready.map_err(|error| Error(format!("{error}\n{}", api.tail())))?;
+        self.api = Some(api);
+        Ok(())
+    }
+
+    /// Kills the API server. What etcd has stays.
+    pub fn stop_api(&mut self) {
+        self.api = None;
+    }
+
+    fn start_istiod(&mut self) -> Result<()> {
+        let mesh = self.scratch.join("mesh.yaml");
+        // mTLS would have clusters wait for certificates that nobody issues here.
+        fs::write(&mesh, "enableAutoMtls: false\ndefaultProviders: {}\nenablePrometheusMerge: false\n")?;
+        let ports = &self.ports;
+        let mut command = Command::new(self.programs.join("pilot-discovery"));
+        command
+            .arg("discovery")
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig("admin"))
+            .arg("--meshConfig")
+            .arg(&mesh)
+            .args(["--httpsAddr=", "--secureGRPCAddr=", "--ctrlz_port=0", "--domain=cluster.local"])
+            .arg(format!("--grpcAddr=127.0.0.1:{}", ports.xds))
+            .arg(format!("--httpAddr=127.0.0.1:{}", ports.istiod))
+            .arg(format!("--monitoringAddr=127.0.0.1:{}", ports.monitoring))
+            // Filters that only Istio's Envoy has.
+            .env("PILOT_ENABLE_METADATA_EXCHANGE", "false")
+            .env("PILOT_ENABLE_ALPN_FILTER", "false")
+            .env("ENABLE_CA_SERVER", "false")
+            .env("PILOT_CERT_PROVIDER", "none")
+            .current_dir(self.scratch.path());
+        let mut istiod = Process::start("Istiod", &mut command, &self.scratch.join("istiod.log"))?;
+        let ready = wait_for("Istiod to be ready", || {
+            istiod.check_running()?;
+            let answer = Client::new(ports.istiod).get("localhost", "/ready", &[]);
+            Ok(answer.ok().filter(|answer| answer.status == 200).map(|_| ()))
+        });
+        ready.map_err(|error| Error(format!("{error}\n{}", istiod.tail())))?;
+        self.istiod = Some(istiod);
+        Ok(())
+    }
+
+    /// Installs the controller's namespace and rights as our manifests have them.
+    pub fn install_controller(&self) -> Result<()> {
+        for file in ["namespace.yaml", "rbac.yaml"] {
+            self.kubectl(&["apply", "-f", &manifests().join(file).display().to_string()])?;
+        }
+        Ok(())
+    }
+
+    /// Starts a replica of the controller, with the rights that our manifests give it and no others, and waits until it is
+    /// ready. `name` is its pod's.
+    pub fn controller(&self, guide: &Guide, name: &str) -> Result<Controller> {
+        let command = guide.command.with_file_name("traffic-split-controller");
+        let port = free_port()?;
+        let mut started = Command::new(&command);
+        started
+            .args([
+                "controller",
+                "--response-header",
+                "x-served-by",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--wasm",
+            ])
+            .arg(fs::canonicalize(&guide.wasm)?)
+            .env("KUBECONFIG", self.kubeconfig("controller"))
+            .env("POD_NAME", name);
+        let mut process = Process::start(name, &mut started, &self.scratch.join(&format!("{name}.log")))?;
+        wait_for(&format!("{name} to be ready"), || {
+            process.check_running()?;
+            let answer = Client::new(port).get("localhost", "/readyz", &[]);
+            Ok(answer.ok().filter(|answer| answer.status == 200).map(|_| ()))
+        })
+        .map_err(|error| Error(format!("{error}\n{}", process.tail())))?;
+        Ok(Controller { process, port })
+    }
+
+    /// Waits until the TrafficSplit's condition is this, said of the object as it stands: `True` or `False`, and why.
+    pub fn wait_for_condition(&self, namespace: &str, name: &str, kind: &str, wanted: (&str, &str)) -> Result<Value> {
+        let mut last = Value::Null;
+        wait_for(&format!("{namespace}/{name} to be {kind} {wanted:?}"), || {
+            last = self.get("trafficsplit", namespace, name)?;
+            let conditions = last["status"]["conditions"].as_array();
+            let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
+            let is_so = |condition: &&Value| {
+                condition["status"] == wanted.0
+                    && condition["reason"] == wanted.1
+                    && condition["observedGeneration"] == last["metadata"]["generation"]
+            };
+            Ok(found.filter(is_so).cloned())
+        })
+        .map_err(|error| Error(format!("{error}; it is {}", last["status"])))
+    }
+
+    /// What Istiod has logged so far.
+    #[must_use]
+    pub fn istiod_log(&self) -> String {
+        self.istiod.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// Runs kubectl as the administrator; what it prints.
+    ///
+    /// # Errors
+    /// What it says, if it doesn't exit with 0.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.kubectl_with_input(arguments, "")
+    }
+
+    /// The same, with this on standard input.
+    pub fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let mut child = Command::new(self.programs.join("kubectl"))
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig("admin"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            return Err(format!("kubectl {}: {}", arguments.join(" "), said.trim()).into());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// `kubectl apply`, as people do it, of objects in YAML or JSON.
+    pub fn apply(&self, objects: &str) -> Result<String> {
+        self.kubectl_with_input(&["apply", "-f", "-"], objects)
+    }
+
+    /// An object as JSON.
+    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
+        let json = self.kubectl(&["get", kind, "-n", namespace, name, "-o", "json"])?;
+        serde_json::from_str(&json).map_err(|error| Error(format!("{kind} {namespace}/{name}: {error}")))
+    }
+
+    /// The namespaces and Services of the guide, and where they are.
+    pub fn apply_guide(&self, guide: &Guide, world: &World) -> Result<()> {
+        for namespace in ["curl", "httpbin"] {
+            self.kubectl(&["create", "namespace", namespace])?;
+        }
+        self.kubectl(&["apply", "-f", &guide.services().display().to_string()])?;
+        for (service, address) in world.endpoints() {
+            self.place(service, address)?;
+        }
+        self.apply(&service("other", "httpbin").to_string())?;
+        self.place("other.httpbin", world.other.address())
+    }
+
+    /// Says where the Service `SERVICE.NAMESPACE` is. Kubernetes has no endpoints on loopback, Istio has.
+    pub fn place(&self, service: &str, address: SocketAddr) -> Result<()> {
+        let (name, namespace) = service.split_once('.').ok_or_else(|| Error(format!("{service} has no namespace")))?;
+        let entry = json!({
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "ServiceEntry",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "hosts": [format!("{name}.{namespace}.svc.cluster.local")],
+                "ports": [{"number": PORT, "name": "http", "protocol": "HTTP"}],
+                "resolution": "STATIC",
+                "location": "MESH_INTERNAL",
+                "endpoints": [{"address": address.ip(), "ports": {"http": address.port()}}],
+            },
+        });
+        self.apply(&entry.to_string()).map(|_| ())
+    }
+
+    /// Starts the sidecar of a client in this namespace, and waits until it has the Services' listener.
+    pub fn sidecar(&self, namespace: &str) -> Result<Envoy> {
+        let directory = self.scratch.join(&format!("sidecar-{namespace}"));
+        fs::create_dir_all(&directory)?;
+        let envoy = Envoy::start(&self.bootstrap(namespace).to_string(), &directory)?;
+        wait_for("the sidecar to get its listeners", || {
+            let listeners = envoy.admin("/listeners")?;
+            Ok(listeners.contains(&format!("127.0.0.1:{PORT}")).then_some(()))
+        })?;
+        Ok(envoy)
+    }
+
+    /// As Istio's agent would start Envoy, with no traffic redirected to it: Istio binds the Services' ports on 127.0.0.1.
+    fn bootstrap(&self, namespace: &str) -> Value {
+        let socket = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+        let tags = ["split", "backend", "reason"];
+        let tags = tags.map(|name| json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")}));
+        json!({
+            "node": {
+                "id": format!("sidecar~127.0.0.1~curl-1.{namespace}~{namespace}.svc.cluster.local"),
+                "cluster": format!("curl.{namespace}"),
+                "metadata": {
+                    "NAMESPACE": namespace,
+                    "CLUSTER_ID": "Kubernetes",
+                    "ISTIO_VERSION": "1.31.0",
+                    "INTERCEPTION_MODE": "NONE",
+                    "LABELS": {"app": "curl"},
+                },
+            },
+            "admin": {"address": socket(0)},
+            "stats_config": {"stats_tags": tags},
+            "dynamic_resources": {
+                "ads_config": {
+                    "api_type": "GRPC",
+                    "transport_api_version": "V3",
+                    "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}],
+                },
+                "lds_config": {"ads": {}, "resource_api_version": "V3"},
+                "cds_config": {"ads": {}, "resource_api_version": "V3"},
+            },
+            "static_resources": {"clusters": [{
+                "name": "xds",
+                "type": "STATIC",
+                "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": {"http2_protocol_options": {}},
+                }},
+                "load_assignment": {
+                    "cluster_name": "xds",
+                    "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(self.ports.xds)}}]}],
+                },
+            }]},
+        })
+    }
+}
+
+// === impl Controller ===
+
+impl Controller {
+    /// The value of one of its metrics.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let text = Client::new(self.port).get("localhost", "/metrics", &[])?.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.ok_or_else(|| Error(format!("there is no metric {name} among\n{text}")))
+    }
+}
+
+/// The directory of our own manifests.
+#[must_use]
+pub fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("envoy/manifests")
+}
+
+/// A Service that is called at [`PORT`].
+#[must_use]
+pub fn service(name: &str, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"ports": [{"name": "http", "port": PORT}]},
+    })
+}
+
+fn start_etcd(programs: &Path, scratch: &Scratch, ports: &Ports) -> Result<Process> {
+    let clients = format!("http://127.0.0.1:{}", ports.etcd);
+    let peers = format!("http://127.0.0.1:{}", ports.etcd_peers);
+    let mut command = Command::new(programs.join("etcd"));
+    command
+        .arg("--data-dir")
+        .arg(scratch.join("etcd"))
+        .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+        .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+        .arg(format!("--initial-cluster=default={peers}"))
+        // Nothing here outlives the machine's next breath.
+        .args(["--unsafe-no-fsync", "--log-level", "warn"]);
+    Process::start("etcd", &mut command, &scratch.join("etcd.log"))
+}

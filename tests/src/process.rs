@@ -1,0 +1,120 @@
+//! A program as a child process.
+
+use crate::{Error, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A running program. It is killed when this is dropped, and when this process ends however that happens; in a failing
+/// test its log's end is printed first.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    guard: Guard,
+    log: PathBuf,
+}
+
+/// A shell that ends a process when this one ends without having done so: killed, say, or its terminal closed. It
+/// waits on a pipe that only this process can write to.
+#[derive(Debug)]
+struct Guard(Child);
+
+// === impl Process ===
+
+impl Process {
+    /// Starts a program, whose output goes to the file `log`.
+    pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Process> {
+        let output = fs::File::options().create(true).append(true).open(log)?;
+        let child = command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn();
+        let mut child = child.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+        let guard = Guard::of(&child).inspect_err(|_| {
+            let _ = child.kill();
+            let _ = child.wait();
+        })?;
+        Ok(Process { name: name.to_owned(), child, guard, log: log.to_owned() })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An error if the process has ended.
+    pub fn check_running(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => {
+                self.guard.dismiss();
+                Err(format!("{} has ended: {status}\n{}", self.name, self.tail()).into())
+            }
+        }
+    }
+
+    /// The memory that it has, as Linux tells it; `None` elsewhere.
+    #[must_use]
+    pub fn memory_resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        kilobytes.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    }
+
+    /// What it has written so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+
+    /// The last lines of that.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Asks it to end (SIGTERM), and waits until it has.
+    pub fn terminate(mut self) -> Result<()> {
+        let killed = Command::new("kill").arg(self.id().to_string()).status()?;
+        if !killed.success() {
+            return Err(Error(format!("kill {}: {killed}", self.id())));
+        }
+        crate::wait_for(&format!("{} to end", self.name), || Ok(self.child.try_wait()?))?;
+        self.guard.dismiss();
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of {} ends:\n{}", self.name, self.tail());
+        }
+        self.guard.dismiss();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// === impl Guard ===
+
+impl Guard {
+    fn of(process: &Child) -> Result<Guard> {
+        let script = r#"trap "" HUP INT TERM; read -r _; kill -9 "$1""#;
+        let shell = Command::new("sh")
+            .args(["-c", script, "sh", &process.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("sh: {error}"))?;
+        Ok(Guard(shell))
+    }
+
+    /// From here on nobody is killed: the process is gone, or its parent sees to it.
+    fn dismiss(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
