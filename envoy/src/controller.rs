@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use futures::{StreamExt, TryStreamExt, future};
+use futures::{StreamExt, future};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
@@ -238,15 +238,18 @@ impl Controller {
         // Asked for and not looked up: what was watched may be older than what this controller wrote.
         let filter = filters.get_opt(&self.options.istio.name).await?.map(|filter| value(&filter));
         let objects = values(&self.traffic_splits);
-        let mut cluster = Cluster::default();
-        cluster.served = filter.as_ref().and_then(served_configuration).unwrap_or_default();
-        cluster.traffic_splits = objects.clone();
-        cluster.http_route_groups = values(&self.http_route_groups);
-        cluster.services = values(&self.services);
-        cluster.excluded_namespaces = (self.namespaces.state().iter())
-            .filter(|namespace| namespace.labels().get(EXCLUDE_LABEL).is_some_and(|value| value == "true"))
-            .map(|namespace| namespace.name_any())
-            .collect();
+        let excluded = self
+            .namespaces
+            .state()
+            .into_iter()
+            .filter(|namespace| namespace.labels().get(EXCLUDE_LABEL).is_some_and(|value| value == "true"));
+        let cluster = Cluster {
+            traffic_splits: objects.clone(),
+            http_route_groups: values(&self.http_route_groups),
+            services: values(&self.services),
+            excluded_namespaces: excluded.map(|namespace| namespace.name_any()).collect(),
+            served: filter.as_ref().and_then(served_configuration).unwrap_or_default(),
+        };
         let Plan { configuration, verdicts, .. } = plan(&self.options.base, &cluster, self.options.most_bytes);
         let wanted = envoy_filter(&configuration, &self.options.istio);
         let size = serde_json::to_vec(&configuration).map_or(0, |text| text.len());
@@ -269,8 +272,9 @@ impl Controller {
             (object.get("status") != Some(&wanted)).then(|| (object, wanted, news(verdict, object)))
         });
         let reports = reports.map(|(object, status, news)| self.report(object, status, news));
-        futures::stream::iter(reports).buffer_unordered(WRITERS).try_collect::<Vec<()>>().await?;
-        Ok(())
+        // One that can't be written keeps no other from being.
+        let written: Vec<_> = futures::stream::iter(reports).buffer_unordered(WRITERS).collect().await;
+        written.into_iter().collect()
     }
 
     /// Says it on the object, and what is new as events.

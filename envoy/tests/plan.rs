@@ -134,7 +134,7 @@ fn of_two_splits_without_matches_for_one_root_the_older_serves() {
     assert_eq!((loser.accepted.reason, loser.state(), loser.serves), ("Conflict", "Conflict", Serves::Nothing));
     assert!(loser.accepted.message.contains("shop/b"), "{}", loser.accepted.message);
     // Its turn comes when the older one is gone.
-    assert_eq!(served(&planned(&cluster(&[young.clone()]))), ["shop/a"]);
+    assert_eq!(served(&planned(&cluster(std::slice::from_ref(&young)))), ["shop/a"]);
     // One that was never right holds nobody up.
     let wrong = with(old, "/spec/backends", json!([]));
     assert_eq!(served(&planned(&cluster(&[young, wrong]))), ["shop/a"]);

@@ -18,7 +18,8 @@ fn split(name: &str, root: &str, backends: Value) -> String {
     .to_string()
 }
 
-fn version() -> Result<String> {
+/// Who answers the guide's client now.
+fn version_now() -> Result<String> {
     Ok(Client::new(PORT).get(ROOT, "/json", &[])?.version())
 }
 
@@ -35,7 +36,7 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
     wait_for("the filter to be configured", || {
         Ok(sidecar.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
     })?;
-    assert_eq!(version()?, "httpbin", "without a split, the root Service serves");
+    assert_eq!(version_now()?, "httpbin", "without a split, the root Service serves");
     let modified = sidecar.stat("listener_manager.listener_modified")?;
 
     let load = Load::start(PORT, ROOT, 2);
@@ -45,7 +46,7 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
     load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
     mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
     for _ in 0..10 {
-        assert_eq!(version()?, "httpbin-v1");
+        assert_eq!(version_now()?, "httpbin-v1");
     }
 
     let begun = Instant::now();
@@ -62,7 +63,7 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
     assert!(described.contains("httpbin-v1 50, httpbin-v2 50"), "{described}");
 
     mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
-    wait_for("the root to answer again", || Ok((version()? == "httpbin").then_some(())))?;
+    wait_for("the root to answer again", || Ok((version_now()? == "httpbin").then_some(())))?;
     let tally = load.stop();
     assert_eq!(tally.failed, 0, "{tally:?}");
     assert_eq!(sidecar.stat("listener_manager.listener_modified")?, modified);
@@ -98,7 +99,7 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
 
     for backend in ["httpbin-v1", "httpbin-v2"] {
         mesh.apply(&split("http-split", "httpbin", one(backend)))?;
-        wait_for(&format!("{backend} to answer"), || Ok((version()? == backend).then_some(())))?;
+        wait_for(&format!("{backend} to answer"), || Ok((version_now()? == backend).then_some(())))?;
     }
 
     // One that goes wrong is served as it last was, also by a controller that has never seen it right.
@@ -110,7 +111,7 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
     wait_for("the other split", || {
         Ok((Client::new(PORT).get(OTHER, "/json", &[])?.version() == "httpbin-v1").then_some(()))
     })?;
-    assert_eq!(version()?, "httpbin-v2");
+    assert_eq!(version_now()?, "httpbin-v2");
 
     // Somebody edits by hand what the controller keeps.
     let broken = json!({"spec": {"configPatches": []}}).to_string();
@@ -152,5 +153,155 @@ fn when_the_leader_is_killed_the_ramp_goes_on() -> Result<()> {
     let tally = load.stop();
     assert_eq!(tally.failed, 0, "{tally:?}");
     assert_eq!(second.metric("traffic_split_controller_leader")?, 1.0);
+    Ok(())
+}
+
+/// Objects as canary tools write them, whole and by PUT, over a whole ramp.
+#[test]
+fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
+    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.install_controller()?;
+    mesh.apply_guide(&guide, &world)?;
+    let _controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    let load = Load::start(PORT, ROOT, 1);
+    // Who writes, in which version, its root, and the stable backend; the canary is httpbin-v2, and stands first.
+    for (tool, version, root, stable) in [
+        ("Flagger", "v1alpha1", "httpbin", "httpbin-v1"),
+        ("Flagger", "v1alpha2", "httpbin.httpbin.svc.cluster.local", "httpbin-v1"),
+        ("Flagger", "v1alpha3", "httpbin", "httpbin-v1"),
+        ("Argo Rollouts", "v1alpha1", "httpbin", "httpbin-v1"),
+        ("Argo Rollouts, without a root", "v1alpha3", "httpbin", "httpbin"),
+    ] {
+        for (step, canary) in [0, 20, 40, 60, 80, 100, 0].into_iter().enumerate() {
+            let weight = |weight: u32| match version {
+                "v1alpha1" => json!(weight.to_string()),
+                _ => json!(weight),
+            };
+            let object = json!({
+                "apiVersion": format!("split.smi-spec.io/{version}"),
+                "kind": "TrafficSplit",
+                "metadata": {"name": "httpbin", "namespace": "httpbin"},
+                "spec": {"service": root, "backends": [
+                    {"service": "httpbin-v2", "weight": weight(canary)},
+                    {"service": stable, "weight": weight(100 - canary)},
+                ]},
+            });
+            let verb = if step == 0 { "create" } else { "replace" };
+            mesh.kubectl_with_input(&[verb, "-f", "-"], &object.to_string())?;
+            mesh.wait_for_condition("httpbin", "httpbin", "Programmed", ("True", "Programmed"))?;
+            wait_for(&format!("{tool} {version}: {canary} % to go to the canary"), || {
+                let seen = load.more(300)?;
+                let share = f64::from(canary) / 100.0;
+                let both = seen.of("httpbin-v2") + seen.of(stable) == seen.total();
+                Ok((both && is_share(seen.of("httpbin-v2"), seen.total(), share, 4.0)).then_some(()))
+            })?;
+        }
+        mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "httpbin"])?;
+        wait_for("the root to serve again", || Ok((version_now()? == "httpbin").then_some(())))?;
+    }
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    Ok(())
+}
+
+/// A Service without weight may come and go. One with weight costs what is sent to it until that is known.
+#[test]
+fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_for_a_moment() -> Result<()> {
+    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.install_controller()?;
+    mesh.apply_guide(&guide, &world)?;
+    let _controller = mesh.controller(&guide, "controller-1")?;
+    let sidecar = mesh.sidecar("curl")?;
+    let weights = |v1: u32, v2: u32| {
+        mesh.apply(&split(
+            "http-split",
+            "httpbin",
+            json!([{"service": "httpbin-v1", "weight": v1}, {"service": "httpbin-v2", "weight": v2}]),
+        ))?;
+        mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))
+    };
+    let delete = || mesh.kubectl(&["delete", "service,serviceentry", "-n", "httpbin", "httpbin-v2"]);
+    let cluster = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
+    let is_there = || Ok::<_, journeys::Error>(sidecar.admin("/clusters")?.contains(cluster));
+    weights(100, 0)?;
+    let load = Load::start(PORT, ROOT, 1);
+    load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
+    delete()?;
+    wait_for("its cluster to be gone", || Ok((!is_there()?).then_some(())))?;
+    load.more(100)?;
+    mesh.apply(&journeys::mesh::service("httpbin-v2", "httpbin").to_string())?;
+    mesh.place("httpbin-v2.httpbin", world.v2.address())?;
+    wait_for("its cluster to be back", || Ok(is_there()?.then_some(())))?;
+    weights(50, 50)?;
+    load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
+    assert_eq!(load.tally().failed, 0, "{:?}", load.tally());
+
+    let before = load.tally();
+    let begun = Instant::now();
+    delete()?;
+    mesh.wait_for_condition("httpbin", "http-split", "ResolvedRefs", ("False", "RefNotFound"))?;
+    wait_for("all to go to v1", || {
+        let seen = load.more(100)?;
+        Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
+    })?;
+    let window = begun.elapsed();
+    let seen = load.stop().since(&before);
+    println!("deleted with half of the weight: {} of {} failed, within {window:.1?}", seen.failed, seen.total());
+    let statuses: Vec<_> = seen.statuses.keys().copied().filter(|status| *status != 200).collect();
+    assert!(statuses.iter().all(|status| *status == 503), "{seen:?}");
+    let no_cluster = sidecar.admin("/stats?filter=no_cluster")?;
+    println!("{no_cluster}");
+    Ok(())
+}
+
+/// A cluster with a thousand splits.
+#[test]
+fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
+    let (guide, mesh) = (Guide::built()?, Mesh::start()?);
+    mesh.install_controller()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let list = |items: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+    let namespace = |number: usize| format!("team-{number}");
+    let namespaces = (0..100)
+        .map(|number| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace(number)}}));
+    mesh.kubectl_with_input(&["create", "-f", "-"], &list(namespaces.collect()))?;
+    let of_each = |object: &dyn Fn(usize, &str) -> Value| {
+        (0..100)
+            .flat_map(|number| (0..10).map(move |one| (one, number)))
+            .map(|(one, number)| object(one, &namespace(number)))
+            .collect::<Vec<_>>()
+    };
+    let services = of_each(&|one, namespace| journeys::mesh::service(&format!("s{one}"), namespace));
+    mesh.kubectl_with_input(&["create", "-f", "-"], &list(services))?;
+    let writes = || controller.metric("traffic_split_controller_envoyfilter_writes_total");
+    let before = writes()?;
+    let begun = Instant::now();
+    let splits = of_each(&|one, namespace| {
+        json!({
+            "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+            "metadata": {"name": format!("split-{one}"), "namespace": namespace},
+            "spec": {"service": format!("s{one}"), "backends": [
+                {"service": format!("s{one}"), "weight": 90}, {"service": format!("s{}", (one + 1) % 10), "weight": 10},
+            ]},
+        })
+    });
+    mesh.kubectl_with_input(&["create", "-f", "-"], &list(splits))?;
+    let created = begun.elapsed();
+    wait_for("all to be served", || {
+        let [all, without, statuses] = ["trafficsplits", "trafficsplits_not_programmed", "status_writes_total"]
+            .map(|name| controller.metric(&format!("traffic_split_controller_{name}")));
+        Ok((all? == 1000.0 && without? == 0.0 && statuses? >= 1000.0).then_some(()))
+    })?;
+    let converged = begun.elapsed();
+    let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?.to_string().len();
+    println!(
+        "1,000 splits created in {created:.1?}, all served and said {:.1?} later, in {} EnvoyFilters; the last has {filter} \
+         bytes; the controller has {} MB; its last pass took {:.3} s",
+        converged - created,
+        writes()? - before,
+        controller.process.memory_resident().unwrap_or_default() / 1_000_000,
+        controller.metric("traffic_split_controller_last_pass_seconds")?,
+    );
     Ok(())
 }

@@ -6,6 +6,7 @@ use journeys::mesh::{Mesh, PORT};
 use journeys::world::{OTHER, ROOT, World};
 use journeys::{Result, is_share, wait_for};
 use std::fs;
+use std::path::Path;
 
 /// What `traffic-split render --to envoyfilter` prints does what it says, applied as it stands.
 #[test]
@@ -39,3 +40,60 @@ fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()>
     assert_eq!(Client::new(PORT).get(OTHER, "/json", &[])?.version(), "other");
     Ok(())
 }
+
+/// A sidecar that starts while the filter's configuration is bad serves as if there were no filter, until there is a good
+/// one. What a client sends of our headers has no effect: neither then, nor later, nor once the filter's VM is dead.
+#[test]
+fn a_broken_configuration_a_dead_filter_and_a_client_s_headers_harm_nobody() -> Result<()> {
+    const CLUSTER: &[u8] = b"outbound|14001||other.httpbin.svc.cluster.local";
+    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.apply_guide(&guide, &world)?;
+    let split = guide.traffic_split(&mesh.scratch, 100, 0)?;
+    let render = |wasm: &Path| {
+        let options = ["--wasm".into(), wasm.into(), "--failure-policy".into(), "open".into()];
+        guide.render("envoyfilter", &options, &split)
+    };
+    let good = render(&fs::canonicalize(&guide.wasm)?)?;
+    let is_configuration = |line: &&str| line.contains("value: ") && line.contains("clusterHeader");
+    let configuration = good.lines().find(is_configuration).ok_or("the configuration isn't one string")?;
+    let indent = configuration.len() - configuration.trim_start().len();
+    mesh.apply(&good.replace(configuration, &format!("{:indent$}value: '{{'", "")))?;
+    let sidecar = mesh.sidecar("curl")?;
+    let ask = |host: &str| {
+        let headers: [(&str, &[u8]); 2] = [("x-traffic-split-cluster", CLUSTER), ("x-traffic-split-mirror", CLUSTER)];
+        let answer = Client::new(PORT).get(host, "/json", &headers)?;
+        assert_eq!((answer.status, answer.received("x-traffic-split-mirror")), (200, vec![]), "{host}");
+        Ok::<_, journeys::Error>(answer.version())
+    };
+    wait_for("the bad configuration to be refused", || {
+        Ok(sidecar.extension_stat("update_rejected").ok().filter(|refused| *refused > 0))
+    })?;
+    assert_eq!((ask(ROOT)?, ask(OTHER)?), ("httpbin".into(), "other".into()));
+
+    mesh.apply(&good)?;
+    wait_for("v1 to answer", || Ok((ask(ROOT)? == "httpbin-v1").then_some(())))?;
+    assert_eq!(ask(OTHER)?, "other");
+    assert_eq!(world.other.requests(), 2, "no copy was made");
+
+    let trap = mesh.scratch.join("trap.wasm");
+    fs::write(&trap, wat::parse_str(TRAPS).map_err(|error| error.to_string())?)?;
+    mesh.apply(&render(&trap)?)?;
+    wait_for("the filter's VM to be dead", || {
+        // The request that it traps at is answered 503.
+        let answer = Client::new(PORT).get(ROOT, "/json", &[("x-traffic-split-cluster", CLUSTER)])?;
+        Ok((answer.version() == "httpbin").then_some(()))
+    })?;
+    Ok(())
+}
+
+const TRAPS: &str = r#"(module
+    (memory (export "memory") 2)
+    (global $free (mut i32) (i32.const 1024))
+    (func (export "_initialize"))
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+        (global.get $free)
+        (global.set $free (i32.add (global.get $free) (local.get $size))))
+    (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;
