@@ -159,12 +159,14 @@ impl<'a> Parsed<'a> {
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
             if let Some((id, range)) = payload.as_section().filter(|(id, _)| *id != SectionId::Custom as u8) {
+                // One of code is told of before it has been seen whether all of it is there; if not, an error follows.
+                let data = wasm.get(range).unwrap_or_default();
                 let place = SECTIONS.iter().position(|section| *section as u8 == id);
                 if place > last {
-                    parsed.sections.insert(id, &wasm[range]);
+                    parsed.sections.insert(id, data);
                     last = place;
                 } else {
-                    parsed.misplaced.push((id, &wasm[range]));
+                    parsed.misplaced.push((id, data));
                 }
             }
             match payload {

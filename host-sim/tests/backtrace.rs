@@ -147,6 +147,19 @@ fn a_module_whose_sections_are_not_in_order_is_refused_as_it_was() {
 }
 
 #[test]
+fn a_module_that_is_cut_off_anywhere_is_refused() {
+    let whole = wat::parse_str(
+        r#"(module (memory 1) (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#,
+    );
+    let whole = whole.expect("text");
+    assert!(Module::from_bytes(&whole).is_ok());
+    for end in 0..whole.len() {
+        Module::from_bytes(&whole[..end]).expect_err("only a part of a module");
+    }
+}
+
+#[test]
 fn a_name_that_would_fill_the_memory_when_demangled_stays_as_it_is() {
     // B<A, A>, and from then on C<the last, the last>.
     let mut name = "_Z1f1A1BIS_S_E".to_owned();
