@@ -238,7 +238,7 @@ impl Inspection {
         }
         let mut imports: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut unserved = Vec::new();
-        let mut memory = exports.0.iter().find_map(|(_, kind)| Memory::of(kind, false));
+        let mut memory = exports.0.iter().rev().find_map(|(_, kind)| Memory::of(kind, false));
         for import in wasm.imports() {
             let (module, name) = (import.module(), import.name());
             imports.entry(module.to_owned()).or_default().push(name.to_owned());

@@ -77,6 +77,12 @@ impl Module {
         self.abi
     }
 
+    /// The name of the memory that the host reads and writes: that which it exports, whatever its name, as in Envoy.
+    pub(crate) fn memory(&self) -> Option<&str> {
+        let memories = self.wasm.exports().filter(|export| export.ty().memory().is_some()).map(|export| export.name());
+        memories.filter(|name| !backtrace::EXPORTS.contains(name)).last()
+    }
+
     /// What it imports: `env.proxy_log` and so on, sorted.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
