@@ -111,15 +111,10 @@ pub(crate) enum Action {
 impl AbiVersion {
     /// By the export that marks it.
     pub(crate) fn from_marker(export: &str) -> Option<AbiVersion> {
-        AbiVersion::from_number(&export.strip_prefix("proxy_abi_version_")?.replace('_', "."))
-    }
-
-    /// By its number, as `0.2.1`.
-    pub(crate) fn from_number(number: &str) -> Option<AbiVersion> {
-        Some(match number {
-            "0.1.0" => AbiVersion::V0_1_0,
-            "0.2.0" => AbiVersion::V0_2_0,
-            "0.2.1" => AbiVersion::V0_2_1,
+        Some(match export {
+            "proxy_abi_version_0_1_0" => AbiVersion::V0_1_0,
+            "proxy_abi_version_0_2_0" => AbiVersion::V0_2_0,
+            "proxy_abi_version_0_2_1" => AbiVersion::V0_2_1,
             _ => return None,
         })
     }

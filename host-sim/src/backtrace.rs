@@ -5,10 +5,10 @@
 //! A function enters itself first, and is the innermost again behind each call that it makes. So nothing is to be done
 //! where one ends, in whatever way.
 
-use cpp_demangle::Symbol;
+use cpp_demangle::{DemangleOptions, Symbol};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use wasm_encoder::{
     ConstExpr, Encode, ExportKind, GlobalType, Instruction, MemArg, MemoryType, RawSection, SectionId, ValType,
 };
@@ -66,6 +66,8 @@ pub(crate) struct CallStack {
 #[derive(Default)]
 struct Parsed<'a> {
     sections: BTreeMap<u8, &'a [u8]>,
+    /// Sections that are unknown, or there twice, or not in order.
+    misplaced: Vec<(u8, &'a [u8])>,
     /// How many parameters a function of each type has.
     parameters: Vec<u32>,
     /// The types of the functions that aren't imported.
@@ -106,6 +108,9 @@ pub(crate) fn rewrite(wasm: &[u8]) -> Result<(Vec<u8>, Functions)> {
         if let Some(data) = data {
             module.section(&RawSection { id: id as u8, data: &data });
         }
+    }
+    for (id, data) in parsed.misplaced {
+        module.section(&RawSection { id, data });
     }
     let code = parsed.bodies.iter().map(|body| body.range().start).collect();
     let functions = Functions { imported: parsed.imported, code, names: parsed.names.unwrap_or_default() };
@@ -150,10 +155,19 @@ pub(crate) fn message(trap: &wasmi::Error) -> String {
 impl<'a> Parsed<'a> {
     fn of(wasm: &'a [u8]) -> Result<Self> {
         let mut parsed = Parsed::default();
+        let mut last = None;
         for payload in Parser::new(0).parse_all(wasm) {
             let payload = payload?;
-            if let Some((id, range)) = payload.as_section() {
-                parsed.sections.insert(id, &wasm[range]);
+            if let Some((id, range)) = payload.as_section().filter(|(id, _)| *id != SectionId::Custom as u8) {
+                // One of code is told of before it has been seen whether all of it is there; if not, an error follows.
+                let data = wasm.get(range).unwrap_or_default();
+                let place = SECTIONS.iter().position(|section| *section as u8 == id);
+                if place > last {
+                    parsed.sections.insert(id, data);
+                    last = place;
+                } else {
+                    parsed.misplaced.push((id, data));
+                }
             }
             match payload {
                 Payload::TypeSection(types) => {
@@ -325,13 +339,32 @@ impl Functions {
 fn demangled(name: &str) -> String {
     const TYPE: &str = "typeinfo name for ";
     let symbol = if name.starts_with("_Z") { name.to_owned() } else { format!("_ZTS{name}") };
-    let Some(demangled) = Symbol::new(&symbol).ok().and_then(|symbol| symbol.demangle().ok()) else {
+    let mut short = Short(String::new());
+    let is_demangled = Symbol::new(&symbol)
+        .is_ok_and(|symbol| symbol.structured_demangle(&mut short, &DemangleOptions::default()).is_ok());
+    let Short(demangled) = short;
+    if !is_demangled {
         return name.to_owned();
-    };
+    }
     let demangled = demangled.strip_prefix(TYPE).filter(|_| !name.starts_with("_Z")).unwrap_or(&demangled);
     let demangled = demangled.replace("> >", ">>").replace("> >", ">>");
     match demangled.split_once(" [clone ") {
         Some((function, clone)) => format!("{function} ({})", clone.replace("] [clone ", "").trim_end_matches(']')),
         None => demangled,
+    }
+}
+
+/// A text that ends with an error when it gets longer than any name that a compiler makes: one of a few hundred
+/// characters may stand for one that fills the memory.
+struct Short(String);
+
+impl Write for Short {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        const LONGEST: usize = 1 << 16;
+        if self.0.len() + more.len() > LONGEST {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(more);
+        Ok(())
     }
 }

@@ -236,7 +236,8 @@ impl Simulator {
         ConnectionBuilder { simulator: self, worker: 0, properties: Properties::default() }
     }
 
-    /// A connection that [`ConnectionBuilder::open`] began.
+    /// A connection that [`ConnectionBuilder::open`] began. One that is finished is none any more: whatever is done with it
+    /// has no effect, and its outcome is empty.
     pub fn open_connection(&mut self, id: ConnectionId) -> OpenConnection<'_> {
         OpenConnection { simulator: self, id: id.0 }
     }

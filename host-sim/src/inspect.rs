@@ -6,7 +6,7 @@
 use crate::abi::AbiVersion;
 use crate::error::Error;
 use crate::host;
-use crate::module::{ALLOCATORS, Module, NO_ALLOCATOR};
+use crate::module::{self, ALLOCATORS, Module, NO_ALLOCATOR};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use wasmi::{Engine, ExternType, FuncType, ValType};
@@ -198,10 +198,6 @@ const CALLBACKS: &[(&str, Signature, &[&str])] = &[
     ("proxy_on_delete", "i:", ALL),
 ];
 
-/// The markers of ABIs.
-const MARKERS: &[(&str, &str)] =
-    &[("proxy_abi_version_0_1_0", V0_1_0), ("proxy_abi_version_0_2_0", V0_2_0), ("proxy_abi_version_0_2_1", V0_2_1)];
-
 // === impl Inspection ===
 
 impl Inspection {
@@ -227,9 +223,14 @@ impl Inspection {
         }
         let wasm = wasmi::Module::new(&Engine::default(), bytes).map_err(|why| Error::Invalid(why.to_string()))?;
         let exports = Exports(wasm.exports().map(|export| (export.name(), export.ty().clone())).collect());
-        let abi = exports.abi();
+        let version = module::abi(bytes);
+        let abi = version.map(|version| match version {
+            AbiVersion::V0_1_0 => V0_1_0,
+            AbiVersion::V0_2_0 => V0_2_0,
+            AbiVersion::V0_2_1 => V0_2_1,
+        });
         // Without an ABI, as if it were the latest.
-        let version = abi.and_then(AbiVersion::from_number).unwrap_or(AbiVersion::V0_2_1);
+        let version = version.unwrap_or(AbiVersion::V0_2_1);
         let mut refused_by_envoy = Vec::new();
         if abi.is_none() {
             let why = "it exports no function proxy_abi_version_0_1_0, proxy_abi_version_0_2_0 or \
@@ -238,7 +239,7 @@ impl Inspection {
         }
         let mut imports: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut unserved = Vec::new();
-        let mut memory = exports.0.iter().find_map(|(_, kind)| Memory::of(kind, false));
+        let mut memory = exports.0.iter().rev().find_map(|(_, kind)| Memory::of(kind, false));
         for import in wasm.imports() {
             let (module, name) = (import.module(), import.name());
             imports.entry(module.to_owned()).or_default().push(name.to_owned());
@@ -341,13 +342,6 @@ impl Exports<'_> {
             ExternType::Func(function) if *other == name => Some(function),
             _ => None,
         })
-    }
-
-    /// Of several markers, Envoy goes by the first.
-    fn abi(&self) -> Option<&'static str> {
-        let marker = |name: &str| MARKERS.iter().find(|(marker, _)| *marker == name).map(|(_, abi)| *abi);
-        let functions = self.0.iter().filter(|(_, kind)| matches!(kind, ExternType::Func(_)));
-        functions.filter_map(|(name, _)| marker(name)).next()
     }
 
     fn first_of(&self, names: &[&'static str]) -> Option<&'static str> {
@@ -540,6 +534,15 @@ mod tests {
         // Only functions are markers.
         let global = "(module (global (export \"proxy_abi_version_0_2_1\") i32 (i32.const 0)))";
         assert_eq!(inspect(&wat::parse_str(global).expect("text")).abi, None);
+    }
+
+    #[test]
+    fn of_several_markers_the_first_that_is_a_function_and_known_counts() {
+        let text = r#"(module (global (export "proxy_abi_version_0_2_0") i32 (i32.const 0))
+            (func (export "proxy_abi_version_0_3_0")) (func (export "proxy_abi_version_0_2_1"))
+            (func (export "proxy_abi_version_0_1_0")) (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#;
+        let found = inspect(&wat::parse_str(text).expect("text"));
+        assert_eq!((found.abi, &found.refused_here[..]), (Some("0.2.1"), &[][..]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use wasmi::{Config, Engine};
+use wasmparser::{ExternalKind, Parser, Payload};
 
 /// What the export that says the ABI begins with.
 const MARKER: &str = "proxy_abi_version_";
@@ -57,12 +58,13 @@ impl Module {
             Ok(_) => Error::Invalid(format!("its calls can't be followed: {why}")),
             Err(why) => Error::Invalid(why),
         })?;
-        let mut markers = wasm.exports().map(|export| export.name()).filter(|name| name.starts_with(MARKER));
-        let abi = match markers.next() {
-            Some(marker) => AbiVersion::from_marker(marker)
-                .ok_or_else(|| Error::Invalid(format!("{marker} isn't served: only ABI 0.1.0, 0.2.0 and 0.2.1 are"))),
-            None => Err(Error::Invalid("it exports no proxy_abi_version_…".to_owned())),
-        }?;
+        let abi = abi(bytes).ok_or_else(|| {
+            let other = wasm.exports().map(|export| export.name()).find(|name| name.starts_with(MARKER));
+            Error::Invalid(match other {
+                Some(other) => format!("{other} isn't served: only ABI 0.1.0, 0.2.0 and 0.2.1 are"),
+                None => "it exports no proxy_abi_version_…".to_owned(),
+            })
+        })?;
         let is_allocator =
             |export: wasmi::ExportType<'_>| export.ty().func().is_some() && ALLOCATORS.contains(&export.name());
         if !wasm.exports().any(is_allocator) {
@@ -75,6 +77,12 @@ impl Module {
     #[must_use]
     pub fn abi(&self) -> AbiVersion {
         self.abi
+    }
+
+    /// The name of the memory that the host reads and writes: that which it exports, whatever its name, as in Envoy.
+    pub(crate) fn memory(&self) -> Option<&str> {
+        let memories = self.wasm.exports().filter(|export| export.ty().memory().is_some()).map(|export| export.name());
+        memories.filter(|name| !backtrace::EXPORTS.contains(name)).last()
     }
 
     /// What it imports: `env.proxy_log` and so on, sorted.
@@ -94,6 +102,17 @@ impl Module {
         exports.sort();
         exports
     }
+}
+
+/// The ABI that a valid module is made for. Of several functions that mark one, the first counts, as in Envoy; wasmi has
+/// exports in the order of their names.
+pub(crate) fn abi(wasm: &[u8]) -> Option<AbiVersion> {
+    let exports = Parser::new(0).parse_all(wasm).find_map(|payload| match payload {
+        Ok(Payload::ExportSection(exports)) => Some(exports),
+        _ => None,
+    });
+    let functions = exports?.into_iter().flatten().filter(|export| export.kind == ExternalKind::Func);
+    functions.map(|export| AbiVersion::from_marker(export.name)).find(Option::is_some)?
 }
 
 impl fmt::Debug for Module {

@@ -47,13 +47,16 @@ pub(crate) fn begin(vm: &mut Vm, root: u32, mut new: Stream) -> u32 {
 /// Adds parts to a direction of a stream, and gives the filter what it takes now.
 pub(crate) fn push(vm: &mut Vm, id: u32, direction: StreamType, parts: impl IntoIterator<Item = Part>) {
     if let Some(half) = half(vm, id, direction) {
-        half.todo.extend(parts);
+        parts.into_iter().for_each(|part| half.come(part));
     }
     run(vm, id, direction);
 }
 
-/// Ends a stream, in Envoy's order; the stream as it was.
+/// Ends a stream, in Envoy's order; the stream as it was, and an empty one if it has ended already.
 pub(crate) fn end(vm: &mut Vm, id: u32) -> Stream {
+    if stream(vm, id).is_none() {
+        return Stream::default();
+    }
     if vm.dead().is_none() {
         if let Some(stream) = stream(vm, id) {
             stream.logging = true;
@@ -378,6 +381,24 @@ pub(crate) fn parts(message: Response) -> Vec<Part> {
 // === impl Half ===
 
 impl Half {
+    /// A part comes, unless the end has come already. What waits of a body is one piece, as in Envoy.
+    fn come(&mut self, part: Part) {
+        if self.complete {
+            return;
+        }
+        self.complete = match &part {
+            Part::Headers(_, ends) | Part::Body(_, ends) => *ends,
+            Part::Trailers(_) => true,
+        };
+        match (self.todo.back_mut(), part) {
+            (Some(Part::Body(waiting, ends)), Part::Body(bytes, end)) => {
+                waiting.extend(bytes);
+                *ends = end;
+            }
+            (_, part) => self.todo.push_back(part),
+        }
+    }
+
     /// What the filter has goes on to whoever is next.
     fn release(&mut self, ends: bool) {
         self.release_headers();

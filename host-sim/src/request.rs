@@ -223,7 +223,7 @@ impl<'a> OpenStream<'a> {
         OpenStream { simulator, id }
     }
 
-    /// More of the request's body, and whether it is the last.
+    /// More of the request's body, and whether it is the last; of no effect behind the request's end.
     pub fn body(self, bytes: impl AsRef<[u8]>, ends: bool) -> Self {
         self.push(StreamType::Request, vec![Part::Body(bytes.as_ref().to_vec(), ends)])
     }
@@ -330,7 +330,8 @@ impl Outcome {
 }
 
 impl Simulator {
-    /// A stream that [`RequestBuilder::open`] began.
+    /// A stream that [`RequestBuilder::open`] began. One that is finished is none any more: whatever is done with it has no
+    /// effect, and its outcome is empty.
     pub fn stream(&mut self, id: StreamId) -> OpenStream<'_> {
         OpenStream::new(self, id)
     }

@@ -443,6 +443,9 @@ impl Route {
 
     /// Takes only requests with such a header; may be called again, and all must fit.
     pub fn header(mut self, header: HeaderMatch) -> Self {
+        if header.name.is_empty() || is_broken(&header.name) {
+            self.problems.push(format!("{:?} is no header's name to match", header.name));
+        }
         self.headers.push(header);
         self
     }
@@ -502,6 +505,9 @@ impl Route {
 
     fn addition(&mut self, name: String, value: &str, action: AppendAction) -> Option<Addition> {
         self.problems.extend(name_problem(&name));
+        if is_broken(value) {
+            self.problems.push(format!("header {name}: its value {value:?} has the end of a line in it"));
+        }
         match parse(value) {
             Ok(format) => Some(Addition { name, format, action }),
             Err(why) => {
@@ -860,8 +866,14 @@ fn name_problem(name: &str) -> Option<String> {
         name if name.starts_with(':') || name.eq_ignore_ascii_case("host") => {
             Some(format!("{name} can't be added or removed by a route"))
         }
+        name if is_broken(name) => Some(format!("the header's name {name:?} has the end of a line in it")),
         _ => None,
     }
+}
+
+/// What Envoy refuses in names and values of headers.
+fn is_broken(text: &str) -> bool {
+    text.contains(['\0', '\r', '\n'])
 }
 
 /// The values of a request header; `host` is `:authority`, as in Envoy.
@@ -1360,6 +1372,9 @@ mod tests {
         refused([c().add_request_header(":path", "/")], ":path can't be added or removed");
         refused([c().remove_response_header(":status")], ":status can't be added or removed");
         refused([c().add_response_header("", "a")], "a header has no name");
+        refused([c().add_request_header("x-a\n", "a")], "the header's name \"x-a\\n\" has the end of a line in it");
+        refused([c().add_response_header("x-a", "a\r")], "header x-a: its value \"a\\r\" has the end of a line in it");
+        refused([c().header(HeaderMatch::present(""))], "\"\" is no header's name to match");
         refused([c().cluster_not_found_response_code(502)], "not 502");
         refused([c().mirror(Mirror::to_cluster("m").fraction(1, 10))], "not 10");
         for format in

@@ -15,7 +15,7 @@ use crate::pipeline::{self, size};
 use crate::request::{RequestBuilder, Routed, StreamId};
 use crate::route::RouteTable;
 use crate::shared::Shared;
-use crate::state::{Context, FailurePolicy, Fault, Root, State, Surroundings};
+use crate::state::{Context, FailurePolicy, Fault, Root, State, Surroundings, Tick};
 use crate::vm::{Trap, Vm};
 use crate::{LogLevel, Status};
 use fastrand::Rng;
@@ -195,7 +195,7 @@ impl Builder {
             seed,
             random: Rng::with_seed(seed),
             now,
-            workers: Vec::with_capacity(workers),
+            workers: Vec::new(),
             logs: Vec::new(),
             open: BTreeMap::new(),
         };
@@ -398,7 +398,7 @@ impl Simulator {
     }
 
     /// Tells root contexts of what other simulators put into their queues. What this one's own VMs put there they have
-    /// been told already.
+    /// been told already, but for a filter that goes on and on as it is told: then each event brings it 10,000 more.
     pub fn deliver(&mut self) {
         self.after();
     }
@@ -564,7 +564,8 @@ impl Simulator {
     fn after(&mut self) {
         for worker in &mut self.workers {
             let vm = worker.vm.state().vm;
-            while let Some(ready) = self.shared.take_ready(vm) {
+            for _ in 0..MOST_READY {
+                let Some(ready) = self.shared.take_ready(vm) else { break };
                 let (root, token) = (ready.root, ready.token);
                 if pipeline::root(&mut worker.vm, root).is_some() {
                     _ = worker.vm.call(root, |callbacks| callbacks.queue_ready, (root, token));
@@ -615,8 +616,11 @@ impl Simulator {
 
     fn tick(&mut self, place: usize, id: u32) {
         let Some(worker) = self.workers.get_mut(place) else { return };
-        if let Some(tick) = pipeline::root(&mut worker.vm, id).and_then(|root| root.tick.as_mut()) {
-            tick.next = tick.next.saturating_add(nanoseconds(tick.period));
+        if let Some(root) = pipeline::root(&mut worker.vm, id) {
+            // At the end of time there is no next one.
+            root.tick = root
+                .tick
+                .and_then(|Tick { period, next }| Some(Tick { period, next: next.checked_add(nanoseconds(period))? }));
         }
         _ = worker.vm.call(id, |callbacks| callbacks.tick, id);
         pipeline::settle(&mut worker.vm);
@@ -705,6 +709,9 @@ impl Drop for Simulator {
         }
     }
 }
+
+/// How often a VM is told of its queues at once: one that puts something into them each time would be told for ever.
+const MOST_READY: usize = 10_000;
 
 /// What comes by itself as time passes.
 #[derive(Clone, Copy, Debug)]

@@ -236,6 +236,8 @@ pub(crate) struct Stream {
 pub(crate) struct Half {
     /// What the filter hasn't seen.
     pub todo: VecDeque<Part>,
+    /// Its end has come, whether or not the filter has seen it.
+    pub complete: bool,
     /// What the filter has now: it can be read, and written.
     pub headers: Option<Headers>,
     pub body: Option<Vec<u8>>,

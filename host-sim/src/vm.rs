@@ -9,6 +9,9 @@ use crate::state::{Context, Phase, State};
 use std::sync::Arc;
 use wasmi::{AsContextMut, Instance, Linker, Store, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
 
+/// How many elements a table may grow to, as in V8.
+const MOST_ELEMENTS: usize = 10_000_000;
+
 /// A VM.
 #[derive(Debug)]
 pub(crate) struct Vm {
@@ -78,7 +81,7 @@ impl Vm {
             return Err(Error::Unserved { imports: unserved });
         }
         let invalid = |why: wasmi::Error| Error::Invalid(why.to_string());
-        let mut limits = StoreLimitsBuilder::new();
+        let mut limits = StoreLimitsBuilder::new().table_elements(MOST_ELEMENTS);
         if let Some(bytes) = state.surroundings.memory {
             limits = limits.memory_size(bytes);
         }
@@ -90,7 +93,7 @@ impl Vm {
         host::link(&mut linker).map_err(invalid)?;
         let instance = linker.instantiate_and_start(&mut store, &module.wasm).map_err(invalid)?;
         store.data_mut().calls = CallStack::of(&store, &instance);
-        store.data_mut().memory = instance.get_memory(&store, "memory");
+        store.data_mut().memory = module.memory().and_then(|name| instance.get_memory(&store, name));
         for name in ALLOCATORS.into_iter().rev() {
             if let Some(function) = export(&store, &instance, name)? {
                 store.data_mut().allocate = Some(Callback { name, function: Some(function) });

@@ -113,3 +113,62 @@ fn nobody_sees_what_backtraces_need() {
         Simulator::builder(&module).memory_limit(1 << 16).start().expect("its one page is within the limit");
     assert_eq!(simulator.memory_size(), 1 << 16);
 }
+
+#[test]
+fn a_module_whose_sections_are_not_in_order_is_refused_as_it_was() {
+    let whole = wat::parse_str(
+        r#"(module (memory 1) (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#,
+    );
+    let whole = whole.expect("text");
+    let (header, sections) = whole.split_at(8);
+    // Each is shorter than 128 bytes.
+    let mut rest = sections;
+    let sections: Vec<_> = std::iter::from_fn(|| {
+        let (section, next) = rest.split_at_checked(2 + usize::from(*rest.get(1)?))?;
+        rest = next;
+        Some(section)
+    })
+    .collect();
+    let load = |sections: Vec<&[u8]>| Module::from_bytes([header, &sections.concat()].concat());
+    assert!(load(sections.clone()).is_ok());
+    for place in 0..sections.len() {
+        let mut twice = sections.clone();
+        twice.insert(place, sections[place]);
+        load(twice).expect_err("a section is there twice");
+        let mut turned = sections.clone();
+        turned.rotate_left(place);
+        assert_eq!(load(turned).is_ok(), place == 0, "rotated by {place}");
+    }
+    // What this host doesn't know: a tag, and nothing at all.
+    for unknown in [[13, 3, 1, 0, 0], [99, 3, 1, 0, 0]] {
+        load([&sections[..], &[&unknown[..]]].concat()).expect_err("an unknown section");
+    }
+}
+
+#[test]
+fn a_module_that_is_cut_off_anywhere_is_refused() {
+    let whole = wat::parse_str(
+        r#"(module (memory 1) (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#,
+    );
+    let whole = whole.expect("text");
+    assert!(Module::from_bytes(&whole).is_ok());
+    for end in 0..whole.len() {
+        Module::from_bytes(&whole[..end]).expect_err("only a part of a module");
+    }
+}
+
+#[test]
+fn a_name_that_would_fill_the_memory_when_demangled_stays_as_it_is() {
+    // B<A, A>, and from then on C<the last, the last>.
+    let mut name = "_Z1f1A1BIS_S_E".to_owned();
+    for last in (1..).step_by(2).take(40) {
+        let digits: String =
+            [last / 36, last % 36].into_iter().filter_map(|digit| char::from_digit(digit, 36)).collect();
+        let last = digits.trim_start_matches('0').to_uppercase();
+        name += &format!("1CIS{last}_S{last}_E");
+    }
+    let failure = failure(&guest(&format!("(func $go (call ${name})) (func ${name} unreachable)")));
+    assert_eq!(names(&failure), [&name, "go", "on_request_headers"]);
+}

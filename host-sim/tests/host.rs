@@ -456,3 +456,18 @@ fn simulators_of_one_module_run_on_any_thread() {
         }
     });
 }
+
+#[test]
+fn the_memory_that_is_exported_is_the_one_whatever_its_name() {
+    let text = r#"(module
+        (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+        (memory (export "mem") 1) (data (i32.const 0) "here")
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (call $log (i32.const 2) (i32.const 0) (i32.const 4))))"#;
+    let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
+    let mut simulator = Simulator::builder(&module).start().expect("a start");
+    assert_eq!(messages(&simulator.request().send().logs), ["here"]);
+    assert_eq!(simulator.memory_size(), 1 << 16);
+}

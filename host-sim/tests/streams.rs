@@ -100,6 +100,41 @@ const WAITS: &str = r#"
         (drop (call $continue (i32.const 0))))"#;
 
 #[test]
+fn what_waits_of_a_body_is_given_in_one_piece_and_nothing_comes_behind_the_end() {
+    let module = guest(
+        r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (global.set $stream (local.get 0)) (drop (call $tick (i32.const 1))) (i32.const 1))
+        (func (export "proxy_on_tick") (param i32)
+            (drop (call $effective (global.get $stream))) (drop (call $continue (i32.const 0))))
+        (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+            (call $say (i32.const 3)) (drop (call $continue (i32.const 0))) (i32.const 0))
+        (func (export "proxy_on_request_trailers") (param i32 i32) (result i32)
+            (call $say (i32.const 2)) (drop (call $continue (i32.const 0))) (i32.const 0))"#,
+    );
+    let mut simulator = start(&module);
+    let id = simulator.request().unfinished().open();
+    for _ in 0..10_000 {
+        _ = simulator.stream(id).body("a", false);
+    }
+    for _ in 0..10_000 {
+        _ = simulator.stream(id).trailers(Headers::default()).body("b", false);
+    }
+    simulator.advance(Duration::from_millis(1));
+    let outcome = simulator.stream(id).body("c", true).finish();
+    assert_eq!((said(&outcome.logs).as_str(), outcome.request_body), ("bt", vec![b'a'; 10_000]));
+}
+
+#[test]
+fn a_stream_that_is_finished_is_none_any_more() {
+    let mut simulator = start(&guest(ALL));
+    let id = simulator.request().open();
+    assert_eq!(said(&simulator.stream(id).finish().logs), "hldx");
+    let again = simulator.stream(id).body("a", true).respond(Response::status_only(200)).finish();
+    assert_eq!((said(simulator.logs()).as_str(), again.status(), again.paused), ("hldx", None, false));
+}
+
+#[test]
 fn a_request_that_waits_for_a_callout_goes_on_when_the_test_has_answered_it() {
     let mut simulator = start(&guest(WAITS));
     let stream = simulator.request().post("http://shop/").body("ask").open();
@@ -182,6 +217,21 @@ fn ticks_come_when_their_time_is_there() {
 }
 
 #[test]
+fn at_the_end_of_time_no_more_ticks_come() {
+    let module = guest(
+        r#"
+        (func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $tick (i32.const -1))) (i32.const 1))
+        (func (export "proxy_on_tick") (param i32) (call $say (i32.const 10)))"#,
+    );
+    let mut simulator = start(&module);
+    simulator.advance(Duration::MAX);
+    let ticks = simulator.logs().len();
+    assert!(ticks > 1_000, "{ticks}");
+    simulator.advance(Duration::MAX);
+    assert_eq!(simulator.logs().len(), ticks);
+}
+
+#[test]
 fn a_stream_outlives_the_configuration_that_it_began_with() {
     let mut simulator = start(&guest(ALL));
     let stream = simulator.request().open();
@@ -213,6 +263,25 @@ fn queues_reach_the_root_context_that_registered_them_in_another_vm_too() {
     assert_eq!(said(owner.logs()), "");
     owner.deliver();
     assert_eq!(said(owner.logs()), "q");
+}
+
+#[test]
+fn a_filter_that_fills_its_own_queue_whenever_it_is_told_does_not_stop_the_test() {
+    let module = guest(
+        r#"
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $register (i32.const 64) (i32.const 6) (i32.const 1024))) (i32.const 1))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (drop (call $enqueue (i32.const 1) (i32.const 64) (i32.const 6))) (i32.const 0))
+        (func (export "proxy_on_queue_ready") (param i32 i32)
+            (call $say (i32.const 12)) (drop (call $enqueue (i32.const 1) (i32.const 64) (i32.const 6))))"#,
+    );
+    let mut simulator = start(&module);
+    let id = simulator.request().open();
+    assert_eq!(simulator.logs().len(), 10_000);
+    simulator.deliver();
+    assert_eq!(simulator.logs().len(), 20_000);
+    assert!(!simulator.stream(id).is_paused());
 }
 
 #[test]
@@ -285,6 +354,18 @@ fn an_endless_loop_ends_with_its_fuel_and_memory_with_its_limit() {
     let grow = |limit| Simulator::builder(&module).memory_limit(limit).start().expect("a start").request().send();
     assert_eq!(said(&grow(1 << 20).logs), "h", "it doesn't get more");
     assert_eq!(said(&grow(1 << 24).logs), "");
+}
+
+#[test]
+fn a_table_grows_as_far_as_in_v8() {
+    let module = guest(
+        r#"(table $table 0 funcref)
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (if (i32.eq (table.grow $table (ref.null func) (i32.const 10000001)) (i32.const -1))
+                (then (call $say (i32.const 1))))
+            (i32.const 0))"#,
+    );
+    assert_eq!(said(&start(&module).request().send().logs), "h", "it doesn't get more");
 }
 
 #[test]
