@@ -3,6 +3,7 @@
 use crate::connection;
 use crate::error::Error;
 use crate::headers::Headers;
+use crate::host;
 use crate::host::context::nanoseconds;
 use crate::host::grpc::GrpcCall;
 use crate::host::http_call::HttpCall;
@@ -17,7 +18,7 @@ use crate::route::RouteTable;
 use crate::shared::Shared;
 use crate::state::{Context, FailurePolicy, Fault, Root, State, Surroundings, Tick};
 use crate::vm::{Trap, Vm};
-use crate::{LogLevel, Status};
+use crate::{AbiVersion, LogLevel, Status};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -385,7 +386,15 @@ impl Simulator {
 
     /// Makes a host function, such as `proxy_get_property`, answer a status instead of doing anything: so many times, or
     /// always. For WASI's functions the status is theirs.
+    ///
+    /// # Panics
+    /// If there is no such host function: a test would pass for nothing.
+    #[track_caller]
     pub fn fail(&mut self, function: &str, status: u32, times: Option<u32>) {
+        let is_served =
+            |abi| ["env", "wasi_snapshot_preview1"].iter().any(|module| host::serves(abi, module, function));
+        let is_there = [AbiVersion::V0_1_0, AbiVersion::V0_2_1].into_iter().any(is_served);
+        assert!(is_there, "there is no host function {function:?} to be made to fail");
         for worker in &mut self.workers {
             let fault = Fault { function: function.to_owned(), status, left: times };
             worker.vm.state_mut().faults.push(fault);

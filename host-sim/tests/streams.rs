@@ -369,6 +369,12 @@ fn a_table_grows_as_far_as_in_v8() {
 }
 
 #[test]
+#[should_panic(expected = "there is no host function \"proxy_define_metrik\" to be made to fail")]
+fn what_is_no_host_function_cannot_be_made_to_fail() {
+    start(&guest("")).fail("proxy_define_metrik", 10, None);
+}
+
+#[test]
 fn a_host_function_can_be_made_to_fail() {
     let module = guest(
         r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
