@@ -20,6 +20,7 @@ usage: ./build.sh COMMAND
                   Python can install it, else (or with --sim) in the simulator
   test [--without-envoy]
                   everything that CI runs; ends with how many tests ran at each level
+  package         the filter as an OCI image layout, which Istio fetches by oci://, into dist/
   mesh [--build]  the guide and more on a real mesh: etcd, a Kubernetes API server, Istiod and Envoy, all on
                   this machine, without containers. --build only builds the mesh's programs, which takes
                   a quarter of an hour the first time
@@ -164,6 +165,45 @@ install_xxhash() {
   "$PYTHON" -m pip install --quiet --disable-pip-version-check "xxhash==$XXHASH_VERSION" || fail "pip could not install xxhash"
 }
 
+# The filter as an image of one layer with plugin.wasm, the layout of OCI's image specification: what Istio's agent fetches.
+# The same filter has the same digest. Any tool pushes it, e.g. skopeo copy oci:dist/traffic-split-oci docker://REGISTRY/…
+package() {
+  local layout=dist/traffic-split-oci stage layer config manifest diff
+  build_filter
+  say "packaging ($layout)"
+  stage=$(mktemp -d)
+  rm -rf "$layout"
+  mkdir -p "$layout/blobs/sha256"
+  cp dist/traffic-split.wasm "$stage/plugin.wasm"
+  chmod 644 "$stage/plugin.wasm"
+  tar --format=ustar --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$stage" -cf "$stage/layer.tar" plugin.wasm
+  diff=$(sha256 "$stage/layer.tar")
+  gzip -9nf "$stage/layer.tar"
+  layer=$(blob "$layout" "$stage/layer.tar.gz" application/vnd.oci.image.layer.v1.tar+gzip)
+  printf '{"architecture":"wasm","os":"wasip1","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$diff" \
+    >"$stage/config"
+  config=$(blob "$layout" "$stage/config" application/vnd.oci.image.config.v1+json)
+  printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}' \
+    "$config" "$layer" >"$stage/manifest"
+  manifest=$(blob "$layout" "$stage/manifest" application/vnd.oci.image.manifest.v1+json)
+  printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}' "$manifest" \
+    >"$layout/index.json"
+  printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
+  rm -rf "$stage"
+  printf '%s\n' "image   $layout" "digest  $(sed 's/.*"digest":"\([^"]*\)".*/\1/' <<<"$manifest")" \
+    "sha256  $(sha256 dist/traffic-split.wasm)  (of dist/traffic-split.wasm, for --wasm-sha256)"
+}
+
+sha256() { sha256sum "$1" | cut -d' ' -f1; }
+
+# blob LAYOUT FILE TYPE: moves a file into the layout; prints its descriptor.
+blob() {
+  local digest
+  digest=$(sha256 "$2")
+  printf '{"mediaType":"%s","digest":"sha256:%s","size":%d}' "$3" "$digest" "$(wc -c <"$2")"
+  mv "$2" "$1/blobs/sha256/$digest"
+}
+
 # The programs of the mesh, into target/mesh, as tests/mesh/tools pins them. Built once for each change of that.
 build_mesh() {
   local tools=tests/mesh/tools programs=$PWD/target/mesh pinned istio
@@ -210,9 +250,11 @@ run_mesh() {
   build_mesh
   [[ $only_build == yes ]] && return
   install_envoy || fail "Envoy could not be installed (see above)"
-  build_filter
+  package
   build_controller
   build_command traffic-split-envoy traffic-split
+  say "testing: the image, in Istio's own fetcher"
+  (cd tests/mesh/tools && go test -count=1 .)
   # One at a time: they bind the guide's port.
   level "journeys, real mesh" cargo test --no-fail-fast -p journeys --test '*_mesh' -- --test-threads=1
   summary
@@ -297,6 +339,7 @@ case ${1:-} in
   build) shift; [[ $# == 0 ]] || { usage >&2; exit 2; }; build ;;
   demo) shift; demo "$@" ;;
   test) shift; run_tests "$@" ;;
+  package) shift; [[ $# == 0 ]] || { usage >&2; exit 2; }; package ;;
   mesh) shift; run_mesh "$@" ;;
   help) usage ;;
   *) usage >&2; exit 2 ;;

@@ -1,7 +1,7 @@
 //! The controller: watches what there is in a Kubernetes cluster, and keeps one EnvoyFilter and the TrafficSplits' status as
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
-use crate::istio::{Istio, envoy_filter, served_configuration};
+use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
 use crate::plan::{Cluster, Plan, plan};
 use crate::status::{news, status};
 use axum::Router;
@@ -11,7 +11,7 @@ use axum::routing::get;
 use futures::{StreamExt, future};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
@@ -73,6 +73,9 @@ struct Controller {
     http_route_groups: Store<DynamicObject>,
     services: Store<DynamicObject>,
     namespaces: Store<DynamicObject>,
+    virtual_services: Store<DynamicObject>,
+    destination_rules: Store<DynamicObject>,
+    sidecars: Store<DynamicObject>,
     metrics: Metrics,
 }
 
@@ -112,12 +115,16 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
     let http_route_groups = watch("specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup");
     let services = watch("", "v1", "Service");
     let namespaces = watch("", "v1", "Namespace");
+    let [virtual_services, destination_rules, sidecars] =
+        ["VirtualService", "DestinationRule", "Sidecar"].map(|kind| watch("networking.istio.io", "v1", kind));
     // Only to hear of other writers.
     let resource = envoy_filter_resource();
     let own = Api::namespaced_with(client.clone(), &options.istio.namespace, &resource);
     let envoy_filters = watch_all(own, resource, &changed);
-    let stores = [&traffic_splits, &http_route_groups, &services, &namespaces, &envoy_filters];
-    future::try_join_all(stores.map(Store::wait_until_ready)).await?;
+    let listed = [&traffic_splits, &http_route_groups, &services, &namespaces, &envoy_filters];
+    future::try_join_all(listed.map(Store::wait_until_ready)).await?;
+    let listed = [&virtual_services, &destination_rules, &sidecars];
+    future::try_join_all(listed.map(Store::wait_until_ready)).await?;
     info!("everything has been listed");
     metrics.is_ready.store(true, Ordering::Relaxed);
 
@@ -139,6 +146,9 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
         http_route_groups,
         services,
         namespaces,
+        virtual_services,
+        destination_rules,
+        sidecars,
         metrics,
     };
     tokio::select! {
@@ -150,6 +160,48 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
         warn!("the lease could not be given back");
     }
     Ok(())
+}
+
+/// Takes the filter out of the proxies in an order in which no request fails: the controller first, which would put things
+/// back; then the splits, so that the roots serve; then the filter with its route. `say` is told of each step.
+///
+/// # Errors
+/// If the API server refuses a step; those before it are done, and it can be called again.
+pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl Fn(&str)) -> Result<(), kube::Error> {
+    let client = Client::try_default().await?;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
+    let deployments: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    match gone(deployments.delete(MANAGER, &DeleteParams::foreground()).await)? {
+        true => say(&format!("deleted Deployment {namespace}/{MANAGER}")),
+        false => say(&format!("there is no Deployment {namespace}/{MANAGER}")),
+    }
+    while deployments.get_opt(MANAGER).await?.is_some() {
+        sleep(Duration::from_millis(200)).await;
+    }
+    let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &envoy_filter_resource());
+    let Some(filter) = filters.get_opt(&istio.name).await? else {
+        say(&format!("there is no EnvoyFilter {}/{}", istio.namespace, istio.name));
+        return Ok(());
+    };
+    let mut filter = value(&filter);
+    if without_splits(&mut filter) {
+        let patch = Patch::Merge(json!({"spec": filter["spec"]}));
+        filters.patch(&istio.name, &PatchParams::default(), &patch).await?;
+        say(&format!("took the splits out of EnvoyFilter {}/{}; waiting {wait:?}", istio.namespace, istio.name));
+        sleep(wait).await;
+    }
+    gone(filters.delete(&istio.name, &DeleteParams::default()).await)?;
+    say(&format!("deleted EnvoyFilter {}/{}", istio.namespace, istio.name));
+    Ok(())
+}
+
+/// Whether it was there to be deleted.
+fn gone<T>(deleted: Result<T, kube::Error>) -> Result<bool, kube::Error> {
+    match deleted {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(why)) if why.code == 404 => Ok(false),
+        Err(why) => Err(why),
+    }
 }
 
 /// Keeps a list of objects; who waits for `changed` hears of each change.
@@ -247,6 +299,9 @@ impl Controller {
             traffic_splits: objects.clone(),
             http_route_groups: values(&self.http_route_groups),
             services: values(&self.services),
+            virtual_services: values(&self.virtual_services),
+            destination_rules: values(&self.destination_rules),
+            sidecars: values(&self.sidecars),
             excluded_namespaces: excluded.map(|namespace| namespace.name_any()).collect(),
             served: filter.as_ref().and_then(served_configuration).unwrap_or_default(),
         };

@@ -96,6 +96,24 @@ pub fn served_configuration(filter: &Value) -> Option<Configuration> {
     Configuration::from_json(text.as_bytes()).ok()
 }
 
+/// Takes all splits out of an EnvoyFilter, so that every root serves. False if it has none, or no configuration.
+#[cfg(feature = "controller")]
+pub(crate) fn without_splits(filter: &mut Value) -> bool {
+    let Some(mut configuration) = served_configuration(filter).filter(|served| !served.traffic_splits.is_empty())
+    else {
+        return false;
+    };
+    configuration.traffic_splits.clear();
+    let text = serde_json::to_string(&wiring::what_the_filter_needs(&configuration)).expect(ALWAYS_JSON);
+    let patches = filter.pointer_mut("/spec/configPatches").and_then(Value::as_array_mut);
+    for patch in patches.into_iter().flatten() {
+        if let Some(value) = patch.pointer_mut("/patch/value/typed_config/config/configuration/value") {
+            *value = text.as_str().into();
+        }
+    }
+    true
+}
+
 /// [`envoy_filter`] as YAML.
 pub fn envoy_filter_yaml(configuration: &Configuration, options: &Istio) -> String {
     format!(

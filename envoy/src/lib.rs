@@ -14,6 +14,7 @@ mod document;
 mod ecds;
 mod explain;
 mod istio;
+mod istio_rules;
 mod load;
 mod plan;
 mod status;

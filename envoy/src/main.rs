@@ -43,6 +43,8 @@ enum Command {
     Explain(Explain),
     #[cfg(feature = "controller")]
     Controller(Box<Controller>),
+    #[cfg(feature = "controller")]
+    Uninstall(Uninstall),
 }
 
 /// Find every problem in TrafficSplits, HTTPRouteGroups and Services.
@@ -193,6 +195,31 @@ struct Controller {
     max_bytes: usize,
 }
 
+/// Take the filter out of Istio's proxies without a failed request.
+///
+/// Deletes the controller's Deployment, takes the splits out of the EnvoyFilter so that the root Services serve, and deletes
+/// it once proxies have heard of that. Finds the API server as kubectl does.
+#[cfg(feature = "controller")]
+#[derive(Args)]
+#[command(after_long_help = "Examples:
+  traffic-split uninstall
+
+  # Then, with all TrafficSplits that there are:
+  kubectl delete -k envoy/manifests")]
+struct Uninstall {
+    /// The namespace of the EnvoyFilter
+    #[arg(long, value_name = "NAMESPACE", default_value = "istio-system", value_parser = parse_namespace)]
+    root_namespace: String,
+
+    /// The namespace of the controller
+    #[arg(long, value_name = "NAMESPACE", default_value = "traffic-split-system", value_parser = parse_namespace)]
+    namespace: String,
+
+    /// How long proxies have to hear that there are no splits any more
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Target {
     /// The filter's own configuration, as JSON
@@ -336,6 +363,8 @@ fn main() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         #[cfg(feature = "controller")]
         Command::Controller(controller) => controller.run(),
+        #[cfg(feature = "controller")]
+        Command::Uninstall(uninstall) => uninstall.run(),
     }
 }
 
@@ -479,6 +508,29 @@ impl Controller {
         let ran = tokio::runtime::Runtime::new()
             .map_err(Into::into)
             .and_then(|runtime| runtime.block_on(traffic_split_envoy::controller::run(options)));
+        match ran {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                say(format_args!("error: {why}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+// === impl Uninstall ===
+
+#[cfg(feature = "controller")]
+impl Uninstall {
+    fn run(self) -> ExitCode {
+        let mut istio = Istio::default();
+        istio.namespace = self.root_namespace;
+        let ran = tokio::runtime::Runtime::new().map_err(|why| why.to_string()).and_then(|runtime| {
+            let uninstall = traffic_split_envoy::controller::uninstall(&istio, &self.namespace, self.wait, |step| {
+                say(step);
+            });
+            runtime.block_on(uninstall).map_err(|why| why.to_string())
+        });
         match ran {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {

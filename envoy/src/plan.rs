@@ -2,6 +2,7 @@
 //! never holds up the others.
 
 use crate::document;
+use crate::istio_rules::IstioRules;
 use crate::wiring;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,12 @@ pub struct Cluster {
     pub http_route_groups: Vec<Value>,
     /// Services.
     pub services: Vec<Value>,
+    /// Istio's VirtualServices.
+    pub virtual_services: Vec<Value>,
+    /// Istio's DestinationRules.
+    pub destination_rules: Vec<Value>,
+    /// Istio's Sidecars.
+    pub sidecars: Vec<Value>,
     /// Namespaces whose clients are left alone.
     pub excluded_namespaces: BTreeSet<String>,
     /// What sidecars have now: where the last good version of a split is, if there is one.
@@ -43,6 +50,10 @@ pub struct Verdict {
     pub programmed: Said,
     /// Whether what it names is there.
     pub resolved: Said,
+    /// Whether what Istio's objects say of its Services is so for split requests too.
+    pub rules_apply: Said,
+    /// Whether clients that see the root see all backends.
+    pub reachable: Said,
     /// The weights that are served, e.g. `httpbin-v1 50, httpbin-v2 50`; empty if it isn't.
     pub backends: String,
     /// Which version of it is served.
@@ -295,6 +306,7 @@ impl<'c> Planner<'c> {
             ),
             Serves::Current | Serves::Nothing => (Said::yes("Accepted"), Said::yes("Programmed")),
         };
+        let rules = IstioRules::new(self.cluster, &configuration.cluster_domain);
         let backends: Vec<_> = (split.spec.backends.iter())
             .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))
             .collect();
@@ -302,6 +314,8 @@ impl<'c> Planner<'c> {
             accepted,
             programmed,
             resolved: self.resolved(split, configuration),
+            rules_apply: rules.apply(split),
+            reachable: rules.reachable(split),
             backends: backends.join(", "),
             serves: *serves,
         }
@@ -379,6 +393,8 @@ impl Verdict {
             accepted,
             programmed: Said::no("NotServed", "clients are served as if it weren't there".into()),
             resolved: Said::yes("ResolvedRefs"),
+            rules_apply: Said::yes("RulesApply"),
+            reachable: Said::yes("Reachable"),
             backends: String::new(),
             serves: Serves::Nothing,
         }
@@ -416,6 +432,7 @@ impl Verdict {
             (accepted, _) if !accepted.holds => accepted.reason,
             (_, programmed) if !programmed.holds => programmed.reason,
             _ if !self.resolved.holds => self.resolved.reason,
+            _ if !self.reachable.holds => self.reachable.reason,
             (_, programmed) => programmed.reason,
         }
     }
@@ -424,11 +441,11 @@ impl Verdict {
 // === impl Said ===
 
 impl Said {
-    fn yes(reason: &'static str) -> Self {
+    pub(crate) fn yes(reason: &'static str) -> Self {
         Self { holds: true, reason, message: String::new() }
     }
 
-    fn no(reason: &'static str, message: String) -> Self {
+    pub(crate) fn no(reason: &'static str, message: String) -> Self {
         Self { holds: false, reason, message }
     }
 }

@@ -71,8 +71,14 @@ pub fn news(verdict: &Verdict, object: &Value) -> Vec<News> {
     conditions(verdict).into_iter().filter(told).filter(is_new).map(tell).collect()
 }
 
-fn conditions(verdict: &Verdict) -> [(&'static str, &Said); 3] {
-    [("Accepted", &verdict.accepted), ("Programmed", &verdict.programmed), ("ResolvedRefs", &verdict.resolved)]
+fn conditions(verdict: &Verdict) -> [(&'static str, &Said); 5] {
+    [
+        ("Accepted", &verdict.accepted),
+        ("Programmed", &verdict.programmed),
+        ("ResolvedRefs", &verdict.resolved),
+        ("RulesApply", &verdict.rules_apply),
+        ("Reachable", &verdict.reachable),
+    ]
 }
 
 fn condition<'o>(object: &'o Value, name: &str) -> Option<&'o Value> {

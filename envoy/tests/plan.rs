@@ -282,3 +282,111 @@ fn odd_objects_are_said_to_be_wrong_and_nothing_else() {
         assert_eq!(served(&planned(&cluster)), ["shop/good"]);
     }
 }
+
+fn istio(kind: &str, namespace: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": kind,
+        "metadata": {"name": "theirs", "namespace": namespace}, "spec": spec,
+    })
+}
+
+fn canary() -> Cluster {
+    cluster(&[split("canary", "web", &[("v1", 90), ("v2", 10)])])
+}
+
+#[test]
+fn a_virtual_service_of_the_root_or_a_backend_is_said_to_be_bypassed() {
+    let said = |namespace: &str, spec: Value| {
+        let mut cluster = canary();
+        cluster.virtual_services = vec![istio("VirtualService", namespace, spec)];
+        verdict(&planned(&cluster), "canary").rules_apply.clone()
+    };
+    let http = json!([{"timeout": "5s", "route": [{"destination": {"host": "web"}}]}]);
+    for (namespace, host) in [
+        ("shop", "web"),
+        ("other", "web.shop.svc.cluster.local"),
+        ("shop", "v2"),
+        ("other", "*.shop.svc.cluster.local"),
+        ("other", "*"),
+    ] {
+        let said = said(namespace, json!({"hosts": [host], "http": http}));
+        assert_eq!((said.holds, said.reason), (false, "RulesBypassed"), "{host}");
+        assert!(said.message.contains(&format!("VirtualService {namespace}/theirs")), "{}", said.message);
+    }
+    for (namespace, spec) in [
+        ("other", json!({"hosts": ["web"], "http": http})),
+        ("shop", json!({"hosts": ["others"], "http": http})),
+        ("shop", json!({"hosts": ["web"], "tcp": [{}]})),
+        // Of a gateway alone: sidecars have nothing of it.
+        ("shop", json!({"hosts": ["web"], "gateways": ["shop/gateway"], "http": http})),
+        ("shop", json!(null)),
+    ] {
+        assert!(said(namespace, spec.clone()).holds, "{spec}");
+    }
+    assert!(!said("shop", json!({"hosts": ["web"], "gateways": ["shop/gateway", "mesh"], "http": http})).holds);
+}
+
+#[test]
+fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
+    let said = |spec: Value| {
+        let mut cluster = canary();
+        cluster.destination_rules = vec![istio("DestinationRule", "shop", spec)];
+        verdict(&planned(&cluster), "canary").rules_apply.clone()
+    };
+    let hashes = json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}});
+    let bypassed = said(json!({"host": "v1", "trafficPolicy": hashes}));
+    assert!(bypassed.message.contains("--hash-header"), "{}", bypassed.message);
+    assert!(said(json!({"host": "v1", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}})).holds);
+    assert!(said(json!({"host": "others", "trafficPolicy": hashes})).holds);
+}
+
+#[test]
+fn a_backend_that_a_sidecar_hides_from_clients_that_see_the_root_is_said() {
+    let said = |namespace: &str, hosts: Value| {
+        let mut cluster = canary();
+        cluster.sidecars = vec![istio("Sidecar", namespace, json!({"egress": [{"hosts": hosts}]}))];
+        verdict(&planned(&cluster), "canary").clone()
+    };
+    for (namespace, hosts) in [
+        ("curl", json!(["shop/web.shop.svc.cluster.local", "shop/v1.shop.svc.cluster.local"])),
+        ("shop", json!(["./web.shop.svc.cluster.local", "*/v1.shop.svc.cluster.local", "istio-system/*"])),
+    ] {
+        let said = said(namespace, hosts);
+        assert_eq!(said.reachable.reason, "BackendHidden");
+        assert!(said.reachable.message.contains(&format!("v2 from clients of Sidecar {namespace}/theirs")));
+        assert_eq!(said.state(), "BackendHidden");
+    }
+    for (namespace, hosts) in [
+        ("curl", json!(["shop/*"])),
+        ("curl", json!(["*/*"])),
+        ("curl", json!(["*/*.shop.svc.cluster.local"])),
+        ("shop", json!(["./*"])),
+        // It doesn't see the root either.
+        ("curl", json!(["./*", "istio-system/*"])),
+        ("curl", json!([])),
+    ] {
+        assert!(said(namespace, hosts.clone()).reachable.holds, "{hosts}");
+    }
+}
+
+#[test]
+fn a_backend_that_is_exported_to_fewer_namespaces_than_the_root_is_said() {
+    let said = |root: Option<&str>, v2: Option<&str>| {
+        let mut cluster = canary();
+        for (service, to) in [(0, root), (2, v2)] {
+            if let Some(to) = to {
+                let annotations = json!({"networking.istio.io/exportTo": to});
+                cluster.services[service] =
+                    with(cluster.services[service].clone(), "/metadata/annotations", annotations);
+            }
+        }
+        verdict(&planned(&cluster), "canary").reachable.clone()
+    };
+    assert_eq!(
+        said(None, Some(".")).message,
+        "503 for split requests: hidden is v2 from clients outside of shop (networking.istio.io/exportTo)"
+    );
+    assert!(!said(Some("shop, curl"), Some("shop")).holds);
+    assert!(said(Some("."), Some(".")).holds && said(Some("shop"), Some("*")).holds && said(None, None).holds);
+    assert!(said(Some("curl"), Some("curl,shop")).holds);
+}

@@ -240,6 +240,17 @@ impl Mesh {
         Ok(Controller { process, port })
     }
 
+    /// Runs `traffic-split uninstall` as the administrator.
+    pub fn uninstall(&self, guide: &Guide) -> Result<()> {
+        let command = guide.command.with_file_name("traffic-split-controller");
+        let output = Command::new(command)
+            .args(["uninstall", "--wait", "2s"])
+            .env("KUBECONFIG", self.kubeconfig("admin"))
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("uninstall: {said}").into()) }
+    }
+
     /// Waits until the TrafficSplit's condition is this, said of the object as it stands: `True` or `False`, and why.
     pub fn wait_for_condition(&self, namespace: &str, name: &str, kind: &str, wanted: (&str, &str)) -> Result<Value> {
         let mut last = Value::Null;

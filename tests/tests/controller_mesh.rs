@@ -164,7 +164,6 @@ fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
     mesh.apply_guide(&guide, &world)?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
-    let load = Load::start(PORT, ROOT, 1);
     // Who writes, in which version, its root, and the stable backend; the canary is httpbin-v2, and stands first.
     for (tool, version, root, stable) in [
         ("Flagger", "v1alpha1", "httpbin", "httpbin-v1"),
@@ -173,6 +172,8 @@ fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
         ("Argo Rollouts", "v1alpha1", "httpbin", "httpbin-v1"),
         ("Argo Rollouts, without a root", "v1alpha3", "httpbin", "httpbin"),
     ] {
+        // No load lasts longer than a minute.
+        let load = Load::start(PORT, ROOT, 1);
         for (step, canary) in [0, 20, 40, 60, 80, 100, 0].into_iter().enumerate() {
             let weight = |weight: u32| match version {
                 "v1alpha1" => json!(weight.to_string()),
@@ -199,9 +200,9 @@ fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
         }
         mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "httpbin"])?;
         wait_for("the root to serve again", || Ok((version_now()? == "httpbin").then_some(())))?;
+        let tally = load.stop();
+        assert_eq!(tally.failed, 0, "{tool} {version}: {tally:?}");
     }
-    let tally = load.stop();
-    assert_eq!(tally.failed, 0, "{tally:?}");
     Ok(())
 }
 
@@ -304,4 +305,95 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
         controller.metric("traffic_split_controller_last_pass_seconds")?,
     );
     Ok(())
+}
+
+/// What is taken out goes in an order in which nobody notices.
+#[test]
+fn uninstall_leaves_the_root_serving_without_a_failed_request() -> Result<()> {
+    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.install_controller()?;
+    mesh.apply_guide(&guide, &world)?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let sidecar = mesh.sidecar("curl")?;
+    mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-v1.yaml").display().to_string()])?;
+    let load = Load::start(PORT, ROOT, 2);
+    load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
+    // Stopped, as deleting its Deployment would: what it left serves on.
+    controller.process.terminate()?;
+    assert_eq!(load.more(200)?.of("httpbin-v1"), 200);
+
+    mesh.uninstall(&guide)?;
+    load.wait_until("the root to answer", |tally| tally.of("httpbin") > 0)?;
+    wait_for("the filter to be gone", || {
+        Ok((!sidecar.admin("/config_dump")?.contains("x-traffic-split-cluster")).then_some(()))
+    })?;
+    load.more(200)?;
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    assert!(mesh.get("envoyfilter", "istio-system", "traffic-split").is_err());
+    // There is nothing left to do, and that is no error.
+    mesh.uninstall(&guide)
+}
+
+/// What an operator of Istio should know of a split is said on it.
+#[test]
+fn what_istio_s_objects_say_that_split_requests_bypass_or_cannot_reach_is_said() -> Result<()> {
+    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.install_controller()?;
+    mesh.apply_guide(&guide, &world)?;
+    let _controller = mesh.controller(&guide, "controller-1")?;
+    mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-50-50.yaml").display().to_string()])?;
+    for kind in ["RulesApply", "Reachable"] {
+        mesh.wait_for_condition("httpbin", "http-split", kind, ("True", kind))?;
+    }
+    let istio = |kind: &str, namespace: &str, spec: Value| {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": kind,
+            "metadata": {"name": "theirs", "namespace": namespace}, "spec": spec,
+        })
+        .to_string()
+    };
+    let routes = json!([{"timeout": "5s", "route": [{"destination": {"host": "httpbin"}}]}]);
+    mesh.apply(&istio("VirtualService", "httpbin", json!({"hosts": ["httpbin"], "http": routes})))?;
+    mesh.wait_for_condition("httpbin", "http-split", "RulesApply", ("False", "RulesBypassed"))?;
+    let hosts = json!(["httpbin/httpbin.httpbin.svc.cluster.local", "httpbin/httpbin-v1.httpbin.svc.cluster.local"]);
+    mesh.apply(&istio("Sidecar", "curl", json!({"egress": [{"hosts": hosts}]})))?;
+    mesh.wait_for_condition("httpbin", "http-split", "Reachable", ("False", "BackendHidden"))?;
+    // It is so: who goes there gets 503.
+    let _sidecar = mesh.sidecar("curl")?;
+    wait_for("both to be seen", || {
+        let load = Load::start(PORT, ROOT, 1);
+        let seen = load.more(50)?;
+        Ok((seen.of("httpbin-v1") > 0 && seen.statuses.contains_key(&503)).then_some(()))
+    })?;
+    mesh.kubectl(&["delete", "sidecar", "-n", "curl", "theirs"])?;
+    mesh.wait_for_condition("httpbin", "http-split", "Reachable", ("True", "Reachable"))?;
+    Ok(())
+}
+
+/// The API server goes away and comes back: sidecars keep what they have, and what changes then gets to them.
+#[test]
+fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
+    let (guide, world, mut mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.install_controller()?;
+    mesh.apply_guide(&guide, &world)?;
+    let mut controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    let one = |backend| split("http-split", "httpbin", json!([{"service": backend, "weight": 1}]));
+    mesh.apply(&one("httpbin-v1"))?;
+    let load = Load::start(PORT, ROOT, 1);
+    load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
+    mesh.stop_api();
+    load.more(500)?;
+    mesh.start_api()?;
+    mesh.apply(&one("httpbin-v2"))?;
+    // Whoever watches asks again after a while that grows.
+    for _ in 0..3 {
+        if wait_for("v2 to answer", || Ok((version_now()? == "httpbin-v2").then_some(()))).is_ok() {
+            break;
+        }
+    }
+    assert_eq!(version_now()?, "httpbin-v2");
+    assert_eq!(load.stop().failed, 0);
+    controller.process.check_running()
 }
