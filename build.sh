@@ -88,12 +88,13 @@ build_guests() {
   cargo build --release --target wasm32-wasip1 -p probe -p example-filters --all-targets
 }
 
-# build_command PACKAGE NAME
+# build_command PACKAGE BINARY [NAME ARGUMENT…]: into dist/ by the name, if it has one of its own.
 build_command() {
+  local package=$1 binary=$2 name=${3:-$2}
   need_rust
-  say "building the command $2 (dist/$2)"
-  cargo build --profile tools -p "$1" --bin "$2"
-  install_file "$TARGET/tools/$2" "$2"
+  say "building the command $name (dist/$name)"
+  cargo build --profile tools -p "$package" --bin "$binary" "${@:4}"
+  install_file "$TARGET/tools/$binary" "$name"
 }
 
 envoy_installed() { compgen -G "$ENVOY_HOME/lib/python3*/site-packages/envoy/_bin/envoy" >/dev/null; }
@@ -232,14 +233,6 @@ go_build() {
   (cd "$directory" && go build -v "$@" 2>&1) | awk '/^[^ ]*$/ {if (++count % 250 == 0) print "    " count " packages"; next} {print}' >&2
 }
 
-# The command with its controller, which takes a Kubernetes client.
-build_controller() {
-  need_rust
-  say "building the controller (dist/traffic-split-controller)"
-  cargo build --profile tools -p traffic-split-envoy --bin traffic-split --features controller
-  install_file "$TARGET/tools/traffic-split" traffic-split-controller
-}
-
 run_mesh() {
   local only_build=no
   case ${1:-} in
@@ -251,7 +244,8 @@ run_mesh() {
   [[ $only_build == yes ]] && return
   install_envoy || fail "Envoy could not be installed (see above)"
   package
-  build_controller
+  # With its controller, which takes a Kubernetes client.
+  build_command traffic-split-envoy traffic-split traffic-split-controller --features controller
   build_command traffic-split-envoy traffic-split
   say "testing: the image, in Istio's own fetcher"
   (cd tests/mesh/tools && go test -count=1 .)

@@ -281,7 +281,7 @@ impl<'a> Plan<'a> {
     fn route(&self, matches: Value, cluster: &str) -> Value {
         json!({
             "match": matches,
-            "route": {"cluster": cluster, "timeout": "0s", "retry_policy": wiring::retry_policy(2)},
+            "route": {"cluster": cluster, "timeout": "0s", "retry_policy": wiring::retry_policy(SplitRoute::default().retries)},
         })
     }
 

@@ -107,20 +107,15 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
     tokio::spawn(serve(listener, metrics.clone()));
 
     let changed = Arc::new(Notify::new());
-    let watch = |group: &str, version: &str, kind: &str| {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        watch_all(Api::all_with(client.clone(), &resource), resource, &changed)
-    };
-    let traffic_splits = watch("split.smi-spec.io", "v1alpha4", "TrafficSplit");
-    let http_route_groups = watch("specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup");
-    let services = watch("", "v1", "Service");
-    let namespaces = watch("", "v1", "Namespace");
-    let [virtual_services, destination_rules, sidecars] =
-        ["VirtualService", "DestinationRule", "Sidecar"].map(|kind| watch("networking.istio.io", "v1", kind));
+    let watch = |resource: ApiResource| watch_all(Api::all_with(client.clone(), &resource), resource, &changed);
+    let traffic_splits = watch(resource(TRAFFIC_SPLIT));
+    let http_route_groups = watch(resource(["specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup"]));
+    let [services, namespaces] = ["Service", "Namespace"].map(|kind| watch(resource(["", "v1", kind])));
+    let [virtual_services, destination_rules, sidecars] = ["VirtualService", "DestinationRule", "Sidecar"]
+        .map(|kind| watch(resource(["networking.istio.io", "v1", kind])));
     // Only to hear of other writers.
-    let resource = envoy_filter_resource();
-    let own = Api::namespaced_with(client.clone(), &options.istio.namespace, &resource);
-    let envoy_filters = watch_all(own, resource, &changed);
+    let own = Api::namespaced_with(client.clone(), &options.istio.namespace, &resource(ENVOY_FILTER));
+    let envoy_filters = watch_all(own, resource(ENVOY_FILTER), &changed);
     let listed = [&traffic_splits, &http_route_groups, &services, &namespaces, &envoy_filters];
     future::try_join_all(listed.map(Store::wait_until_ready)).await?;
     let listed = [&virtual_services, &destination_rules, &sidecars];
@@ -169,8 +164,8 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
 /// If the API server refuses a step; those before it are done, and it can be called again.
 pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl Fn(&str)) -> Result<(), kube::Error> {
     let client = Client::try_default().await?;
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
-    let deployments: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let deployments: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), namespace, &resource(["apps", "v1", "Deployment"]));
     match gone(deployments.delete(MANAGER, &DeleteParams::foreground()).await)? {
         true => say(&format!("deleted Deployment {namespace}/{MANAGER}")),
         false => say(&format!("there is no Deployment {namespace}/{MANAGER}")),
@@ -178,7 +173,7 @@ pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl
     while deployments.get_opt(MANAGER).await?.is_some() {
         sleep(Duration::from_millis(200)).await;
     }
-    let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &envoy_filter_resource());
+    let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &resource(ENVOY_FILTER));
     let Some(filter) = filters.get_opt(&istio.name).await? else {
         say(&format!("there is no EnvoyFilter {}/{}", istio.namespace, istio.name));
         return Ok(());
@@ -228,8 +223,12 @@ fn watch_all(api: Api<DynamicObject>, resource: ApiResource, changed: &Arc<Notif
     store
 }
 
-fn envoy_filter_resource() -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"))
+/// What is written, as group, version and kind.
+const TRAFFIC_SPLIT: [&str; 3] = ["split.smi-spec.io", "v1alpha4", "TrafficSplit"];
+const ENVOY_FILTER: [&str; 3] = ["networking.istio.io", "v1alpha3", "EnvoyFilter"];
+
+fn resource([group, version, kind]: [&str; 3]) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 async fn asked_to_end() {
@@ -286,17 +285,16 @@ impl Controller {
     async fn pass(&self) -> Result<(), kube::Error> {
         self.metrics.passes.inc();
         let filters: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.options.istio.namespace, &envoy_filter_resource());
+            Api::namespaced_with(self.client.clone(), &self.options.istio.namespace, &resource(ENVOY_FILTER));
         // Asked for and not looked up: what was watched may be older than what this controller wrote.
         let filter = filters.get_opt(&self.options.istio.name).await?.map(|filter| value(&filter));
-        let objects = values(&self.traffic_splits);
         let excluded = self
             .namespaces
             .state()
             .into_iter()
             .filter(|namespace| namespace.labels().get(EXCLUDE_LABEL).is_some_and(|value| value == "true"));
         let cluster = Cluster {
-            traffic_splits: objects.clone(),
+            traffic_splits: values(&self.traffic_splits),
             http_route_groups: values(&self.http_route_groups),
             services: values(&self.services),
             virtual_services: values(&self.virtual_services),
@@ -316,12 +314,12 @@ impl Controller {
             info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
         }
         self.metrics.bytes.set(i64::try_from(size).unwrap_or(i64::MAX));
-        self.metrics.splits.set(i64::try_from(objects.len()).unwrap_or(i64::MAX));
+        self.metrics.splits.set(i64::try_from(cluster.traffic_splits.len()).unwrap_or(i64::MAX));
         let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
         self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
 
         let now = format!("{:.0}", Timestamp::now());
-        let reports = objects.iter().filter_map(|object| {
+        let reports = cluster.traffic_splits.iter().filter_map(|object| {
             let verdict = verdicts.get(&crate::document::name(object))?;
             let wanted = status(verdict, object, &now);
             (object.get("status") != Some(&wanted)).then(|| (object, wanted, news(verdict, object)))
@@ -336,8 +334,8 @@ impl Controller {
     async fn report(&self, object: &Value, status: Value, news: Vec<crate::status::News>) -> Result<(), kube::Error> {
         let text = |pointer| crate::document::text(object, pointer).unwrap_or_default().to_owned();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("split.smi-spec.io", "v1alpha4", "TrafficSplit"));
-        let splits: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &resource);
+        let splits: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &namespace, &resource(TRAFFIC_SPLIT));
         let patch = Patch::Merge(json!({"status": status}));
         match splits.patch_status(&name, &PatchParams::default(), &patch).await {
             // It is gone, and so is what was to be said.

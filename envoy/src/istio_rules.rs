@@ -5,16 +5,19 @@
 use crate::document::{name, text};
 use crate::plan::{Cluster, Said};
 use serde_json::Value;
-use std::collections::BTreeSet;
-use traffic_split::{TrafficSplit, Weight};
+use std::collections::{BTreeMap, BTreeSet};
+use traffic_split::TrafficSplit;
 
 /// Where a Service may be exported to: the annotation's key.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
-/// Istio's objects, read once for many splits.
+/// Istio's objects, and what they are about.
 pub(crate) struct IstioRules<'c> {
-    cluster: &'c Cluster,
-    domain: &'c str,
+    pub cluster: &'c Cluster,
+    /// The cluster's, by `namespace/name`.
+    pub services: &'c BTreeMap<String, &'c Value>,
+    /// The Kubernetes cluster's DNS domain.
+    pub domain: &'c str,
 }
 
 /// A Service, as rules name it.
@@ -25,11 +28,7 @@ struct Host<'s> {
 
 // === impl IstioRules ===
 
-impl<'c> IstioRules<'c> {
-    pub(crate) fn new(cluster: &'c Cluster, domain: &'c str) -> Self {
-        Self { cluster, domain }
-    }
-
+impl IstioRules<'_> {
     /// Whether all that Istio's objects say of the root and the backends is so for split requests too. Their route is our
     /// own, and what a VirtualService's or a hashing load balancer's would have said doesn't reach it.
     pub(crate) fn apply(&self, split: &TrafficSplit) -> Said {
@@ -67,8 +66,7 @@ impl<'c> IstioRules<'c> {
     pub(crate) fn reachable(&self, split: &TrafficSplit) -> Said {
         let mut hidden = Vec::new();
         let backends = || {
-            let weighted = |weight: Option<Weight>| weight.unwrap_or_default() != Weight::default();
-            let backends = split.spec.backends.iter().filter(move |backend| weighted(backend.weight));
+            let backends = split.spec.backends.iter().filter(|backend| backend.has_weight());
             backends.map(|backend| Host { service: &backend.service, namespace: &split.metadata.namespace })
         };
         let root = Host { service: &split.spec.service, namespace: &split.metadata.namespace };
@@ -84,8 +82,8 @@ impl<'c> IstioRules<'c> {
             }
         }
         let exported = |host: &Host<'_>| {
-            let is_it = |service: &&Value| name(service) == format!("{}/{}", host.namespace, host.service);
-            let annotations = self.cluster.services.iter().find(is_it)?.pointer("/metadata/annotations")?;
+            let service = self.services.get(&format!("{}/{}", host.namespace, host.service))?;
+            let annotations = service.pointer("/metadata/annotations")?;
             let to = annotations.get(EXPORT_TO)?.as_str()?.split(',').map(|to| to.trim().to_owned());
             // `.` is the Service's own namespace.
             Some(to.map(|to| if to == "." { host.namespace.to_owned() } else { to }).collect::<BTreeSet<_>>())

@@ -505,16 +505,7 @@ impl Controller {
             identity: identity(),
             most_bytes: self.max_bytes,
         };
-        let ran = tokio::runtime::Runtime::new()
-            .map_err(Into::into)
-            .and_then(|runtime| runtime.block_on(traffic_split_envoy::controller::run(options)));
-        match ran {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                say(format_args!("error: {why}"));
-                ExitCode::FAILURE
-            }
-        }
+        run_to_end(traffic_split_envoy::controller::run(options))
     }
 }
 
@@ -525,18 +516,21 @@ impl Uninstall {
     fn run(self) -> ExitCode {
         let mut istio = Istio::default();
         istio.namespace = self.root_namespace;
-        let ran = tokio::runtime::Runtime::new().map_err(|why| why.to_string()).and_then(|runtime| {
-            let uninstall = traffic_split_envoy::controller::uninstall(&istio, &self.namespace, self.wait, |step| {
-                say(step);
-            });
-            runtime.block_on(uninstall).map_err(|why| why.to_string())
-        });
-        match ran {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                say(format_args!("error: {why}"));
-                ExitCode::FAILURE
-            }
+        let uninstall =
+            traffic_split_envoy::controller::uninstall(&istio, &self.namespace, self.wait, |step| say(step));
+        run_to_end(uninstall)
+    }
+}
+
+/// Runs what talks to the API server; an error is said.
+#[cfg(feature = "controller")]
+fn run_to_end<E: Display>(task: impl Future<Output = Result<(), E>>) -> ExitCode {
+    let ran = tokio::runtime::Runtime::new().map_err(|why| why.to_string());
+    match ran.and_then(|runtime| runtime.block_on(task).map_err(|why| why.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            say(format_args!("error: {why}"));
+            ExitCode::FAILURE
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::istio_rules::IstioRules;
 use crate::wiring;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use traffic_split::{Configuration, Object, Problem, TrafficSplit, Weight};
+use traffic_split::{Configuration, Object, Problem, TrafficSplit};
 
 /// What there is in the cluster: whole objects, as the API server has them.
 #[derive(Clone, Debug, Default)]
@@ -216,8 +216,7 @@ impl<'c> Planner<'c> {
         let mut names = BTreeMap::new();
         for (split, serves) in splits {
             let namespace = document::text(split, "/metadata/namespace").unwrap_or_default();
-            let matches = split.pointer("/spec/matches").and_then(Value::as_array);
-            for name in matches.into_iter().flatten().filter_map(|group| document::text(group, "/name")) {
+            for name in group_names(split) {
                 *names.entry(format!("{namespace}/{name}")).or_insert(false) |= serves == Serves::LastGood;
             }
         }
@@ -254,8 +253,7 @@ impl<'c> Planner<'c> {
     fn explain(&self, split: &Value, problems: &[Problem]) -> String {
         let mut text = say(problems);
         let namespace = document::text(split, "/metadata/namespace").unwrap_or_default();
-        let matches = split.pointer("/spec/matches").and_then(Value::as_array);
-        for name in matches.into_iter().flatten().filter_map(|group| document::text(group, "/name")) {
+        for name in group_names(split) {
             if let Some(Group::Bad(why)) = self.groups.get(&format!("{namespace}/{name}")) {
                 text.push_str(&format!("; HTTPRouteGroup {name}: {why}"));
             }
@@ -306,7 +304,8 @@ impl<'c> Planner<'c> {
             ),
             Serves::Current | Serves::Nothing => (Said::yes("Accepted"), Said::yes("Programmed")),
         };
-        let rules = IstioRules::new(self.cluster, &configuration.cluster_domain);
+        let rules =
+            IstioRules { cluster: self.cluster, services: &self.services, domain: &configuration.cluster_domain };
         let backends: Vec<_> = (split.spec.backends.iter())
             .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))
             .collect();
@@ -335,8 +334,7 @@ impl<'c> Planner<'c> {
         };
         let root_ports = ports_of(root).unwrap_or_default();
         // One without weight gets nothing anyway: canary tools delete and make them as they like.
-        let weighted = |weight: Option<Weight>| weight.unwrap_or_default() != Weight::default();
-        for backend in split.spec.backends.iter().filter(|backend| weighted(backend.weight)) {
+        for backend in split.spec.backends.iter().filter(|backend| backend.has_weight()) {
             let service = &backend.service;
             if matches!(self.ports(&format!("{namespace}/{service}")), Ports::NoService) {
                 missing.push(format!("there is no Service {service}: it gets nothing"));
@@ -359,6 +357,12 @@ impl<'c> Planner<'c> {
         }
         if missing.is_empty() { Said::yes("ResolvedRefs") } else { Said::no("RefNotFound", missing.join("; ")) }
     }
+}
+
+/// The names of the groups in a split's matches.
+fn group_names(split: &Value) -> impl Iterator<Item = &str> {
+    let matches = split.pointer("/spec/matches").and_then(Value::as_array);
+    matches.into_iter().flatten().filter_map(|group| document::text(group, "/name"))
 }
 
 fn merge(service: &mut Value, known: &Map<String, Value>) {

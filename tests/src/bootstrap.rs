@@ -79,12 +79,10 @@ impl Bootstrap {
         let listeners: Vec<Value> =
             self.listeners.iter().enumerate().map(|(index, address)| self.listener(index, *address)).collect();
         let clusters: Vec<Value> = self.clusters.iter().map(|(name, address)| cluster(name, *address)).collect();
-        let tags = ["split", "backend", "reason"];
-        let tags = tags.map(|name| json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")}));
         json!({
             "node": {"id": "client", "cluster": "client", "metadata": {"NAMESPACE": self.namespace}},
             "admin": {"address": socket(SocketAddr::from(([127, 0, 0, 1], 0)))},
-            "stats_config": {"stats_tags": tags},
+            "stats_config": {"stats_tags": stats_tags()},
             "static_resources": {"listeners": listeners, "clusters": clusters},
         })
         .to_string()
@@ -125,6 +123,26 @@ impl Bootstrap {
         })
     }
 }
+
+/// The labels of the filter's counter, out of its name.
+pub(crate) fn stats_tags() -> Value {
+    let tags = ["split", "backend", "reason"];
+    tags.map(|name| json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")})).into_iter().collect()
+}
+
+/// A guest that traps at its first request, which leaves its VM dead; in the text format.
+pub const TRAPPING: &str = r#"(module
+    (memory (export "memory") 2)
+    (global $free (mut i32) (i32.const 1024))
+    (func (export "_initialize"))
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+        (global.get $free)
+        (global.set $free (i32.add (global.get $free) (local.get $size))))
+    (func (export "proxy_on_context_create") (param i32 i32))
+    (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;
 
 fn virtual_host(name: &str, domains: &[&str], cluster: &str) -> Value {
     json!({

@@ -1,7 +1,7 @@
 //! A real Envoy as a child process.
 
 use crate::client::Client;
-use crate::process::Process;
+use crate::process::{Process, tail};
 use crate::scratch::replace;
 use crate::{Error, Result, wait_for};
 use std::fs;
@@ -19,7 +19,7 @@ pub fn available() -> Result<PathBuf> {
             Err(Error(format!("ENVOY is set to {}, which is no file", path.display())))
         };
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let workspace = crate::workspace();
     for root in [Path::new("."), workspace] {
         let Ok(pythons) = fs::read_dir(root.join("target/envoy/lib")) else {
             continue;
@@ -231,9 +231,4 @@ impl Drop for Envoy {
             eprintln!("Envoy's log ends:\n{}", tail(&self.log()));
         }
     }
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(30)..].iter().map(|line| format!("{line}\n")).collect()
 }

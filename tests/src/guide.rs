@@ -25,7 +25,7 @@ pub struct Guide {
 impl Guide {
     /// What `./build.sh build` leaves in `dist` of the workspace.
     pub fn built() -> Result<Guide> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        let root = crate::workspace();
         let guide = Guide {
             command: root.join("dist/traffic-split"),
             wasm: root.join("dist/traffic-split.wasm"),

@@ -19,6 +19,7 @@ pub mod scratch;
 pub mod world;
 
 use std::fmt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long [`wait_for`] waits before it gives up.
@@ -61,6 +62,11 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         Error(error.to_string())
     }
+}
+
+/// The root of this workspace.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 /// Asks every few milliseconds until there is an answer; gives up after [`PATIENCE`] with an error that names `what`.

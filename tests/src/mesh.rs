@@ -2,6 +2,7 @@
 //! Envoy that gets everything from Istiod. Nothing of Kubernetes beyond its API runs: no pods are made, and a Service is
 //! where a ServiceEntry of its host says.
 
+use crate::bootstrap::stats_tags;
 use crate::client::Client;
 use crate::envoy::{Envoy, free_port};
 use crate::guide::Guide;
@@ -55,7 +56,7 @@ struct Ports {
 
 /// Where the programs are that `./build.sh mesh` built, or what to do about it.
 pub fn programs() -> Result<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let workspace = crate::workspace();
     let directory = std::env::var_os("MESH_PROGRAMS").map_or_else(|| workspace.join("target/mesh"), PathBuf::from);
     for program in ["etcd", "kube-apiserver", "kubectl", "pilot-discovery", "istio-crds.yaml"] {
         if !directory.join(program).exists() {
@@ -360,8 +361,6 @@ impl Mesh {
     /// As Istio's agent would start Envoy, with no traffic redirected to it: Istio binds the Services' ports on 127.0.0.1.
     fn bootstrap(&self, namespace: &str) -> Value {
         let socket = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-        let tags = ["split", "backend", "reason"];
-        let tags = tags.map(|name| json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")}));
         json!({
             "node": {
                 "id": format!("sidecar~127.0.0.1~curl-1.{namespace}~{namespace}.svc.cluster.local"),
@@ -375,7 +374,7 @@ impl Mesh {
                 },
             },
             "admin": {"address": socket(0)},
-            "stats_config": {"stats_tags": tags},
+            "stats_config": {"stats_tags": stats_tags()},
             "dynamic_resources": {
                 "ads_config": {
                     "api_type": "GRPC",
@@ -415,7 +414,7 @@ impl Controller {
 /// The directory of our own manifests.
 #[must_use]
 pub fn manifests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("envoy/manifests")
+    crate::workspace().join("envoy/manifests")
 }
 
 /// A Service that is called at [`PORT`].

@@ -69,9 +69,7 @@ impl Process {
     /// The last lines of that.
     #[must_use]
     pub fn tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(30)..].iter().map(|line| format!("{line}\n")).collect()
+        tail(&self.log())
     }
 
     /// Asks it to end (SIGTERM), and waits until it has.
@@ -95,6 +93,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The last lines of a log.
+pub(crate) fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].iter().map(|line| format!("{line}\n")).collect()
 }
 
 // === impl Guard ===

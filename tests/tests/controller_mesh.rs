@@ -8,6 +8,14 @@ use journeys::{Result, is_share, wait_for};
 use serde_json::{Value, json};
 use std::time::Instant;
 
+/// The guide's Services on a mesh that is ready for the controller.
+fn start() -> Result<(Guide, World, Mesh)> {
+    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.install_controller()?;
+    mesh.apply_guide(&guide, &world)?;
+    Ok((guide, world, mesh))
+}
+
 fn split(name: &str, root: &str, backends: Value) -> String {
     json!({
         "apiVersion": "split.smi-spec.io/v1alpha2",
@@ -26,9 +34,7 @@ fn version_now() -> Result<String> {
 /// The guide as people type it, under load from before the first apply to after the last.
 #[test]
 fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> Result<()> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mesh) = start()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     // It is there before the first split, so that this is no change of a listener.
     wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
@@ -76,9 +82,7 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
 /// One team's mistake isn't another's.
 #[test]
 fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Result<()> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mesh) = start()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     let one = |backend| json!([{"service": backend, "weight": 1}]);
@@ -126,9 +130,7 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
 /// A leader that is killed is replaced, and what it began goes on.
 #[test]
 fn when_the_leader_is_killed_the_ramp_goes_on() -> Result<()> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mesh) = start()?;
     let first = mesh.controller(&guide, "controller-1")?;
     wait_for("the first to lead", || Ok((first.metric("traffic_split_controller_leader")? == 1.0).then_some(())))?;
     let second = mesh.controller(&guide, "controller-2")?;
@@ -159,9 +161,7 @@ fn when_the_leader_is_killed_the_ramp_goes_on() -> Result<()> {
 /// Objects as canary tools write them, whole and by PUT, over a whole ramp.
 #[test]
 fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mesh) = start()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     // Who writes, in which version, its root, and the stable backend; the canary is httpbin-v2, and stands first.
@@ -209,9 +209,7 @@ fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
 /// A Service without weight may come and go. One with weight costs what is sent to it until that is known.
 #[test]
 fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_for_a_moment() -> Result<()> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, world, mesh) = start()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     let weights = |v1: u32, v2: u32| {
@@ -310,9 +308,7 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
 /// What is taken out goes in an order in which nobody notices.
 #[test]
 fn uninstall_leaves_the_root_serving_without_a_failed_request() -> Result<()> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mesh) = start()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-v1.yaml").display().to_string()])?;
@@ -340,9 +336,7 @@ fn uninstall_leaves_the_root_serving_without_a_failed_request() -> Result<()> {
 /// What an operator of Istio should know of a split is said on it.
 #[test]
 fn what_istio_s_objects_say_that_split_requests_bypass_or_cannot_reach_is_said() -> Result<()> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mesh) = start()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-50-50.yaml").display().to_string()])?;
     for kind in ["RulesApply", "Reachable"] {
@@ -376,9 +370,7 @@ fn what_istio_s_objects_say_that_split_requests_bypass_or_cannot_reach_is_said()
 /// The API server goes away and comes back: sidecars keep what they have, and what changes then gets to them.
 #[test]
 fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
-    let (guide, world, mut mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mut mesh) = start()?;
     let mut controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     let one = |backend| split("http-split", "httpbin", json!([{"service": backend, "weight": 1}]));

@@ -1,5 +1,6 @@
 //! The canary guide on a real mesh: Kubernetes' API, Istiod, and the sidecar that it configures.
 
+use journeys::bootstrap::TRAPPING;
 use journeys::client::{Client, Load};
 use journeys::guide::Guide;
 use journeys::mesh::{Mesh, PORT};
@@ -76,7 +77,7 @@ fn a_broken_configuration_a_dead_filter_and_a_client_s_headers_harm_nobody() -> 
     assert_eq!(world.other.requests(), 2, "no copy was made");
 
     let trap = mesh.scratch.join("trap.wasm");
-    fs::write(&trap, wat::parse_str(TRAPS).map_err(|error| error.to_string())?)?;
+    fs::write(&trap, wat::parse_str(TRAPPING).map_err(|error| error.to_string())?)?;
     mesh.apply(&render(&trap)?)?;
     wait_for("the filter's VM to be dead", || {
         // The request that it traps at is answered 503.
@@ -85,15 +86,3 @@ fn a_broken_configuration_a_dead_filter_and_a_client_s_headers_harm_nobody() -> 
     })?;
     Ok(())
 }
-
-const TRAPS: &str = r#"(module
-    (memory (export "memory") 2)
-    (global $free (mut i32) (i32.const 1024))
-    (func (export "_initialize"))
-    (func (export "proxy_abi_version_0_2_1"))
-    (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
-        (global.get $free)
-        (global.set $free (i32.add (global.get $free) (local.get $size))))
-    (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
-    (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
-    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;

@@ -1,7 +1,7 @@
 //! What must never happen, in a real Envoy: a client that picks its own cluster, a request that stops the filter, a
 //! configuration that stops traffic, a reload that costs memory for good.
 
-use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
+use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, TRAPPING, Wasm};
 use journeys::client::{Answer, Client, Load};
 use journeys::envoy::Envoy;
 use journeys::guide::{Guide, Sidecar};
@@ -173,22 +173,9 @@ fn where_envoy_does_not_strip_a_forged_mirror_or_cookie_the_filter_does_on_what_
     Ok(())
 }
 
-/// A guest that traps at its first request, which leaves its VM dead.
+/// The guest that traps, as a file.
 fn trapping(scratch: &Scratch) -> Result<PathBuf> {
-    let module = wat::parse_str(
-        r#"(module
-            (memory (export "memory") 2)
-            (global $free (mut i32) (i32.const 1024))
-            (func (export "_initialize"))
-            (func (export "proxy_abi_version_0_2_1"))
-            (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
-                (global.get $free)
-                (global.set $free (i32.add (global.get $free) (local.get $size))))
-            (func (export "proxy_on_context_create") (param i32 i32))
-            (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
-            (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
-            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#,
-    );
+    let module = wat::parse_str(TRAPPING);
     let path = scratch.join("trapping.wasm");
     std::fs::write(&path, module.map_err(|error| error.to_string())?)?;
     Ok(path)

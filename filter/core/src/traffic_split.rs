@@ -201,7 +201,7 @@ impl Spec {
             }
             backends.push(backend);
         }
-        let nothing = backends.iter().all(|backend| backend.weight.unwrap_or_default() == Weight::default());
+        let nothing = !backends.iter().any(Backend::has_weight);
         if nothing && !unread && !backends.is_empty() {
             reader.problem("spec.backends", "the weights sum to 0: there is nothing to choose");
         }
@@ -229,6 +229,11 @@ impl MatchReference {
 // === impl Backend ===
 
 impl Backend {
+    /// Whether it gets anything.
+    pub fn has_weight(&self) -> bool {
+        self.weight.unwrap_or_default() != Weight::default()
+    }
+
     fn read(
         value: &Value,
         field: &str,
