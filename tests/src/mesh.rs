@@ -69,7 +69,7 @@ pub fn programs() -> Result<PathBuf> {
 // === impl Mesh ===
 
 impl Mesh {
-    /// Starts the mesh, with Istio's and our own resource definitions, and waits until Istiod is ready.
+    /// Starts the mesh, installs Istio's resource definitions and our manifests, and waits until Istiod is ready.
     pub fn start() -> Result<Mesh> {
         let programs = programs()?;
         let scratch = Scratch::new()?;
@@ -85,13 +85,10 @@ impl Mesh {
         let mut mesh = Mesh { istiod: None, api: None, _etcd: etcd, scratch, programs, ports };
         mesh.prepare_api()?;
         mesh.start_api()?;
-        let manifests = manifests();
         mesh.kubectl(&["apply", "--server-side", "-f", &mesh.programs.join("istio-crds.yaml").display().to_string()])?;
-        for file in ["trafficsplits.yaml", "httproutegroups.yaml"] {
-            mesh.kubectl(&["apply", "--server-side", "-f", &manifests.join(file).display().to_string()])?;
-        }
-        mesh.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
         mesh.kubectl(&["create", "namespace", "istio-system"])?;
+        mesh.kubectl(&["apply", "-k", &manifests().display().to_string()])?;
+        mesh.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
         mesh.start_istiod()?;
         Ok(mesh)
     }
@@ -139,6 +136,12 @@ impl Mesh {
             "users": [{"name": user, "user": {"token": user}}],
             "contexts": [{"name": "mesh", "context": {"cluster": "mesh", "user": user}}],
         })
+    }
+
+    /// Where its programs are, among them kubectl.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// Starts the API server, on what etcd has, and waits until it is ready.
@@ -205,14 +208,6 @@ impl Mesh {
         Ok(())
     }
 
-    /// Installs the controller's namespace and rights as our manifests have them.
-    pub fn install_controller(&self) -> Result<()> {
-        for file in ["namespace.yaml", "rbac.yaml"] {
-            self.kubectl(&["apply", "-f", &manifests().join(file).display().to_string()])?;
-        }
-        Ok(())
-    }
-
     /// Starts a replica of the controller, with the rights that our manifests give it and no others, and waits until it is
     /// ready. `name` is its pod's.
     pub fn controller(&self, guide: &Guide, name: &str) -> Result<Controller> {
@@ -244,12 +239,27 @@ impl Mesh {
     /// Runs `traffic-split uninstall` as the administrator.
     pub fn uninstall(&self, guide: &Guide) -> Result<()> {
         let command = guide.command.with_file_name("traffic-split-controller");
-        let output = Command::new(command)
+        let log = self.scratch.join("uninstall.log");
+        let mut child = Command::new(command)
             .args(["uninstall", "--wait", "2s"])
             .env("KUBECONFIG", self.kubeconfig("admin"))
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() { Ok(()) } else { Err(format!("uninstall: {said}").into()) }
+            .stderr(fs::File::create(&log)?)
+            .spawn()?;
+        let ended = wait_for("uninstall to end", || {
+            // Kubernetes' garbage collector doesn't run here: it lets go of a Deployment whose pods have ended.
+            let deployment = self.get("deployment", "traffic-split-system", "traffic-split-controller");
+            if deployment.is_ok_and(|deployment| deployment["metadata"]["finalizers"][0] == "foregroundDeletion") {
+                let patch = ["--type=merge", "-p", r#"{"metadata": {"finalizers": null}}"#];
+                let named = ["patch", "deployment", "-n", "traffic-split-system", "traffic-split-controller"];
+                self.kubectl(&[&named[..], &patch].concat())?;
+            }
+            Ok(child.try_wait()?)
+        });
+        let said = fs::read_to_string(&log)?;
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            ended => Err(format!("uninstall: {ended:?}\n{said}").into()),
+        }
     }
 
     /// Waits until the TrafficSplit's condition is this, said of the object as it stands: `True` or `False`, and why.

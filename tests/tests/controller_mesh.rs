@@ -11,7 +11,6 @@ use std::time::Instant;
 /// The guide's Services on a mesh that is ready for the controller.
 fn start() -> Result<(Guide, World, Mesh)> {
     let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.install_controller()?;
     mesh.apply_guide(&guide, &world)?;
     Ok((guide, world, mesh))
 }
@@ -258,7 +257,6 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
 #[test]
 fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
     let (guide, mesh) = (Guide::built()?, Mesh::start()?);
-    mesh.install_controller()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let list = |items: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
     let namespace = |number: usize| format!("team-{number}");

@@ -1,0 +1,42 @@
+//! The mesh that `./build.sh mesh --keep` leaves up.
+
+use journeys::scratch::Scratch;
+use journeys::{Result, wait_for};
+use std::fs;
+use std::process::{Command, Stdio};
+
+/// A person types what is printed, as it stands.
+#[test]
+fn what_the_kept_mesh_prints_works_as_printed() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let printed = scratch.join("printed");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
+    command.stdout(fs::File::create(&printed)?).stdin(Stdio::null());
+    let mut mesh = command.spawn()?;
+    let text = || fs::read_to_string(&printed).map_err(journeys::Error::from);
+    let is_up = (0..6).any(|_| wait_for("the mesh", || Ok(text()?.contains("Ctrl-C").then_some(()))).is_ok());
+    let text = text()?;
+    assert!(is_up, "{text}");
+
+    let script: String =
+        text.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| format!("{line}\n")).collect();
+    let output = Command::new("sh").args(["-exc", &script]).output()?;
+    let (said, steps) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let served = |version: &str| said.lines().filter(|line| line.trim() == format!("x-served-by: {version}")).count();
+    let (v1, v2) = (served("httpbin-v1"), served("httpbin-v2"));
+    let killed = Command::new("kill").args(["-INT", &mesh.id().to_string()]).status()?;
+    let ended = wait_for("the mesh to end", || Ok(mesh.try_wait()?))?;
+
+    assert!(output.status.success(), "{said}\n{steps}");
+    // The one that was waited for, and ten, twice.
+    assert_eq!(v1 + v2, 22, "{said}");
+    assert!(v1 >= 11 && v2 >= 1, "{said}");
+    for line in ["httpbin-v1 50, httpbin-v2 50", "Programmed", "traffic_split_requests{split=\"httpbin/http-split\""] {
+        assert!(said.contains(line), "{line} isn't in\n{said}");
+    }
+    assert!(killed.success() && ended.success(), "{ended}");
+    let directory = text.split_once("KUBECONFIG=").and_then(|(_, rest)| rest.split_once("/admin.kubeconfig"));
+    let (directory, _) = directory.ok_or("no KUBECONFIG is printed")?;
+    assert!(!fs::exists(directory)?, "{directory} should be gone");
+    Ok(())
+}
