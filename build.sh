@@ -196,7 +196,7 @@ package() {
   build_controller
   say "packaging (dist/traffic-split-oci, dist/traffic-split-controller-oci)"
   image dist/traffic-split-oci dist/traffic-split.wasm plugin.wasm 644 '"architecture":"wasm","os":"wasip1","config":{}'
-  printf 'sha256  %s  (of dist/traffic-split.wasm, for --wasm-sha256)\n' "$(sha256 dist/traffic-split.wasm)"
+  printf 'file    dist/traffic-split.wasm\nsha256  %s\n' "$(sha256 dist/traffic-split.wasm)"
   image dist/traffic-split-controller-oci dist/traffic-split-controller traffic-split 755 \
     "\"architecture\":\"$(architecture)\",\"os\":\"linux\",\"config\":{\"User\":\"65532:65532\",\"Entrypoint\":[\"/traffic-split\"]}"
 }

@@ -152,9 +152,9 @@ pub fn wasm_plugin(configuration: &Configuration, options: &Istio) -> String {
         "# The route of split requests, and that our headers never come from a client: without it any client picks any\n\
          # cluster. It stays as it is when splits change. Apply it first, and delete it last.\n{}\
          ---\n\
-         # What a WasmPlugin can't do: a proxy that starts while this configuration is bad, or the filter can't be\n\
-         # fetched, answers 500 to every host, split or not, until there is a good one. `--to envoyfilter` serves the\n\
-         # root Services meanwhile.\n{}",
+         # What a WasmPlugin can't do: a proxy that starts while this configuration is bad answers 500 to every host, split\n\
+         # or not, until there is a good one, and 403 while the filter can't be fetched, unless --failure-policy is open.\n\
+         # `--to envoyfilter` serves the root Services meanwhile.\n{}",
         yaml::write(&options.envoy_filter(&options.static_name(), patches)),
         yaml::write(&plugin),
     )

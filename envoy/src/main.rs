@@ -258,7 +258,7 @@ struct PluginArgs {
     #[arg(long, value_name = "PATH|URL", value_parser = NonEmptyStringValueParser::new())]
     wasm: Option<String>,
 
-    /// The SHA-256 of what --wasm names; https:// needs it
+    /// What is fetched must have this SHA-256: of the file at https://, which needs it, or the digest of the image at oci://
     #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
     wasm_sha256: Option<String>,
 

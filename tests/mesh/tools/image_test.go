@@ -3,10 +3,14 @@ package tools
 import (
 	"archive/tar"
 	"bytes"
-	"context"
+	"crypto/sha256"
 	"debug/elf"
+	"encoding/json"
+	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +18,8 @@ import (
 	"strings"
 	"testing"
 
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	httpwasm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -21,33 +27,128 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+	"istio.io/istio/pkg/util/sets"
 	"istio.io/istio/pkg/wasm"
+	"sigs.k8s.io/yaml"
 )
 
 const dist = "../../../dist/"
 
-// What `./build.sh package` leaves, pushed to a registry, is fetched by Istio's agent as the filter.
-func TestIstiosAgentFetchesTheFilterFromTheImage(t *testing.T) {
-	server := httptest.NewServer(registry.New())
-	defer server.Close()
-	image := strings.TrimPrefix(server.URL, "http://") + "/traffic-split:0.1.0"
-	push(t, dist+"traffic-split-oci", image)
-
-	fetch, _, err := wasm.NewImageFetcher(context.Background(), wasm.ImageFetcherOption{}).PrepareFetch(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fetched, err := fetch()
-	if err != nil {
-		t.Fatal(err)
-	}
+// What `render` writes, with what `./build.sh package` leaves in a registry or on a web server, is what Istio's agent makes
+// a local file of. What it checks is the digest of an image, and the hash of a file.
+func TestIstiosAgentFetchesTheFilterThatIsRendered(t *testing.T) {
 	filter, err := os.ReadFile(dist + "traffic-split.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(fetched, filter) {
-		t.Fatalf("fetched %d bytes, and the filter has %d", len(fetched), len(filter))
+	images := httptest.NewServer(registry.New())
+	defer images.Close()
+	image := strings.TrimPrefix(images.URL, "http://") + "/traffic-split:0.1.0"
+	digest := push(t, dist+"traffic-split-oci", image)
+	files := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(filter) }))
+	defer files.Close()
+
+	for location, hash := range map[string]string{
+		"oci://" + image:                  digest.Hex,
+		files.URL + "/traffic-split.wasm": fmt.Sprintf("%x", sha256.Sum256(filter)),
+	} {
+		given, _ := render(t, "--wasm", location, "--wasm-sha256", hash)
+		made := convert(t, given, location)
+		config := &httpwasm.Wasm{}
+		if err := made.TypedConfig.UnmarshalTo(config); err != nil {
+			t.Fatal(err)
+		}
+		fetched, err := os.ReadFile(config.Config.GetVmConfig().Code.GetLocal().GetFilename())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(fetched, filter) {
+			t.Fatalf("%s: fetched %d bytes, and the filter has %d", location, len(fetched), len(filter))
+		}
 	}
+}
+
+// If Istio's agent can't fetch a filter, it gives Envoy one that denies all requests, of each host. Envoy refuses that, by
+// the types that stand where the filter is to be put, and serves on.
+func TestWhatIstiosAgentMakesOfAFilterThatItCannotFetchIsNoneThatEnvoyTakes(t *testing.T) {
+	location := "oci://127.0.0.1:1/nowhere:0.1.0"
+	given, types := render(t, "--wasm", location)
+	made := convert(t, given, location).TypedConfig.TypeUrl
+	if !strings.HasSuffix(made, "rbac.v3.RBAC") {
+		t.Fatalf("the agent made a %s of it", made)
+	}
+	if len(types) == 0 || slices.Contains(types, made) {
+		t.Fatalf("Envoy takes %v", types)
+	}
+}
+
+// render gives the guide's extension configuration as an EnvoyFilter has it, and the types that Envoy takes there.
+func render(t *testing.T, options ...string) (*core.TypedExtensionConfig, []string) {
+	guide := "../../../envoy/examples/guide/"
+	options = append(options, guide+"services.yaml", guide+"trafficsplit-50-50.yaml")
+	output, err := exec.Command(dist+"traffic-split", append([]string{"render", "--to", "envoyfilter"}, options...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var filter struct {
+		Spec struct {
+			ConfigPatches []struct {
+				ApplyTo string
+				Patch   struct{ Value json.RawMessage }
+			}
+		}
+	}
+	if err := yaml.Unmarshal(output, &filter); err != nil {
+		t.Fatal(err)
+	}
+	extension := &core.TypedExtensionConfig{}
+	var point struct {
+		Discovery struct {
+			Types []string `json:"type_urls"`
+		} `json:"config_discovery"`
+	}
+	for _, patch := range filter.Spec.ConfigPatches {
+		switch patch.ApplyTo {
+		case "EXTENSION_CONFIG":
+			err = protojson.Unmarshal(patch.Patch.Value, extension)
+		case "HTTP_FILTER":
+			err = json.Unmarshal(patch.Patch.Value, &point)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return extension, point.Discovery.Types
+}
+
+// convert is what Istio's agent does before it passes an extension configuration on to Envoy.
+func convert(t *testing.T, given *core.TypedExtensionConfig, location string) *core.TypedExtensionConfig {
+	address, err := url.Parse(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The servers here have no certificates that anybody trusts.
+	cache := wasm.NewLocalFileCache(t.TempDir(), wasm.Options{
+		InsecureRegistries:    sets.New(address.Host),
+		HTTPRequestTimeout:    wasm.DefaultHTTPRequestTimeout,
+		HTTPRequestMaxRetries: wasm.DefaultHTTPRequestMaxRetries,
+	})
+	defer cache.Cleanup()
+	resource, err := anypb.New(given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources := []*anypb.Any{resource}
+	if err := wasm.MaybeConvertWasmExtensionConfig(resources, cache); err != nil {
+		t.Fatal(err)
+	}
+	made := &core.TypedExtensionConfig{}
+	if err := resources[0].UnmarshalTo(made); err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 // The controller's image has one file, which is the controller and needs nothing else.
@@ -115,7 +216,7 @@ func open(t *testing.T, from string) v1.Image {
 	return image
 }
 
-func push(t *testing.T, from, to string) {
+func push(t *testing.T, from, to string) v1.Hash {
 	image := open(t, from)
 	reference, err := name.ParseReference(to, name.Insecure)
 	if err != nil {
@@ -124,4 +225,9 @@ func push(t *testing.T, from, to string) {
 	if err := remote.Write(reference, image); err != nil {
 		t.Fatal(err)
 	}
+	digest, err := image.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
 }
