@@ -6,7 +6,7 @@ use journeys::mesh::{Mesh, PORT};
 use journeys::world::{OTHER, ROOT, World};
 use journeys::{Result, is_share, wait_for};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The guide's Services on a mesh that is ready for the controller.
 fn start() -> Result<(Guide, World, Mesh)> {
@@ -28,7 +28,12 @@ fn split(name: &str, root: &str, backends: Value) -> String {
 
 /// Who answers the guide's client now.
 fn version_now() -> Result<String> {
-    Ok(Client::new(PORT).get(ROOT, "/json", &[])?.version())
+    version_of(ROOT)
+}
+
+/// Who answers it at this host.
+fn version_of(host: &str) -> Result<String> {
+    Ok(Client::new(PORT).get(host, "/json", &[])?.version())
 }
 
 /// The guide as people type it, under load from before the first apply to after the last.
@@ -390,4 +395,332 @@ fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
     assert_eq!(version_now()?, "httpbin-v2");
     assert_eq!(load.stop().failed, 0);
     controller.process.check_running()
+}
+
+/// What doesn't fit waits, and harms nobody who is served.
+#[test]
+fn a_split_too_many_is_said_and_left_out_until_there_is_room() -> Result<()> {
+    let (guide, _world, mesh) = start()?;
+    let one = |name, root, backend| mesh.apply(&split(name, root, json!([{"service": backend, "weight": 1}])));
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    one("http-split", "httpbin", "httpbin-v1")?;
+    wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
+    let bytes = controller.metric("traffic_split_controller_configuration_bytes")?;
+    controller.process.terminate()?;
+
+    let limit = (bytes + 20.0).to_string();
+    let _controller = mesh.controller_with(&guide, "controller-2", &["--max-bytes", &limit])?;
+    let load = Load::start(PORT, ROOT, 1);
+    one("second", "other", "httpbin-v1")?;
+    let said = mesh.wait_for_condition("httpbin", "second", "Programmed", ("False", "TooLarge"))?;
+    assert!(said["message"].as_str().is_some_and(|message| message.contains(&limit)), "{said}");
+    wait_for("the event", || {
+        let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=TooLarge"])?;
+        Ok(events.contains("second").then_some(()))
+    })?;
+    assert!(mesh.kubectl(&["get", "trafficsplits", "-n", "httpbin", "second"])?.contains("TooLarge"));
+    assert_eq!(version_of(OTHER)?, "other");
+    let seen = load.more(100)?;
+    assert_eq!(seen.of("httpbin-v1"), seen.total(), "{seen:?}");
+    // What is served stays as it is, even if it changes meanwhile, and says so.
+    one("http-split", "httpbin", "httpbin-v2")?;
+    wait_for("it to be said", || {
+        let said = mesh.get("trafficsplit", "httpbin", "http-split")?["status"]["state"].clone();
+        Ok((said == "TooLarge").then_some(()))
+    })?;
+    let seen = load.more(100)?;
+    assert_eq!(seen.of("httpbin-v1"), seen.total(), "{seen:?}");
+
+    // Whichever goes makes room for the other.
+    mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "second"])?;
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+    wait_for("v2 to answer", || Ok((version_now()? == "httpbin-v2").then_some(())))?;
+    one("second", "other", "httpbin-v1")?;
+    mesh.wait_for_condition("httpbin", "second", "Programmed", ("False", "TooLarge"))?;
+    mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
+    mesh.wait_for_condition("httpbin", "second", "Programmed", ("True", "Programmed"))?;
+    wait_for("the second to be served", || Ok((version_of(OTHER)? == "httpbin-v1").then_some(())))?;
+    wait_for("the root to answer again", || Ok((version_now()? == "httpbin").then_some(())))?;
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    Ok(())
+}
+
+/// Two teams, one root; and a namespace that wants no part in it.
+#[test]
+fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients_are_left_alone() -> Result<()> {
+    let (guide, _world, mesh) = start()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let sidecar = mesh.sidecar("curl")?;
+    let one = |name, backend| mesh.apply(&split(name, "httpbin", json!([{"service": backend, "weight": 1}])));
+    one("older", "httpbin-v1")?;
+    mesh.wait_for_condition("httpbin", "older", "Programmed", ("True", "Programmed"))?;
+    // Kubernetes tells ages in seconds, and by its name the other would be the first.
+    std::thread::sleep(Duration::from_millis(1100));
+    one("newer", "httpbin-v2")?;
+    let said = mesh.wait_for_condition("httpbin", "newer", "Accepted", ("False", "Conflict"))?;
+    assert!(said["message"].as_str().is_some_and(|message| message.contains("httpbin/older")), "{said}");
+    mesh.wait_for_condition("httpbin", "newer", "Programmed", ("False", "NotServed"))?;
+    wait_for("the event", || {
+        let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=Conflict"])?;
+        Ok((events.contains("newer") && events.contains("Warning")).then_some(()))
+    })?;
+    let load = Load::start(PORT, ROOT, 1);
+    wait_for("all to go to v1", || {
+        let seen = load.more(100)?;
+        Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
+    })?;
+    assert_eq!(controller.metric("traffic_split_controller_trafficsplits_not_programmed")?, 1.0);
+    mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "older"])?;
+    mesh.wait_for_condition("httpbin", "newer", "Accepted", ("True", "Accepted"))?;
+    mesh.wait_for_condition("httpbin", "newer", "Programmed", ("True", "Programmed"))?;
+    load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
+    assert_eq!(load.tally().of("httpbin"), 0, "the root had a split all along: {:?}", load.tally());
+
+    // The label counts from when it is set until it is taken away.
+    mesh.kubectl(&["label", "namespace", "curl", "traffic-split/exclude=true"])?;
+    load.wait_until("the root to answer", |tally| tally.of("httpbin") > 0)?;
+    mesh.kubectl(&["label", "namespace", "curl", "traffic-split/exclude-"])?;
+    wait_for("all to go to v2", || {
+        let seen = load.more(100)?;
+        Ok((seen.of("httpbin-v2") == seen.total()).then_some(()))
+    })?;
+    mesh.kubectl(&["create", "namespace", "alone"])?;
+    mesh.kubectl(&["label", "namespace", "alone", "traffic-split/exclude=true"])?;
+    wait_for("the label to be in what sidecars get", || {
+        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?.to_string();
+        Ok(filter.contains("alone").then_some(()))
+    })?;
+    let seen = load.more(100)?;
+    assert_eq!(seen.of("httpbin-v2"), seen.total(), "another namespace's: {seen:?}");
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    drop(sidecar);
+    let sidecar = mesh.sidecar("alone")?;
+    wait_for("the filter to be configured", || {
+        Ok(sidecar.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
+    })?;
+    let load = Load::start(PORT, ROOT, 1);
+    let seen = load.more(100)?;
+    assert_eq!(seen.of("httpbin"), seen.total(), "{seen:?}");
+    Ok(())
+}
+
+/// From annotations and HTTPRouteGroups, as people write them, to what the sidecar does.
+#[test]
+fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_served_on() -> Result<()> {
+    let (guide, world, mesh) = start()?;
+    let _controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    let example = |name: &str| {
+        mesh.kubectl(&["apply", "-f", &guide.objects.join("..").join(name).display().to_string()])?;
+        mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))
+    };
+    let ask = |path: &str, headers: &[(&str, &[u8])]| Client::new(PORT).get(ROOT, path, headers);
+    let version = |headers: &[(&str, &[u8])]| Ok::<_, journeys::Error>(ask("/json", headers)?.version());
+
+    example("override.yaml")?;
+    wait_for("the override", || Ok((version(&[("x-version", b"httpbin-v2")])? == "httpbin-v2").then_some(())))?;
+    assert_eq!((version(&[])?, version(&[("x-version", b"other")])?), ("httpbin-v1".into(), "httpbin-v1".into()));
+
+    example("sticky.yaml")?;
+    let cookie = wait_for("a cookie to be set", || Ok(ask("/json", &[])?.header("set-cookie")))?;
+    let (pair, attributes) = cookie.split_once(';').ok_or("a cookie without attributes")?;
+    assert!(pair.starts_with("canary=") && attributes.contains("Max-Age=86400"), "{cookie}");
+    // No request has both, and so none is by chance: a user stays, and somebody's is the tenth that v2 gets.
+    let user = |number: u32| version(&[("x-user", format!("user-{number}").as_bytes())]);
+    let users = (0..50).map(user).collect::<Result<Vec<_>>>()?;
+    assert_eq!(users, (0..50).map(user).collect::<Result<Vec<_>>>()?);
+    assert!(users.iter().any(|version| version == "httpbin-v2"), "{users:?}");
+    let first = ask("/json", &[("cookie", pair.as_bytes())])?;
+    assert_eq!(first.header("set-cookie"), None);
+    for _ in 0..20 {
+        assert_eq!(version(&[("cookie", pair.as_bytes())])?, first.version());
+    }
+
+    example("mirror.yaml")?;
+    mesh.kubectl(&[
+        "annotate",
+        "trafficsplit",
+        "-n",
+        "httpbin",
+        "http-split",
+        "--overwrite",
+        "traffic-split/mirror=httpbin-v2=100",
+    ])?;
+    // All go to v1 now, so what v2 gets are copies.
+    wait_for("v2 to get copies", || {
+        let before = world.v2.requests();
+        let version = version(&[])?;
+        Ok((version == "httpbin-v1" && world.v2.requests() > before).then_some(()))
+    })?;
+    mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
+
+    // Annotations are no part of what an object's generation counts.
+    mesh.kubectl(&["apply", "-f", &guide.objects.join("../ab-test.yaml").display().to_string()])?;
+    for name in ["insiders", "others"] {
+        mesh.wait_for_condition("httpbin", name, "Programmed", ("True", "Programmed"))?;
+    }
+    wait_for("the insiders' preview", || Ok((ask("/preview/", &[])?.version() == "httpbin-v2").then_some(())))?;
+    let android: [(&str, &[u8]); 2] =
+        [("user-agent", b"Mozilla/5.0 (Linux; Android 14)"), ("cookie", b"a=b; type=insider")];
+    assert_eq!(version(&android)?, "httpbin-v2");
+    let load = Load::start(PORT, ROOT, 1);
+    let others = load.more(1000)?;
+    assert!(is_share(others.of("httpbin-v2"), others.total(), 0.1, 4.0), "{others:?}");
+
+    // The group changes alone.
+    mesh.kubectl(&[
+        "patch",
+        "trafficsplit",
+        "-n",
+        "httpbin",
+        "others",
+        "--type=json",
+        "-p",
+        &json!([{"op": "replace", "path": "/spec/backends", "value": [{"service": "httpbin-v1", "weight": 1}]}])
+            .to_string(),
+    ])?;
+    let group = |path: &str| {
+        let matches = json!({"spec": {"matches": [{"name": "preview", "pathRegex": path}]}}).to_string();
+        mesh.kubectl(&["patch", "httproutegroup", "-n", "httpbin", "insiders", "--type=merge", "-p", &matches])
+    };
+    group("/beta/")?;
+    wait_for("the group's other path", || Ok((ask("/beta/", &[])?.version() == "httpbin-v2").then_some(())))?;
+    assert_eq!((ask("/preview/", &[])?.version(), version(&android)?), ("httpbin-v1".into(), "httpbin-v1".into()));
+    // One that is wrong, and then one that is gone: the last good one is served, and it is said.
+    group("/alpha/(")?;
+    let said = mesh.wait_for_condition("httpbin", "insiders", "ResolvedRefs", ("False", "RefNotFound"))?;
+    assert!(said["message"].as_str().is_some_and(|message| message.contains("last good")), "{said}");
+    assert_eq!(ask("/beta/", &[])?.version(), "httpbin-v2");
+    mesh.kubectl(&["delete", "httproutegroup", "-n", "httpbin", "insiders"])?;
+    let said = mesh.wait_for_condition("httpbin", "insiders", "Accepted", ("False", "Invalid"))?;
+    assert!(said["message"].as_str().is_some_and(|message| message.contains("insiders")), "{said}");
+    wait_for("the event", || {
+        let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=Invalid"])?;
+        Ok(events.contains("insiders").then_some(()))
+    })?;
+    assert_eq!(
+        (ask("/beta/", &[])?.version(), ask("/preview/", &[])?.version()),
+        ("httpbin-v2".into(), "httpbin-v1".into())
+    );
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    Ok(())
+}
+
+/// Others write what the controller keeps, over and over.
+#[test]
+fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> Result<()> {
+    const FILTER: [&str; 4] = ["envoyfilter", "-n", "istio-system", "traffic-split"];
+    let (guide, _world, mesh) = start()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+    let _sidecar = mesh.sidecar("curl")?;
+    wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
+    let wanted = mesh.get("envoyfilter", "istio-system", "traffic-split")?["spec"].clone();
+    let is_right =
+        || mesh.get("envoyfilter", "istio-system", "traffic-split").is_ok_and(|filter| filter["spec"] == wanted);
+
+    let configuration = "/spec/configPatches/2/patch/value/typed_config/config/configuration/value";
+    let patch = |value: &str| {
+        let patch = json!([{"op": "replace", "path": configuration, "value": value}]).to_string();
+        let arguments: Vec<_> = [&["patch"], &FILTER[..], &["--type=json", "-p", &patch]].concat();
+        mesh.kubectl(&arguments)
+    };
+    let applied = |spec: Value| {
+        let object = json!({
+            "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+            "metadata": {"name": "traffic-split", "namespace": "istio-system"}, "spec": spec,
+        });
+        let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-"];
+        mesh.kubectl_with_input(&arguments, &object.to_string())
+    };
+    let theirs = json!({"workloadSelector": {"labels": {"app": "theirs"}}, "priority": 10, "configPatches": []});
+    let write: [(&str, &dyn Fn() -> Result<String>); 4] = [
+        ("no configuration", &|| patch("{")),
+        ("no splits", &|| patch("{}")),
+        ("none at all", &|| mesh.kubectl(&[&["delete"], &FILTER[..]].concat())),
+        ("their own", &|| applied(theirs.clone())),
+    ];
+    let load = Load::start(PORT, ROOT, 1);
+    for (what, write) in write {
+        let until = Instant::now() + Duration::from_secs(2);
+        let mut times = 0;
+        while Instant::now() < until {
+            // It may be gone just then.
+            times += u32::from(write().is_ok());
+        }
+        let begun = Instant::now();
+        wait_for(&format!("the EnvoyFilter to be right again after {what}"), || Ok(is_right().then_some(())))?;
+        wait_for(&format!("all to go to v1 after {what}"), || {
+            let seen = load.more(100)?;
+            Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
+        })?;
+        println!("{what}, {times} times: right again {:.1?} after the last", begun.elapsed());
+        assert!(times > 3, "{what}: {times}");
+    }
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    // It doesn't go on writing.
+    let writes = || controller.metric("traffic_split_controller_envoyfilter_writes_total");
+    let before = writes()?;
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(writes()?, before);
+    println!("{before} writes, {:?}", tally);
+    Ok(())
+}
+
+/// An API server that answers nobody for a while, and one that has forgotten what was: who asks finds it later.
+#[test]
+fn an_api_server_that_hangs_or_has_forgotten_the_past_costs_no_request_and_loses_no_change() -> Result<()> {
+    let (guide, _world, mut mesh) = start()?;
+    let mut controllers = Vec::new();
+    for name in ["controller-1", "controller-2"] {
+        controllers.push(mesh.controller(&guide, name)?);
+    }
+    let leaders = |controllers: &[journeys::mesh::Controller]| {
+        let leads = controllers.iter().map(|controller| controller.metric("traffic_split_controller_leader"));
+        Ok::<_, journeys::Error>(leads.collect::<Result<Vec<_>>>()?.into_iter().sum::<f64>())
+    };
+    let _sidecar = mesh.sidecar("curl")?;
+    let one =
+        |mesh: &Mesh, backend| mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])));
+    one(&mesh, "httpbin-v1")?;
+    let load = Load::start(PORT, ROOT, 1);
+    load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
+    mesh.halt_api(true)?;
+    // Longer than a leader's lease.
+    std::thread::sleep(Duration::from_secs(15));
+    mesh.halt_api(false)?;
+    let begun = Instant::now();
+    one(&mesh, "httpbin-v2")?;
+    let applied = begun.elapsed();
+    load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
+    println!("halted for 15 s: kubectl took {applied:.1?}, v2 answered {:.1?} after it", begun.elapsed() - applied);
+    wait_for("one to lead", || Ok((leaders(&controllers)? == 1.0).then_some(())))?;
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+
+    // Gone, and with it the versions from which the controllers would go on watching.
+    mesh.stop_api();
+    mesh.compact_etcd()?;
+    mesh.start_api()?;
+    let begun = Instant::now();
+    one(&mesh, "httpbin-v1")?;
+    let applied = begun.elapsed();
+    wait_for("all to go to v1", || {
+        let seen = load.more(100)?;
+        Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
+    })?;
+    println!("compacted: kubectl took {applied:.1?}, all went to v1 {:.1?} after it", begun.elapsed() - applied);
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    for controller in &mut controllers {
+        controller.process.check_running()?;
+        // Else nothing was shown.
+        assert!(controller.process.log().contains("too old resource version"));
+    }
+    Ok(())
 }

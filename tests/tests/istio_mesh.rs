@@ -120,9 +120,9 @@ fn an_envoy_filter_is_for_the_namespace_or_the_pods_that_it_names() -> Result<()
     Ok(())
 }
 
-/// A gateway splits what comes from outside by the names that the operator gives a root.
+/// A gateway splits what comes from outside by the names that the operator gives a root, and lets nobody in by others.
 #[test]
-fn a_gateway_splits_by_the_hosts_that_the_operator_names() -> Result<()> {
+fn a_gateway_splits_the_hosts_that_the_operator_names_and_lets_nobody_in_by_others() -> Result<()> {
     const SHOP: &str = "shop.example.com";
     let (guide, _world, mesh) = start()?;
     mesh.kubectl(&["create", "namespace", "ingress"])?;
@@ -140,9 +140,7 @@ fn a_gateway_splits_by_the_hosts_that_the_operator_names() -> Result<()> {
         "hosts": ["*"],
     });
     mesh.apply(&istio("Gateway", "ingress", json!({"selector": {"app": "ingress"}, "servers": [server]})))?;
-    let routes = |host: &str| {
-        json!([{"route": [{"destination": {"host": format!("{host}.httpbin.svc.cluster.local"), "port": {"number": PORT}}}]}])
-    };
+    let routes = |host: &str| json!([{"route": [{"destination": {"host": format!("{host}.httpbin.svc.cluster.local"), "port": {"number": PORT}}}]}]);
     let spec = json!({"hosts": [SHOP], "gateways": ["ingress/shop"], "http": routes("httpbin")});
     mesh.apply(&istio("VirtualService", "httpbin", spec))?;
     let gateway = mesh.gateway("ingress", "ingress", port)?;
@@ -152,9 +150,8 @@ fn a_gateway_splits_by_the_hosts_that_the_operator_names() -> Result<()> {
     fs::write(&config, format!("hosts:\n  {SHOP}: httpbin/httpbin\n"))?;
     let config = config.display().to_string();
     // For sidecars alone it changes nothing here.
-    let rendered = |context, weights| {
-        render(&guide, &mesh, "envoyfilter", &["--config", &config, "--context", context], weights)
-    };
+    let rendered =
+        |context, weights| render(&guide, &mesh, "envoyfilter", &["--config", &config, "--context", context], weights);
     mesh.apply(&rendered("sidecar", (100, 0))?)?;
     let sidecar = mesh.sidecar("curl")?;
     wait_for("v1 to answer the sidecar", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
@@ -174,20 +171,27 @@ fn a_gateway_splits_by_the_hosts_that_the_operator_names() -> Result<()> {
         let tally = load.stop();
         assert_eq!(tally.failed, 0, "{context}: {tally:?}");
     }
-    // Nobody from outside picks a cluster.
-    let cluster: (&str, &[u8]) = ("x-traffic-split-cluster", b"outbound|14001||other.httpbin.svc.cluster.local");
-    assert_eq!(Client::new(port).get("nobody.example.com", "/json", &[cluster])?.status, 404);
-    for host in [ROOT, "httpbin.httpbin", OTHER] {
-        let answer = Client::new(port).get(host, "/json", &[])?;
-        println!("{host} at the gateway: {} {}", answer.status, answer.version());
+    assert_eq!(version_at(port, "SHOP.example.com:80")?.split('-').next(), Some("httpbin"));
+    // Nobody from outside picks a cluster, or gets to a Service by its own name: not where the gateway routes all hosts, and
+    // not where it routes none.
+    let cluster: (&str, &[u8]) = ("x-traffic-split-cluster", b"outbound|14001||httpbin-v1.httpbin.svc.cluster.local");
+    let ask = |host: &str| Client::new(port).get(host, "/json", &[cluster]);
+    let all = json!({"hosts": ["*"], "gateways": ["ingress/shop"], "http": routes("other")});
+    mesh.apply(&istio("VirtualService", "httpbin", all))?;
+    wait_for("other to answer", || Ok((ask("nobody.example.com")?.version() == "other").then_some(())))?;
+    for host in ["httpbin.httpbin", ROOT, "httpbin.httpbin.svc.cluster.local", "a.shop.example.com", "shopxexample.com"]
+    {
+        assert_eq!(ask(host)?.version(), "other", "{host}");
     }
+    wait_for("both versions to answer", || {
+        let load = Load::start(port, SHOP, 1);
+        let seen = load.more(50)?;
+        Ok((seen.of("httpbin-v1") > 0 && seen.of("httpbin-v2") > 0).then_some(()))
+    })?;
     mesh.kubectl(&["delete", "virtualservice", "-n", "httpbin", "shop"])?;
-    for _ in 0..5 {
-        std::thread::sleep(std::time::Duration::from_secs(1));
-        for host in [ROOT, "httpbin.httpbin", OTHER, SHOP] {
-            let answer = Client::new(port).get(host, "/json", &[])?;
-            println!("{host} at the gateway without VS: {} {}", answer.status, answer.version());
-        }
+    wait_for("the gateway to route nothing", || Ok((ask("nobody.example.com")?.status == 404).then_some(())))?;
+    for host in ["httpbin.httpbin", ROOT, SHOP] {
+        assert_eq!(ask(host)?.status, 404, "{host}");
     }
     drop(sidecar);
     Ok(())
