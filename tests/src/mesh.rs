@@ -182,13 +182,8 @@ impl Mesh {
     pub fn compact_etcd(&self) -> Result<()> {
         let mut etcd = Client::new(self.ports.etcd);
         let mut ask = |path: &str, body: &Value| {
-            let body = body.to_string();
-            let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
-            let answer = etcd.send_raw(format!("{head}{body}").as_bytes())?;
-            match answer.status {
-                200 => serde_json::from_slice::<Value>(&answer.body).map_err(|error| Error(error.to_string())),
-                status => Err(format!("etcd {path}: {status} {}", answer.text()).into()),
-            }
+            let answer = etcd.send_body("POST", path, "application/json", &body.to_string())?;
+            serde_json::from_slice::<Value>(&answer.body).map_err(|error| Error(format!("etcd {path}: {error}")))
         };
         let revision = ask("/v3/kv/range", &json!({"key": "AA=="}))?["header"]["revision"].clone();
         ask("/v3/kv/compaction", &json!({"revision": revision, "physical": true})).map(|_| ())
@@ -330,6 +325,20 @@ impl Mesh {
             return Err(format!("kubectl {}: {}", arguments.join(" "), said.trim()).into());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The API server, as the administrator, at a port of this machine: for who writes faster than kubectl. It is there as
+    /// long as the process that comes with the client.
+    pub fn api(&self) -> Result<(Process, Client)> {
+        let port = free_port()?;
+        let mut command = Command::new(self.programs.join("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig("admin")).args(["proxy", &format!("--port={port}")]);
+        let mut process = Process::start("kubectl proxy", &mut command, &self.scratch.join("kubectl-proxy.log"))?;
+        wait_for("kubectl proxy to be ready", || {
+            process.check_running()?;
+            Ok(Client::new(port).get("localhost", "/readyz", &[]).ok().filter(|answer| answer.status == 200))
+        })?;
+        Ok((process, Client::new(port)))
     }
 
     /// `kubectl apply`, as people do it, of objects in YAML or JSON.

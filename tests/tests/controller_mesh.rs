@@ -259,11 +259,10 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
     Ok(())
 }
 
-/// A cluster with a thousand splits.
+/// A cluster with a thousand splits, of which half change at once; and then one.
 #[test]
 fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
-    let (guide, mesh) = (Guide::built()?, Mesh::start()?);
-    mesh.install_controller()?;
+    let (guide, _world, mesh) = start()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let list = |items: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
     let namespace = |number: usize| format!("team-{number}");
@@ -281,16 +280,19 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
     let writes = || controller.metric("traffic_split_controller_envoyfilter_writes_total");
     let before = writes()?;
     let begun = Instant::now();
-    let splits = of_each(&|one, namespace| {
-        json!({
-            "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
-            "metadata": {"name": format!("split-{one}"), "namespace": namespace},
-            "spec": {"service": format!("s{one}"), "backends": [
-                {"service": format!("s{one}"), "weight": 90}, {"service": format!("s{}", (one + 1) % 10), "weight": 10},
-            ]},
+    let splits = |canary: u32| {
+        of_each(&|one, namespace| {
+            json!({
+                "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+                "metadata": {"name": format!("split-{one}"), "namespace": namespace},
+                "spec": {"service": format!("s{one}"), "backends": [
+                    {"service": format!("s{one}"), "weight": 100 - canary},
+                    {"service": format!("s{}", (one + 1) % 10), "weight": canary},
+                ]},
+            })
         })
-    });
-    mesh.kubectl_with_input(&["create", "-f", "-"], &list(splits))?;
+    };
+    mesh.kubectl_with_input(&["create", "-f", "-"], &list(splits(10)))?;
     let created = begun.elapsed();
     wait_for("all to be served", || {
         let [all, without, statuses] = ["trafficsplits", "trafficsplits_not_programmed", "status_writes_total"]
@@ -307,6 +309,50 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
         controller.process.memory_resident().unwrap_or_default() / 1_000_000,
         controller.metric("traffic_split_controller_last_pass_seconds")?,
     );
+
+    let (_process, mut api) = mesh.api()?;
+    let before = writes()?;
+    let begun = Instant::now();
+    for split in &splits(20)[..500] {
+        let [namespace, name] = ["namespace", "name"].map(|key| split["metadata"][key].as_str().unwrap_or_default());
+        let path = format!("/apis/split.smi-spec.io/v1alpha4/namespaces/{namespace}/trafficsplits/{name}");
+        let patch = json!({"spec": split["spec"]}).to_string();
+        api.send_body("PATCH", &path, "application/merge-patch+json", &patch)?;
+    }
+    let changed = begun.elapsed();
+    wait_for("the changes to be served", || {
+        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?.to_string();
+        Ok((filter.matches(r#"\"weight\":20"#).count() == 500).then_some(()))
+    })?;
+    let writes_for_burst = writes()? - before;
+    println!(
+        "500 splits changed in {changed:.1?}, all served {:.1?} later, in {writes_for_burst} EnvoyFilters",
+        begun.elapsed() - changed
+    );
+    // One a second, the first at once, and the last for what was left.
+    assert!(writes_for_burst <= changed.as_secs_f64() + 3.0, "{writes_for_burst} in {changed:?}");
+
+    let sidecar = mesh.sidecar("curl")?;
+    let one = |backend| mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])));
+    one("httpbin-v1")?;
+    wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
+    wait_for("the controller to have said all", || {
+        let said = mesh.kubectl(&["get", "trafficsplits", "-A"])?;
+        Ok((said.matches("80, s").count() == 500 && said.matches("90, s").count() == 500).then_some(()))
+    })?;
+    let mut after = Vec::new();
+    for backend in ["httpbin-v2", "httpbin-v1", "httpbin-v2"] {
+        one(backend)?;
+        let begun = Instant::now();
+        wait_for("the change to be out", || Ok((version_now()? == backend).then_some(())))?;
+        after.push(begun.elapsed());
+    }
+    println!(
+        "among a thousand, one change is out {after:.2?} after kubectl; the last pass took {:.3} s",
+        controller.metric("traffic_split_controller_last_pass_seconds")?
+    );
+    assert!(after.iter().all(|after| *after < Duration::from_secs(5)), "{after:?}");
+    drop(sidecar);
     Ok(())
 }
 
