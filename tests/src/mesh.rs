@@ -462,6 +462,19 @@ impl Controller {
     }
 }
 
+/// Waits until this is so twenty times on end. Envoy's threads hear of a change one after the other, and each has some of the
+/// connections: what is so for one needn't be for the next.
+pub fn wait_for_all_threads(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait_for(what, || {
+        for _ in 0..20 {
+            if !is_so()? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+}
+
 /// The directory of our own manifests.
 #[must_use]
 pub fn manifests() -> PathBuf {

@@ -2,7 +2,7 @@
 
 use journeys::client::{Client, Load};
 use journeys::guide::Guide;
-use journeys::mesh::{Mesh, PORT};
+use journeys::mesh::{Mesh, PORT, wait_for_all_threads};
 use journeys::world::{OTHER, ROOT, World};
 use journeys::{Result, is_share, wait_for};
 use serde_json::{Value, json};
@@ -512,11 +512,8 @@ fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients
         let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=Conflict"])?;
         Ok((events.contains("newer") && events.contains("Warning")).then_some(()))
     })?;
+    wait_for_all_threads("all to go to v1", || Ok(version_now()? == "httpbin-v1"))?;
     let load = Load::start(PORT, ROOT, 1);
-    wait_for("all to go to v1", || {
-        let seen = load.more(100)?;
-        Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
-    })?;
     assert_eq!(controller.metric("traffic_split_controller_trafficsplits_not_programmed")?, 1.0);
     mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "older"])?;
     mesh.wait_for_condition("httpbin", "newer", "Accepted", ("True", "Accepted"))?;
@@ -553,6 +550,14 @@ fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients
     Ok(())
 }
 
+/// Whether v2 gets this many requests in a moment.
+fn wait_for_copies(world: &World, wanted: u64) -> bool {
+    (0..50).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        world.v2.requests() >= wanted
+    })
+}
+
 /// From annotations and HTTPRouteGroups, as people write them, to what the sidecar does.
 #[test]
 fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_served_on() -> Result<()> {
@@ -567,48 +572,45 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
     let version = |headers: &[(&str, &[u8])]| Ok::<_, journeys::Error>(ask("/json", headers)?.version());
 
     example("override.yaml")?;
-    wait_for("the override", || Ok((version(&[("x-version", b"httpbin-v2")])? == "httpbin-v2").then_some(())))?;
+    wait_for_all_threads("the override", || Ok(version(&[("x-version", b"httpbin-v2")])? == "httpbin-v2"))?;
     assert_eq!((version(&[])?, version(&[("x-version", b"other")])?), ("httpbin-v1".into(), "httpbin-v1".into()));
 
     example("sticky.yaml")?;
-    let cookie = wait_for("a cookie to be set", || Ok(ask("/json", &[])?.header("set-cookie")))?;
+    wait_for_all_threads("cookies to be set", || Ok(ask("/json", &[])?.header("set-cookie").is_some()))?;
+    let cookie = ask("/json", &[])?.header("set-cookie").unwrap_or_default();
     let (pair, attributes) = cookie.split_once(';').ok_or("a cookie without attributes")?;
     assert!(pair.starts_with("canary=") && attributes.contains("Max-Age=86400"), "{cookie}");
-    // No request has both, and so none is by chance: a user stays, and somebody's is the tenth that v2 gets.
-    let user = |number: u32| version(&[("x-user", format!("user-{number}").as_bytes())]);
-    let users = (0..50).map(user).collect::<Result<Vec<_>>>()?;
-    assert_eq!(users, (0..50).map(user).collect::<Result<Vec<_>>>()?);
-    assert!(users.iter().any(|version| version == "httpbin-v2"), "{users:?}");
     let first = ask("/json", &[("cookie", pair.as_bytes())])?;
     assert_eq!(first.header("set-cookie"), None);
     for _ in 0..20 {
         assert_eq!(version(&[("cookie", pair.as_bytes())])?, first.version());
     }
+    // The same users get the same versions, in any run, and some of them the one with a tenth of the weight.
+    let user = |number: u32| version(&[("x-user", format!("user-{number}").as_bytes())]);
+    let users = (0..50).map(user).collect::<Result<Vec<_>>>()?;
+    assert_eq!(users, (0..50).map(user).collect::<Result<Vec<_>>>()?);
+    assert!(users.iter().any(|version| version == "httpbin-v2"), "{users:?}");
 
     example("mirror.yaml")?;
-    mesh.kubectl(&[
-        "annotate",
-        "trafficsplit",
-        "-n",
-        "httpbin",
-        "http-split",
-        "--overwrite",
-        "traffic-split/mirror=httpbin-v2=100",
-    ])?;
+    let annotate = ["annotate", "trafficsplit", "-n", "httpbin", "http-split", "--overwrite"];
+    mesh.kubectl(&[&annotate[..], &["traffic-split/mirror=httpbin-v2=100"]].concat())?;
     // All go to v1 now, so what v2 gets are copies.
-    wait_for("v2 to get copies", || {
+    wait_for_all_threads("all to go to v1", || Ok(version(&[])? == "httpbin-v1"))?;
+    wait_for("v2 to get a copy of each", || {
         let before = world.v2.requests();
-        let version = version(&[])?;
-        Ok((version == "httpbin-v1" && world.v2.requests() > before).then_some(()))
+        for _ in 0..20 {
+            assert_eq!(version(&[])?, "httpbin-v1");
+        }
+        // Nobody waits for a copy.
+        Ok(wait_for_copies(&world, before + 20).then_some(()))
     })?;
     mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
 
-    // Annotations are no part of what an object's generation counts.
     mesh.kubectl(&["apply", "-f", &guide.objects.join("../ab-test.yaml").display().to_string()])?;
     for name in ["insiders", "others"] {
         mesh.wait_for_condition("httpbin", name, "Programmed", ("True", "Programmed"))?;
     }
-    wait_for("the insiders' preview", || Ok((ask("/preview/", &[])?.version() == "httpbin-v2").then_some(())))?;
+    wait_for_all_threads("the insiders' preview", || Ok(ask("/preview/", &[])?.version() == "httpbin-v2"))?;
     let android: [(&str, &[u8]); 2] =
         [("user-agent", b"Mozilla/5.0 (Linux; Android 14)"), ("cookie", b"a=b; type=insider")];
     assert_eq!(version(&android)?, "httpbin-v2");
@@ -617,29 +619,22 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
     assert!(is_share(others.of("httpbin-v2"), others.total(), 0.1, 4.0), "{others:?}");
 
     // The group changes alone.
-    mesh.kubectl(&[
-        "patch",
-        "trafficsplit",
-        "-n",
-        "httpbin",
-        "others",
-        "--type=json",
-        "-p",
-        &json!([{"op": "replace", "path": "/spec/backends", "value": [{"service": "httpbin-v1", "weight": 1}]}])
-            .to_string(),
-    ])?;
+    mesh.apply(&split("others", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
     let group = |path: &str| {
         let matches = json!({"spec": {"matches": [{"name": "preview", "pathRegex": path}]}}).to_string();
         mesh.kubectl(&["patch", "httproutegroup", "-n", "httpbin", "insiders", "--type=merge", "-p", &matches])
     };
+    let is_beta = || {
+        let versions = [ask("/beta/", &[])?.version(), ask("/preview/", &[])?.version(), version(&android)?];
+        Ok(versions == ["httpbin-v2", "httpbin-v1", "httpbin-v1"])
+    };
     group("/beta/")?;
-    wait_for("the group's other path", || Ok((ask("/beta/", &[])?.version() == "httpbin-v2").then_some(())))?;
-    assert_eq!((ask("/preview/", &[])?.version(), version(&android)?), ("httpbin-v1".into(), "httpbin-v1".into()));
+    wait_for_all_threads("the group's other path", is_beta)?;
     // One that is wrong, and then one that is gone: the last good one is served, and it is said.
     group("/alpha/(")?;
     let said = mesh.wait_for_condition("httpbin", "insiders", "ResolvedRefs", ("False", "RefNotFound"))?;
     assert!(said["message"].as_str().is_some_and(|message| message.contains("last good")), "{said}");
-    assert_eq!(ask("/beta/", &[])?.version(), "httpbin-v2");
+    assert!(is_beta()?);
     mesh.kubectl(&["delete", "httproutegroup", "-n", "httpbin", "insiders"])?;
     let said = mesh.wait_for_condition("httpbin", "insiders", "Accepted", ("False", "Invalid"))?;
     assert!(said["message"].as_str().is_some_and(|message| message.contains("insiders")), "{said}");
@@ -647,10 +642,11 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
         let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=Invalid"])?;
         Ok(events.contains("insiders").then_some(()))
     })?;
-    assert_eq!(
-        (ask("/beta/", &[])?.version(), ask("/preview/", &[])?.version()),
-        ("httpbin-v2".into(), "httpbin-v1".into())
-    );
+    // Another split's change takes it along.
+    let both = json!([{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]);
+    mesh.apply(&split("others", "httpbin", both))?;
+    mesh.wait_for_condition("httpbin", "others", "Programmed", ("True", "Programmed"))?;
+    assert!(is_beta()?);
     let tally = load.stop();
     assert_eq!(tally.failed, 0, "{tally:?}");
     Ok(())
