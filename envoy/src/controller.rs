@@ -308,7 +308,12 @@ impl Controller {
         let size = serde_json::to_vec(&configuration).map_or(0, |text| text.len());
         if filter.as_ref().is_none_or(|filter| filter["spec"] != wanted["spec"]) {
             let parameters = PatchParams::apply(MANAGER).force();
-            filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
+            let applied = filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
+            // What others have set beside it, such as for which pods it is, stays until it is said to go.
+            if let Some(surplus) = surplus(&value(&applied)["spec"], &wanted["spec"]) {
+                let patch = Patch::Merge(json!({"spec": surplus}));
+                filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await?;
+            }
             self.metrics.writes.inc();
             let splits = configuration.traffic_splits.len();
             info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
@@ -381,6 +386,18 @@ async fn quiet(changed: &Notify) {
 
 fn value(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
+}
+
+/// The merge patch that takes out of an object what isn't wanted; `None` if there is nothing of it.
+fn surplus(found: &Value, wanted: &Value) -> Option<Value> {
+    let (found, wanted) = (found.as_object()?, wanted.as_object()?);
+    let patch: serde_json::Map<_, _> = (found.iter())
+        .filter_map(|(key, found)| match wanted.get(key) {
+            None => Some((key.clone(), Value::Null)),
+            Some(wanted) => surplus(found, wanted).map(|surplus| (key.clone(), surplus)),
+        })
+        .collect();
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 fn values(store: &Store<DynamicObject>) -> Vec<Value> {

@@ -35,7 +35,7 @@ pub enum Context {
     /// Sidecars, for what their own pods call.
     #[default]
     Sidecar,
-    /// Gateways.
+    /// Gateways, for the hosts that the configuration's `hosts` names.
     Gateway,
     /// Sidecars and gateways.
     Both,
@@ -160,6 +160,8 @@ pub fn wasm_plugin(configuration: &Configuration, options: &Istio) -> String {
     )
 }
 
+const SIDECAR: &str = "SIDECAR_OUTBOUND";
+const GATEWAY: &str = "GATEWAY";
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
 
 /// What stays as it is whatever splits there are.
@@ -178,12 +180,28 @@ fn static_patches(configuration: &Configuration, options: &Istio, context: &str)
         },
     });
     // No virtual host is named: it goes first in all.
-    let route = json!({
+    let mut route = json!({
         "applyTo": "HTTP_ROUTE",
         "match": {"context": context},
         "patch": {"operation": "INSERT_FIRST", "value": wiring::split_route(configuration, &options.route)},
     });
+    if context == GATEWAY {
+        // Only where the gateway routes already, and by the names that the operator gives to the outside: else whoever
+        // sends a Service's own name would reach what the gateway doesn't let out.
+        route["match"]["routeConfiguration"] = json!({"vhost": {"route": {"action": "ROUTE"}}});
+        let headers = route.pointer_mut("/patch/value/match/headers").and_then(Value::as_array_mut);
+        headers.expect("the route is for a header").push(named_hosts(configuration));
+    }
     [strip, route]
+}
+
+/// Holds for requests to the configuration's `hosts`, with a port or without.
+fn named_hosts(configuration: &Configuration) -> Value {
+    let hosts: Vec<_> = configuration.hosts.keys().map(|host| host.replace('.', r"\.")).collect();
+    json!({
+        "name": ":authority",
+        "string_match": {"safe_regex": {"regex": format!(r"(?i)(?:{})\.?(?::[0-9]+)?", hosts.join("|"))}},
+    })
 }
 
 // === impl Istio ===
@@ -234,9 +252,9 @@ impl Context {
     /// As Istio calls them.
     fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Sidecar => &["SIDECAR_OUTBOUND"],
-            Self::Gateway => &["GATEWAY"],
-            Self::Both => &["SIDECAR_OUTBOUND", "GATEWAY"],
+            Self::Sidecar => &[SIDECAR],
+            Self::Gateway => &[GATEWAY],
+            Self::Both => &[SIDECAR, GATEWAY],
         }
     }
 }

@@ -306,7 +306,7 @@ struct IstioArgs {
     #[arg(long = "selector", value_name = "KEY=VALUE", value_parser = parse_label)]
     selector: Vec<(String, String)>,
 
-    /// The kind of proxies that get the filter [default: sidecar]
+    /// The kind of proxies that get the filter; gateways split the `hosts` of --config, and no others [default: sidecar]
     #[arg(long, value_enum, value_name = "KIND", hide_possible_values = false)]
     context: Option<Proxies>,
 }
@@ -396,8 +396,12 @@ impl Render {
         let text = match self.to {
             Target::PluginConfig => plugin_config(configuration),
             Target::Ecds => ecds(configuration, &self.plugin.ecds()),
-            Target::EnvoyFilter => envoy_filter_yaml(configuration, &self.istio.options(&self.plugin, &self.route)),
-            Target::WasmPlugin => wasm_plugin(configuration, &self.istio.options(&self.plugin, &self.route)),
+            Target::EnvoyFilter => {
+                envoy_filter_yaml(configuration, &self.istio.options(&self.plugin, &self.route, configuration))
+            }
+            Target::WasmPlugin => {
+                wasm_plugin(configuration, &self.istio.options(&self.plugin, &self.route, configuration))
+            }
             Target::Envoy => {
                 let namespace = self.route.namespace.as_deref();
                 refuse_other_namespace(RENDER, configuration, namespace);
@@ -498,8 +502,8 @@ impl Controller {
             .with_env_filter(level.unwrap_or_else(|_| "info".into()))
             .init();
         let options = traffic_split_envoy::controller::Options {
+            istio: self.istio.options(&self.plugin, &self.route, &input.configuration),
             base: input.configuration,
-            istio: self.istio.options(&self.plugin, &self.route),
             listen: self.listen,
             lease_namespace: self.lease_namespace,
             identity: identity(),
@@ -661,7 +665,10 @@ impl RouteArgs {
 // === impl IstioArgs ===
 
 impl IstioArgs {
-    fn options(&self, plugin: &PluginArgs, route: &RouteArgs) -> Istio {
+    fn options(&self, plugin: &PluginArgs, route: &RouteArgs, configuration: &Configuration) -> Istio {
+        if matches!(self.context, Some(Proxies::Gateway | Proxies::Both)) && configuration.hosts.is_empty() {
+            say("note: gateways split the `hosts` of --config, and there are none: nothing is split at gateways");
+        }
         let mut options = Istio::default();
         if let Some(namespace) = self.root_namespace.as_ref().or(route.namespace.as_ref()) {
             options.namespace.clone_from(namespace);

@@ -106,17 +106,32 @@ fn services_and_groups_that_no_split_names_are_left_out() {
 }
 
 #[test]
-fn gateways_and_sidecars_get_the_same_patches() {
+fn gateways_get_the_same_patches_as_sidecars_but_the_route_is_for_the_hosts_that_the_operator_names() {
     let mut options = Istio::default();
     options.context = Context::Both;
-    let both = envoy_filter(&configuration(), &options);
+    let mut configuration = configuration();
+    configuration.hosts.insert("shop.example.com".into(), "httpbin/httpbin".into());
+    configuration.hosts.insert("example.org".into(), "httpbin/httpbin".into());
+    let both = envoy_filter(&configuration, &options);
     options.context = Context::Gateway;
-    let gateway = envoy_filter(&configuration(), &options);
+    let gateway = envoy_filter(&configuration, &options);
     let contexts: Vec<_> = patches(&both).iter().map(|patch| patch["match"]["context"].as_str().unwrap()).collect();
     assert_eq!(contexts, [["SIDECAR_OUTBOUND"; 4], ["GATEWAY"; 4]].concat());
     assert_eq!(patches(&both)[4..], patches(&gateway)[..]);
     let values = |patches: &[Value]| patches.iter().map(|patch| patch["patch"].clone()).collect::<Vec<_>>();
-    assert_eq!(values(&patches(&both)[..4]), values(&patches(&both)[4..]));
+    let (sidecars, mut gateways) = (values(&patches(&both)[..4]), values(&patches(&both)[4..]));
+    let headers = gateways[3].pointer_mut("/value/match/headers").and_then(Value::as_array_mut).unwrap();
+    let host = headers.pop().unwrap();
+    assert_eq!(sidecars, gateways);
+    assert_eq!(
+        host,
+        json!({"name": ":authority", "string_match": {"safe_regex": {
+            "regex": r"(?i)(?:example\.org|shop\.example\.com)\.?(?::[0-9]+)?",
+        }}})
+    );
+    // A virtual host that routes nothing gets no route.
+    let route = patches(&gateway)[3].pointer("/match/routeConfiguration/vhost/route/action").unwrap();
+    assert_eq!(route, "ROUTE");
 }
 
 #[test]

@@ -124,6 +124,19 @@ impl Client {
         self.send(&request, method == "HEAD")
     }
 
+    /// Sends a body of this type; any status but 2xx is an error.
+    pub fn send_body(&mut self, method: &str, path: &str, content_type: &str, body: &str) -> Result<Answer> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        let answer = self.send_raw(request.as_bytes())?;
+        match answer.status {
+            200..300 => Ok(answer),
+            status => Err(format!("{method} {path}: {status} {}", answer.text()).into()),
+        }
+    }
+
     /// Sends these bytes as they are, and reads one answer.
     pub fn send_raw(&mut self, bytes: &[u8]) -> Result<Answer> {
         self.send(bytes, bytes.starts_with(b"HEAD "))

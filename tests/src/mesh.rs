@@ -175,6 +175,23 @@ impl Mesh {
         self.api = None;
     }
 
+    /// Halts the API server, which keeps its connections and answers nobody, or has it go on.
+    pub fn halt_api(&self, halted: bool) -> Result<()> {
+        let api = self.api.as_ref().ok_or("the API server doesn't run")?;
+        api.signal(if halted { "STOP" } else { "CONT" })
+    }
+
+    /// Has etcd forget what was before now: who watches from an earlier version must list anew.
+    pub fn compact_etcd(&self) -> Result<()> {
+        let mut etcd = Client::new(self.ports.etcd);
+        let mut ask = |path: &str, body: &Value| {
+            let answer = etcd.send_body("POST", path, "application/json", &body.to_string())?;
+            serde_json::from_slice::<Value>(&answer.body).map_err(|error| Error(format!("etcd {path}: {error}")))
+        };
+        let revision = ask("/v3/kv/range", &json!({"key": "AA=="}))?["header"]["revision"].clone();
+        ask("/v3/kv/compaction", &json!({"revision": revision, "physical": true})).map(|_| ())
+    }
+
     fn start_istiod(&mut self) -> Result<()> {
         let mesh = self.scratch.join("mesh.yaml");
         // mTLS would have clusters wait for certificates that nobody issues here.
@@ -211,6 +228,11 @@ impl Mesh {
     /// Starts a replica of the controller, with the rights that our manifests give it and no others, and waits until it is
     /// ready. `name` is its pod's.
     pub fn controller(&self, guide: &Guide, name: &str) -> Result<Controller> {
+        self.controller_with(guide, name, &[])
+    }
+
+    /// The same, with further options.
+    pub fn controller_with(&self, guide: &Guide, name: &str, options: &[&str]) -> Result<Controller> {
         let command = guide.command.with_file_name("traffic-split-controller");
         let port = free_port()?;
         let mut started = Command::new(&command);
@@ -224,6 +246,7 @@ impl Mesh {
                 "--wasm",
             ])
             .arg(fs::canonicalize(&guide.wasm)?)
+            .args(options)
             .env("KUBECONFIG", self.kubeconfig("controller"))
             .env("POD_NAME", name);
         let mut process = Process::start(name, &mut started, &self.scratch.join(&format!("{name}.log")))?;
@@ -314,6 +337,20 @@ impl Mesh {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// The API server, as the administrator, at a port of this machine: for who writes faster than kubectl. It is there as
+    /// long as the process that comes with the client.
+    pub fn api(&self) -> Result<(Process, Client)> {
+        let port = free_port()?;
+        let mut command = Command::new(self.programs.join("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig("admin")).args(["proxy", &format!("--port={port}")]);
+        let mut process = Process::start("kubectl proxy", &mut command, &self.scratch.join("kubectl-proxy.log"))?;
+        wait_for("kubectl proxy to be ready", || {
+            process.check_running()?;
+            Ok(Client::new(port).get("localhost", "/readyz", &[]).ok().filter(|answer| answer.status == 200))
+        })?;
+        Ok((process, Client::new(port)))
+    }
+
     /// `kubectl apply`, as people do it, of objects in YAML or JSON.
     pub fn apply(&self, objects: &str) -> Result<String> {
         self.kubectl_with_input(&["apply", "-f", "-"], objects)
@@ -358,29 +395,43 @@ impl Mesh {
 
     /// Starts the sidecar of a client in this namespace, and waits until it has the Services' listener.
     pub fn sidecar(&self, namespace: &str) -> Result<Envoy> {
-        let directory = self.scratch.join(&format!("sidecar-{namespace}"));
+        self.sidecar_of(namespace, "curl")
+    }
+
+    /// The same, of a client whose pod has the label `app` with this value.
+    pub fn sidecar_of(&self, namespace: &str, app: &str) -> Result<Envoy> {
+        self.proxy("sidecar", namespace, app, PORT)
+    }
+
+    /// Starts a gateway whose pod has the label `app` with this value, and waits until it has the listener of this port.
+    pub fn gateway(&self, namespace: &str, app: &str, port: u16) -> Result<Envoy> {
+        self.proxy("router", namespace, app, port)
+    }
+
+    fn proxy(&self, kind: &str, namespace: &str, app: &str, port: u16) -> Result<Envoy> {
+        let directory = self.scratch.join(&format!("{kind}-{namespace}-{app}"));
         fs::create_dir_all(&directory)?;
-        let envoy = Envoy::start(&self.bootstrap(namespace).to_string(), &directory)?;
-        wait_for("the sidecar to get its listeners", || {
+        let envoy = Envoy::start(&self.bootstrap(kind, namespace, app).to_string(), &directory)?;
+        wait_for(&format!("the {kind} to get its listeners"), || {
             let listeners = envoy.admin("/listeners")?;
-            Ok(listeners.contains(&format!("127.0.0.1:{PORT}")).then_some(()))
+            Ok(listeners.contains(&format!("127.0.0.1:{port}")).then_some(()))
         })?;
         Ok(envoy)
     }
 
     /// As Istio's agent would start Envoy, with no traffic redirected to it: Istio binds the Services' ports on 127.0.0.1.
-    fn bootstrap(&self, namespace: &str) -> Value {
+    fn bootstrap(&self, kind: &str, namespace: &str, app: &str) -> Value {
         let socket = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
         json!({
             "node": {
-                "id": format!("sidecar~127.0.0.1~curl-1.{namespace}~{namespace}.svc.cluster.local"),
-                "cluster": format!("curl.{namespace}"),
+                "id": format!("{kind}~127.0.0.1~{app}-1.{namespace}~{namespace}.svc.cluster.local"),
+                "cluster": format!("{app}.{namespace}"),
                 "metadata": {
                     "NAMESPACE": namespace,
                     "CLUSTER_ID": "Kubernetes",
                     "ISTIO_VERSION": "1.31.0",
                     "INTERCEPTION_MODE": "NONE",
-                    "LABELS": {"app": "curl"},
+                    "LABELS": {"app": app},
                 },
             },
             "admin": {"address": socket(0)},
@@ -419,6 +470,19 @@ impl Controller {
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         value.ok_or_else(|| Error(format!("there is no metric {name} among\n{text}")))
     }
+}
+
+/// Waits until this is so twenty times on end. Envoy's threads hear of a change one after the other, and each has some of the
+/// connections: what is so for one needn't be for the next.
+pub fn wait_for_all_threads(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait_for(what, || {
+        for _ in 0..20 {
+            if !is_so()? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
 }
 
 /// The directory of our own manifests.

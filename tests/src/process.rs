@@ -72,12 +72,15 @@ impl Process {
         tail(&self.log())
     }
 
+    /// Sends it this signal, e.g. `STOP`.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let killed = Command::new("kill").args(["-s", name]).arg(self.id().to_string()).status()?;
+        if killed.success() { Ok(()) } else { Err(Error(format!("kill -s {name} {}: {killed}", self.id()))) }
+    }
+
     /// Asks it to end (SIGTERM), and waits until it has.
     pub fn terminate(mut self) -> Result<()> {
-        let killed = Command::new("kill").arg(self.id().to_string()).status()?;
-        if !killed.success() {
-            return Err(Error(format!("kill {}: {killed}", self.id())));
-        }
+        self.signal("TERM")?;
         crate::wait_for(&format!("{} to end", self.name), || Ok(self.child.try_wait()?))?;
         self.guard.dismiss();
         Ok(())

@@ -2,11 +2,11 @@
 
 use journeys::client::{Client, Load};
 use journeys::guide::Guide;
-use journeys::mesh::{Mesh, PORT};
+use journeys::mesh::{Mesh, PORT, wait_for_all_threads};
 use journeys::world::{OTHER, ROOT, World};
 use journeys::{Result, is_share, wait_for};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The guide's Services on a mesh that is ready for the controller.
 fn start() -> Result<(Guide, World, Mesh)> {
@@ -27,7 +27,12 @@ fn split(name: &str, root: &str, backends: Value) -> String {
 
 /// Who answers the guide's client now.
 fn version_now() -> Result<String> {
-    Ok(Client::new(PORT).get(ROOT, "/json", &[])?.version())
+    version_of(ROOT)
+}
+
+/// Who answers it at this host.
+fn version_of(host: &str) -> Result<String> {
+    Ok(Client::new(PORT).get(host, "/json", &[])?.version())
 }
 
 /// The guide as people type it, under load from before the first apply to after the last.
@@ -253,10 +258,10 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
     Ok(())
 }
 
-/// A cluster with a thousand splits.
+/// A cluster with a thousand splits, of which half change at once; and then one.
 #[test]
 fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
-    let (guide, mesh) = (Guide::built()?, Mesh::start()?);
+    let (guide, _world, mesh) = start()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let list = |items: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
     let namespace = |number: usize| format!("team-{number}");
@@ -274,16 +279,19 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
     let writes = || controller.metric("traffic_split_controller_envoyfilter_writes_total");
     let before = writes()?;
     let begun = Instant::now();
-    let splits = of_each(&|one, namespace| {
-        json!({
-            "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
-            "metadata": {"name": format!("split-{one}"), "namespace": namespace},
-            "spec": {"service": format!("s{one}"), "backends": [
-                {"service": format!("s{one}"), "weight": 90}, {"service": format!("s{}", (one + 1) % 10), "weight": 10},
-            ]},
+    let splits = |canary: u32| {
+        of_each(&|one, namespace| {
+            json!({
+                "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+                "metadata": {"name": format!("split-{one}"), "namespace": namespace},
+                "spec": {"service": format!("s{one}"), "backends": [
+                    {"service": format!("s{one}"), "weight": 100 - canary},
+                    {"service": format!("s{}", (one + 1) % 10), "weight": canary},
+                ]},
+            })
         })
-    });
-    mesh.kubectl_with_input(&["create", "-f", "-"], &list(splits))?;
+    };
+    mesh.kubectl_with_input(&["create", "-f", "-"], &list(splits(10)))?;
     let created = begun.elapsed();
     wait_for("all to be served", || {
         let [all, without, statuses] = ["trafficsplits", "trafficsplits_not_programmed", "status_writes_total"]
@@ -300,6 +308,50 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
         controller.process.memory_resident().unwrap_or_default() / 1_000_000,
         controller.metric("traffic_split_controller_last_pass_seconds")?,
     );
+
+    let (_process, mut api) = mesh.api()?;
+    let before = writes()?;
+    let begun = Instant::now();
+    for split in &splits(20)[..500] {
+        let [namespace, name] = ["namespace", "name"].map(|key| split["metadata"][key].as_str().unwrap_or_default());
+        let path = format!("/apis/split.smi-spec.io/v1alpha4/namespaces/{namespace}/trafficsplits/{name}");
+        let patch = json!({"spec": split["spec"]}).to_string();
+        api.send_body("PATCH", &path, "application/merge-patch+json", &patch)?;
+    }
+    let changed = begun.elapsed();
+    wait_for("the changes to be served", || {
+        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?.to_string();
+        Ok((filter.matches(r#"\"weight\":20"#).count() == 500).then_some(()))
+    })?;
+    let writes_for_burst = writes()? - before;
+    println!(
+        "500 splits changed in {changed:.1?}, all served {:.1?} later, in {writes_for_burst} EnvoyFilters",
+        begun.elapsed() - changed
+    );
+    // One a second, the first at once, and the last for what was left.
+    assert!(writes_for_burst <= changed.as_secs_f64() + 3.0, "{writes_for_burst} in {changed:?}");
+
+    let sidecar = mesh.sidecar("curl")?;
+    let one = |backend| mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])));
+    one("httpbin-v1")?;
+    wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
+    wait_for("the controller to have said all", || {
+        let said = mesh.kubectl(&["get", "trafficsplits", "-A"])?;
+        Ok((said.matches("80, s").count() == 500 && said.matches("90, s").count() == 500).then_some(()))
+    })?;
+    let mut after = Vec::new();
+    for backend in ["httpbin-v2", "httpbin-v1", "httpbin-v2"] {
+        one(backend)?;
+        let begun = Instant::now();
+        wait_for("the change to be out", || Ok((version_now()? == backend).then_some(())))?;
+        after.push(begun.elapsed());
+    }
+    println!(
+        "among a thousand, one change is out {after:.2?} after kubectl; the last pass took {:.3} s",
+        controller.metric("traffic_split_controller_last_pass_seconds")?
+    );
+    assert!(after.iter().all(|after| *after < Duration::from_secs(5)), "{after:?}");
+    drop(sidecar);
     Ok(())
 }
 
@@ -388,4 +440,328 @@ fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
     assert_eq!(version_now()?, "httpbin-v2");
     assert_eq!(load.stop().failed, 0);
     controller.process.check_running()
+}
+
+/// What doesn't fit waits, and harms nobody who is served.
+#[test]
+fn a_split_too_many_is_said_and_left_out_until_there_is_room() -> Result<()> {
+    let (guide, _world, mesh) = start()?;
+    let one = |name, root, backend| mesh.apply(&split(name, root, json!([{"service": backend, "weight": 1}])));
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    one("http-split", "httpbin", "httpbin-v1")?;
+    wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
+    let bytes = controller.metric("traffic_split_controller_configuration_bytes")?;
+    controller.process.terminate()?;
+
+    let limit = (bytes + 20.0).to_string();
+    let _controller = mesh.controller_with(&guide, "controller-2", &["--max-bytes", &limit])?;
+    let load = Load::start(PORT, ROOT, 1);
+    one("second", "other", "httpbin-v1")?;
+    let said = mesh.wait_for_condition("httpbin", "second", "Programmed", ("False", "TooLarge"))?;
+    assert!(said["message"].as_str().is_some_and(|message| message.contains(&limit)), "{said}");
+    wait_for("the event", || {
+        let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=TooLarge"])?;
+        Ok(events.contains("second").then_some(()))
+    })?;
+    assert!(mesh.kubectl(&["get", "trafficsplits", "-n", "httpbin", "second"])?.contains("TooLarge"));
+    assert_eq!(version_of(OTHER)?, "other");
+    let seen = load.more(100)?;
+    assert_eq!(seen.of("httpbin-v1"), seen.total(), "{seen:?}");
+    // What is served stays as it is, even if it changes meanwhile, and says so.
+    one("http-split", "httpbin", "httpbin-v2")?;
+    wait_for("it to be said", || {
+        let said = mesh.get("trafficsplit", "httpbin", "http-split")?["status"]["state"].clone();
+        Ok((said == "TooLarge").then_some(()))
+    })?;
+    let seen = load.more(100)?;
+    assert_eq!(seen.of("httpbin-v1"), seen.total(), "{seen:?}");
+
+    // Whichever goes makes room for the other.
+    mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "second"])?;
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+    wait_for("v2 to answer", || Ok((version_now()? == "httpbin-v2").then_some(())))?;
+    one("second", "other", "httpbin-v1")?;
+    mesh.wait_for_condition("httpbin", "second", "Programmed", ("False", "TooLarge"))?;
+    mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
+    mesh.wait_for_condition("httpbin", "second", "Programmed", ("True", "Programmed"))?;
+    wait_for("the second to be served", || Ok((version_of(OTHER)? == "httpbin-v1").then_some(())))?;
+    wait_for("the root to answer again", || Ok((version_now()? == "httpbin").then_some(())))?;
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    Ok(())
+}
+
+/// Two teams, one root; and a namespace that wants no part in it.
+#[test]
+fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients_are_left_alone() -> Result<()> {
+    let (guide, _world, mesh) = start()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let sidecar = mesh.sidecar("curl")?;
+    let one = |name, backend| mesh.apply(&split(name, "httpbin", json!([{"service": backend, "weight": 1}])));
+    one("older", "httpbin-v1")?;
+    mesh.wait_for_condition("httpbin", "older", "Programmed", ("True", "Programmed"))?;
+    // Kubernetes tells ages in seconds, and by its name the other would be the first.
+    std::thread::sleep(Duration::from_millis(1100));
+    one("newer", "httpbin-v2")?;
+    let said = mesh.wait_for_condition("httpbin", "newer", "Accepted", ("False", "Conflict"))?;
+    assert!(said["message"].as_str().is_some_and(|message| message.contains("httpbin/older")), "{said}");
+    mesh.wait_for_condition("httpbin", "newer", "Programmed", ("False", "NotServed"))?;
+    wait_for("the event", || {
+        let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=Conflict"])?;
+        Ok((events.contains("newer") && events.contains("Warning")).then_some(()))
+    })?;
+    wait_for_all_threads("all to go to v1", || Ok(version_now()? == "httpbin-v1"))?;
+    let load = Load::start(PORT, ROOT, 1);
+    assert_eq!(controller.metric("traffic_split_controller_trafficsplits_not_programmed")?, 1.0);
+    mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "older"])?;
+    mesh.wait_for_condition("httpbin", "newer", "Accepted", ("True", "Accepted"))?;
+    mesh.wait_for_condition("httpbin", "newer", "Programmed", ("True", "Programmed"))?;
+    load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
+    assert_eq!(load.tally().of("httpbin"), 0, "the root had a split all along: {:?}", load.tally());
+
+    // The label counts from when it is set until it is taken away.
+    mesh.kubectl(&["label", "namespace", "curl", "traffic-split/exclude=true"])?;
+    load.wait_until("the root to answer", |tally| tally.of("httpbin") > 0)?;
+    mesh.kubectl(&["label", "namespace", "curl", "traffic-split/exclude-"])?;
+    wait_for("all to go to v2", || {
+        let seen = load.more(100)?;
+        Ok((seen.of("httpbin-v2") == seen.total()).then_some(()))
+    })?;
+    mesh.kubectl(&["create", "namespace", "alone"])?;
+    mesh.kubectl(&["label", "namespace", "alone", "traffic-split/exclude=true"])?;
+    wait_for("the label to be in what sidecars get", || {
+        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?.to_string();
+        Ok(filter.contains("alone").then_some(()))
+    })?;
+    let seen = load.more(100)?;
+    assert_eq!(seen.of("httpbin-v2"), seen.total(), "another namespace's: {seen:?}");
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    drop(sidecar);
+    let sidecar = mesh.sidecar("alone")?;
+    wait_for("the filter to be configured", || {
+        Ok(sidecar.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
+    })?;
+    let load = Load::start(PORT, ROOT, 1);
+    let seen = load.more(100)?;
+    assert_eq!(seen.of("httpbin"), seen.total(), "{seen:?}");
+    Ok(())
+}
+
+/// Whether v2 gets this many requests in a moment.
+fn wait_for_copies(world: &World, wanted: u64) -> bool {
+    (0..50).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        world.v2.requests() >= wanted
+    })
+}
+
+/// From annotations and HTTPRouteGroups, as people write them, to what the sidecar does.
+#[test]
+fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_served_on() -> Result<()> {
+    let (guide, world, mesh) = start()?;
+    let _controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    let example = |name: &str| {
+        mesh.kubectl(&["apply", "-f", &guide.objects.join("..").join(name).display().to_string()])?;
+        mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))
+    };
+    let ask = |path: &str, headers: &[(&str, &[u8])]| Client::new(PORT).get(ROOT, path, headers);
+    let version = |headers: &[(&str, &[u8])]| Ok::<_, journeys::Error>(ask("/json", headers)?.version());
+
+    example("override.yaml")?;
+    wait_for_all_threads("the override", || Ok(version(&[("x-version", b"httpbin-v2")])? == "httpbin-v2"))?;
+    assert_eq!((version(&[])?, version(&[("x-version", b"other")])?), ("httpbin-v1".into(), "httpbin-v1".into()));
+
+    example("sticky.yaml")?;
+    wait_for_all_threads("cookies to be set", || Ok(ask("/json", &[])?.header("set-cookie").is_some()))?;
+    let cookie = ask("/json", &[])?.header("set-cookie").unwrap_or_default();
+    let (pair, attributes) = cookie.split_once(';').ok_or("a cookie without attributes")?;
+    assert!(pair.starts_with("canary=") && attributes.contains("Max-Age=86400"), "{cookie}");
+    let first = ask("/json", &[("cookie", pair.as_bytes())])?;
+    assert_eq!(first.header("set-cookie"), None);
+    for _ in 0..20 {
+        assert_eq!(version(&[("cookie", pair.as_bytes())])?, first.version());
+    }
+    // The same users get the same versions, in any run, and some of them the one with a tenth of the weight.
+    let user = |number: u32| version(&[("x-user", format!("user-{number}").as_bytes())]);
+    let users = (0..50).map(user).collect::<Result<Vec<_>>>()?;
+    assert_eq!(users, (0..50).map(user).collect::<Result<Vec<_>>>()?);
+    assert!(users.iter().any(|version| version == "httpbin-v2"), "{users:?}");
+
+    example("mirror.yaml")?;
+    let annotate = ["annotate", "trafficsplit", "-n", "httpbin", "http-split", "--overwrite"];
+    mesh.kubectl(&[&annotate[..], &["traffic-split/mirror=httpbin-v2=100"]].concat())?;
+    // All go to v1 now, so what v2 gets are copies.
+    wait_for_all_threads("all to go to v1", || Ok(version(&[])? == "httpbin-v1"))?;
+    wait_for("v2 to get a copy of each", || {
+        let before = world.v2.requests();
+        for _ in 0..20 {
+            assert_eq!(version(&[])?, "httpbin-v1");
+        }
+        // Nobody waits for a copy.
+        Ok(wait_for_copies(&world, before + 20).then_some(()))
+    })?;
+    mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
+
+    mesh.kubectl(&["apply", "-f", &guide.objects.join("../ab-test.yaml").display().to_string()])?;
+    for name in ["insiders", "others"] {
+        mesh.wait_for_condition("httpbin", name, "Programmed", ("True", "Programmed"))?;
+    }
+    wait_for_all_threads("the insiders' preview", || Ok(ask("/preview/", &[])?.version() == "httpbin-v2"))?;
+    let android: [(&str, &[u8]); 2] =
+        [("user-agent", b"Mozilla/5.0 (Linux; Android 14)"), ("cookie", b"a=b; type=insider")];
+    assert_eq!(version(&android)?, "httpbin-v2");
+    let load = Load::start(PORT, ROOT, 1);
+    let others = load.more(1000)?;
+    assert!(is_share(others.of("httpbin-v2"), others.total(), 0.1, 4.0), "{others:?}");
+
+    // The group changes alone.
+    mesh.apply(&split("others", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
+    let group = |path: &str| {
+        let matches = json!({"spec": {"matches": [{"name": "preview", "pathRegex": path}]}}).to_string();
+        mesh.kubectl(&["patch", "httproutegroup", "-n", "httpbin", "insiders", "--type=merge", "-p", &matches])
+    };
+    let is_beta = || {
+        let versions = [ask("/beta/", &[])?.version(), ask("/preview/", &[])?.version(), version(&android)?];
+        Ok(versions == ["httpbin-v2", "httpbin-v1", "httpbin-v1"])
+    };
+    group("/beta/")?;
+    wait_for_all_threads("the group's other path", is_beta)?;
+    // One that is wrong, and then one that is gone: the last good one is served, and it is said.
+    group("/alpha/(")?;
+    let said = mesh.wait_for_condition("httpbin", "insiders", "ResolvedRefs", ("False", "RefNotFound"))?;
+    assert!(said["message"].as_str().is_some_and(|message| message.contains("last good")), "{said}");
+    assert!(is_beta()?);
+    mesh.kubectl(&["delete", "httproutegroup", "-n", "httpbin", "insiders"])?;
+    let said = mesh.wait_for_condition("httpbin", "insiders", "Accepted", ("False", "Invalid"))?;
+    assert!(said["message"].as_str().is_some_and(|message| message.contains("insiders")), "{said}");
+    wait_for("the event", || {
+        let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=Invalid"])?;
+        Ok(events.contains("insiders").then_some(()))
+    })?;
+    // Another split's change takes it along.
+    let both = json!([{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]);
+    mesh.apply(&split("others", "httpbin", both))?;
+    mesh.wait_for_condition("httpbin", "others", "Programmed", ("True", "Programmed"))?;
+    assert!(is_beta()?);
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    Ok(())
+}
+
+/// Others write what the controller keeps, over and over.
+#[test]
+fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> Result<()> {
+    const FILTER: [&str; 4] = ["envoyfilter", "-n", "istio-system", "traffic-split"];
+    let (guide, _world, mesh) = start()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+    let _sidecar = mesh.sidecar("curl")?;
+    wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
+    let wanted = mesh.get("envoyfilter", "istio-system", "traffic-split")?["spec"].clone();
+    let is_right =
+        || mesh.get("envoyfilter", "istio-system", "traffic-split").is_ok_and(|filter| filter["spec"] == wanted);
+
+    let configuration = "/spec/configPatches/2/patch/value/typed_config/config/configuration/value";
+    let patch = |value: &str| {
+        let patch = json!([{"op": "replace", "path": configuration, "value": value}]).to_string();
+        let arguments: Vec<_> = [&["patch"], &FILTER[..], &["--type=json", "-p", &patch]].concat();
+        mesh.kubectl(&arguments)
+    };
+    let applied = |spec: Value| {
+        let object = json!({
+            "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+            "metadata": {"name": "traffic-split", "namespace": "istio-system"}, "spec": spec,
+        });
+        let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-"];
+        mesh.kubectl_with_input(&arguments, &object.to_string())
+    };
+    let theirs = json!({"workloadSelector": {"labels": {"app": "theirs"}}, "priority": 10, "configPatches": []});
+    let write: [(&str, &dyn Fn() -> Result<String>); 4] = [
+        ("no configuration", &|| patch("{")),
+        ("no splits", &|| patch("{}")),
+        ("none at all", &|| mesh.kubectl(&[&["delete"], &FILTER[..]].concat())),
+        ("their own", &|| applied(theirs.clone())),
+    ];
+    let load = Load::start(PORT, ROOT, 1);
+    for (what, write) in write {
+        let until = Instant::now() + Duration::from_secs(2);
+        let mut times = 0;
+        while Instant::now() < until {
+            // It may be gone just then.
+            times += u32::from(write().is_ok());
+        }
+        let begun = Instant::now();
+        wait_for(&format!("the EnvoyFilter to be right again after {what}"), || Ok(is_right().then_some(())))?;
+        wait_for(&format!("all to go to v1 after {what}"), || {
+            let seen = load.more(100)?;
+            Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
+        })?;
+        println!("{what}, {times} times: right again {:.1?} after the last", begun.elapsed());
+        assert!(times > 3, "{what}: {times}");
+    }
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    // It doesn't go on writing.
+    let writes = || controller.metric("traffic_split_controller_envoyfilter_writes_total");
+    let before = writes()?;
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(writes()?, before);
+    println!("{before} writes, {:?}", tally);
+    Ok(())
+}
+
+/// An API server that answers nobody for a while, and one that has forgotten what was: who asks finds it later.
+#[test]
+fn an_api_server_that_hangs_or_has_forgotten_the_past_costs_no_request_and_loses_no_change() -> Result<()> {
+    let (guide, _world, mut mesh) = start()?;
+    let mut controllers = Vec::new();
+    for name in ["controller-1", "controller-2"] {
+        controllers.push(mesh.controller(&guide, name)?);
+    }
+    let leaders = |controllers: &[journeys::mesh::Controller]| {
+        let leads = controllers.iter().map(|controller| controller.metric("traffic_split_controller_leader"));
+        Ok::<_, journeys::Error>(leads.collect::<Result<Vec<_>>>()?.into_iter().sum::<f64>())
+    };
+    let _sidecar = mesh.sidecar("curl")?;
+    let one =
+        |mesh: &Mesh, backend| mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])));
+    one(&mesh, "httpbin-v1")?;
+    let load = Load::start(PORT, ROOT, 1);
+    load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
+    mesh.halt_api(true)?;
+    // Longer than a leader's lease.
+    std::thread::sleep(Duration::from_secs(15));
+    mesh.halt_api(false)?;
+    let begun = Instant::now();
+    one(&mesh, "httpbin-v2")?;
+    let applied = begun.elapsed();
+    load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
+    println!("halted for 15 s: kubectl took {applied:.1?}, v2 answered {:.1?} after it", begun.elapsed() - applied);
+    wait_for("one to lead", || Ok((leaders(&controllers)? == 1.0).then_some(())))?;
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+
+    // Gone, and with it the versions from which the controllers would go on watching.
+    mesh.stop_api();
+    mesh.compact_etcd()?;
+    mesh.start_api()?;
+    let begun = Instant::now();
+    one(&mesh, "httpbin-v1")?;
+    let applied = begun.elapsed();
+    wait_for("all to go to v1", || {
+        let seen = load.more(100)?;
+        Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
+    })?;
+    println!("compacted: kubectl took {applied:.1?}, all went to v1 {:.1?} after it", begun.elapsed() - applied);
+    let tally = load.stop();
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    for controller in &mut controllers {
+        controller.process.check_running()?;
+        // Else nothing was shown.
+        assert!(controller.process.log().contains("too old resource version"));
+    }
+    Ok(())
 }
