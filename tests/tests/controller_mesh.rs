@@ -766,3 +766,30 @@ fn an_api_server_that_hangs_or_has_forgotten_the_past_costs_no_request_and_loses
     }
     Ok(())
 }
+
+/// A connection whose other end is gone says nothing, for ever.
+#[test]
+fn connections_to_the_api_server_that_die_without_a_word_are_missed_soon() -> Result<()> {
+    let (guide, _world, mesh) = start()?;
+    let relay = mesh.relay_api()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    let one = |backend| mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])));
+    one("httpbin-v1")?;
+    wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
+    let load = Load::start(PORT, ROOT, 1);
+    let begun = Instant::now();
+    let connections = relay.silence();
+    assert!(connections >= 9, "each kind of object is watched: {connections}");
+    one("httpbin-v2")?;
+    for _ in 0..2 {
+        if load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0).is_ok() {
+            break;
+        }
+    }
+    println!("{connections} connections died, and a change was out {:.1?} later", begun.elapsed());
+    let tally = load.stop();
+    assert!(tally.of("httpbin-v2") > 0 && tally.failed == 0, "{tally:?}\n{}", controller.process.tail());
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+    Ok(())
+}
