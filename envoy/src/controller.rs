@@ -15,7 +15,7 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patc
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
 use kube_lease_manager::LeaseManagerBuilder;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -59,6 +59,10 @@ const QUIET: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// All is compared again after this, whatever has been heard.
 const RESYNC: Duration = Duration::from_secs(300);
+/// A watch is begun anew after this, so that one of which nothing is heard for longer, like any other request, has lost its
+/// API server without a word.
+const WATCH_SECONDS: u32 = 15;
+const ANSWER: Duration = Duration::from_secs(20);
 /// A leader that is gone is replaced within the sum of these.
 const LEASE_SECONDS: u64 = 8;
 const LEASE_GRACE_SECONDS: u64 = 2;
@@ -100,7 +104,9 @@ struct Metrics {
 /// # Errors
 /// If there is no way to the API server, or the port can't be had.
 pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let client = Client::try_default().await?;
+    let mut config = Config::infer().await?;
+    (config.read_timeout, config.reset_reader_on_write) = (Some(ANSWER), true);
+    let client = Client::try_from(config)?;
     let metrics = Metrics::new();
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
     info!(address = %listener.local_addr()?, "health and metrics are at");
@@ -204,7 +210,7 @@ fn watch_all(api: Api<DynamicObject>, resource: ApiResource, changed: &Arc<Notif
     let writer = reflector::store::Writer::new(resource.clone());
     let store = writer.as_reader();
     let changed = changed.clone();
-    let events = watcher(api, watcher::Config::default())
+    let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
         .default_backoff()
         .modify(|object| {
             object.managed_fields_mut().clear();

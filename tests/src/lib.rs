@@ -14,6 +14,7 @@ pub mod guide;
 pub mod mesh;
 pub mod pod;
 pub mod process;
+pub mod relay;
 pub mod report;
 pub mod scratch;
 pub mod world;

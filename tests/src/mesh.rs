@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::envoy::{Envoy, free_port};
 use crate::guide::Guide;
 use crate::process::Process;
+use crate::relay::Relay;
 use crate::scratch::Scratch;
 use crate::world::World;
 use crate::{Error, Result, wait_for};
@@ -112,7 +113,7 @@ impl Mesh {
             ),
         )?;
         for user in ["admin", "controller"] {
-            fs::write(self.kubeconfig(user), self.kubeconfig_of(user).to_string())?;
+            fs::write(self.kubeconfig(user), self.kubeconfig_of(user, self.ports.api).to_string())?;
         }
         Ok(())
     }
@@ -123,13 +124,21 @@ impl Mesh {
         self.scratch.join(&format!("{user}.kubeconfig"))
     }
 
-    fn kubeconfig_of(&self, user: &str) -> Value {
+    /// Has the controllers that are started from here on find the API server by a relay.
+    pub fn relay_api(&self) -> Result<Relay> {
+        let relay = Relay::start(([127, 0, 0, 1], self.ports.api).into())?;
+        let kubeconfig = self.kubeconfig_of("controller", relay.address().port());
+        fs::write(self.kubeconfig("controller"), kubeconfig.to_string())?;
+        Ok(relay)
+    }
+
+    fn kubeconfig_of(&self, user: &str, port: u16) -> Value {
         json!({
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "mesh",
             "clusters": [{"name": "mesh", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.ports.api),
+                "server": format!("https://127.0.0.1:{port}"),
                 // Made at each start, by the API server for itself.
                 "insecure-skip-tls-verify": true,
             }}],

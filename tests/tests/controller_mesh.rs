@@ -714,54 +714,64 @@ fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> R
     Ok(())
 }
 
-/// An API server that answers nobody for a while, and one that has forgotten what was: who asks finds it later.
+/// An API server that answers nobody for a while, one that is gone without a word, and one that has forgotten what was.
 #[test]
-fn an_api_server_that_hangs_or_has_forgotten_the_past_costs_no_request_and_loses_no_change() -> Result<()> {
+fn an_api_server_that_hangs_is_silent_or_forgets_costs_no_request_and_loses_no_change() -> Result<()> {
     let (guide, _world, mut mesh) = start()?;
-    let mut controllers = Vec::new();
-    for name in ["controller-1", "controller-2"] {
-        controllers.push(mesh.controller(&guide, name)?);
-    }
-    let leaders = |controllers: &[journeys::mesh::Controller]| {
-        let leads = controllers.iter().map(|controller| controller.metric("traffic_split_controller_leader"));
-        Ok::<_, journeys::Error>(leads.collect::<Result<Vec<_>>>()?.into_iter().sum::<f64>())
-    };
+    let relay = mesh.relay_api()?;
+    let mut controllers = ["controller-1", "controller-2"]
+        .into_iter()
+        .map(|name| mesh.controller(&guide, name))
+        .collect::<Result<Vec<_>>>()?;
     let _sidecar = mesh.sidecar("curl")?;
-    let one =
-        |mesh: &Mesh, backend| mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])));
-    one(&mesh, "httpbin-v1")?;
-    let load = Load::start(PORT, ROOT, 1);
-    load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
-    mesh.halt_api(true)?;
-    // Longer than a leader's lease.
-    std::thread::sleep(Duration::from_secs(15));
-    mesh.halt_api(false)?;
-    let begun = Instant::now();
-    one(&mesh, "httpbin-v2")?;
-    let applied = begun.elapsed();
-    load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
-    println!("halted for 15 s: kubectl took {applied:.1?}, v2 answered {:.1?} after it", begun.elapsed() - applied);
-    wait_for("one to lead", || Ok((leaders(&controllers)? == 1.0).then_some(())))?;
-    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
-
-    // Gone, and with it the versions from which the controllers would go on watching.
-    mesh.stop_api();
-    mesh.compact_etcd()?;
-    mesh.start_api()?;
-    let begun = Instant::now();
-    one(&mesh, "httpbin-v1")?;
-    let applied = begun.elapsed();
-    wait_for("all to go to v1", || {
-        let seen = load.more(100)?;
-        Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
+    // Under load, which lasts no longer than a minute: what happens, then a change; it is out, and who leads is known.
+    let mut change = |what: &str, backend: &str, happens: &dyn Fn(&mut Mesh) -> Result<()>| {
+        let load = Load::start(PORT, ROOT, 1);
+        happens(&mut mesh)?;
+        let begun = Instant::now();
+        mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])))?;
+        let applied = begun.elapsed();
+        for _ in 0..2 {
+            if load.wait_until("the change", |tally| tally.of(backend) > 0).is_ok() {
+                break;
+            }
+        }
+        let out = begun.elapsed() - applied;
+        mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+        wait_for("one to lead", || {
+            let leads = controllers.iter().map(|controller| controller.metric("traffic_split_controller_leader"));
+            Ok((leads.sum::<Result<f64>>()? == 1.0).then_some(()))
+        })?;
+        let tally = load.stop();
+        println!(
+            "{what}: kubectl took {applied:.1?}, the change was out {out:.1?} after it; {} requests",
+            tally.total()
+        );
+        assert!(tally.of(backend) > 0 && tally.failed == 0, "{what}: {tally:?}");
+        Ok::<_, journeys::Error>(())
+    };
+    change("nothing", "httpbin-v1", &|_| Ok(()))?;
+    change("halted", "httpbin-v2", &|mesh| {
+        mesh.halt_api(true)?;
+        // Longer than a leader's lease.
+        std::thread::sleep(Duration::from_secs(15));
+        mesh.halt_api(false)
     })?;
-    println!("compacted: kubectl took {applied:.1?}, all went to v1 {:.1?} after it", begun.elapsed() - applied);
-    let tally = load.stop();
-    assert_eq!(tally.failed, 0, "{tally:?}");
+    change("silent", "httpbin-v1", &|_| {
+        let connections = relay.silence();
+        assert!(connections >= 9, "each kind of object is watched: {connections}");
+        Ok(())
+    })?;
+    // Gone, and with it the versions from which the controllers would go on watching.
+    change("forgetful", "httpbin-v2", &|mesh| {
+        mesh.stop_api();
+        mesh.compact_etcd()?;
+        mesh.start_api()
+    })?;
     for controller in &mut controllers {
         controller.process.check_running()?;
         // Else nothing was shown.
-        assert!(controller.process.log().contains("too old resource version"));
+        assert!(controller.process.log().contains("too old resource version"), "{}", controller.process.tail());
     }
     Ok(())
 }
