@@ -320,7 +320,7 @@ impl Controller {
 
         let now = format!("{:.0}", Timestamp::now());
         let reports = cluster.traffic_splits.iter().filter_map(|object| {
-            let verdict = verdicts.get(&crate::document::name(object))?;
+            let verdict = verdicts.get(&crate::document::key(object))?;
             let wanted = status(verdict, object, &now);
             (object.get("status") != Some(&wanted)).then(|| (object, wanted, news(verdict, object)))
         });

@@ -105,7 +105,7 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
     for object in &cluster.traffic_splits {
         match planner.candidate(object) {
             Ok(candidate) => candidates.push(candidate),
-            Err(problems) => _ = verdicts.insert(document::name(object), Verdict::invalid(problems)),
+            Err(problems) => _ = verdicts.insert(document::key(object), Verdict::invalid(problems)),
         }
     }
     candidates.sort_by_cached_key(|candidate| {
@@ -163,9 +163,9 @@ enum Group {
 impl<'c> Planner<'c> {
     fn new(base: &'c Configuration, cluster: &'c Cluster) -> Self {
         let mut planner = Self { base, cluster, groups: BTreeMap::new(), services: BTreeMap::new() };
-        planner.services = cluster.services.iter().map(|service| (document::name(service), service)).collect();
+        planner.services = cluster.services.iter().map(|service| (document::key(service), service)).collect();
         for object in &cluster.http_route_groups {
-            let name = document::name(object);
+            let name = document::key(object);
             let group = match planner.read(&[], std::slice::from_ref(object), Map::new()) {
                 Ok(_) => Group::Good(object.clone()),
                 Err(problems) => match planner.served_group(&name) {
@@ -242,7 +242,7 @@ impl<'c> Planner<'c> {
             }
             Err(problems) => self.explain(object, &problems),
         };
-        let served = self.served_split(&document::name(object)).and_then(|split| serde_json::to_value(split).ok());
+        let served = self.served_split(&document::key(object)).and_then(|split| serde_json::to_value(split).ok());
         match served.map(|served| read(&served, Serves::LastGood)) {
             Some(Ok(split)) => Ok(Candidate { object, split, serves: Serves::LastGood, problems }),
             Some(Err(_)) | None => Err(problems),
@@ -274,8 +274,10 @@ impl<'c> Planner<'c> {
                 let key = format!("{namespace}/{service}");
                 match self.ports(&key) {
                     Ports::Known(ports) => _ = services.insert(key, json!({"ports": ports})),
-                    // It gets nothing, as if it were there without any port.
-                    Ports::NoService if is_backend => _ = services.insert(key, json!({"ports": []})),
+                    // It gets nothing: Istio has no cluster of it, as of an ExternalName that lists no port.
+                    Ports::NoService | Ports::Unknown if is_backend => {
+                        services.insert(key, json!({"ports": []}));
+                    }
                     Ports::NoService | Ports::Unknown => {}
                 }
             }
@@ -341,6 +343,10 @@ impl<'c> Planner<'c> {
                 continue;
             }
             let Some(ports) = ports_of(service) else { continue };
+            if ports.is_empty() {
+                missing.push(format!("Service {service} lists no port: it gets nothing"));
+                continue;
+            }
             let lacks: Vec<_> = root_ports.difference(&ports).map(u16::to_string).collect();
             if !lacks.is_empty() {
                 missing.push(format!("Service {service} has no port {}: it gets nothing there", lacks.join(", ")));
@@ -449,7 +455,13 @@ impl Said {
         Self { holds: true, reason, message: String::new() }
     }
 
-    pub(crate) fn no(reason: &'static str, message: String) -> Self {
+    pub(crate) fn no(reason: &'static str, mut message: String) -> Self {
+        /// A condition's message may have 32,768 bytes; with a longer one the API server takes no status at all.
+        const MOST_CHARACTERS: usize = 8000;
+        if let Some((end, _)) = message.char_indices().nth(MOST_CHARACTERS) {
+            message.truncate(end);
+            message.push('…');
+        }
         Self { holds: false, reason, message }
     }
 }

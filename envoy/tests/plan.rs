@@ -222,6 +222,43 @@ fn a_backend_without_the_roots_port_gets_nothing_there_and_that_is_said() {
 }
 
 #[test]
+fn a_backend_whose_service_lists_no_port_gets_nothing_and_that_is_said() {
+    for spec in [json!({"type": "ExternalName", "externalName": "example.com"}), json!({"clusterIP": "None"})] {
+        let mut cluster = cluster(&[split("canary", "web", &[("v1", 1), ("v2", 1)])]);
+        cluster.services[2] = with(cluster.services[2].clone(), "/spec", spec);
+        let plan = planned(&cluster);
+        assert_eq!(serde_json::to_value(&plan.configuration.services["shop/v2"]).unwrap(), json!({"ports": []}));
+        assert_eq!(verdict(&plan, "canary").resolved.message, "Service v2 lists no port: it gets nothing");
+    }
+}
+
+#[test]
+fn objects_with_the_longest_names_are_told_apart() {
+    let namespace = "n".repeat(63);
+    let of_namespace = |object: Value| with(object, "/metadata/namespace", namespace.as_str().into());
+    let services = ["w", "x", "y"].map(|end| format!("{}{end}", "s".repeat(62)));
+    let names = ["a", "b"].map(|end| format!("{}{end}", "t".repeat(252)));
+    let [root, first, second] = services.each_ref().map(String::as_str);
+    let splits = [split(&names[0], root, &[(first, 1)]), split(&names[1], first, &[(second, 0)])];
+    let mut cluster = cluster(&splits.map(of_namespace));
+    cluster.services = services.each_ref().map(|name| of_namespace(service(name, &[80]))).into();
+    let plan = planned(&cluster);
+    let verdict = |name: &str| &plan.verdicts[&format!("{namespace}/{name}")];
+    assert!(verdict(&names[0]).resolved.holds, "{:?}", verdict(&names[0]));
+    assert_eq!(verdict(&names[1]).accepted.reason, "Invalid");
+}
+
+#[test]
+fn what_is_said_fits_into_a_condition() {
+    let backends: Vec<_> = (0..256).map(|number| format!("{number:03}-{}", "b".repeat(59))).collect();
+    let weights: Vec<_> = backends.iter().map(|backend| (backend.as_str(), 1)).collect();
+    let plan = planned(&cluster(&[split("canary", "web", &weights)]));
+    let message = &verdict(&plan, "canary").resolved.message;
+    assert!(message.starts_with("there is no Service 000-") && message.ends_with('…'), "{message}");
+    assert!(message.len() < 32_768, "{}", message.len());
+}
+
+#[test]
 fn a_root_without_a_service_is_said() {
     let plan = planned(&cluster(&[split("canary", "nowhere", &[("v1", 1)])]));
     assert_eq!(verdict(&plan, "canary").resolved.message, "there is no Service nowhere, the root");
