@@ -6,7 +6,7 @@ use crate::istio_rules::IstioRules;
 use crate::wiring;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use traffic_split::{Configuration, Object, Problem, TrafficSplit};
+use traffic_split::{Configuration, HttpRouteGroup, Object, Problem, TrafficSplit};
 
 /// What there is in the cluster: whole objects, as the API server has them.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +93,7 @@ struct Candidate<'c> {
 }
 
 /// What sidecars get of this. `base` is what the operator says of the filter: header names, cluster names and so on. A
-/// configuration larger than `most_bytes` isn't given out: the one that is served stays.
+/// configuration that takes more than `most_bytes` in an EnvoyFilter isn't given out: the one that is served stays.
 ///
 /// Several splits of one root: those with matches come in the order of their age, then their name; the oldest without
 /// matches comes last, and others without are in conflict with it.
@@ -131,15 +131,23 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
         }
     });
     let configuration = planner.configuration(&candidates);
-    let is_too_large = serde_json::to_vec(&configuration).map_or(true, |text| text.len() > most_bytes);
+    let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
+    let is_too_large = bytes(&configuration) > most_bytes;
     for candidate in &candidates {
-        let mut verdict = planner.verdict(candidate, &configuration);
+        let mut verdict = planner.verdict(candidate, &configuration, &rules);
         if is_too_large {
-            verdict.is_too_large(candidate, &cluster.served, most_bytes);
+            verdict.is_too_large(candidate, planner.served_split(&candidate.split.key()), most_bytes);
         }
         verdicts.insert(candidate.split.key(), verdict);
     }
     Plan { configuration: if is_too_large { cluster.served.clone() } else { configuration }, verdicts }
+}
+
+/// What a configuration takes in an EnvoyFilter, where it is a string: its quotation marks and backslashes count twice.
+#[must_use]
+pub fn bytes(configuration: &Configuration) -> usize {
+    let text = serde_json::to_string(configuration).and_then(|text| serde_json::to_string(&text));
+    text.map_or(usize::MAX, |text| text.len())
 }
 
 struct Planner<'c> {
@@ -148,6 +156,9 @@ struct Planner<'c> {
     /// The groups that may be served, by `namespace/name`.
     groups: BTreeMap<String, Group>,
     services: BTreeMap<String, &'c Value>,
+    /// What sidecars have, by `namespace/name`.
+    served_splits: BTreeMap<String, &'c TrafficSplit>,
+    served_groups: BTreeMap<String, &'c HttpRouteGroup>,
 }
 
 /// An HTTPRouteGroup that may be served, or why it can't be.
@@ -162,8 +173,15 @@ enum Group {
 
 impl<'c> Planner<'c> {
     fn new(base: &'c Configuration, cluster: &'c Cluster) -> Self {
-        let mut planner = Self { base, cluster, groups: BTreeMap::new(), services: BTreeMap::new() };
-        planner.services = cluster.services.iter().map(|service| (document::key(service), service)).collect();
+        let key = |group: &HttpRouteGroup| format!("{}/{}", group.metadata.namespace, group.metadata.name);
+        let mut planner = Self {
+            base,
+            cluster,
+            groups: BTreeMap::new(),
+            services: cluster.services.iter().map(|service| (document::key(service), service)).collect(),
+            served_splits: cluster.served.traffic_splits.iter().map(|split| (split.key(), split)).collect(),
+            served_groups: cluster.served.http_route_groups.iter().map(|group| (key(group), group)).collect(),
+        };
         for object in &cluster.http_route_groups {
             let name = document::key(object);
             let group = match planner.read(&[], std::slice::from_ref(object), Map::new()) {
@@ -179,13 +197,11 @@ impl<'c> Planner<'c> {
     }
 
     fn served_group(&self, name: &str) -> Option<Value> {
-        let groups = self.cluster.served.http_route_groups.iter();
-        let mut found = groups.filter(|group| format!("{}/{}", group.metadata.namespace, group.metadata.name) == name);
-        serde_json::to_value(found.next()?).ok()
+        serde_json::to_value(self.served_groups.get(name)?).ok()
     }
 
     fn served_split(&self, name: &str) -> Option<&'c TrafficSplit> {
-        self.cluster.served.traffic_splits.iter().find(|split| split.key() == name)
+        self.served_splits.get(name).copied()
     }
 
     /// A configuration of these objects, and what the operator says.
@@ -297,7 +313,7 @@ impl<'c> Planner<'c> {
         }
     }
 
-    fn verdict(&self, candidate: &Candidate<'_>, configuration: &Configuration) -> Verdict {
+    fn verdict(&self, candidate: &Candidate<'_>, configuration: &Configuration, rules: &IstioRules<'_>) -> Verdict {
         let Candidate { split, serves, problems, .. } = candidate;
         let (accepted, programmed) = match serves {
             Serves::LastGood => (
@@ -306,8 +322,6 @@ impl<'c> Planner<'c> {
             ),
             Serves::Current | Serves::Nothing => (Said::yes("Accepted"), Said::yes("Programmed")),
         };
-        let rules =
-            IstioRules { cluster: self.cluster, services: &self.services, domain: &configuration.cluster_domain };
         let backends: Vec<_> = (split.spec.backends.iter())
             .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))
             .collect();
@@ -422,12 +436,13 @@ impl Verdict {
     }
 
     /// What sidecars have stays.
-    fn is_too_large(&mut self, candidate: &Candidate<'_>, served: &Configuration, most_bytes: usize) {
-        let old = served.traffic_splits.iter().find(|split| split.key() == candidate.split.key());
+    fn is_too_large(&mut self, candidate: &Candidate<'_>, old: Option<&TrafficSplit>, most_bytes: usize) {
         if old == Some(&candidate.split) {
             return;
         }
-        let message = format!("all splits together take more than the {most_bytes} bytes that an EnvoyFilter may hold");
+        let message = format!(
+            "all splits together take more than the {most_bytes} bytes that there are for them in the EnvoyFilter"
+        );
         self.programmed = Said::no("TooLarge", format!("{message}; sidecars keep what they have"));
         self.serves = if old.is_some() { Serves::LastGood } else { Serves::Nothing };
         if old.is_none() {

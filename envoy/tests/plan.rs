@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Cluster, Plan, Serves, Verdict, plan};
+use traffic_split_envoy::{Cluster, Istio, Plan, Serves, Verdict, bytes, envoy_filter, plan};
 
 const ROOM: usize = 1_000_000;
 
@@ -287,7 +287,7 @@ fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
 #[test]
 fn what_does_not_fit_is_not_given_out_and_what_is_served_stays() {
     let small = planned(&cluster(&[split("a", "web", &[("v1", 1)])]));
-    let room = serde_json::to_vec(&small.configuration).unwrap().len();
+    let room = bytes(&small.configuration);
     let mut larger = cluster(&[split("a", "web", &[("v1", 1)]), split("b", "v1", &[("v2", 1)])]);
     larger.served = small.configuration.clone();
     let plan = plan(&Configuration::default(), &larger, room);
@@ -296,6 +296,19 @@ fn what_does_not_fit_is_not_given_out_and_what_is_served_stays() {
     let verdict = verdict(&plan, "b");
     assert_eq!((verdict.state(), verdict.serves, verdict.accepted.holds), ("TooLarge", Serves::Nothing, true));
     assert!(verdict.programmed.message.contains(&room.to_string()), "{}", verdict.programmed.message);
+}
+
+/// What an EnvoyFilter holds is the JSON of the configuration in a JSON string.
+#[test]
+fn what_is_measured_is_what_an_envoy_filter_takes() {
+    let mut cluster = cluster(&[matching(split("a", "web", &[("v1", 1)]), "beta")]);
+    cluster.http_route_groups = vec![group("beta", &r"\\.".repeat(200))];
+    let configuration = planned(&cluster).configuration;
+    let filter = envoy_filter(&configuration, &Istio::default());
+    let empty = envoy_filter(&Configuration::default(), &Istio::default());
+    let grown = filter.to_string().len() - empty.to_string().len();
+    assert!(bytes(&configuration).abs_diff(grown) < 400, "{} for {grown}", bytes(&configuration));
+    assert!(grown > 1800, "{grown}");
 }
 
 #[test]
@@ -375,6 +388,9 @@ fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
     assert!(bypassed.message.contains("--hash-header"), "{}", bypassed.message);
     assert!(said(json!({"host": "v1", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}})).holds);
     assert!(said(json!({"host": "others", "trafficPolicy": hashes})).holds);
+    let mut of_one_port = hashes.clone();
+    of_one_port["port"] = json!({"number": 80});
+    assert!(!said(json!({"host": "v1", "trafficPolicy": {"portLevelSettings": [of_one_port]}})).holds);
 }
 
 #[test]
