@@ -1,7 +1,7 @@
 //! The controller: watches what there is in a Kubernetes cluster, and keeps one EnvoyFilter and the TrafficSplits' status as
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
-use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
+use crate::istio::{Istio, envoy_filter, merge_patch, served_configuration, without_splits};
 use crate::plan::{Cluster, Plan, bytes, plan};
 use crate::status::{news, status};
 use axum::Router;
@@ -395,7 +395,12 @@ impl Controller {
                 wanted["metadata"]["resourceVersion"] = filter["metadata"]["resourceVersion"].clone();
             }
             let parameters = PatchParams::apply(MANAGER).force();
-            filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
+            let applied = value(&filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?);
+            // A field that others have added stays when ours are applied; a workloadSelector, say, would end all splits.
+            if applied["spec"] != wanted["spec"] {
+                let patch = Patch::Merge(json!({"spec": merge_patch(&applied["spec"], &wanted["spec"])}));
+                filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await?;
+            }
             self.metrics.writes.inc();
             let splits = configuration.traffic_splits.len();
             info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");

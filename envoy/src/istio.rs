@@ -114,6 +114,16 @@ pub(crate) fn without_splits(filter: &mut Value) -> bool {
     true
 }
 
+/// The merge patch by which a value becomes another.
+#[cfg(feature = "controller")]
+pub(crate) fn merge_patch(is: &Value, wanted: &Value) -> Value {
+    let (Value::Object(is), Value::Object(wanted)) = (is, wanted) else { return wanted.clone() };
+    let gone = is.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let differs = wanted.iter().filter(|(key, wanted)| is.get(*key) != Some(wanted));
+    let differs = differs.map(|(key, wanted)| (key.clone(), merge_patch(is.get(key).unwrap_or(&Value::Null), wanted)));
+    gone.chain(differs).collect()
+}
+
 /// [`envoy_filter`] as YAML.
 pub fn envoy_filter_yaml(configuration: &Configuration, options: &Istio) -> String {
     format!(
@@ -243,6 +253,29 @@ impl Context {
             Self::Sidecar => &["SIDECAR_OUTBOUND"],
             Self::Gateway => &["GATEWAY"],
             Self::Both => &["SIDECAR_OUTBOUND", "GATEWAY"],
+        }
+    }
+}
+
+#[cfg(all(test, feature = "controller"))]
+mod tests {
+    use super::merge_patch;
+    use serde_json::json;
+
+    #[test]
+    fn a_merge_patch_takes_away_what_is_not_wanted_and_leaves_what_is_right() {
+        for (is, wanted, patch) in [
+            (json!({"a": 1, "b": [1]}), json!({"a": 1, "b": [1]}), json!({})),
+            (json!({"a": 1, "more": 5}), json!({"a": 2}), json!({"a": 2, "more": null})),
+            (
+                json!({"labels": {"app": "x", "more": "y"}}),
+                json!({"labels": {"app": "x"}}),
+                json!({"labels": {"more": null}}),
+            ),
+            (json!({"a": 1}), json!({"a": {"b": [2]}, "c": 3}), json!({"a": {"b": [2]}, "c": 3})),
+            (json!(null), json!({"a": 1}), json!({"a": 1})),
+        ] {
+            assert_eq!(merge_patch(&is, &wanted), patch, "{is} to {wanted}");
         }
     }
 }

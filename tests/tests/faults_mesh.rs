@@ -58,7 +58,10 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
     let names: Vec<_> = (0..100).map(|number| format!("{}-{number}", "b".repeat(59))).collect();
     let services = names.iter().map(|name| service(name, ports(1..2)));
     let services: Vec<_> = services.chain([service("root", ports(1000..1100))]).collect();
-    mesh.kubectl_with_input(&["create", "-f", "-"], &json!({"kind": "List", "items": services}).to_string())?;
+    mesh.kubectl_with_input(
+        &["create", "-f", "-"],
+        &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string(),
+    )?;
     let backends: Vec<_> = names.iter().map(|name| json!({"service": name, "weight": 1})).collect();
     mesh.apply(&split("long", "root", json!(backends)))?;
     mesh.wait_for_condition("httpbin", "long", "ResolvedRefs", ("False", "RefNotFound"))?;
@@ -71,6 +74,14 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
             Ok(described.split_once("Events:").filter(|(_, events)| events.contains(word)).map(|_| ()))
         })?;
     }
+
+    // By hand, what no apply of ours takes away: the filter would be nowhere.
+    let added = json!({"spec": {"priority": 5, "workloadSelector": {"labels": {"app": "none"}}}}).to_string();
+    mesh.kubectl(&["patch", "envoyfilter", "-n", "istio-system", "traffic-split", "--type=merge", "-p", &added])?;
+    wait_for("it to be taken away", || {
+        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?;
+        Ok((filter["spec"].as_object().map(|spec| spec.len()) == Some(1)).then_some(()))
+    })?;
     assert_eq!(controller.metric("traffic_split_controller_failures_total")?, 0.0);
     Ok(())
 }
