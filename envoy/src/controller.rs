@@ -2,13 +2,14 @@
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
 use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
-use crate::plan::{Cluster, Plan, plan};
+use crate::plan::{Cluster, Plan, bytes, plan};
 use crate::status::{news, status};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use futures::{StreamExt, future};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
@@ -22,9 +23,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -50,7 +54,7 @@ pub struct Options {
     pub lease_namespace: String,
     /// This replica's name.
     pub identity: String,
-    /// The largest configuration that is given out.
+    /// The most that configurations may take in the EnvoyFilter.
     pub most_bytes: usize,
 }
 
@@ -63,9 +67,10 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// API server without a word.
 const WATCH_SECONDS: u32 = 15;
 const ANSWER: Duration = Duration::from_secs(20);
-/// A leader that is gone is replaced within the sum of these.
-const LEASE_SECONDS: u64 = 8;
-const LEASE_GRACE_SECONDS: u64 = 2;
+/// A leader that is gone is replaced after the first, and renews its lease when the second is left of it: so long the API
+/// server may be away, or so far clocks apart, before another leads.
+const LEASE_SECONDS: u64 = 10;
+const LEASE_GRACE_SECONDS: u64 = 7;
 /// Statuses that are written at once.
 const WRITERS: usize = 16;
 
@@ -86,7 +91,8 @@ struct Controller {
 /// What is known from outside.
 #[derive(Clone, Default)]
 struct Metrics {
-    is_ready: Arc<AtomicBool>,
+    /// The kinds that are yet to be listed.
+    awaited: Arc<Mutex<BTreeSet<String>>>,
     registry: Arc<Registry>,
     passes: Counter,
     failures: Counter,
@@ -103,14 +109,13 @@ struct Metrics {
 ///
 /// # Errors
 /// If there is no way to the API server, or the port can't be had.
-pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut config = Config::infer().await?;
-    (config.read_timeout, config.reset_reader_on_write) = (Some(ANSWER), true);
-    let client = Client::try_from(config)?;
+pub async fn run(options: Options) -> Result<(), Failure> {
+    let listener = tokio::net::TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(|why| format!("--listen {}: {why}", options.listen))?;
+    let client = client().await?;
+    let mut ended = std::pin::pin!(asked_to_end());
     let metrics = Metrics::new();
-    let listener = tokio::net::TcpListener::bind(options.listen).await?;
     info!(address = %listener.local_addr()?, "health and metrics are at");
-    tokio::spawn(serve(listener, metrics.clone()));
 
     let changed = Arc::new(Notify::new());
     let watch = |resource: ApiResource| watch_all(Api::all_with(client.clone(), &resource), resource, &changed);
@@ -122,21 +127,39 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
     // Only to hear of other writers.
     let own = Api::namespaced_with(client.clone(), &options.istio.namespace, &resource(ENVOY_FILTER));
     let envoy_filters = watch_all(own, resource(ENVOY_FILTER), &changed);
-    let listed = [&traffic_splits, &http_route_groups, &services, &namespaces, &envoy_filters];
-    future::try_join_all(listed.map(Store::wait_until_ready)).await?;
-    let listed = [&virtual_services, &destination_rules, &sidecars];
-    future::try_join_all(listed.map(Store::wait_until_ready)).await?;
+    let listed = [
+        ("TrafficSplit", &traffic_splits),
+        ("HTTPRouteGroup", &http_route_groups),
+        ("Service", &services),
+        ("Namespace", &namespaces),
+        ("EnvoyFilter", &envoy_filters),
+        ("VirtualService", &virtual_services),
+        ("DestinationRule", &destination_rules),
+        ("Sidecar", &sidecars),
+    ];
+    metrics.awaited().extend(listed.map(|(kind, _)| kind.to_owned()));
+    tokio::spawn(serve(listener, metrics.clone()));
+    let listed = future::try_join_all(listed.map(async |(kind, store)| {
+        store.wait_until_ready().await?;
+        metrics.awaited().remove(kind);
+        Ok::<_, Failure>(())
+    }));
+    tokio::select! {
+        listed = listed => {
+            listed?;
+        }
+        () = &mut ended => return Ok(()),
+    }
     info!("everything has been listed");
-    metrics.is_ready.store(true, Ordering::Relaxed);
 
     let lease = LeaseManagerBuilder::new(client.clone(), MANAGER)
         .with_namespace(&options.lease_namespace)
         .with_identity(&options.identity)
-        .with_field_manager(MANAGER)
         .with_duration(LEASE_SECONDS)
         .with_grace(LEASE_GRACE_SECONDS)
         .build()
-        .await?;
+        .await
+        .map_err(|why| format!("the Lease in the namespace {}: {why}", options.lease_namespace))?;
     let (leads, lease_task) = lease.watch().await;
     let reporter = Reporter { controller: MANAGER.into(), instance: Some(options.identity.clone()) };
     let controller = Controller {
@@ -153,8 +176,8 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
         metrics,
     };
     tokio::select! {
-        () = controller.lead(leads, &changed) => {}
-        () = asked_to_end() => info!("asked to end"),
+        () = controller.lead(leads, &changed) => return Err("the lease is no longer looked after".into()),
+        () = ended => info!("asked to end"),
     }
     // Whoever waits for the lease needn't wait longer.
     if timeout(Duration::from_secs(5), lease_task).await.is_err() {
@@ -163,35 +186,81 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
     Ok(())
 }
 
+/// Why it can't go on.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// A client that hears of an API server that doesn't answer.
+async fn client() -> Result<Client, Failure> {
+    let mut config = Config::infer().await.map_err(|why| format!("there is no way to the API server: {why}"))?;
+    (config.read_timeout, config.reset_reader_on_write) = (Some(ANSWER), true);
+    let server = config.cluster_url.clone();
+    let client = Client::try_from(config)?;
+    // What is wrong from the start is said, and not tried again.
+    let answer = client.apiserver_version().await;
+    answer.map_err(|why| format!("the API server at {server}: {}", said(&why)))?;
+    Ok(client)
+}
+
+/// An error in one line: what the API server says, or what it comes from.
+fn said(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return format!("{} ({})", status.message, status.code);
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(why) = cause {
+        if !text.ends_with(&why.to_string()) {
+            text.push_str(&format!(": {why}"));
+        }
+        cause = why.source();
+    }
+    text
+}
+
 /// Takes the filter out of the proxies in an order in which no request fails: the controller first, which would put things
 /// back; then the splits, so that the roots serve; then the filter with its route. `say` is told of each step.
 ///
 /// # Errors
-/// If the API server refuses a step; those before it are done, and it can be called again.
-pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl Fn(&str)) -> Result<(), kube::Error> {
-    let client = Client::try_default().await?;
+/// If the API server refuses a step, or a controller still runs; the steps before are done, and it can be called again.
+pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl Fn(&str)) -> Result<(), Failure> {
+    let client = client().await?;
+    let refused = |why: kube::Error| said(&why);
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), namespace, &resource(["apps", "v1", "Deployment"]));
-    match gone(deployments.delete(MANAGER, &DeleteParams::foreground()).await)? {
-        true => say(&format!("deleted Deployment {namespace}/{MANAGER}")),
+    match gone(deployments.delete(MANAGER, &DeleteParams::foreground()).await).map_err(refused)? {
+        true => say(&format!("deleted Deployment {namespace}/{MANAGER}; waiting for its pods to end")),
         false => say(&format!("there is no Deployment {namespace}/{MANAGER}")),
     }
-    while deployments.get_opt(MANAGER).await?.is_some() {
+    while deployments.get_opt(MANAGER).await.map_err(refused)?.is_some() {
         sleep(Duration::from_millis(200)).await;
     }
+    // One that runs elsewhere would put back what is taken out.
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let lease = async || leases.get_opt(MANAGER).await.map(|lease| lease?.spec).map_err(refused);
+    if let Some(held) = lease().await?.filter(|lease| lease.holder_identity.is_some()) {
+        let holder = held.holder_identity.as_deref().unwrap_or_default();
+        say(&format!("the controller {holder} has led: looking for {LEASE_SECONDS}s whether it still does"));
+        sleep(Duration::from_secs(LEASE_SECONDS)).await;
+        let now = lease().await?.filter(|lease| lease.holder_identity.is_some() && lease.renew_time != held.renew_time);
+        if let Some(holder) = now.and_then(|lease| lease.holder_identity) {
+            return Err(format!("the controller {holder} still runs: stop it, and uninstall again").into());
+        }
+    }
     let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &resource(ENVOY_FILTER));
-    let Some(filter) = filters.get_opt(&istio.name).await? else {
+    let Some(filter) = filters.get_opt(&istio.name).await.map_err(refused)? else {
         say(&format!("there is no EnvoyFilter {}/{}", istio.namespace, istio.name));
         return Ok(());
     };
     let mut filter = value(&filter);
     if without_splits(&mut filter) {
         let patch = Patch::Merge(json!({"spec": filter["spec"]}));
-        filters.patch(&istio.name, &PatchParams::default(), &patch).await?;
-        say(&format!("took the splits out of EnvoyFilter {}/{}; waiting {wait:?}", istio.namespace, istio.name));
-        sleep(wait).await;
+        filters.patch(&istio.name, &PatchParams::default(), &patch).await.map_err(refused)?;
+        say(&format!("took the splits out of EnvoyFilter {}/{}", istio.namespace, istio.name));
     }
-    gone(filters.delete(&istio.name, &DeleteParams::default()).await)?;
+    // Also if they were taken out before: that may have been a moment ago.
+    say(&format!("waiting {wait:?} for proxies to hear of that"));
+    sleep(wait).await;
+    gone(filters.delete(&istio.name, &DeleteParams::default()).await).map_err(refused)?;
     say(&format!("deleted EnvoyFilter {}/{}", istio.namespace, istio.name));
     Ok(())
 }
@@ -257,7 +326,6 @@ impl Controller {
         loop {
             self.metrics.is_leader.set(i64::from(*leads.borrow()));
             if leads.wait_for(|leads| *leads).await.is_err() {
-                error!("the lease is no longer looked after");
                 return;
             }
             self.metrics.is_leader.set(1);
@@ -273,7 +341,7 @@ impl Controller {
                     Err(why) => {
                         self.metrics.failures.inc();
                         failures += 1;
-                        error!(%why, "what sidecars get could not be written, again soon");
+                        error!(why = said(&why), "not everything could be written, again soon");
                         Duration::from_millis(250 << failures.min(6))
                     }
                 };
@@ -294,6 +362,11 @@ impl Controller {
             Api::namespaced_with(self.client.clone(), &self.options.istio.namespace, &resource(ENVOY_FILTER));
         // Asked for and not looked up: what was watched may be older than what this controller wrote.
         let filter = filters.get_opt(&self.options.istio.name).await?.map(|filter| value(&filter));
+        // Who was stopped or cut off may have been replaced without knowing. From here on, the version tells.
+        if !self.holds_lease().await? {
+            info!("another leads");
+            return Ok(());
+        }
         let excluded = self
             .namespaces
             .state()
@@ -309,13 +382,17 @@ impl Controller {
             excluded_namespaces: excluded.map(|namespace| namespace.name_any()).collect(),
             served: filter.as_ref().and_then(served_configuration).unwrap_or_default(),
         };
-        let Plan { configuration, verdicts, .. } = plan(&self.options.base, &cluster, self.options.most_bytes);
-        let wanted = envoy_filter(&configuration, &self.options.istio);
-        let size = serde_json::to_vec(&configuration).map_or(0, |text| text.len());
+        let Plan { configuration, verdicts, .. } =
+            plan(&self.options.base, &cluster, self.options.istio.most_bytes(self.options.most_bytes));
+        let mut wanted = envoy_filter(&configuration, &self.options.istio);
+        let size = bytes(&configuration);
         if filter.as_ref().is_none_or(|filter| filter["spec"] != wanted["spec"]) {
+            if let Some(filter) = &filter {
+                wanted["metadata"]["resourceVersion"] = filter["metadata"]["resourceVersion"].clone();
+            }
             let parameters = PatchParams::apply(MANAGER).force();
             let applied = filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
-            // What others have set beside it, such as for which pods it is, stays until it is said to go.
+            // What others have set beside it stays until it is said to go: a workloadSelector, say, would end all splits.
             if let Some(surplus) = surplus(&value(&applied)["spec"], &wanted["spec"]) {
                 let patch = Patch::Merge(json!({"spec": surplus}));
                 filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await?;
@@ -331,7 +408,7 @@ impl Controller {
 
         let now = format!("{:.0}", Timestamp::now());
         let reports = cluster.traffic_splits.iter().filter_map(|object| {
-            let verdict = verdicts.get(&crate::document::name(object))?;
+            let verdict = verdicts.get(&crate::document::key(object))?;
             let wanted = status(verdict, object, &now);
             (object.get("status") != Some(&wanted)).then(|| (object, wanted, news(verdict, object)))
         });
@@ -339,6 +416,12 @@ impl Controller {
         // One that can't be written keeps no other from being.
         let written: Vec<_> = futures::stream::iter(reports).buffer_unordered(WRITERS).collect().await;
         written.into_iter().collect()
+    }
+
+    async fn holds_lease(&self) -> Result<bool, kube::Error> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.options.lease_namespace);
+        let holder = leases.get(MANAGER).await?.spec.and_then(|lease| lease.holder_identity);
+        Ok(holder.as_ref() == Some(&self.options.identity))
     }
 
     /// Says it on the object, and what is new as events.
@@ -351,7 +434,11 @@ impl Controller {
         match splits.patch_status(&name, &PatchParams::default(), &patch).await {
             // It is gone, and so is what was to be said.
             Err(kube::Error::Api(why)) if why.code == 404 => return Ok(()),
-            written => _ = written?,
+            Err(why) => {
+                warn!(split = format!("{namespace}/{name}"), why = said(&why), "its status could not be written");
+                return Err(why);
+            }
+            Ok(_) => {}
         }
         self.metrics.statuses.inc();
         let regarding = ObjectReference {
@@ -370,7 +457,8 @@ impl Controller {
                 reason: one.reason.into(),
                 // What Kubernetes takes is 1 KB.
                 note: Some(one.message.chars().take(250).collect()),
-                action: "Program".into(),
+                // What is of one action counts as the same event, with the first one's note.
+                action: format!("Program-{:x}", hash(&one.message)),
                 secondary: None,
             };
             if let Err(why) = self.recorder.publish(&event, &regarding).await {
@@ -379,6 +467,12 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Waits until nothing has changed for a moment, but not for ever.
@@ -413,6 +507,10 @@ fn values(store: &Store<DynamicObject>) -> Vec<Value> {
 // === impl Metrics ===
 
 impl Metrics {
+    fn awaited(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.awaited.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     fn new() -> Self {
         let mut metrics = Self::default();
         let mut registry = Registry::with_prefix("traffic_split_controller");
@@ -440,9 +538,10 @@ impl Metrics {
 
 async fn serve(listener: tokio::net::TcpListener, metrics: Metrics) {
     let ready = |State(metrics): State<Metrics>| async move {
-        match metrics.is_ready.load(Ordering::Relaxed) {
-            true => (StatusCode::OK, "ok\n"),
-            false => (StatusCode::SERVICE_UNAVAILABLE, "not everything has been listed yet\n"),
+        let awaited: Vec<_> = metrics.awaited().iter().cloned().collect();
+        match awaited.is_empty() {
+            true => (StatusCode::OK, "ok\n".into()),
+            false => (StatusCode::SERVICE_UNAVAILABLE, format!("not listed yet: {}\n", awaited.join(", "))),
         }
     };
     let text = |State(metrics): State<Metrics>| async move {

@@ -90,12 +90,17 @@ pub(crate) fn unknown_conditions(group: &Value) -> Vec<(String, String)> {
     unknown
 }
 
-/// `namespace/name`, as far as they are there.
+/// `namespace/name`, as far as they are there, fit for a message.
 pub(crate) fn name(value: &Value) -> String {
+    plain(&key(value))
+}
+
+/// The same as it is: what tells an object from others of its kind.
+pub(crate) fn key(value: &Value) -> String {
     let name = text(value, "/metadata/name").unwrap_or_default();
     match text(value, "/metadata/namespace") {
-        Some(namespace) => plain(&format!("{namespace}/{name}")),
-        None => plain(name),
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.into(),
     }
 }
 

@@ -212,6 +212,12 @@ impl Istio {
         format!("{}.{}", self.namespace, self.name)
     }
 
+    /// How much of what an EnvoyFilter may hold there is for a configuration, which it holds once for each kind of proxy.
+    #[cfg(feature = "controller")]
+    pub(crate) fn most_bytes(&self, of_all: usize) -> usize {
+        of_all / self.context.names().len()
+    }
+
     /// The EnvoyFilter beside a WasmPlugin.
     fn static_name(&self) -> String {
         format!("{}-route", self.name)

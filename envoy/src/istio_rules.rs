@@ -11,50 +11,96 @@ use traffic_split::TrafficSplit;
 /// Where a Service may be exported to: the annotation's key.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
-/// Istio's objects, and what they are about.
+/// Istio's objects, read once for all splits: a mesh has thousands of either.
 pub(crate) struct IstioRules<'c> {
-    pub cluster: &'c Cluster,
     /// The cluster's, by `namespace/name`.
-    pub services: &'c BTreeMap<String, &'c Value>,
+    services: &'c BTreeMap<String, &'c Value>,
     /// The Kubernetes cluster's DNS domain.
-    pub domain: &'c str,
+    domain: &'c str,
+    /// What split requests bypass, and what to do about it.
+    bypassed: Vec<(String, &'static str)>,
+    /// Which of these name a host, by its DNS name.
+    named: BTreeMap<String, Vec<usize>>,
+    /// The same by the DNS name's end.
+    wildcards: Vec<(&'c str, usize)>,
+    sidecars: Vec<Sidecar<'c>>,
+}
+
+/// Which hosts a namespace's clients see.
+struct Sidecar<'c> {
+    name: String,
+    namespace: &'c str,
+    /// The entries `NAMESPACE/HOST` of its egress. Without any, it says nothing of what its pods call.
+    patterns: Vec<(&'c str, &'c str)>,
 }
 
 /// A Service, as rules name it.
 struct Host<'s> {
     service: &'s str,
     namespace: &'s str,
+    /// Its DNS name.
+    full: String,
 }
 
 // === impl IstioRules ===
 
-impl IstioRules<'_> {
-    /// Whether all that Istio's objects say of the root and the backends is so for split requests too. Their route is our
-    /// own, and what a VirtualService's or a hashing load balancer's would have said doesn't reach it.
-    pub(crate) fn apply(&self, split: &TrafficSplit) -> Said {
-        let mut bypassed = Vec::new();
-        for rule in &self.cluster.virtual_services {
+impl<'c> IstioRules<'c> {
+    pub(crate) fn new(cluster: &'c Cluster, services: &'c BTreeMap<String, &'c Value>, domain: &'c str) -> Self {
+        let mut rules = Self {
+            services,
+            domain,
+            bypassed: Vec::new(),
+            named: BTreeMap::new(),
+            wildcards: Vec::new(),
+            sidecars: cluster.sidecars.iter().map(Sidecar::new).collect(),
+        };
+        for rule in &cluster.virtual_services {
             let gateways = strings(rule, "/spec/gateways");
             let is_of_mesh = gateways.is_empty() || gateways.contains(&"mesh");
             let has_routes = rule.pointer("/spec/http").and_then(Value::as_array).is_some_and(|http| !http.is_empty());
-            let named = hosts(split).find(|host| {
-                strings(rule, "/spec/hosts").into_iter().any(|pattern| self.is_named(host, pattern, rule))
-            });
-            if let Some(host) = named.filter(|_| is_of_mesh && has_routes) {
-                bypassed.push(format!("the routes of VirtualService {}, which names {}", name(rule), host.service));
+            if is_of_mesh && has_routes {
+                let said = format!("the routes of VirtualService {}", name(rule));
+                rules.add((said, ""), rule, strings(rule, "/spec/hosts"));
             }
         }
-        for rule in &self.cluster.destination_rules {
-            let hashes = rule.pointer("/spec/trafficPolicy/loadBalancer/consistentHash").is_some();
-            let host = text(rule, "/spec/host").unwrap_or_default();
-            if let Some(host) = hosts(split).find(|named| hashes && self.is_named(named, host, rule)) {
-                bypassed.push(format!(
-                    "consistentHash of DestinationRule {}, which names {} (--hash-header has its effect)",
-                    name(rule),
-                    host.service
-                ));
+        for rule in cluster.destination_rules.iter().filter(|rule| hashes(rule)) {
+            let said = format!("consistentHash of DestinationRule {}", name(rule));
+            rules.add((said, " (--hash-header has its effect)"), rule, text(rule, "/spec/host"));
+        }
+        rules
+    }
+
+    /// Hosts are DNS names, short names by the rule's namespace, or wildcards: `*` or `*.DOMAIN`.
+    fn add(&mut self, said: (String, &'static str), rule: &Value, hosts: impl IntoIterator<Item = &'c str>) {
+        let namespace = text(rule, "/metadata/namespace").unwrap_or_default();
+        for host in hosts {
+            if let Some(end) = host.strip_prefix('*') {
+                self.wildcards.push((end, self.bypassed.len()));
+                continue;
+            }
+            let full = if host.contains('.') { host.to_owned() } else { self.host(host, namespace).full };
+            self.named.entry(full).or_default().push(self.bypassed.len());
+        }
+        self.bypassed.push(said);
+    }
+
+    /// Whether all that Istio's objects say of the root and the backends is so for split requests too. Their route is our
+    /// own, and what a VirtualService's or a hashing load balancer's would have said doesn't reach it.
+    pub(crate) fn apply(&self, split: &TrafficSplit) -> Said {
+        let mut named = BTreeMap::new();
+        let services = split.spec.backends.iter().map(|backend| &backend.service);
+        for service in [&split.spec.service].into_iter().chain(services) {
+            let full = self.host(service, &split.metadata.namespace).full;
+            let wildcards = self.wildcards.iter().filter(|(end, _)| full.ends_with(end)).map(|(_, rule)| rule);
+            for rule in self.named.get(&full).into_iter().flatten().chain(wildcards) {
+                named.entry(*rule).or_insert(service);
             }
         }
+        let bypassed = named.into_iter().map(|(rule, service)| {
+            let (said, hint) = &self.bypassed[rule];
+            format!("{said}, which names {service}{hint}")
+        });
+        let bypassed: Vec<_> = bypassed.collect();
         if bypassed.is_empty() {
             return Said::yes("RulesApply");
         }
@@ -65,20 +111,13 @@ impl IstioRules<'_> {
     /// answers 503.
     pub(crate) fn reachable(&self, split: &TrafficSplit) -> Said {
         let mut hidden = Vec::new();
-        let backends = || {
-            let backends = split.spec.backends.iter().filter(|backend| backend.has_weight());
-            backends.map(|backend| Host { service: &backend.service, namespace: &split.metadata.namespace })
-        };
-        let root = Host { service: &split.spec.service, namespace: &split.metadata.namespace };
-        for sidecar in &self.cluster.sidecars {
-            let egress = sidecar.pointer("/spec/egress").and_then(Value::as_array);
-            let patterns: Vec<_> = egress.into_iter().flatten().flat_map(|egress| strings(egress, "/hosts")).collect();
-            // Without any, it says nothing of what its pods call.
-            let sees = |host: &Host<'_>| patterns.iter().any(|pattern| self.is_seen(host, pattern, sidecar));
-            if !patterns.is_empty() && sees(&root) {
-                for backend in backends().filter(|backend| !sees(backend)) {
-                    hidden.push(format!("{} from clients of Sidecar {}", backend.service, name(sidecar)));
-                }
+        let backends = split.spec.backends.iter().filter(|backend| backend.has_weight());
+        let backends = backends.map(|backend| self.host(&backend.service, &split.metadata.namespace));
+        let backends: Vec<_> = backends.collect();
+        let root = self.host(&split.spec.service, &split.metadata.namespace);
+        for sidecar in self.sidecars.iter().filter(|sidecar| sidecar.sees(&root)) {
+            for backend in backends.iter().filter(|backend| !sidecar.sees(backend)) {
+                hidden.push(format!("{} from clients of Sidecar {}", backend.service, sidecar.name));
             }
         }
         let exported = |host: &Host<'_>| {
@@ -90,8 +129,8 @@ impl IstioRules<'_> {
         };
         let everywhere = BTreeSet::from(["*".to_owned()]);
         let of_root = exported(&root).unwrap_or_else(|| everywhere.clone());
-        for backend in backends() {
-            let to = exported(&backend).unwrap_or_else(|| everywhere.clone());
+        for backend in &backends {
+            let to = exported(backend).unwrap_or_else(|| everywhere.clone());
             if !to.contains("*") && !of_root.is_subset(&to) {
                 let to: Vec<_> = to.into_iter().collect();
                 hidden.push(format!("{} from clients outside of {} ({EXPORT_TO})", backend.service, to.join(", ")));
@@ -103,40 +142,45 @@ impl IstioRules<'_> {
         Said::no("BackendHidden", format!("503 for split requests: hidden is {}", hidden.join(", and ")))
     }
 
-    /// Whether a rule's host is this Service: its DNS name, a short name by the rule's namespace, or a wildcard.
-    fn is_named(&self, host: &Host<'_>, pattern: &str, rule: &Value) -> bool {
-        let full = self.full_name(host);
-        let namespace = text(rule, "/metadata/namespace").unwrap_or_default();
-        pattern == full || matches_wildcard(pattern, &full) || (pattern == host.service && namespace == host.namespace)
-    }
-
-    /// Whether an entry of a Sidecar's egress, `NAMESPACE/HOST`, shows this Service.
-    fn is_seen(&self, host: &Host<'_>, pattern: &str, sidecar: &Value) -> bool {
-        let Some((namespace, pattern)) = pattern.split_once('/') else { return false };
-        let is_of_namespace = match namespace {
-            "*" => true,
-            "." => text(sidecar, "/metadata/namespace") == Some(host.namespace),
-            other => other == host.namespace,
-        };
-        let full = self.full_name(host);
-        is_of_namespace && (pattern == full || matches_wildcard(pattern, &full))
-    }
-
-    fn full_name(&self, host: &Host<'_>) -> String {
-        format!("{}.{}.svc.{}", host.service, host.namespace, self.domain)
+    fn host<'s>(&self, service: &'s str, namespace: &'s str) -> Host<'s> {
+        Host { service, namespace, full: format!("{service}.{namespace}.svc.{}", self.domain) }
     }
 }
 
-/// The root, and the backends.
-fn hosts(split: &TrafficSplit) -> impl Iterator<Item = Host<'_>> {
-    let backends = split.spec.backends.iter().map(|backend| &backend.service);
-    let services = [&split.spec.service].into_iter().chain(backends.filter(|service| **service != split.spec.service));
-    services.map(|service| Host { service, namespace: &split.metadata.namespace })
+// === impl Sidecar ===
+
+impl<'c> Sidecar<'c> {
+    fn new(sidecar: &'c Value) -> Self {
+        let egress = sidecar.pointer("/spec/egress").and_then(Value::as_array);
+        let patterns = egress.into_iter().flatten().flat_map(|egress| strings(egress, "/hosts"));
+        Self {
+            name: name(sidecar),
+            namespace: text(sidecar, "/metadata/namespace").unwrap_or_default(),
+            patterns: patterns.filter_map(|pattern| pattern.split_once('/')).collect(),
+        }
+    }
+
+    fn sees(&self, host: &Host<'_>) -> bool {
+        self.patterns.iter().any(|(namespace, pattern)| {
+            let is_of_namespace = match *namespace {
+                "*" => true,
+                "." => self.namespace == host.namespace,
+                other => other == host.namespace,
+            };
+            let is_host = || match pattern.strip_prefix('*') {
+                Some(end) => host.full.ends_with(end),
+                None => *pattern == host.full,
+            };
+            is_of_namespace && is_host()
+        })
+    }
 }
 
-/// `*` or `*.DOMAIN`.
-fn matches_wildcard(pattern: &str, name: &str) -> bool {
-    pattern.strip_prefix('*').is_some_and(|suffix| name.ends_with(suffix))
+/// Whether a DestinationRule has a hashing load balancer, for all ports or for one.
+fn hashes(rule: &Value) -> bool {
+    let ports = rule.pointer("/spec/trafficPolicy/portLevelSettings").and_then(Value::as_array);
+    let policies = rule.pointer("/spec/trafficPolicy").into_iter().chain(ports.into_iter().flatten());
+    policies.into_iter().any(|policy| policy.pointer("/loadBalancer/consistentHash").is_some())
 }
 
 fn strings<'v>(value: &'v Value, pointer: &str) -> Vec<&'v str> {

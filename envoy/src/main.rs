@@ -190,7 +190,7 @@ struct Controller {
     #[arg(long, value_name = "NAMESPACE", default_value = "traffic-split-system", value_parser = parse_namespace)]
     lease_namespace: String,
 
-    /// The largest configuration that proxies are given; Kubernetes takes objects of 1.5 MB
+    /// The most that the configuration may take in the EnvoyFilter; Kubernetes takes objects of 1.5 MB
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     max_bytes: usize,
 }

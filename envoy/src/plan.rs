@@ -6,7 +6,7 @@ use crate::istio_rules::IstioRules;
 use crate::wiring;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use traffic_split::{Configuration, Object, Problem, TrafficSplit};
+use traffic_split::{Configuration, HttpRouteGroup, Object, Problem, TrafficSplit};
 
 /// What there is in the cluster: whole objects, as the API server has them.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +93,7 @@ struct Candidate<'c> {
 }
 
 /// What sidecars get of this. `base` is what the operator says of the filter: header names, cluster names and so on. A
-/// configuration larger than `most_bytes` isn't given out: the one that is served stays.
+/// configuration that takes more than `most_bytes` in an EnvoyFilter isn't given out: the one that is served stays.
 ///
 /// Several splits of one root: those with matches come in the order of their age, then their name; the oldest without
 /// matches comes last, and others without are in conflict with it.
@@ -105,7 +105,7 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
     for object in &cluster.traffic_splits {
         match planner.candidate(object) {
             Ok(candidate) => candidates.push(candidate),
-            Err(problems) => _ = verdicts.insert(document::name(object), Verdict::invalid(problems)),
+            Err(problems) => _ = verdicts.insert(document::key(object), Verdict::invalid(problems)),
         }
     }
     candidates.sort_by_cached_key(|candidate| {
@@ -131,15 +131,23 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
         }
     });
     let configuration = planner.configuration(&candidates);
-    let is_too_large = serde_json::to_vec(&configuration).map_or(true, |text| text.len() > most_bytes);
+    let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
+    let is_too_large = bytes(&configuration) > most_bytes;
     for candidate in &candidates {
-        let mut verdict = planner.verdict(candidate, &configuration);
+        let mut verdict = planner.verdict(candidate, &configuration, &rules);
         if is_too_large {
-            verdict.is_too_large(candidate, &cluster.served, most_bytes);
+            verdict.is_too_large(candidate, planner.served_split(&candidate.split.key()), most_bytes);
         }
         verdicts.insert(candidate.split.key(), verdict);
     }
     Plan { configuration: if is_too_large { cluster.served.clone() } else { configuration }, verdicts }
+}
+
+/// What a configuration takes in an EnvoyFilter, where it is a string: its quotation marks and backslashes count twice.
+#[must_use]
+pub fn bytes(configuration: &Configuration) -> usize {
+    let text = serde_json::to_string(configuration).and_then(|text| serde_json::to_string(&text));
+    text.map_or(usize::MAX, |text| text.len())
 }
 
 struct Planner<'c> {
@@ -148,6 +156,9 @@ struct Planner<'c> {
     /// The groups that may be served, by `namespace/name`.
     groups: BTreeMap<String, Group>,
     services: BTreeMap<String, &'c Value>,
+    /// What sidecars have, by `namespace/name`.
+    served_splits: BTreeMap<String, &'c TrafficSplit>,
+    served_groups: BTreeMap<String, &'c HttpRouteGroup>,
 }
 
 /// An HTTPRouteGroup that may be served, or why it can't be.
@@ -162,10 +173,17 @@ enum Group {
 
 impl<'c> Planner<'c> {
     fn new(base: &'c Configuration, cluster: &'c Cluster) -> Self {
-        let mut planner = Self { base, cluster, groups: BTreeMap::new(), services: BTreeMap::new() };
-        planner.services = cluster.services.iter().map(|service| (document::name(service), service)).collect();
+        let key = |group: &HttpRouteGroup| format!("{}/{}", group.metadata.namespace, group.metadata.name);
+        let mut planner = Self {
+            base,
+            cluster,
+            groups: BTreeMap::new(),
+            services: cluster.services.iter().map(|service| (document::key(service), service)).collect(),
+            served_splits: cluster.served.traffic_splits.iter().map(|split| (split.key(), split)).collect(),
+            served_groups: cluster.served.http_route_groups.iter().map(|group| (key(group), group)).collect(),
+        };
         for object in &cluster.http_route_groups {
-            let name = document::name(object);
+            let name = document::key(object);
             let group = match planner.read(&[], std::slice::from_ref(object), Map::new()) {
                 Ok(_) => Group::Good(object.clone()),
                 Err(problems) => match planner.served_group(&name) {
@@ -179,13 +197,11 @@ impl<'c> Planner<'c> {
     }
 
     fn served_group(&self, name: &str) -> Option<Value> {
-        let groups = self.cluster.served.http_route_groups.iter();
-        let mut found = groups.filter(|group| format!("{}/{}", group.metadata.namespace, group.metadata.name) == name);
-        serde_json::to_value(found.next()?).ok()
+        serde_json::to_value(self.served_groups.get(name)?).ok()
     }
 
     fn served_split(&self, name: &str) -> Option<&'c TrafficSplit> {
-        self.cluster.served.traffic_splits.iter().find(|split| split.key() == name)
+        self.served_splits.get(name).copied()
     }
 
     /// A configuration of these objects, and what the operator says.
@@ -242,7 +258,7 @@ impl<'c> Planner<'c> {
             }
             Err(problems) => self.explain(object, &problems),
         };
-        let served = self.served_split(&document::name(object)).and_then(|split| serde_json::to_value(split).ok());
+        let served = self.served_split(&document::key(object)).and_then(|split| serde_json::to_value(split).ok());
         match served.map(|served| read(&served, Serves::LastGood)) {
             Some(Ok(split)) => Ok(Candidate { object, split, serves: Serves::LastGood, problems }),
             Some(Err(_)) | None => Err(problems),
@@ -274,8 +290,10 @@ impl<'c> Planner<'c> {
                 let key = format!("{namespace}/{service}");
                 match self.ports(&key) {
                     Ports::Known(ports) => _ = services.insert(key, json!({"ports": ports})),
-                    // It gets nothing, as if it were there without any port.
-                    Ports::NoService if is_backend => _ = services.insert(key, json!({"ports": []})),
+                    // It gets nothing: Istio has no cluster of it, as of an ExternalName that lists no port.
+                    Ports::NoService | Ports::Unknown if is_backend => {
+                        services.insert(key, json!({"ports": []}));
+                    }
                     Ports::NoService | Ports::Unknown => {}
                 }
             }
@@ -295,7 +313,7 @@ impl<'c> Planner<'c> {
         }
     }
 
-    fn verdict(&self, candidate: &Candidate<'_>, configuration: &Configuration) -> Verdict {
+    fn verdict(&self, candidate: &Candidate<'_>, configuration: &Configuration, rules: &IstioRules<'_>) -> Verdict {
         let Candidate { split, serves, problems, .. } = candidate;
         let (accepted, programmed) = match serves {
             Serves::LastGood => (
@@ -304,8 +322,6 @@ impl<'c> Planner<'c> {
             ),
             Serves::Current | Serves::Nothing => (Said::yes("Accepted"), Said::yes("Programmed")),
         };
-        let rules =
-            IstioRules { cluster: self.cluster, services: &self.services, domain: &configuration.cluster_domain };
         let backends: Vec<_> = (split.spec.backends.iter())
             .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))
             .collect();
@@ -341,6 +357,10 @@ impl<'c> Planner<'c> {
                 continue;
             }
             let Some(ports) = ports_of(service) else { continue };
+            if ports.is_empty() {
+                missing.push(format!("Service {service} lists no port: it gets nothing"));
+                continue;
+            }
             let lacks: Vec<_> = root_ports.difference(&ports).map(u16::to_string).collect();
             if !lacks.is_empty() {
                 missing.push(format!("Service {service} has no port {}: it gets nothing there", lacks.join(", ")));
@@ -416,12 +436,13 @@ impl Verdict {
     }
 
     /// What sidecars have stays.
-    fn is_too_large(&mut self, candidate: &Candidate<'_>, served: &Configuration, most_bytes: usize) {
-        let old = served.traffic_splits.iter().find(|split| split.key() == candidate.split.key());
+    fn is_too_large(&mut self, candidate: &Candidate<'_>, old: Option<&TrafficSplit>, most_bytes: usize) {
         if old == Some(&candidate.split) {
             return;
         }
-        let message = format!("all splits together take more than the {most_bytes} bytes that an EnvoyFilter may hold");
+        let message = format!(
+            "all splits together take more than the {most_bytes} bytes that there are for them in the EnvoyFilter"
+        );
         self.programmed = Said::no("TooLarge", format!("{message}; sidecars keep what they have"));
         self.serves = if old.is_some() { Serves::LastGood } else { Serves::Nothing };
         if old.is_none() {
@@ -449,7 +470,13 @@ impl Said {
         Self { holds: true, reason, message: String::new() }
     }
 
-    pub(crate) fn no(reason: &'static str, message: String) -> Self {
+    pub(crate) fn no(reason: &'static str, mut message: String) -> Self {
+        /// A condition's message may have 32,768 bytes; with a longer one the API server takes no status at all.
+        const MOST_CHARACTERS: usize = 8000;
+        if let Some((end, _)) = message.char_indices().nth(MOST_CHARACTERS) {
+            message.truncate(end);
+            message.push('…');
+        }
         Self { holds: false, reason, message }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Cluster, Plan, Serves, Verdict, plan};
+use traffic_split_envoy::{Cluster, Istio, Plan, Serves, Verdict, bytes, envoy_filter, plan};
 
 const ROOM: usize = 1_000_000;
 
@@ -222,6 +222,43 @@ fn a_backend_without_the_roots_port_gets_nothing_there_and_that_is_said() {
 }
 
 #[test]
+fn a_backend_whose_service_lists_no_port_gets_nothing_and_that_is_said() {
+    for spec in [json!({"type": "ExternalName", "externalName": "example.com"}), json!({"clusterIP": "None"})] {
+        let mut cluster = cluster(&[split("canary", "web", &[("v1", 1), ("v2", 1)])]);
+        cluster.services[2] = with(cluster.services[2].clone(), "/spec", spec);
+        let plan = planned(&cluster);
+        assert_eq!(serde_json::to_value(&plan.configuration.services["shop/v2"]).unwrap(), json!({"ports": []}));
+        assert_eq!(verdict(&plan, "canary").resolved.message, "Service v2 lists no port: it gets nothing");
+    }
+}
+
+#[test]
+fn objects_with_the_longest_names_are_told_apart() {
+    let namespace = "n".repeat(63);
+    let of_namespace = |object: Value| with(object, "/metadata/namespace", namespace.as_str().into());
+    let services = ["w", "x", "y"].map(|end| format!("{}{end}", "s".repeat(62)));
+    let names = ["a", "b"].map(|end| format!("{}{end}", "t".repeat(252)));
+    let [root, first, second] = services.each_ref().map(String::as_str);
+    let splits = [split(&names[0], root, &[(first, 1)]), split(&names[1], first, &[(second, 0)])];
+    let mut cluster = cluster(&splits.map(of_namespace));
+    cluster.services = services.each_ref().map(|name| of_namespace(service(name, &[80]))).into();
+    let plan = planned(&cluster);
+    let verdict = |name: &str| &plan.verdicts[&format!("{namespace}/{name}")];
+    assert!(verdict(&names[0]).resolved.holds, "{:?}", verdict(&names[0]));
+    assert_eq!(verdict(&names[1]).accepted.reason, "Invalid");
+}
+
+#[test]
+fn what_is_said_fits_into_a_condition() {
+    let backends: Vec<_> = (0..256).map(|number| format!("{number:03}-{}", "b".repeat(59))).collect();
+    let weights: Vec<_> = backends.iter().map(|backend| (backend.as_str(), 1)).collect();
+    let plan = planned(&cluster(&[split("canary", "web", &weights)]));
+    let message = &verdict(&plan, "canary").resolved.message;
+    assert!(message.starts_with("there is no Service 000-") && message.ends_with('…'), "{message}");
+    assert!(message.len() < 32_768, "{}", message.len());
+}
+
+#[test]
 fn a_root_without_a_service_is_said() {
     let plan = planned(&cluster(&[split("canary", "nowhere", &[("v1", 1)])]));
     assert_eq!(verdict(&plan, "canary").resolved.message, "there is no Service nowhere, the root");
@@ -250,7 +287,7 @@ fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
 #[test]
 fn what_does_not_fit_is_not_given_out_and_what_is_served_stays() {
     let small = planned(&cluster(&[split("a", "web", &[("v1", 1)])]));
-    let room = serde_json::to_vec(&small.configuration).unwrap().len();
+    let room = bytes(&small.configuration);
     let mut larger = cluster(&[split("a", "web", &[("v1", 1)]), split("b", "v1", &[("v2", 1)])]);
     larger.served = small.configuration.clone();
     let plan = plan(&Configuration::default(), &larger, room);
@@ -259,6 +296,19 @@ fn what_does_not_fit_is_not_given_out_and_what_is_served_stays() {
     let verdict = verdict(&plan, "b");
     assert_eq!((verdict.state(), verdict.serves, verdict.accepted.holds), ("TooLarge", Serves::Nothing, true));
     assert!(verdict.programmed.message.contains(&room.to_string()), "{}", verdict.programmed.message);
+}
+
+/// What an EnvoyFilter holds is the JSON of the configuration in a JSON string.
+#[test]
+fn what_is_measured_is_what_an_envoy_filter_takes() {
+    let mut cluster = cluster(&[matching(split("a", "web", &[("v1", 1)]), "beta")]);
+    cluster.http_route_groups = vec![group("beta", &r"\\.".repeat(200))];
+    let configuration = planned(&cluster).configuration;
+    let filter = envoy_filter(&configuration, &Istio::default());
+    let empty = envoy_filter(&Configuration::default(), &Istio::default());
+    let grown = filter.to_string().len() - empty.to_string().len();
+    assert!(bytes(&configuration).abs_diff(grown) < 400, "{} for {grown}", bytes(&configuration));
+    assert!(grown > 1800, "{grown}");
 }
 
 #[test]
@@ -338,6 +388,9 @@ fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
     assert!(bypassed.message.contains("--hash-header"), "{}", bypassed.message);
     assert!(said(json!({"host": "v1", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}})).holds);
     assert!(said(json!({"host": "others", "trafficPolicy": hashes})).holds);
+    let mut of_one_port = hashes.clone();
+    of_one_port["port"] = json!({"number": 80});
+    assert!(!said(json!({"host": "v1", "trafficPolicy": {"portLevelSettings": [of_one_port]}})).holds);
 }
 
 #[test]

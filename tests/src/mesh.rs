@@ -277,7 +277,7 @@ impl Mesh {
             .env("KUBECONFIG", self.kubeconfig("admin"))
             .stderr(fs::File::create(&log)?)
             .spawn()?;
-        let ended = wait_for("uninstall to end", || {
+        let mut end = || {
             // Kubernetes' garbage collector doesn't run here: it lets go of a Deployment whose pods have ended.
             let deployment = self.get("deployment", "traffic-split-system", "traffic-split-controller");
             if deployment.is_ok_and(|deployment| deployment["metadata"]["finalizers"][0] == "foregroundDeletion") {
@@ -286,7 +286,9 @@ impl Mesh {
                 self.kubectl(&[&named[..], &patch].concat())?;
             }
             Ok(child.try_wait()?)
-        });
+        };
+        // It may look for ten seconds whether a controller still leads.
+        let ended = wait_for("", &mut end).or_else(|_| wait_for("uninstall to end", &mut end));
         let said = fs::read_to_string(&log)?;
         match ended {
             Ok(status) if status.success() => Ok(()),

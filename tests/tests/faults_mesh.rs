@@ -1,0 +1,129 @@
+//! The controller on a real mesh when something is odd: objects that pass the schema, a lease that is lost unnoticed, another
+//! controller that nobody knew of.
+
+use journeys::client::{Client, Load};
+use journeys::guide::Guide;
+use journeys::mesh::{Mesh, PORT};
+use journeys::world::{ROOT, World};
+use journeys::{Result, wait_for};
+use serde_json::{Value, json};
+use std::thread::sleep;
+use std::time::Duration;
+
+fn start() -> Result<(Guide, World, Mesh)> {
+    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.apply_guide(&guide, &world)?;
+    Ok((guide, world, mesh))
+}
+
+fn split(name: &str, root: &str, backends: Value) -> String {
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha4",
+        "kind": "TrafficSplit",
+        "metadata": {"name": name, "namespace": "httpbin"},
+        "spec": {"service": root, "backends": backends},
+    })
+    .to_string()
+}
+
+fn service(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "httpbin"}, "spec": spec})
+}
+
+#[test]
+fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
+    let (guide, _world, mesh) = start()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+
+    // Istio has no cluster of a Service that lists no port.
+    mesh.apply(&service("elsewhere", json!({"type": "ExternalName", "externalName": "example.com"})).to_string())?;
+    let backends = json!([{"service": "httpbin-v1", "weight": 1}, {"service": "elsewhere", "weight": 1}]);
+    mesh.apply(&split("http-split", "httpbin", backends))?;
+    let said = mesh.wait_for_condition("httpbin", "http-split", "ResolvedRefs", ("False", "RefNotFound"))?;
+    assert_eq!(said["message"], "Service elsewhere lists no port: it gets nothing");
+    wait_for("v1 to answer", || {
+        Ok((Client::new(PORT).get(ROOT, "/json", &[])?.version() == "httpbin-v1").then_some(()))
+    })?;
+    let load = Load::start(PORT, ROOT, 1);
+    load.more(200)?;
+    assert_eq!(load.stop().failed, 0);
+
+    // What there is to say would be longer than a condition's message may be.
+    let ports = |range: std::ops::Range<u16>| {
+        let ports = range.map(|port| json!({"name": format!("p{port}"), "port": port}));
+        json!({"ports": ports.collect::<Vec<_>>()})
+    };
+    let names: Vec<_> = (0..100).map(|number| format!("{}-{number}", "b".repeat(59))).collect();
+    let services = names.iter().map(|name| service(name, ports(1..2)));
+    let services: Vec<_> = services.chain([service("root", ports(1000..1100))]).collect();
+    mesh.kubectl_with_input(
+        &["create", "-f", "-"],
+        &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string(),
+    )?;
+    let backends: Vec<_> = names.iter().map(|name| json!({"service": name, "weight": 1})).collect();
+    mesh.apply(&split("long", "root", json!(backends)))?;
+    mesh.wait_for_condition("httpbin", "long", "ResolvedRefs", ("False", "RefNotFound"))?;
+
+    // The same reason twice, but not the same message.
+    for (root, word) in [("other", "sum to 0"), ("other..", "another namespace")] {
+        mesh.apply(&split("wrong", root, json!([{"service": "httpbin-v1", "weight": 0}])))?;
+        wait_for(&format!("an event that says {word}"), || {
+            let described = mesh.kubectl(&["describe", "trafficsplit", "-n", "httpbin", "wrong"])?;
+            Ok(described.split_once("Events:").filter(|(_, events)| events.contains(word)).map(|_| ()))
+        })?;
+    }
+
+    // By hand, what no apply of ours takes away: the filter would be nowhere.
+    let added = json!({"spec": {"priority": 5, "workloadSelector": {"labels": {"app": "none"}}}}).to_string();
+    mesh.kubectl(&["patch", "envoyfilter", "-n", "istio-system", "traffic-split", "--type=merge", "-p", &added])?;
+    wait_for("it to be taken away", || {
+        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?;
+        Ok((filter["spec"].as_object().map(|spec| spec.len()) == Some(1)).then_some(()))
+    })?;
+    assert_eq!(controller.metric("traffic_split_controller_failures_total")?, 0.0);
+    Ok(())
+}
+
+/// A leader that was stopped or cut off finds out late that another leads. Until then it writes nothing.
+#[test]
+fn who_has_lost_the_lease_writes_nothing_from_then_on() -> Result<()> {
+    let (guide, _world, mesh) = start()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
+    let lease = ["-n", "traffic-split-system", "lease", "traffic-split-controller"];
+    let renewed = mesh.get(lease[2], lease[1], lease[3])?["spec"]["renewTime"].clone();
+    // Right after it was renewed, so that it isn't looked at for seconds.
+    let renewed = wait_for("the lease to be renewed", || {
+        let now = mesh.get(lease[2], lease[1], lease[3])?["spec"]["renewTime"].clone();
+        Ok((now != renewed).then_some(now))
+    })?;
+    let spec =
+        json!({"spec": {"holderIdentity": "another", "renewTime": renewed, "leaseDurationSeconds": 8}}).to_string();
+    mesh.kubectl(&[&["patch"], &lease[..], &["--type=merge", "-p", &spec]].concat())?;
+    mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
+    sleep(Duration::from_millis(1500));
+    let status = || Ok::<_, journeys::Error>(mesh.get("trafficsplit", "httpbin", "http-split")?["status"].clone());
+    assert_eq!(controller.metric("traffic_split_controller_envoyfilter_writes_total")?, 1.0);
+    assert_eq!(status()?, Value::Null);
+    // The other is gone, and it leads again.
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+    assert_eq!(controller.metric("traffic_split_controller_envoyfilter_writes_total")?, 2.0);
+    Ok(())
+}
+
+/// It would put back what is taken out.
+#[test]
+fn uninstall_takes_nothing_out_while_a_controller_runs_elsewhere() -> Result<()> {
+    let (guide, _world, mesh) = start()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
+    let refused = mesh.uninstall(&guide).expect_err("the controller runs").to_string();
+    assert!(refused.contains("controller-1") && refused.contains("still runs"), "{refused}");
+    assert_eq!(controller.metric("traffic_split_controller_envoyfilter_writes_total")?, 1.0);
+    // As a node that goes away: it still holds the lease.
+    drop(controller);
+    mesh.uninstall(&guide)?;
+    assert!(mesh.get("envoyfilter", "istio-system", "traffic-split").is_err());
+    Ok(())
+}
