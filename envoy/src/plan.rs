@@ -83,6 +83,7 @@ pub enum Serves {
 }
 
 /// A split that may be served: as it stands, or as sidecars have it.
+#[derive(Clone)]
 struct Candidate<'c> {
     /// The object in the cluster, to say which is older.
     object: &'c Value,
@@ -90,10 +91,13 @@ struct Candidate<'c> {
     serves: Serves,
     /// What is wrong with the object as it stands.
     problems: String,
+    /// There is no room for it as it stands.
+    is_too_large: bool,
 }
 
-/// What sidecars get of this. `base` is what the operator says of the filter: header names, cluster names and so on. A
-/// configuration that takes more than `most_bytes` in an EnvoyFilter isn't given out: the one that is served stays.
+/// What sidecars get of this. `base` is what the operator says of the filter: header names, cluster names and so on. If all
+/// would take more than `most_bytes` in an EnvoyFilter, what sidecars have keeps its room, and what is too much on top of that
+/// stays as it is served, or out.
 ///
 /// Several splits of one root: those with matches come in the order of their age, then their name; the oldest without
 /// matches comes last, and others without are in conflict with it.
@@ -108,10 +112,7 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
             Err(problems) => _ = verdicts.insert(document::key(object), Verdict::invalid(problems)),
         }
     }
-    candidates.sort_by_cached_key(|candidate| {
-        let age = document::text(candidate.object, "/metadata/creationTimestamp").unwrap_or_default().to_owned();
-        (candidate.split.spec.matches.is_empty(), age, candidate.split.key())
-    });
+    candidates.sort_by_cached_key(|candidate| (candidate.split.spec.matches.is_empty(), candidate.age()));
     let mut taken: BTreeMap<(String, String), String> = BTreeMap::new();
     candidates.retain(|candidate| {
         let split = &candidate.split;
@@ -130,17 +131,16 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
             }
         }
     });
-    let configuration = planner.configuration(&candidates);
-    let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
-    let is_too_large = bytes(&configuration) > most_bytes;
-    for candidate in &candidates {
-        let mut verdict = planner.verdict(candidate, &configuration, &rules);
-        if is_too_large {
-            verdict.is_too_large(candidate, planner.served_split(&candidate.split.key()), most_bytes);
-        }
-        verdicts.insert(candidate.split.key(), verdict);
+    let mut configuration = planner.configuration(&candidates);
+    if bytes(&configuration) > most_bytes {
+        planner.make_room(&mut candidates, most_bytes);
+        configuration = planner.configuration(&candidates);
     }
-    Plan { configuration: if is_too_large { cluster.served.clone() } else { configuration }, verdicts }
+    let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
+    for candidate in &candidates {
+        verdicts.insert(candidate.split.key(), planner.verdict(candidate, &configuration, &rules));
+    }
+    Plan { configuration, verdicts }
 }
 
 /// What a configuration takes in an EnvoyFilter, where it is a string: its quotation marks and backslashes count twice.
@@ -167,6 +167,16 @@ enum Group {
     /// It isn't good as it stands, but sidecars have an earlier version.
     LastGood(Value, String),
     Bad(String),
+}
+
+// === impl Candidate ===
+
+impl Candidate<'_> {
+    /// By what the older comes first.
+    fn age(&self) -> (String, String) {
+        let created = document::text(self.object, "/metadata/creationTimestamp").unwrap_or_default();
+        (created.to_owned(), self.split.key())
+    }
 }
 
 // === impl Planner ===
@@ -198,10 +208,6 @@ impl<'c> Planner<'c> {
 
     fn served_group(&self, name: &str) -> Option<Value> {
         serde_json::to_value(self.served_groups.get(name)?).ok()
-    }
-
-    fn served_split(&self, name: &str) -> Option<&'c TrafficSplit> {
-        self.served_splits.get(name).copied()
     }
 
     /// A configuration of these objects, and what the operator says.
@@ -247,21 +253,56 @@ impl<'c> Planner<'c> {
 
     /// The split of an object as it stands, or as sidecars have it; if neither, what is wrong.
     fn candidate(&self, object: &'c Value) -> Result<Candidate<'c>, String> {
-        let read = |split: &Value, serves| {
-            let groups = self.groups_of([(split, serves)]);
-            let mut configuration = self.read(std::slice::from_ref(split), &groups, Map::new())?;
-            configuration.traffic_splits.pop().ok_or_else(Vec::new)
-        };
-        let problems = match read(object, Serves::Current) {
+        match self.read_split(object, Serves::Current) {
             Ok(split) => {
-                return Ok(Candidate { object, split, serves: Serves::Current, problems: String::new() });
+                Ok(Candidate { object, split, serves: Serves::Current, problems: String::new(), is_too_large: false })
             }
-            Err(problems) => self.explain(object, &problems),
+            Err(problems) => {
+                let problems = self.explain(object, &problems);
+                let served =
+                    self.last_good(object).map(|candidate| Candidate { problems: problems.clone(), ..candidate });
+                served.ok_or(problems)
+            }
+        }
+    }
+
+    /// The split of an object as sidecars have it.
+    fn last_good(&self, object: &'c Value) -> Option<Candidate<'c>> {
+        let served = serde_json::to_value(self.served_splits.get(&document::key(object))?).ok()?;
+        let split = self.read_split(&served, Serves::LastGood).ok()?;
+        Some(Candidate { object, split, serves: Serves::LastGood, problems: String::new(), is_too_large: false })
+    }
+
+    fn read_split(&self, split: &Value, serves: Serves) -> Result<TrafficSplit, Vec<Problem>> {
+        let groups = self.groups_of([(split, serves)]);
+        let mut configuration = self.read(std::slice::from_ref(split), &groups, Map::new())?;
+        configuration.traffic_splits.pop().ok_or_else(Vec::new)
+    }
+
+    /// Takes back what doesn't fit: to what sidecars have of it, whose room is never given away, or out. The older comes first.
+    fn make_room(&self, candidates: &mut [Candidate<'c>], most_bytes: usize) {
+        let nothing = bytes(&self.configuration(&[]));
+        // With its Services and groups, though others may share them.
+        let needed = |candidate: &Candidate<'c>| {
+            bytes(&self.configuration(std::slice::from_ref(candidate))).saturating_sub(nothing)
         };
-        let served = self.served_split(&document::key(object)).and_then(|split| serde_json::to_value(split).ok());
-        match served.map(|served| read(&served, Serves::LastGood)) {
-            Some(Ok(split)) => Ok(Candidate { object, split, serves: Serves::LastGood, problems }),
-            Some(Err(_)) | None => Err(problems),
+        let served: Vec<_> = candidates.iter().map(|candidate| self.last_good(candidate.object)).collect();
+        let rooms: Vec<_> = served.iter().map(|served| served.as_ref().map_or(0, needed)).collect();
+        let mut taken = nothing + rooms.iter().sum::<usize>();
+        let mut order: Vec<_> = (0..candidates.len()).collect();
+        order.sort_by_cached_key(|number| (served[*number].is_none(), candidates[*number].age()));
+        for number in order {
+            let (candidate, room) = (&mut candidates[number], rooms[number]);
+            let needed = needed(candidate);
+            if needed <= room || taken - room + needed <= most_bytes {
+                taken = taken - room + needed;
+                continue;
+            }
+            match &served[number] {
+                Some(served) => *candidate = served.clone(),
+                None => candidate.serves = Serves::Nothing,
+            }
+            candidate.is_too_large = true;
         }
     }
 
@@ -277,8 +318,9 @@ impl<'c> Planner<'c> {
         text
     }
 
-    /// All of it. The parts are good and no two for one root take all requests, so the whole is.
+    /// All that is served of these. The parts are good and no two for one root take all requests, so the whole is.
     fn configuration(&self, candidates: &[Candidate<'_>]) -> Configuration {
+        let candidates: Vec<_> = candidates.iter().filter(|candidate| candidate.serves != Serves::Nothing).collect();
         let splits: Vec<_> =
             candidates.iter().filter_map(|candidate| serde_json::to_value(&candidate.split).ok()).collect();
         let groups = self.groups_of(splits.iter().zip(candidates.iter().map(|candidate| candidate.serves)));
@@ -314,8 +356,21 @@ impl<'c> Planner<'c> {
     }
 
     fn verdict(&self, candidate: &Candidate<'_>, configuration: &Configuration, rules: &IstioRules<'_>) -> Verdict {
-        let Candidate { split, serves, problems, .. } = candidate;
+        let Candidate { split, serves, problems, is_too_large, .. } = candidate;
         let (accepted, programmed) = match serves {
+            _ if *is_too_large => {
+                let message = match serves {
+                    Serves::Nothing => "clients are served as if it weren't there",
+                    Serves::Current | Serves::LastGood => "sidecars keep what they have of it",
+                };
+                (
+                    Said::yes("Accepted"),
+                    Said::no(
+                        "TooLarge",
+                        format!("there is no room for it in the EnvoyFilter (--max-bytes); {message}"),
+                    ),
+                )
+            }
             Serves::LastGood => (
                 Said::no("Invalid", problems.clone()),
                 Said::no("LastGoodVersion", "sidecars have its last good version".into()),
@@ -323,6 +378,7 @@ impl<'c> Planner<'c> {
             Serves::Current | Serves::Nothing => (Said::yes("Accepted"), Said::yes("Programmed")),
         };
         let backends: Vec<_> = (split.spec.backends.iter())
+            .filter(|_| *serves != Serves::Nothing)
             .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))
             .collect();
         Verdict {
@@ -433,21 +489,6 @@ impl Verdict {
             "Conflict",
             format!("the root {root} already has the split {winner}, which is older; only one may be without matches"),
         ))
-    }
-
-    /// What sidecars have stays.
-    fn is_too_large(&mut self, candidate: &Candidate<'_>, old: Option<&TrafficSplit>, most_bytes: usize) {
-        if old == Some(&candidate.split) {
-            return;
-        }
-        let message = format!(
-            "all splits together take more than the {most_bytes} bytes that there are for them in the EnvoyFilter"
-        );
-        self.programmed = Said::no("TooLarge", format!("{message}; sidecars keep what they have"));
-        self.serves = if old.is_some() { Serves::LastGood } else { Serves::Nothing };
-        if old.is_none() {
-            self.backends.clear();
-        }
     }
 
     /// In a word, for people who list them.

@@ -285,17 +285,38 @@ fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
 }
 
 #[test]
-fn what_does_not_fit_is_not_given_out_and_what_is_served_stays() {
-    let small = planned(&cluster(&[split("a", "web", &[("v1", 1)])]));
+fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() {
+    let small = planned(&cluster(&[split("a", "web", &[("v1", 10)]), split("c", "v2", &[("v1", 1)])]));
     let room = bytes(&small.configuration);
-    let mut larger = cluster(&[split("a", "web", &[("v1", 1)]), split("b", "v1", &[("v2", 1)])]);
-    larger.served = small.configuration.clone();
-    let plan = plan(&Configuration::default(), &larger, room);
-    assert_eq!(plan.configuration, small.configuration);
-    assert_eq!(verdict(&plan, "a").state(), "Programmed");
-    let verdict = verdict(&plan, "b");
-    assert_eq!((verdict.state(), verdict.serves, verdict.accepted.holds), ("TooLarge", Serves::Nothing, true));
-    assert!(verdict.programmed.message.contains(&room.to_string()), "{}", verdict.programmed.message);
+    let of = |splits: &[Value]| plan_with_room(splits, &small.configuration, room);
+    let (a, c) = (split("a", "web", &[("v1", 20)]), split("c", "v2", &[("v1", 1)]));
+    let larger = split("c", "v2", &[("v1", 1), ("web", 1)]);
+    // One that is new, and one that has grown: each says so, and the first one's change goes out.
+    let plan = of(&[a.clone(), split("b", "v1", &[("v2", 1)]), larger.clone()]);
+    assert_eq!(served(&plan), ["shop/a", "shop/c"]);
+    assert_eq!(bytes(&plan.configuration), room);
+    let said = |name| {
+        let verdict = verdict(&plan, name);
+        (verdict.state(), verdict.serves, verdict.accepted.holds, verdict.backends.as_str())
+    };
+    assert_eq!(said("a"), ("Programmed", Serves::Current, true, "v1 20"));
+    assert_eq!(said("b"), ("TooLarge", Serves::Nothing, true, ""));
+    assert_eq!(said("c"), ("TooLarge", Serves::LastGood, true, "v1 1"));
+    let message = "there is no room for it in the EnvoyFilter (--max-bytes); clients are served as if it weren't there";
+    assert_eq!(verdict(&plan, "b").programmed.message, message);
+
+    // What goes makes room.
+    assert_eq!(served(&of(&[a, split("b", "v1", &[("v2", 1)])])), ["shop/a", "shop/b"]);
+    assert_eq!(verdict(&of(&[larger]), "c").state(), "Programmed");
+    // What sidecars have stays, though it has more than its room.
+    let nothing = plan_with_room(&[c], &small.configuration, 1);
+    assert_eq!(served(&nothing), ["shop/c"]);
+}
+
+fn plan_with_room(splits: &[Value], served: &Configuration, most_bytes: usize) -> Plan {
+    let mut cluster = cluster(splits);
+    cluster.served = served.clone();
+    plan(&Configuration::default(), &cluster, most_bytes)
 }
 
 /// What an EnvoyFilter holds is the JSON of the configuration in a JSON string.
