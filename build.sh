@@ -302,8 +302,8 @@ test_mesh() {
   say "checking the controller's lints"
   cargo clippy --quiet -p traffic-split-envoy --all-targets --features controller -- -D warnings
   level "images" go -C tests/mesh/tools test -v -count=1 .
-  # One at a time: they bind the guide's port.
-  level "journeys, real mesh" cargo test --no-fail-fast -p journeys --test '*_mesh' -- --test-threads=1
+  # One at a time: they bind the guide's port. What they measure is printed.
+  level "journeys, real mesh" cargo test --no-fail-fast -p journeys --test '*_mesh' -- --test-threads=1 --nocapture
 }
 
 LEVELS=()
