@@ -164,7 +164,7 @@ struct Explain {
   # As in a pod; see envoy/manifests.
   traffic-split controller --wasm oci://registry.example.com/traffic-split:0.1.0 --response-header x-served-by
 
-  # From a developer's machine, for one namespace's clients.
+  # From a developer's machine, for one namespace's clients; in a pod, it needs the right to write the EnvoyFilter there.
   KUBECONFIG=~/.kube/config traffic-split controller --namespace curl --listen 127.0.0.1:8080 \\
     --wasm oci://registry.example.com/traffic-split:0.1.0")]
 struct Controller {

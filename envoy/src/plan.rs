@@ -136,6 +136,11 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
         planner.make_room(&mut candidates, most_bytes);
         configuration = planner.configuration(&candidates);
     }
+    if bytes(&configuration) > most_bytes.max(bytes(&cluster.served)) {
+        // Groups and Services have no room of their own, and have grown.
+        planner.hold(&mut candidates);
+        configuration = cluster.served.clone();
+    }
     let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
     for candidate in &candidates {
         verdicts.insert(candidate.split.key(), planner.verdict(candidate, &configuration, &rules));
@@ -171,11 +176,20 @@ enum Group {
 
 // === impl Candidate ===
 
-impl Candidate<'_> {
+impl<'c> Candidate<'c> {
     /// By what the older comes first.
     fn age(&self) -> (String, String) {
         let created = document::text(self.object, "/metadata/creationTimestamp").unwrap_or_default();
         (created.to_owned(), self.split.key())
+    }
+
+    /// To what sidecars have of it, or out: there is no room for it.
+    fn take_back(&mut self, served: Option<Candidate<'c>>) {
+        match served {
+            Some(served) => *self = served,
+            None => self.serves = Serves::Nothing,
+        }
+        self.is_too_large = true;
     }
 }
 
@@ -298,11 +312,26 @@ impl<'c> Planner<'c> {
                 taken = taken - room + needed;
                 continue;
             }
-            match &served[number] {
-                Some(served) => *candidate = served.clone(),
-                None => candidate.serves = Serves::Nothing,
-            }
-            candidate.is_too_large = true;
+            candidate.take_back(served[number].clone());
+        }
+    }
+
+    /// Takes back all that isn't as sidecars have it.
+    fn hold(&self, candidates: &mut [Candidate<'c>]) {
+        let is_served = |split: &TrafficSplit| {
+            let namespace = &split.metadata.namespace;
+            let groups = split.spec.matches.iter().map(|group| format!("{namespace}/{}", group.name));
+            self.served_splits.get(&split.key()).is_some_and(|served| *served == split)
+                && groups.into_iter().all(|name| match self.groups.get(&name) {
+                    Some(Group::Good(group)) => {
+                        let read = self.read(&[], std::slice::from_ref(group), Map::new());
+                        read.is_ok_and(|read| read.http_route_groups.first() == self.served_groups.get(&name).copied())
+                    }
+                    Some(Group::LastGood(..) | Group::Bad(_)) | None => true,
+                })
+        };
+        for candidate in candidates.iter_mut().filter(|candidate| !is_served(&candidate.split)) {
+            candidate.take_back(self.last_good(candidate.object));
         }
     }
 

@@ -313,6 +313,20 @@ fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() 
     assert_eq!(served(&nothing), ["shop/c"]);
 }
 
+#[test]
+fn a_group_that_outgrows_the_room_changes_nothing_and_that_is_said() {
+    let splits = [matching(split("a", "web", &[("v1", 1)]), "beta"), split("b", "v1", &[("v2", 1)])];
+    let mut cluster = cluster(&splits);
+    cluster.http_route_groups = vec![group("beta", "/beta")];
+    let small = planned(&cluster);
+    cluster.served = small.configuration.clone();
+    cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
+    let plan = plan(&Configuration::default(), &cluster, bytes(&small.configuration));
+    assert_eq!(plan.configuration, small.configuration);
+    assert_eq!(verdict(&plan, "a").state(), "TooLarge");
+    assert_eq!(verdict(&plan, "b").state(), "Programmed");
+}
+
 fn plan_with_room(splits: &[Value], served: &Configuration, most_bytes: usize) -> Plan {
     let mut cluster = cluster(splits);
     cluster.served = served.clone();
