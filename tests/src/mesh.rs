@@ -483,6 +483,30 @@ impl Controller {
     }
 }
 
+/// The guide, its pods, and a mesh with its Services, on which neither a controller nor a sidecar runs yet.
+pub fn with_the_guide() -> Result<(Guide, World, Mesh)> {
+    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
+    mesh.apply_guide(&guide, &world)?;
+    Ok((guide, world, mesh))
+}
+
+/// A TrafficSplit in the guide's namespace, as JSON.
+#[must_use]
+pub fn split(name: &str, root: &str, backends: Value) -> String {
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha2",
+        "kind": "TrafficSplit",
+        "metadata": {"name": name, "namespace": "httpbin"},
+        "spec": {"service": root, "backends": backends},
+    })
+    .to_string()
+}
+
+/// Who answers a client of the proxy at this port: the version, e.g. `httpbin-v1`.
+pub fn version_at(port: u16, host: &str) -> Result<String> {
+    Ok(Client::new(port).get(host, "/json", &[])?.version())
+}
+
 /// Waits until this is so twenty times on end. Envoy's threads hear of a change one after the other, and each has some of the
 /// connections: what is so for one needn't be for the next.
 pub fn wait_for_all_threads(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {

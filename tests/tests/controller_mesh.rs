@@ -1,29 +1,11 @@
 //! The controller on a real mesh: from `kubectl apply` to what the client's sidecar does.
 
 use journeys::client::{Client, Load};
-use journeys::guide::Guide;
-use journeys::mesh::{Mesh, PORT, wait_for_all_threads};
+use journeys::mesh::{Mesh, PORT, split, version_at, wait_for_all_threads, with_the_guide};
 use journeys::world::{OTHER, ROOT, World};
 use journeys::{Result, is_share, wait_for};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-/// The guide's Services on a mesh that is ready for the controller.
-fn start() -> Result<(Guide, World, Mesh)> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.apply_guide(&guide, &world)?;
-    Ok((guide, world, mesh))
-}
-
-fn split(name: &str, root: &str, backends: Value) -> String {
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha2",
-        "kind": "TrafficSplit",
-        "metadata": {"name": name, "namespace": "httpbin"},
-        "spec": {"service": root, "backends": backends},
-    })
-    .to_string()
-}
 
 /// Who answers the guide's client now.
 fn version_now() -> Result<String> {
@@ -32,13 +14,13 @@ fn version_now() -> Result<String> {
 
 /// Who answers it at this host.
 fn version_of(host: &str) -> Result<String> {
-    Ok(Client::new(PORT).get(host, "/json", &[])?.version())
+    version_at(PORT, host)
 }
 
 /// The guide as people type it, under load from before the first apply to after the last.
 #[test]
 fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     // It is there before the first split, so that this is no change of a listener.
     wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
@@ -77,7 +59,7 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
     let tally = load.stop();
     assert_eq!(tally.failed, 0, "{tally:?}");
     assert_eq!(sidecar.stat("listener_manager.listener_modified")?, modified);
-    assert_eq!(Client::new(PORT).get(OTHER, "/json", &[])?.version(), "other");
+    assert_eq!(version_of(OTHER)?, "other");
     assert_eq!(controller.metric("traffic_split_controller_failures_total")?, 0.0);
     println!("{} requests, 0 failed", tally.total());
     Ok(())
@@ -86,7 +68,7 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
 /// One team's mistake isn't another's.
 #[test]
 fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     let one = |backend| json!([{"service": backend, "weight": 1}]);
@@ -103,7 +85,7 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
             .filter(|events| events.contains("Invalid")))
     })?;
     assert!(described.contains("Warning") && described.contains("weights sum to 0"), "{described}");
-    assert_eq!(Client::new(PORT).get(OTHER, "/json", &[])?.version(), "other");
+    assert_eq!(version_of(OTHER)?, "other");
 
     for backend in ["httpbin-v1", "httpbin-v2"] {
         mesh.apply(&split("http-split", "httpbin", one(backend)))?;
@@ -116,9 +98,7 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
     controller.process.terminate()?;
     let _controller = mesh.controller(&guide, "controller-2")?;
     mesh.apply(&split("wrong", "other", one("httpbin-v1")))?;
-    wait_for("the other split", || {
-        Ok((Client::new(PORT).get(OTHER, "/json", &[])?.version() == "httpbin-v1").then_some(()))
-    })?;
+    wait_for("the other split", || Ok((version_of(OTHER)? == "httpbin-v1").then_some(())))?;
     assert_eq!(version_now()?, "httpbin-v2");
 
     // Somebody edits by hand what the controller keeps.
@@ -134,7 +114,7 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
 /// A leader that is killed is replaced, and what it began goes on.
 #[test]
 fn when_the_leader_is_killed_the_ramp_goes_on() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let first = mesh.controller(&guide, "controller-1")?;
     wait_for("the first to lead", || Ok((first.metric("traffic_split_controller_leader")? == 1.0).then_some(())))?;
     let second = mesh.controller(&guide, "controller-2")?;
@@ -165,7 +145,7 @@ fn when_the_leader_is_killed_the_ramp_goes_on() -> Result<()> {
 /// Objects as canary tools write them, whole and by PUT, over a whole ramp.
 #[test]
 fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     // Who writes, in which version, its root, and the stable backend; the canary is httpbin-v2, and stands first.
@@ -213,7 +193,7 @@ fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
 /// A Service without weight may come and go. One with weight costs what is sent to it until that is known.
 #[test]
 fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_for_a_moment() -> Result<()> {
-    let (guide, world, mesh) = start()?;
+    let (guide, world, mesh) = with_the_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     let weights = |v1: u32, v2: u32| {
@@ -261,7 +241,7 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
 /// A cluster with a thousand splits, of which half change at once; and then one.
 #[test]
 fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let list = |items: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
     let namespace = |number: usize| format!("team-{number}");
@@ -358,7 +338,7 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
 /// What is taken out goes in an order in which nobody notices.
 #[test]
 fn uninstall_leaves_the_root_serving_without_a_failed_request() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-v1.yaml").display().to_string()])?;
@@ -386,7 +366,7 @@ fn uninstall_leaves_the_root_serving_without_a_failed_request() -> Result<()> {
 /// What an operator of Istio should know of a split is said on it.
 #[test]
 fn what_istio_s_objects_say_that_split_requests_bypass_or_cannot_reach_is_said() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-50-50.yaml").display().to_string()])?;
     for kind in ["RulesApply", "Reachable"] {
@@ -420,7 +400,7 @@ fn what_istio_s_objects_say_that_split_requests_bypass_or_cannot_reach_is_said()
 /// The API server goes away and comes back: sidecars keep what they have, and what changes then gets to them.
 #[test]
 fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
-    let (guide, _world, mut mesh) = start()?;
+    let (guide, _world, mut mesh) = with_the_guide()?;
     let mut controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     let one = |backend| split("http-split", "httpbin", json!([{"service": backend, "weight": 1}]));
@@ -445,7 +425,7 @@ fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
 /// What doesn't fit waits, and harms nobody who is served.
 #[test]
 fn a_split_too_many_is_said_and_left_out_until_there_is_room() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let one = |name, root, backend| mesh.apply(&split(name, root, json!([{"service": backend, "weight": 1}])));
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
@@ -494,7 +474,7 @@ fn a_split_too_many_is_said_and_left_out_until_there_is_room() -> Result<()> {
 /// Two teams, one root; and a namespace that wants no part in it.
 #[test]
 fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients_are_left_alone() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     let one = |name, backend| mesh.apply(&split(name, "httpbin", json!([{"service": backend, "weight": 1}])));
@@ -559,7 +539,7 @@ fn wait_for_copies(world: &World, wanted: u64) -> bool {
 /// From annotations and HTTPRouteGroups, as people write them, to what the sidecar does.
 #[test]
 fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_served_on() -> Result<()> {
-    let (guide, world, mesh) = start()?;
+    let (guide, world, mesh) = with_the_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     let example = |name: &str| {
@@ -654,7 +634,7 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
 #[test]
 fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> Result<()> {
     const FILTER: [&str; 4] = ["envoyfilter", "-n", "istio-system", "traffic-split"];
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
     mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
@@ -716,7 +696,7 @@ fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> R
 /// An API server that answers nobody for a while, one that is gone without a word, and one that has forgotten what was.
 #[test]
 fn an_api_server_that_hangs_is_silent_or_forgets_costs_no_request_and_loses_no_change() -> Result<()> {
-    let (guide, _world, mut mesh) = start()?;
+    let (guide, _world, mut mesh) = with_the_guide()?;
     let relay = mesh.relay_api()?;
     let mut controllers = ["controller-1", "controller-2"]
         .into_iter()

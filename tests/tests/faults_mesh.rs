@@ -1,30 +1,13 @@
 //! The controller on a real mesh when something is odd: objects that pass the schema, a lease that is lost unnoticed, another
 //! controller that nobody knew of.
 
-use journeys::client::{Client, Load};
-use journeys::guide::Guide;
-use journeys::mesh::{Mesh, PORT};
-use journeys::world::{ROOT, World};
+use journeys::client::Load;
+use journeys::mesh::{PORT, split, version_at, with_the_guide};
+use journeys::world::ROOT;
 use journeys::{Result, wait_for};
 use serde_json::{Value, json};
 use std::thread::sleep;
 use std::time::Duration;
-
-fn start() -> Result<(Guide, World, Mesh)> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.apply_guide(&guide, &world)?;
-    Ok((guide, world, mesh))
-}
-
-fn split(name: &str, root: &str, backends: Value) -> String {
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha4",
-        "kind": "TrafficSplit",
-        "metadata": {"name": name, "namespace": "httpbin"},
-        "spec": {"service": root, "backends": backends},
-    })
-    .to_string()
-}
 
 fn service(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "httpbin"}, "spec": spec})
@@ -32,7 +15,7 @@ fn service(name: &str, spec: Value) -> Value {
 
 #[test]
 fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
 
@@ -42,9 +25,7 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
     mesh.apply(&split("http-split", "httpbin", backends))?;
     let said = mesh.wait_for_condition("httpbin", "http-split", "ResolvedRefs", ("False", "RefNotFound"))?;
     assert_eq!(said["message"], "Service elsewhere lists no port: it gets nothing");
-    wait_for("v1 to answer", || {
-        Ok((Client::new(PORT).get(ROOT, "/json", &[])?.version() == "httpbin-v1").then_some(()))
-    })?;
+    wait_for("v1 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
     let load = Load::start(PORT, ROOT, 1);
     load.more(200)?;
     assert_eq!(load.stop().failed, 0);
@@ -88,7 +69,7 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
 /// A leader that was stopped or cut off finds out late that another leads. Until then it writes nothing.
 #[test]
 fn who_has_lost_the_lease_writes_nothing_from_then_on() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
     let lease = ["-n", "traffic-split-system", "lease", "traffic-split-controller"];
@@ -99,7 +80,7 @@ fn who_has_lost_the_lease_writes_nothing_from_then_on() -> Result<()> {
         Ok((now != renewed).then_some(now))
     })?;
     let spec =
-        json!({"spec": {"holderIdentity": "another", "renewTime": renewed, "leaseDurationSeconds": 8}}).to_string();
+        json!({"spec": {"holderIdentity": "another", "renewTime": renewed, "leaseDurationSeconds": 14}}).to_string();
     mesh.kubectl(&[&["patch"], &lease[..], &["--type=merge", "-p", &spec]].concat())?;
     mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
     sleep(Duration::from_millis(1500));
@@ -115,7 +96,7 @@ fn who_has_lost_the_lease_writes_nothing_from_then_on() -> Result<()> {
 /// It would put back what is taken out.
 #[test]
 fn uninstall_takes_nothing_out_while_a_controller_runs_elsewhere() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
     let refused = mesh.uninstall(&guide).expect_err("the controller runs").to_string();

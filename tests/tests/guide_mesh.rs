@@ -2,9 +2,8 @@
 
 use journeys::bootstrap::TRAPPING;
 use journeys::client::{Client, Load};
-use journeys::guide::Guide;
-use journeys::mesh::{Mesh, PORT};
-use journeys::world::{OTHER, ROOT, World};
+use journeys::mesh::{PORT, version_at, with_the_guide};
+use journeys::world::{OTHER, ROOT};
 use journeys::{Result, is_share, wait_for};
 use serde_json::json;
 use std::fs;
@@ -13,10 +12,9 @@ use std::path::Path;
 /// What `traffic-split render --to envoyfilter` prints does what it says, applied as it stands.
 #[test]
 fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let sidecar = mesh.sidecar("curl")?;
-    assert_eq!(Client::new(PORT).get(ROOT, "/json", &[])?.version(), "httpbin");
+    assert_eq!(version_at(PORT, ROOT)?, "httpbin");
 
     let wasm = fs::canonicalize(&guide.wasm)?;
     let options = ["--wasm".into(), wasm.into(), "--response-header".into(), "x-served-by".into()];
@@ -25,9 +23,7 @@ fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()>
         mesh.apply(&guide.render("envoyfilter", &options, &split)?)
     };
     apply(100, 0)?;
-    wait_for("v1 to answer", || {
-        Ok((Client::new(PORT).get(ROOT, "/json", &[])?.version() == "httpbin-v1").then_some(()))
-    })?;
+    wait_for("v1 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
     let modified = sidecar.stat("listener_manager.listener_modified")?;
 
     let load = Load::start(PORT, ROOT, 2);
@@ -39,7 +35,7 @@ fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()>
     assert_eq!(tally.total() - tally.of("httpbin-v1") - tally.of("httpbin-v2"), 0, "{tally:?}");
     assert!(is_share(halves.of("httpbin-v2"), halves.total(), 0.5, 5.0), "{halves:?}");
     assert_eq!(sidecar.stat("listener_manager.listener_modified")?, modified);
-    assert_eq!(Client::new(PORT).get(OTHER, "/json", &[])?.version(), "other");
+    assert_eq!(version_at(PORT, OTHER)?, "other");
     Ok(())
 }
 
@@ -49,8 +45,7 @@ fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()>
 #[test]
 fn a_broken_configuration_a_dead_filter_and_a_client_s_headers_harm_nobody() -> Result<()> {
     const CLUSTER: &[u8] = b"outbound|14001||other.httpbin.svc.cluster.local";
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, world, mesh) = with_the_guide()?;
     let split = guide.traffic_split(&mesh.scratch, 100, 0)?;
     let render = |wasm: &Path| {
         let options = ["--wasm".into(), wasm.into(), "--failure-policy".into(), "open".into()];

@@ -4,19 +4,12 @@
 use journeys::client::{Client, Load};
 use journeys::envoy::{Envoy, free_port};
 use journeys::guide::Guide;
-use journeys::mesh::{Mesh, PORT, wait_for_all_threads};
-use journeys::world::{OTHER, ROOT, World};
+use journeys::mesh::{Mesh, PORT, version_at, wait_for_all_threads, with_the_guide};
+use journeys::world::{OTHER, ROOT};
 use journeys::{Result, is_share, wait_for};
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs;
-
-/// The guide's Services on a mesh without the controller.
-fn start() -> Result<(Guide, World, Mesh)> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.apply_guide(&guide, &world)?;
-    Ok((guide, world, mesh))
-}
 
 /// What `traffic-split render` prints for the guide's split with these weights.
 fn render(guide: &Guide, mesh: &Mesh, to: &str, options: &[&str], (v1, v2): (u32, u32)) -> Result<String> {
@@ -26,11 +19,6 @@ fn render(guide: &Guide, mesh: &Mesh, to: &str, options: &[&str], (v1, v2): (u32
     guide.render(to, &options, &split)
 }
 
-/// Who answers a client of this port.
-fn version_at(port: u16, host: &str) -> Result<String> {
-    Ok(Client::new(port).get(host, "/json", &[])?.version())
-}
-
 fn has_filter(proxy: &Envoy) -> Result<bool> {
     Ok(proxy.admin("/config_dump?resource=dynamic_listeners")?.contains("traffic-split"))
 }
@@ -38,7 +26,7 @@ fn has_filter(proxy: &Envoy) -> Result<bool> {
 /// What `render --to wasmplugin` prints does what it says, applied as it stands; and what it can't do is as it says.
 #[test]
 fn a_rendered_wasm_plugin_splits_live_and_a_bad_one_has_a_new_proxy_answer_500() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     let rendered = |weights| render(&guide, &mesh, "wasmplugin", &["--response-header", "x-served-by"], weights);
     let sidecar = mesh.sidecar("curl")?;
     assert_eq!(version_at(PORT, ROOT)?, "httpbin");
@@ -93,7 +81,7 @@ fn a_rendered_wasm_plugin_splits_live_and_a_bad_one_has_a_new_proxy_answer_500()
 /// Who isn't named is left alone.
 #[test]
 fn an_envoy_filter_is_for_the_namespace_or_the_pods_that_it_names() -> Result<()> {
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     mesh.kubectl(&["create", "namespace", "elsewhere"])?;
     for (options, named, others) in [
         (["--namespace", "curl"], ("curl", "shell"), ("elsewhere", "curl")),
@@ -124,7 +112,7 @@ fn an_envoy_filter_is_for_the_namespace_or_the_pods_that_it_names() -> Result<()
 #[test]
 fn a_gateway_splits_the_hosts_that_the_operator_names_and_lets_nobody_in_by_others() -> Result<()> {
     const SHOP: &str = "shop.example.com";
-    let (guide, _world, mesh) = start()?;
+    let (guide, _world, mesh) = with_the_guide()?;
     mesh.kubectl(&["create", "namespace", "ingress"])?;
     let port = free_port()?;
     let istio = |kind: &str, namespace: &str, spec: serde_json::Value| {

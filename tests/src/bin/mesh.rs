@@ -1,9 +1,7 @@
 //! `mesh`: a whole mesh on this machine, ready for the canary guide, for a person to play with. It prints how, and stays
 //! until it is asked to end.
 
-use journeys::guide::Guide;
-use journeys::mesh::{Mesh, PORT};
-use journeys::world::World;
+use journeys::mesh::{PORT, with_the_guide};
 use journeys::{Error, wait_for};
 use std::future::poll_fn;
 use std::process::ExitCode;
@@ -21,10 +19,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
-    let (guide, world) = (Guide::built()?, World::start()?);
     eprintln!("starting etcd, the Kubernetes API and Istiod, and installing envoy/manifests");
-    let mesh = Mesh::start()?;
-    mesh.apply_guide(&guide, &world)?;
+    let (guide, _world, mesh) = with_the_guide()?;
     eprintln!("starting two replicas of the controller, and the client's sidecar");
     let _replicas = [mesh.controller(&guide, "controller-1")?, mesh.controller(&guide, "controller-2")?];
     wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
