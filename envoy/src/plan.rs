@@ -112,11 +112,33 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
             Err(problems) => _ = verdicts.insert(document::key(object), Verdict::invalid(problems)),
         }
     }
+    settle(&mut candidates, &mut verdicts);
+    let mut configuration = planner.configuration(&candidates);
+    if bytes(&configuration) > most_bytes {
+        planner.make_room(&mut candidates, most_bytes);
+        // What was taken back may be for a root that another has meanwhile.
+        settle(&mut candidates, &mut verdicts);
+        configuration = planner.configuration(&candidates);
+    }
+    if bytes(&configuration) > most_bytes.max(bytes(&cluster.served)) {
+        // Groups and Services have no room of their own, and have grown.
+        planner.hold(&mut candidates);
+        configuration = cluster.served.clone();
+    }
+    let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
+    for candidate in &candidates {
+        verdicts.insert(candidate.split.key(), planner.verdict(candidate, &configuration, &rules));
+    }
+    Plan { configuration, verdicts }
+}
+
+/// Puts candidates in the order in which they are asked, and takes out those in conflict with an older one.
+fn settle(candidates: &mut Vec<Candidate<'_>>, verdicts: &mut BTreeMap<String, Verdict>) {
     candidates.sort_by_cached_key(|candidate| (candidate.split.spec.matches.is_empty(), candidate.age()));
     let mut taken: BTreeMap<(String, String), String> = BTreeMap::new();
     candidates.retain(|candidate| {
         let split = &candidate.split;
-        if !split.spec.matches.is_empty() {
+        if !split.spec.matches.is_empty() || candidate.serves == Serves::Nothing {
             return true;
         }
         let root = (split.metadata.namespace.clone(), split.spec.service.clone());
@@ -131,21 +153,6 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
             }
         }
     });
-    let mut configuration = planner.configuration(&candidates);
-    if bytes(&configuration) > most_bytes {
-        planner.make_room(&mut candidates, most_bytes);
-        configuration = planner.configuration(&candidates);
-    }
-    if bytes(&configuration) > most_bytes.max(bytes(&cluster.served)) {
-        // Groups and Services have no room of their own, and have grown.
-        planner.hold(&mut candidates);
-        configuration = cluster.served.clone();
-    }
-    let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
-    for candidate in &candidates {
-        verdicts.insert(candidate.split.key(), planner.verdict(candidate, &configuration, &rules));
-    }
-    Plan { configuration, verdicts }
 }
 
 /// What a configuration takes in an EnvoyFilter, where it is a string: its quotation marks and backslashes count twice.

@@ -327,6 +327,21 @@ fn a_group_that_outgrows_the_room_changes_nothing_and_that_is_said() {
     assert_eq!(verdict(&plan, "b").state(), "Programmed");
 }
 
+#[test]
+fn what_is_taken_back_for_want_of_room_gives_way_to_an_older_one_for_its_root() {
+    let old = planned(&cluster(&[split("b", "web", &[("v1", 1)])]));
+    let room =
+        bytes(&planned(&cluster(&[split("a", "web", &[("v2", 1)]), split("b", "v1", &[("web", 1)])])).configuration);
+    let mut cluster = cluster(&[split("a", "web", &[("v2", 1)]), matching(split("b", "web", &[("v1", 1)]), "beta")]);
+    cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
+    assert_eq!(served(&planned(&cluster)), ["shop/b", "shop/a"]);
+    cluster.served = old.configuration;
+    // Services that both name are counted for each.
+    let plan = plan(&Configuration::default(), &cluster, room + 200);
+    assert_eq!(served(&plan), ["shop/a"]);
+    assert_eq!((verdict(&plan, "a").state(), verdict(&plan, "b").state()), ("Programmed", "Conflict"));
+}
+
 fn plan_with_room(splits: &[Value], served: &Configuration, most_bytes: usize) -> Plan {
     let mut cluster = cluster(splits);
     cluster.served = served.clone();
