@@ -73,8 +73,11 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
     let _sidecar = mesh.sidecar("curl")?;
     let one = |backend| json!([{"service": backend, "weight": 1}]);
 
-    // It passes the schema.
-    mesh.apply(&split("wrong", "other", json!([{"service": "httpbin-v1", "weight": 0}])))?;
+    // It passes the schema; and one of another namespace.
+    let wrong = split("wrong", "other", json!([{"service": "httpbin-v1", "weight": 0}]));
+    mesh.apply(&wrong.replace(r#""namespace":"httpbin""#, r#""namespace":"curl""#))?;
+    mesh.wait_for_condition("curl", "wrong", "Accepted", ("False", "Invalid"))?;
+    mesh.apply(&wrong)?;
     let said = mesh.wait_for_condition("httpbin", "wrong", "Accepted", ("False", "Invalid"))?;
     assert_eq!(said["message"], "spec.backends: the weights sum to 0: there is nothing to choose");
     let described = wait_for("the event", || {
