@@ -191,7 +191,6 @@ install_xxhash() {
 }
 
 package() {
-  need_rust
   build_filter
   build_controller
   say "packaging (dist/traffic-split-oci, dist/traffic-split-controller-oci)"

@@ -119,11 +119,11 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
         // What was taken back may be for a root that another has meanwhile.
         settle(&mut candidates, &mut verdicts);
         configuration = planner.configuration(&candidates);
-    }
-    if bytes(&configuration) > most_bytes.max(bytes(&cluster.served)) {
-        // Groups and Services have no room of their own, and have grown.
-        planner.hold(&mut candidates);
-        configuration = cluster.served.clone();
+        if bytes(&configuration) > most_bytes.max(bytes(&cluster.served)) {
+            // Groups and Services have no room of their own, and have grown.
+            planner.hold(&mut candidates);
+            configuration = cluster.served.clone();
+        }
     }
     let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
     for candidate in &candidates {

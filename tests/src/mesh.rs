@@ -296,6 +296,11 @@ impl Mesh {
         }
     }
 
+    /// Waits until the controller has written its EnvoyFilter; gives that.
+    pub fn wait_for_envoy_filter(&self) -> Result<Value> {
+        wait_for("the EnvoyFilter", || Ok(self.get("envoyfilter", "istio-system", "traffic-split").ok()))
+    }
+
     /// Waits until the TrafficSplit's condition is this, said of the object as it stands: `True` or `False`, and why.
     pub fn wait_for_condition(&self, namespace: &str, name: &str, kind: &str, wanted: (&str, &str)) -> Result<Value> {
         let mut last = Value::Null;

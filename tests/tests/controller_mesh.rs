@@ -23,7 +23,7 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
     let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     // It is there before the first split, so that this is no change of a listener.
-    wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
+    mesh.wait_for_envoy_filter()?;
     let sidecar = mesh.sidecar("curl")?;
     wait_for("the filter to be configured", || {
         Ok(sidecar.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))

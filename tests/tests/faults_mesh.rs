@@ -71,7 +71,7 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
 fn who_has_lost_the_lease_writes_nothing_from_then_on() -> Result<()> {
     let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
-    wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
+    mesh.wait_for_envoy_filter()?;
     let lease = ["-n", "traffic-split-system", "lease", "traffic-split-controller"];
     let renewed = mesh.get(lease[2], lease[1], lease[3])?["spec"]["renewTime"].clone();
     // Right after it was renewed, so that it isn't looked at for seconds.
@@ -98,7 +98,7 @@ fn who_has_lost_the_lease_writes_nothing_from_then_on() -> Result<()> {
 fn uninstall_takes_nothing_out_while_a_controller_runs_elsewhere() -> Result<()> {
     let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
-    wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
+    mesh.wait_for_envoy_filter()?;
     let refused = mesh.uninstall(&guide).expect_err("the controller runs").to_string();
     assert!(refused.contains("controller-1") && refused.contains("still runs"), "{refused}");
     assert_eq!(controller.metric("traffic_split_controller_envoyfilter_writes_total")?, 1.0);

@@ -23,7 +23,7 @@ fn run() -> Result<(), Error> {
     let (guide, _world, mesh) = with_the_guide()?;
     eprintln!("starting two replicas of the controller, and the client's sidecar");
     let _replicas = [mesh.controller(&guide, "controller-1")?, mesh.controller(&guide, "controller-2")?];
-    wait_for("the EnvoyFilter", || Ok(mesh.get("envoyfilter", "istio-system", "traffic-split").ok()))?;
+    mesh.wait_for_envoy_filter()?;
     let sidecar = mesh.sidecar("curl")?;
     wait_for("the filter to be configured", || {
         Ok(sidecar.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
