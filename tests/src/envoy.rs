@@ -5,8 +5,11 @@ use crate::process::{Process, tail};
 use crate::scratch::replace;
 use crate::{Error, Result, wait_for};
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where the Envoy binary is, or what to do about it: the environment variable `ENVOY`, else the one that
 /// `./build.sh` installed into `target/envoy` of the workspace.
@@ -34,10 +37,21 @@ pub fn available() -> Result<PathBuf> {
     Err("there is no Envoy: run ./build.sh test, which installs it, or set ENVOY to the path of its binary".into())
 }
 
-/// A TCP port that nobody listens on. Where the configuration can say port 0, do that and ask
+/// A TCP port that nobody listens on, another at each call. Where the configuration can say port 0, do that and ask
 /// [`Envoy::listener_port`]: then nobody can take it in between.
+///
+/// It is below those that the system gives to clients, or one's connection could take it before the program that it is
+/// for listens, or while that program is restarted.
 pub fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    const PORTS: Range<u32> = 20_000..32_000;
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    // Tests that run beside these begin somewhere else.
+    let start = std::process::id().wrapping_mul(64);
+    PORTS
+        .map(|_| start.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)))
+        .filter_map(|number| u16::try_from(PORTS.start + number % PORTS.len() as u32).ok())
+        .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .ok_or_else(|| Error(format!("no port from {} to {} is free", PORTS.start, PORTS.end - 1)))
 }
 
 /// A running Envoy. It ends when this is dropped, and when this process ends however that happens; in a failing test

@@ -3,26 +3,23 @@
 use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, SERVED_BY, Wasm};
 use journeys::cases::{Case, PORTS, SUITES, Suite};
 use journeys::client::Client;
-use journeys::envoy::Envoy;
+use journeys::envoy::{Envoy, free_port};
 use journeys::guide::Guide;
 use journeys::pod::Pod;
 use journeys::scratch::Scratch;
 use journeys::{Error, Result};
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 /// Ports that are free, in place of the table's: the filter reads the one that was connected to, and somebody else may
 /// listen on the guide's. As text they are as long, so that the table means the same by them.
 struct Ports([u16; PORTS.len()]);
 
 impl Ports {
-    /// Below those that the system gives to clients, which could take one before Envoy does.
     fn free() -> Result<Ports> {
-        let first = 20_000 + (std::process::id() % 10_000) as u16;
-        let mut free = (first..32_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
         let mut ports = [0; PORTS.len()];
         for port in &mut ports {
-            *port = free.next().ok_or("no port is free")?;
+            *port = free_port()?;
         }
         Ok(Ports(ports))
     }
