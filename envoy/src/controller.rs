@@ -2,7 +2,7 @@
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
 use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
-use crate::plan::{Cluster, Plan, bytes, plan};
+use crate::plan::{Cluster, Plan, bytes, plan, plan_if_refused};
 use crate::status::{news, status};
 use axum::Router;
 use axum::extract::State;
@@ -15,6 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Config, ResourceExt};
 use kube_lease_manager::LeaseManagerBuilder;
@@ -67,6 +68,8 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// API server without a word.
 const WATCH_SECONDS: u32 = 15;
 const ANSWER: Duration = Duration::from_secs(20);
+/// The longest that anything waits after a failure.
+const AGAIN: Duration = Duration::from_secs(5);
 /// A leader that is gone is replaced after the first, and renews its lease when the second is left of it: so long the API
 /// server may be away, or so far clocks apart, before another leads.
 const LEASE_SECONDS: u64 = 10;
@@ -274,13 +277,32 @@ fn gone<T>(deleted: Result<T, kube::Error>) -> Result<bool, kube::Error> {
     }
 }
 
+/// How long a watch waits after a failure: as kube has it, but no longer than [`AGAIN`] when the API server was away for
+/// long. People who repair it look at what becomes of it.
+#[derive(Default)]
+struct SoonAgain(watcher::DefaultBackoff);
+
+impl Iterator for SoonAgain {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| wait.min(AGAIN))
+    }
+}
+
+impl Backoff for SoonAgain {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 /// Keeps a list of objects; who waits for `changed` hears of each change.
 fn watch_all(api: Api<DynamicObject>, resource: ApiResource, changed: &Arc<Notify>) -> Store<DynamicObject> {
     let writer = reflector::store::Writer::new(resource.clone());
     let store = writer.as_reader();
     let changed = changed.clone();
     let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
-        .default_backoff()
+        .backoff(SoonAgain::default())
         .modify(|object| {
             object.managed_fields_mut().clear();
             object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
@@ -342,7 +364,7 @@ impl Controller {
                         self.metrics.failures.inc();
                         failures += 1;
                         error!(why = said(&why), "not everything could be written, again soon");
-                        Duration::from_millis(250 << failures.min(6))
+                        Duration::from_millis(250 << failures.min(6)).min(AGAIN)
                     }
                 };
                 self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
@@ -382,26 +404,18 @@ impl Controller {
             excluded_namespaces: excluded.map(|namespace| namespace.name_any()).collect(),
             served: filter.as_ref().and_then(served_configuration).unwrap_or_default(),
         };
-        let Plan { configuration, verdicts, .. } =
-            plan(&self.options.base, &cluster, self.options.istio.most_bytes(self.options.most_bytes));
-        let mut wanted = envoy_filter(&configuration, &self.options.istio);
-        let size = bytes(&configuration);
-        if filter.as_ref().is_none_or(|filter| filter["spec"] != wanted["spec"]) {
-            if let Some(filter) = &filter {
-                wanted["metadata"]["resourceVersion"] = filter["metadata"]["resourceVersion"].clone();
-            }
-            let parameters = PatchParams::apply(MANAGER).force();
-            let applied = filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
-            // What others have set beside it stays until it is said to go: a workloadSelector, say, would end all splits.
-            if let Some(surplus) = surplus(&value(&applied)["spec"], &wanted["spec"]) {
-                let patch = Patch::Merge(json!({"spec": surplus}));
-                filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await?;
-            }
-            self.metrics.writes.inc();
-            let splits = configuration.traffic_splits.len();
-            info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
+        let Options { base, istio, .. } = &self.options;
+        let mut planned = plan(base, &cluster, istio.most_bytes(self.options.most_bytes));
+        let mut result = self.write(&filters, filter.as_ref(), &planned.configuration).await;
+        match &result {
+            // Somebody else wrote in between.
+            Err(kube::Error::Api(why)) if why.code == 409 => return result,
+            Err(kube::Error::Api(why)) => planned = plan_if_refused(base, &cluster, &why.message),
+            Err(_) => return result,
+            Ok(()) => {}
         }
-        self.metrics.bytes.set(i64::try_from(size).unwrap_or(i64::MAX));
+        let Plan { configuration, verdicts, .. } = planned;
+        self.metrics.bytes.set(i64::try_from(bytes(&configuration)).unwrap_or(i64::MAX));
         self.metrics.splits.set(i64::try_from(cluster.traffic_splits.len()).unwrap_or(i64::MAX));
         let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
         self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
@@ -415,7 +429,37 @@ impl Controller {
         let reports = reports.map(|(object, status, news)| self.report(object, status, news));
         // One that can't be written keeps no other from being.
         let written: Vec<_> = futures::stream::iter(reports).buffer_unordered(WRITERS).collect().await;
-        written.into_iter().collect()
+        for written in written {
+            result = result.and(written);
+        }
+        result
+    }
+
+    /// Gives sidecars this configuration, unless the EnvoyFilter that was found has it.
+    async fn write(
+        &self,
+        filters: &Api<DynamicObject>,
+        found: Option<&Value>,
+        configuration: &Configuration,
+    ) -> Result<(), kube::Error> {
+        let mut wanted = envoy_filter(configuration, &self.options.istio);
+        if found.is_some_and(|found| found["spec"] == wanted["spec"]) {
+            return Ok(());
+        }
+        if let Some(found) = found {
+            wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"].clone();
+        }
+        let parameters = PatchParams::apply(MANAGER).force();
+        let applied = filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
+        // What others have set beside it stays until it is said to go: a workloadSelector, say, would end all splits.
+        if let Some(surplus) = surplus(&value(&applied)["spec"], &wanted["spec"]) {
+            let patch = Patch::Merge(json!({"spec": surplus}));
+            filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await?;
+        }
+        self.metrics.writes.inc();
+        let (splits, size) = (configuration.traffic_splits.len(), bytes(configuration));
+        info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
+        Ok(())
     }
 
     async fn holds_lease(&self) -> Result<bool, kube::Error> {
@@ -431,14 +475,13 @@ impl Controller {
         let splits: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &namespace, &resource(TRAFFIC_SPLIT));
         let patch = Patch::Merge(json!({"status": status}));
-        match splits.patch_status(&name, &PatchParams::default(), &patch).await {
-            // It is gone, and so is what was to be said.
-            Err(kube::Error::Api(why)) if why.code == 404 => return Ok(()),
-            Err(why) => {
-                warn!(split = format!("{namespace}/{name}"), why = said(&why), "its status could not be written");
-                return Err(why);
+        if let Err(why) = splits.patch_status(&name, &PatchParams::default(), &patch).await {
+            // Either it is gone, and so is what was to be said, or its definition has no status.
+            if matches!(&why, kube::Error::Api(why) if why.code == 404) && splits.get_opt(&name).await?.is_none() {
+                return Ok(());
             }
-            Ok(_) => {}
+            warn!(split = format!("{namespace}/{name}"), why = said(&why), "its status could not be written");
+            return Err(why);
         }
         self.metrics.statuses.inc();
         let regarding = ObjectReference {

@@ -91,8 +91,16 @@ struct Candidate<'c> {
     serves: Serves,
     /// What is wrong with the object as it stands.
     problems: String,
-    /// There is no room for it as it stands.
-    is_too_large: bool,
+    /// Why sidecars aren't given the object as it stands, though it could be served.
+    held: Option<Held<'c>>,
+}
+
+#[derive(Clone, Copy)]
+enum Held<'c> {
+    /// There is no room for it.
+    TooLarge,
+    /// The API server doesn't take the EnvoyFilter, and this is what it says.
+    Refused(&'c str),
 }
 
 /// What sidecars get of this. `base` is what the operator says of the filter: header names, cluster names and so on. If all
@@ -104,14 +112,7 @@ struct Candidate<'c> {
 #[must_use]
 pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan {
     let planner = Planner::new(base, cluster);
-    let mut verdicts = BTreeMap::new();
-    let mut candidates = Vec::new();
-    for object in &cluster.traffic_splits {
-        match planner.candidate(object) {
-            Ok(candidate) => candidates.push(candidate),
-            Err(problems) => _ = verdicts.insert(document::key(object), Verdict::invalid(problems)),
-        }
-    }
+    let (mut candidates, mut verdicts) = planner.candidates();
     settle(&mut candidates, &mut verdicts);
     let mut configuration = planner.configuration(&candidates);
     if bytes(&configuration) > most_bytes {
@@ -121,37 +122,32 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
         configuration = planner.configuration(&candidates);
         if bytes(&configuration) > most_bytes.max(bytes(&cluster.served)) {
             // Groups and Services have no room of their own, and have grown.
-            planner.hold(&mut candidates);
-            configuration = cluster.served.clone();
+            return planner.hold(Held::TooLarge);
         }
     }
-    let rules = IstioRules::new(cluster, &planner.services, &configuration.cluster_domain);
-    for candidate in &candidates {
-        verdicts.insert(candidate.split.key(), planner.verdict(candidate, &configuration, &rules));
-    }
-    Plan { configuration, verdicts }
+    planner.plan(&candidates, verdicts, configuration)
 }
 
-/// Puts candidates in the order in which they are asked, and takes out those in conflict with an older one.
+/// What is to be said if sidecars keep what they have, because the API server refuses another EnvoyFilter and says `why`.
+#[must_use]
+pub fn plan_if_refused(base: &Configuration, cluster: &Cluster, why: &str) -> Plan {
+    Planner::new(base, cluster).hold(Held::Refused(why))
+}
+
+/// Puts candidates in the order in which they are asked, and takes out those in conflict with an older one that is served.
 fn settle(candidates: &mut Vec<Candidate<'_>>, verdicts: &mut BTreeMap<String, Verdict>) {
     candidates.sort_by_cached_key(|candidate| (candidate.split.spec.matches.is_empty(), candidate.age()));
-    let mut taken: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut oldest = BTreeMap::new();
+    for candidate in candidates.iter().filter(|candidate| candidate.serves != Serves::Nothing) {
+        if let Some(root) = candidate.root_of_all_requests() {
+            oldest.entry(root).or_insert_with(|| candidate.age());
+        }
+    }
     candidates.retain(|candidate| {
-        let split = &candidate.split;
-        if !split.spec.matches.is_empty() || candidate.serves == Serves::Nothing {
-            return true;
-        }
-        let root = (split.metadata.namespace.clone(), split.spec.service.clone());
-        match taken.get(&root) {
-            Some(winner) => {
-                verdicts.insert(split.key(), Verdict::conflict(&root.1, winner));
-                false
-            }
-            None => {
-                taken.insert(root, split.key());
-                true
-            }
-        }
+        let winner = candidate.root_of_all_requests().and_then(|root| oldest.get(&root));
+        let Some(winner) = winner.filter(|winner| **winner < candidate.age()) else { return true };
+        verdicts.insert(candidate.split.key(), Verdict::conflict(&candidate.split.spec.service, &winner.1));
+        false
     });
 }
 
@@ -184,19 +180,25 @@ enum Group {
 // === impl Candidate ===
 
 impl<'c> Candidate<'c> {
-    /// By what the older comes first.
+    /// Its namespace and root, if it is without matches: only one may be for each.
+    fn root_of_all_requests(&self) -> Option<(String, String)> {
+        let split = &self.split;
+        split.spec.matches.is_empty().then(|| (split.metadata.namespace.clone(), split.spec.service.clone()))
+    }
+
+    /// By what the older comes first: its time, then its `namespace/name`.
     fn age(&self) -> (String, String) {
         let created = document::text(self.object, "/metadata/creationTimestamp").unwrap_or_default();
         (created.to_owned(), self.split.key())
     }
 
-    /// To what sidecars have of it, or out: there is no room for it.
-    fn take_back(&mut self, served: Option<Candidate<'c>>) {
+    /// To what sidecars have of it, or out.
+    fn take_back(&mut self, served: Option<Candidate<'c>>, why: Held<'c>) {
         match served {
-            Some(served) => *self = served,
+            Some(served) => *self = Candidate { problems: std::mem::take(&mut self.problems), ..served },
             None => self.serves = Serves::Nothing,
         }
-        self.is_too_large = true;
+        self.held = Some(why);
     }
 }
 
@@ -272,12 +274,23 @@ impl<'c> Planner<'c> {
         names.iter().filter_map(group).collect()
     }
 
+    /// What may be served, and what is said of the rest.
+    fn candidates(&self) -> (Vec<Candidate<'c>>, BTreeMap<String, Verdict>) {
+        let mut verdicts = BTreeMap::new();
+        let mut candidates = Vec::new();
+        for object in &self.cluster.traffic_splits {
+            match self.candidate(object) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(problems) => _ = verdicts.insert(document::key(object), Verdict::invalid(problems)),
+            }
+        }
+        (candidates, verdicts)
+    }
+
     /// The split of an object as it stands, or as sidecars have it; if neither, what is wrong.
     fn candidate(&self, object: &'c Value) -> Result<Candidate<'c>, String> {
         match self.read_split(object, Serves::Current) {
-            Ok(split) => {
-                Ok(Candidate { object, split, serves: Serves::Current, problems: String::new(), is_too_large: false })
-            }
+            Ok(split) => Ok(Candidate { object, split, serves: Serves::Current, problems: String::new(), held: None }),
             Err(problems) => {
                 let problems = self.explain(object, &problems);
                 let served =
@@ -291,7 +304,7 @@ impl<'c> Planner<'c> {
     fn last_good(&self, object: &'c Value) -> Option<Candidate<'c>> {
         let served = serde_json::to_value(self.served_splits.get(&document::key(object))?).ok()?;
         let split = self.read_split(&served, Serves::LastGood).ok()?;
-        Some(Candidate { object, split, serves: Serves::LastGood, problems: String::new(), is_too_large: false })
+        Some(Candidate { object, split, serves: Serves::LastGood, problems: String::new(), held: None })
     }
 
     fn read_split(&self, split: &Value, serves: Serves) -> Result<TrafficSplit, Vec<Problem>> {
@@ -319,12 +332,12 @@ impl<'c> Planner<'c> {
                 taken = taken - room + needed;
                 continue;
             }
-            candidate.take_back(served[number].clone());
+            candidate.take_back(served[number].clone(), Held::TooLarge);
         }
     }
 
-    /// Takes back all that isn't as sidecars have it.
-    fn hold(&self, candidates: &mut [Candidate<'c>]) {
+    /// Sidecars keep what they have: what isn't as they have it is taken back.
+    fn hold(&self, why: Held<'c>) -> Plan {
         let is_served = |split: &TrafficSplit| {
             let namespace = &split.metadata.namespace;
             let groups = split.spec.matches.iter().map(|group| format!("{namespace}/{}", group.name));
@@ -337,9 +350,26 @@ impl<'c> Planner<'c> {
                     Some(Group::LastGood(..) | Group::Bad(_)) | None => true,
                 })
         };
+        let (mut candidates, mut verdicts) = self.candidates();
         for candidate in candidates.iter_mut().filter(|candidate| !is_served(&candidate.split)) {
-            candidate.take_back(self.last_good(candidate.object));
+            candidate.take_back(self.last_good(candidate.object), why);
         }
+        settle(&mut candidates, &mut verdicts);
+        self.plan(&candidates, verdicts, self.cluster.served.clone())
+    }
+
+    /// This configuration, and what is said of each split.
+    fn plan(
+        &self,
+        candidates: &[Candidate<'_>],
+        mut verdicts: BTreeMap<String, Verdict>,
+        configuration: Configuration,
+    ) -> Plan {
+        let rules = IstioRules::new(self.cluster, &self.services, &configuration.cluster_domain);
+        for candidate in candidates {
+            verdicts.insert(candidate.split.key(), self.verdict(candidate, &configuration, &rules));
+        }
+        Plan { configuration, verdicts }
     }
 
     /// What is wrong, with what is wrong with the groups that it names.
@@ -392,27 +422,22 @@ impl<'c> Planner<'c> {
     }
 
     fn verdict(&self, candidate: &Candidate<'_>, configuration: &Configuration, rules: &IstioRules<'_>) -> Verdict {
-        let Candidate { split, serves, problems, is_too_large, .. } = candidate;
-        let (accepted, programmed) = match serves {
-            _ if *is_too_large => {
-                let message = match serves {
-                    Serves::Nothing => "clients are served as if it weren't there",
-                    Serves::Current | Serves::LastGood => "sidecars keep what they have of it",
-                };
-                (
-                    Said::yes("Accepted"),
-                    Said::no(
-                        "TooLarge",
-                        format!("there is no room for it in the EnvoyFilter (--max-bytes); {message}"),
-                    ),
-                )
-            }
-            Serves::LastGood => (
-                Said::no("Invalid", problems.clone()),
-                Said::no("LastGoodVersion", "sidecars have its last good version".into()),
-            ),
-            Serves::Current | Serves::Nothing => (Said::yes("Accepted"), Said::yes("Programmed")),
+        let Candidate { split, serves, problems, held, .. } = candidate;
+        let keep = match serves {
+            Serves::Nothing => "clients are served as if it weren't there",
+            Serves::Current | Serves::LastGood => "sidecars keep what they have of it",
         };
+        let programmed = match (held, serves) {
+            (Some(Held::TooLarge), _) => {
+                Said::no("TooLarge", format!("there is no room for it in the EnvoyFilter (--max-bytes); {keep}"))
+            }
+            (Some(Held::Refused(why)), _) => {
+                Said::no("Refused", format!("the API server doesn't take the EnvoyFilter: {why}; {keep}"))
+            }
+            (None, Serves::LastGood) => Said::no("LastGoodVersion", "sidecars have its last good version".into()),
+            (None, Serves::Current | Serves::Nothing) => Said::yes("Programmed"),
+        };
+        let accepted = if problems.is_empty() { Said::yes("Accepted") } else { Said::no("Invalid", problems.clone()) };
         let backends: Vec<_> = (split.spec.backends.iter())
             .filter(|_| *serves != Serves::Nothing)
             .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))

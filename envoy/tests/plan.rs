@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Cluster, Istio, Plan, Serves, Verdict, bytes, envoy_filter, plan};
+use traffic_split_envoy::{Cluster, Istio, Plan, Serves, Verdict, bytes, envoy_filter, plan, plan_if_refused};
 
 const ROOM: usize = 1_000_000;
 
@@ -340,6 +340,39 @@ fn what_is_taken_back_for_want_of_room_gives_way_to_an_older_one_for_its_root() 
     let plan = plan(&Configuration::default(), &cluster, room + 200);
     assert_eq!(served(&plan), ["shop/a"]);
     assert_eq!((verdict(&plan, "a").state(), verdict(&plan, "b").state()), ("Programmed", "Conflict"));
+}
+
+#[test]
+fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_splits_that_it_is_about() {
+    let mut cluster = cluster(&[
+        split("changed", "web", &[("v1", 1)]),
+        split("the-same", "v1", &[("v1", 1)]),
+        split("gone-wrong", "v2", &[("v1", 1)]),
+        matching(split("with-a-group", "web", &[("v2", 1)]), "beta"),
+    ]);
+    cluster.http_route_groups = vec![group("beta", "/beta")];
+    cluster.served = planned(&cluster).configuration;
+    cluster.http_route_groups = vec![group("beta", "/gamma")];
+    cluster.traffic_splits[0] = split("changed", "web", &[("v2", 1)]);
+    cluster.traffic_splits[2] = split("gone-wrong", "v2", &[("v1", -1)]);
+    // It is older, and would have the root of one that is served.
+    let older = made_at(split("new", "v1", &[("v2", 1)]), "2025-01-01T00:00:00Z");
+    cluster.traffic_splits.push(older);
+    cluster.traffic_splits.push(made_at(split("younger", "v1", &[("v2", 1)]), "2027-01-01T00:00:00Z"));
+    let plan = plan_if_refused(&Configuration::default(), &cluster, "no more today");
+    assert_eq!(plan.configuration, cluster.served);
+    let said = |name| {
+        let verdict = verdict(&plan, name);
+        (verdict.state(), verdict.serves, verdict.accepted.holds, verdict.backends.as_str())
+    };
+    assert_eq!(said("changed"), ("Refused", Serves::LastGood, true, "v1 1"));
+    assert_eq!(said("the-same"), ("Programmed", Serves::Current, true, "v1 1"));
+    assert_eq!(said("gone-wrong"), ("Invalid", Serves::LastGood, false, "v1 1"));
+    assert_eq!(said("with-a-group"), ("Refused", Serves::LastGood, true, "v2 1"));
+    assert_eq!(said("new"), ("Refused", Serves::Nothing, true, ""));
+    assert_eq!(said("younger"), ("Conflict", Serves::Nothing, false, ""));
+    let message = "the API server doesn't take the EnvoyFilter: no more today; sidecars keep what they have of it";
+    assert_eq!(verdict(&plan, "changed").programmed.message, message);
 }
 
 fn plan_with_room(splits: &[Value], served: &Configuration, most_bytes: usize) -> Plan {

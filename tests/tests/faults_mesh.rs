@@ -62,7 +62,74 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
         let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?;
         Ok((filter["spec"].as_object().map(|spec| spec.len()) == Some(1)).then_some(()))
     })?;
-    assert_eq!(controller.metric("traffic_split_controller_failures_total")?, 0.0);
+    let failures = || controller.metric("traffic_split_controller_failures_total");
+    assert_eq!(failures()?, 0.0);
+
+    // A definition of somebody else's, in which objects have no status: that is a failure that can be seen, and no more.
+    let no_status = r#"[{"op": "remove", "path": "/spec/versions/0/subresources"}]"#;
+    mesh.kubectl(&["patch", "crd", "trafficsplits.split.smi-spec.io", "--type=json", "-p", no_status])?;
+    let tried = ["patch", "trafficsplit", "-n", "httpbin", "http-split", "--subresource=status", "--dry-run=server"];
+    let tried = [&tried[..], &["--type=merge", "-p", r#"{"status": {"state": "tried"}}"#]].concat();
+    wait_for("status to be gone", || Ok(mesh.kubectl(&tried).is_err().then_some(())))?;
+    mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v2", "weight": 1}])))?;
+    wait_for("v2 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v2").then_some(())))?;
+    wait_for("the status to fail", || Ok((failures()? > 0.0).then_some(())))?;
+    Ok(())
+}
+
+/// Somebody's policy, Istiod's webhook, rights that were taken away: what people have applied isn't served, and they hear why.
+#[test]
+fn an_envoy_filter_that_the_api_server_refuses_is_said_and_costs_no_request() -> Result<()> {
+    let (guide, _world, mesh) = with_the_guide()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    let versions = |v1, v2| json!([{"service": "httpbin-v1", "weight": v1}, {"service": "httpbin-v2", "weight": v2}]);
+    mesh.apply(&split("http-split", "httpbin", versions(1, 0)))?;
+    wait_for("v1 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
+    let load = Load::start(PORT, ROOT, 1);
+
+    let policy = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "frozen"}, "spec": spec});
+    let rules = json!([{
+        "apiGroups": ["networking.istio.io"], "apiVersions": ["*"], "operations": ["*"], "resources": ["envoyfilters"],
+    }]);
+    let validations = json!([{"expression": "false", "message": "no changes before the holidays"}]);
+    let frozen = [
+        policy(
+            "ValidatingAdmissionPolicy",
+            json!({"matchConstraints": {"resourceRules": rules}, "validations": validations}),
+        ),
+        policy("ValidatingAdmissionPolicyBinding", json!({"policyName": "frozen", "validationActions": ["Deny"]})),
+    ];
+    let frozen = json!({"apiVersion": "v1", "kind": "List", "items": frozen}).to_string();
+    mesh.apply(&frozen)?;
+    // The API server takes a moment to hear of it.
+    let tried = ["annotate", "envoyfilter", "-n", "istio-system", "traffic-split", "--dry-run=server", "tried=1"];
+    wait_for("the API server to refuse EnvoyFilters", || Ok(mesh.kubectl(&tried).is_err().then_some(())))?;
+
+    mesh.apply(&split("http-split", "httpbin", versions(0, 1)))?;
+    mesh.apply(&split("other-split", "other", versions(0, 1)))?;
+    for (name, keep) in [
+        ("http-split", "sidecars keep what they have of it"),
+        ("other-split", "clients are served as if it weren't there"),
+    ] {
+        let status = wait_for(&format!("{name} to be refused"), || {
+            let status = mesh.get("trafficsplit", "httpbin", name)?["status"].take();
+            Ok((status["state"] == "Refused").then_some(status))
+        })?;
+        let programmed = &status["conditions"][1];
+        assert_eq!((&programmed["type"], &programmed["status"]), (&json!("Programmed"), &json!("False")));
+        let message = programmed["message"].as_str().unwrap_or_default();
+        assert!(message.contains("no changes before the holidays") && message.ends_with(keep), "{message}");
+    }
+    assert_eq!(load.more(100)?.of("httpbin-v2"), 0);
+    assert!(controller.metric("traffic_split_controller_failures_total")? > 0.0);
+
+    mesh.kubectl_with_input(&["delete", "-f", "-"], &frozen)?;
+    for name in ["http-split", "other-split"] {
+        mesh.wait_for_condition("httpbin", name, "Programmed", ("True", "Programmed"))?;
+    }
+    wait_for("v2 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v2").then_some(())))?;
+    assert_eq!(load.stop().failed, 0);
     Ok(())
 }
 
