@@ -24,7 +24,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long [`wait_for`] waits before it gives up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What went wrong, in words. Its `Debug` is the same text, so that a test that returns it fails readably.
 #[derive(Clone, PartialEq, Eq)]

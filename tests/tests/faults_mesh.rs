@@ -6,8 +6,6 @@ use journeys::mesh::{PORT, split, version_at, with_the_guide};
 use journeys::world::ROOT;
 use journeys::{Result, wait_for};
 use serde_json::{Value, json};
-use std::thread::sleep;
-use std::time::Duration;
 
 fn service(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "httpbin"}, "spec": spec})
@@ -147,10 +145,10 @@ fn who_has_lost_the_lease_writes_nothing_from_then_on() -> Result<()> {
         Ok((now != renewed).then_some(now))
     })?;
     let spec =
-        json!({"spec": {"holderIdentity": "another", "renewTime": renewed, "leaseDurationSeconds": 14}}).to_string();
+        json!({"spec": {"holderIdentity": "another", "renewTime": renewed, "leaseDurationSeconds": 30}}).to_string();
     mesh.kubectl(&[&["patch"], &lease[..], &["--type=merge", "-p", &spec]].concat())?;
     mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
-    sleep(Duration::from_millis(1500));
+    wait_for("the controller to see it", || Ok(controller.process.log().contains("another leads").then_some(())))?;
     let status = || Ok::<_, journeys::Error>(mesh.get("trafficsplit", "httpbin", "http-split")?["status"].clone());
     assert_eq!(controller.metric("traffic_split_controller_envoyfilter_writes_total")?, 1.0);
     assert_eq!(status()?, Value::Null);
