@@ -106,15 +106,21 @@ build_command() {
 # The command with its controller, which takes a Kubernetes client. It is all that is in its image, so nothing is linked
 # to it when it starts.
 build_controller() {
-  local host
   need_rust
   say "building the controller (dist/traffic-split-controller)"
-  host=$(rustc -vV | sed -n 's/^host: //p')
-  # For a target by its name: else what runs at build time would be linked so, too, which is no good.
-  RUSTFLAGS='-C target-feature=+crt-static' \
-    cargo build --profile tools -p traffic-split-envoy --bin traffic-split --features controller --target "$host"
-  install_file "$TARGET/$host/tools/traffic-split" traffic-split-controller
+  cargo_controller build --bin traffic-split
+  install_file "$TARGET/$(host)/tools/traffic-split" traffic-split-controller
 }
+
+cargo_controller() {
+  local command=$1
+  shift
+  # For a target by its name: else what runs at build time would be linked so, too, which is no good.
+  RUSTFLAGS='-C target-feature=+crt-static' cargo "$command" --profile tools -p traffic-split-envoy \
+    --features controller --target "$(host)" "$@"
+}
+
+host() { rustc -vV | sed -n 's/^host: //p'; }
 
 envoy_installed() { compgen -G "$ENVOY_HOME/lib/python3*/site-packages/envoy/_bin/envoy" >/dev/null; }
 
@@ -246,7 +252,7 @@ blob() {
 # The programs of the mesh, into target/mesh, as tests/mesh/tools pins them. Built once for each change of that.
 build_mesh() {
   local tools=tests/mesh/tools programs=$PWD/target/mesh pinned istio
-  local kubernetes=k8s.io/component-base/version
+  local kubernetes=k8s.io/component-base/version release
   command -v go >/dev/null || fail "go is not installed: the mesh's programs are built with it (https://go.dev/dl)"
   command -v openssl >/dev/null || fail "openssl is not installed: it makes the API server's key for tokens"
   command -v curl >/dev/null || fail "curl is not installed: it asks the sidecar as people do"
@@ -254,7 +260,10 @@ build_mesh() {
   [[ $(cat "$programs/version" 2>/dev/null) == "$pinned" ]] && return
   mkdir -p "$programs"
   say "building the mesh's programs (into target/mesh): kubectl and the Kubernetes API server"
-  go_build "$tools" -ldflags "-s -w -X $kubernetes.gitVersion=v1.36.3 -X $kubernetes.gitMajor=1 -X $kubernetes.gitMinor=36" \
+  # Else they say that they are 0.0.0.
+  release=$(sed -n 's|^\tk8s.io/kubernetes v||p' "$tools/go.mod")
+  go_build "$tools" -ldflags "-s -w -X $kubernetes.gitVersion=v$release -X $kubernetes.gitMajor=${release%%.*} \
+    -X $kubernetes.gitMinor=$(cut -d. -f2 <<<"$release")" \
     -o "$programs/" k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl
   say "building the mesh's programs: etcd"
   go_build "$tools" -ldflags '-s -w' -o "$programs/etcd" go.etcd.io/etcd/server/v3
@@ -300,6 +309,7 @@ test_mesh() {
   package
   say "checking the controller's lints"
   cargo clippy --quiet -p traffic-split-envoy --all-targets --features controller -- -D warnings
+  level "controller" cargo_controller test --lib lease::
   level "images" go -C tests/mesh/tools test -v -count=1 .
   # One at a time: they bind the guide's port. What they measure is printed.
   level "journeys, real mesh" cargo test --no-fail-fast -p journeys --test '*_mesh' -- --test-threads=1 --nocapture

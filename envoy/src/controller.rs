@@ -2,6 +2,7 @@
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
 use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
+use crate::lease;
 use crate::plan::{Cluster, Plan, bytes, plan, plan_if_refused};
 use crate::status::{news, status};
 use axum::Router;
@@ -18,7 +19,6 @@ use kube::runtime::reflector::Store;
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Config, ResourceExt};
-use kube_lease_manager::LeaseManagerBuilder;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -32,7 +32,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 use traffic_split::Configuration;
 
@@ -49,8 +49,8 @@ pub struct Options {
     pub base: Configuration,
     /// How the EnvoyFilter is written, and where.
     pub istio: Istio,
-    /// Where health and metrics are asked for.
-    pub listen: SocketAddr,
+    /// Where health and metrics are asked for: the first of these that can be had.
+    pub listen: Vec<SocketAddr>,
     /// The namespace of the Lease by which replicas agree on who writes.
     pub lease_namespace: String,
     /// This replica's name.
@@ -62,6 +62,10 @@ pub struct Options {
 /// How long nothing must change before what changed is looked at, and how long that may be put off.
 const QUIET: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two configurations: each goes to every proxy, with all splits in it.
+const SPACING: Duration = Duration::from_millis(500);
+/// After so many failures, one that may have passed by itself is said to last.
+const LASTING_FAILURES: u32 = 3;
 /// All is compared again after this, whatever has been heard.
 const RESYNC: Duration = Duration::from_secs(300);
 /// A watch is begun anew after this, so that one of which nothing is heard for longer, like any other request, has lost its
@@ -70,16 +74,13 @@ const WATCH_SECONDS: u32 = 15;
 const ANSWER: Duration = Duration::from_secs(20);
 /// The longest that anything waits after a failure.
 const AGAIN: Duration = Duration::from_secs(5);
-/// A leader that is gone is replaced after the first, and renews its lease when the second is left of it: so long the API
-/// server may be away, or so far clocks apart, before another leads.
-const LEASE_SECONDS: u64 = 10;
-const LEASE_GRACE_SECONDS: u64 = 7;
 /// Statuses that are written at once.
 const WRITERS: usize = 16;
 
 struct Controller {
     options: Options,
     client: Client,
+    lease: Arc<lease::Candidate>,
     recorder: Recorder,
     traffic_splits: Store<DynamicObject>,
     http_route_groups: Store<DynamicObject>,
@@ -113,8 +114,9 @@ struct Metrics {
 /// # Errors
 /// If there is no way to the API server, or the port can't be had.
 pub async fn run(options: Options) -> Result<(), Failure> {
-    let listener = tokio::net::TcpListener::bind(options.listen).await;
-    let listener = listener.map_err(|why| format!("--listen {}: {why}", options.listen))?;
+    let listener = tokio::net::TcpListener::bind(&options.listen[..]).await;
+    let addresses: Vec<_> = options.listen.iter().map(SocketAddr::to_string).collect();
+    let listener = listener.map_err(|why| format!("--listen {}: {why}", addresses.join(", ")))?;
     let client = client().await?;
     let mut ended = std::pin::pin!(asked_to_end());
     let metrics = Metrics::new();
@@ -155,20 +157,24 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     }
     info!("everything has been listed");
 
-    let lease = LeaseManagerBuilder::new(client.clone(), MANAGER)
-        .with_namespace(&options.lease_namespace)
-        .with_identity(&options.identity)
-        .with_duration(LEASE_SECONDS)
-        .with_grace(LEASE_GRACE_SECONDS)
-        .build()
-        .await
-        .map_err(|why| format!("the Lease in the namespace {}: {why}", options.lease_namespace))?;
-    let (leads, lease_task) = lease.watch().await;
+    let lease = Arc::new(lease::Candidate {
+        leases: Api::namespaced(client.clone(), &options.lease_namespace),
+        name: lease_name(&options.istio),
+        identity: options.identity.clone(),
+    });
+    let answered = lease.attempt(&mut None).await;
+    answered.map_err(|why| format!("the Lease {} in {}: {}", lease.name, options.lease_namespace, said(&why)))?;
+    let (sender, leads) = watch::channel(false);
+    let lease_task = tokio::spawn({
+        let lease = lease.clone();
+        async move { lease.run(sender).await }
+    });
     let reporter = Reporter { controller: MANAGER.into(), instance: Some(options.identity.clone()) };
     let controller = Controller {
         recorder: Recorder::new(client.clone(), reporter),
         options,
         client,
+        lease,
         traffic_splits,
         http_route_groups,
         services,
@@ -182,7 +188,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         () = controller.lead(leads, &changed) => return Err("the lease is no longer looked after".into()),
         () = ended => info!("asked to end"),
     }
-    // Whoever waits for the lease needn't wait longer.
+    // Nobody listens any more, so it is given back.
     if timeout(Duration::from_secs(5), lease_task).await.is_err() {
         warn!("the lease could not be given back");
     }
@@ -196,6 +202,8 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 async fn client() -> Result<Client, Failure> {
     let mut config = Config::infer().await.map_err(|why| format!("there is no way to the API server: {why}"))?;
     (config.read_timeout, config.reset_reader_on_write) = (Some(ANSWER), true);
+    // What is tried again, and when, is decided here: kube would wait for minutes.
+    config.default_retry = false;
     let server = config.cluster_url.clone();
     let client = Client::try_from(config)?;
     // What is wrong from the start is said, and not tried again.
@@ -205,7 +213,7 @@ async fn client() -> Result<Client, Failure> {
 }
 
 /// An error in one line: what the API server says, or what it comes from.
-fn said(error: &kube::Error) -> String {
+pub(crate) fn said(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return format!("{} ({})", status.message, status.code);
     }
@@ -237,16 +245,21 @@ pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl
     while deployments.get_opt(MANAGER).await.map_err(refused)?.is_some() {
         sleep(Duration::from_millis(200)).await;
     }
-    // One that runs elsewhere would put back what is taken out.
+    // One that runs elsewhere would put back what is taken out, though it may have to wait for the lease.
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let lease = async || leases.get_opt(MANAGER).await.map(|lease| lease?.spec).map_err(refused);
-    if let Some(held) = lease().await?.filter(|lease| lease.holder_identity.is_some()) {
-        let holder = held.holder_identity.as_deref().unwrap_or_default();
-        say(&format!("the controller {holder} has led: looking for {LEASE_SECONDS}s whether it still does"));
-        sleep(Duration::from_secs(LEASE_SECONDS)).await;
-        let now = lease().await?.filter(|lease| lease.holder_identity.is_some() && lease.renew_time != held.renew_time);
-        if let Some(holder) = now.and_then(|lease| lease.holder_identity) {
-            return Err(format!("the controller {holder} still runs: stop it, and uninstall again").into());
+    let name = lease_name(istio);
+    let lease = async || leases.get_opt(&name).await.map(|lease| lease?.spec).map_err(refused);
+    if let Some(before) = lease().await? {
+        let is_held = before.holder_identity.is_some();
+        let longest = 2 * lease::INTERVAL + if is_held { lease::DURATION } else { lease::INTERVAL };
+        say(&format!("looking for {longest:?} whether a controller runs elsewhere"));
+        let until = Instant::now() + longest;
+        while Instant::now() < until {
+            sleep(Duration::from_millis(200)).await;
+            let now = lease().await?.filter(|now| now.renew_time != before.renew_time);
+            if let Some(holder) = now.and_then(|now| now.holder_identity) {
+                return Err(format!("the controller {holder} still runs: stop it, and uninstall again").into());
+            }
         }
     }
     let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &resource(ENVOY_FILTER));
@@ -266,6 +279,14 @@ pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl
     gone(filters.delete(&istio.name, &DeleteParams::default()).await).map_err(refused)?;
     say(&format!("deleted EnvoyFilter {}/{}", istio.namespace, istio.name));
     Ok(())
+}
+
+/// The Lease by which replicas that keep the same EnvoyFilter agree on who writes it.
+fn lease_name(istio: &Istio) -> String {
+    match istio.namespace == Istio::default().namespace {
+        true => MANAGER.into(),
+        false => format!("{MANAGER}-{}", istio.namespace),
+    }
 }
 
 /// Whether it was there to be deleted.
@@ -353,9 +374,15 @@ impl Controller {
             self.metrics.is_leader.set(1);
             info!("leads");
             let mut failures = 0;
+            let mut written = None;
             while *leads.borrow_and_update() {
                 let begun = Instant::now();
-                let next = match self.pass().await {
+                let writes = self.metrics.writes.get();
+                let passed = self.pass(failures).await;
+                if self.metrics.writes.get() > writes {
+                    written = Some(begun);
+                }
+                let next = match passed {
                     Ok(()) => {
                         failures = 0;
                         RESYNC
@@ -369,23 +396,27 @@ impl Controller {
                 };
                 self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
                 tokio::select! {
-                    _ = timeout(next, changed.notified()) => quiet(changed).await,
+                    _ = timeout(next, changed.notified()) => quiet(changed, written).await,
                     lost = leads.changed() => if lost.is_err() { return },
                 }
             }
             info!("leads no more");
+            // What another may have changed since.
+            for gauge in [&self.metrics.splits, &self.metrics.not_served, &self.metrics.bytes] {
+                gauge.set(0);
+            }
         }
     }
 
-    /// Compares what there is with what there should be, and writes what differs.
-    async fn pass(&self) -> Result<(), kube::Error> {
+    /// Compares what there is with what there should be, and writes what differs. Before it, so many have failed.
+    async fn pass(&self, failures: u32) -> Result<(), kube::Error> {
         self.metrics.passes.inc();
         let filters: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.options.istio.namespace, &resource(ENVOY_FILTER));
         // Asked for and not looked up: what was watched may be older than what this controller wrote.
         let filter = filters.get_opt(&self.options.istio.name).await?.map(|filter| value(&filter));
         // Who was stopped or cut off may have been replaced without knowing. From here on, the version tells.
-        if !self.holds_lease().await? {
+        if !self.lease.holds().await? {
             info!("another leads");
             return Ok(());
         }
@@ -404,15 +435,19 @@ impl Controller {
             excluded_namespaces: excluded.map(|namespace| namespace.name_any()).collect(),
             served: filter.as_ref().and_then(served_configuration).unwrap_or_default(),
         };
-        let Options { base, istio, .. } = &self.options;
-        let mut planned = plan(base, &cluster, istio.most_bytes(self.options.most_bytes));
-        let mut result = self.write(&filters, filter.as_ref(), &planned.configuration).await;
-        match &result {
-            // Somebody else wrote in between.
-            Err(kube::Error::Api(why)) if why.code == 409 => return result,
-            Err(kube::Error::Api(why)) => planned = plan_if_refused(base, &cluster, &why.message),
-            Err(_) => return result,
-            Ok(()) => {}
+        let Options { base, istio, most_bytes, .. } = &self.options;
+        let mut planned = plan(base, istio, &cluster, *most_bytes);
+        let mut result = Ok(());
+        let wanted = envoy_filter(&planned.configuration, istio);
+        if filter.as_ref().is_none_or(|filter| filter["spec"] != wanted["spec"]) {
+            match self.write(&filters, filter.as_ref(), wanted).await {
+                Ok(()) => self.tell_of_write(&planned.configuration),
+                Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
+                    planned = plan_if_refused(base, istio, &cluster, &why.message);
+                    result = Err(kube::Error::Api(why));
+                }
+                Err(why) => return Err(why),
+            }
         }
         let Plan { configuration, verdicts, .. } = planned;
         self.metrics.bytes.set(i64::try_from(bytes(&configuration)).unwrap_or(i64::MAX));
@@ -435,37 +470,33 @@ impl Controller {
         result
     }
 
-    /// Gives sidecars this configuration, unless the EnvoyFilter that was found has it.
+    /// Gives sidecars another EnvoyFilter than the one that was found.
     async fn write(
         &self,
         filters: &Api<DynamicObject>,
         found: Option<&Value>,
-        configuration: &Configuration,
+        mut wanted: Value,
     ) -> Result<(), kube::Error> {
-        let mut wanted = envoy_filter(configuration, &self.options.istio);
-        if found.is_some_and(|found| found["spec"] == wanted["spec"]) {
-            return Ok(());
-        }
         if let Some(found) = found {
             wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"].clone();
         }
         let parameters = PatchParams::apply(MANAGER).force();
         let applied = filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
-        // What others have set beside it stays until it is said to go: a workloadSelector, say, would end all splits.
+        // What others have set beside it stays until it is said to go: a workloadSelector, say, would end all splits. That
+        // this was refused is no reason to say that the configuration was, and the next pass finds it again.
         if let Some(surplus) = surplus(&value(&applied)["spec"], &wanted["spec"]) {
             let patch = Patch::Merge(json!({"spec": surplus}));
-            filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await?;
+            if let Err(why) = filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await {
+                warn!(why = said(&why), "what others have set in the EnvoyFilter could not be taken out");
+            }
         }
-        self.metrics.writes.inc();
-        let (splits, size) = (configuration.traffic_splits.len(), bytes(configuration));
-        info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
         Ok(())
     }
 
-    async fn holds_lease(&self) -> Result<bool, kube::Error> {
-        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.options.lease_namespace);
-        let holder = leases.get(MANAGER).await?.spec.and_then(|lease| lease.holder_identity);
-        Ok(holder.as_ref() == Some(&self.options.identity))
+    fn tell_of_write(&self, configuration: &Configuration) {
+        self.metrics.writes.inc();
+        let (splits, size) = (configuration.traffic_splits.len(), bytes(configuration));
+        info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
     }
 
     /// Says it on the object, and what is new as events.
@@ -518,12 +549,26 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Waits until nothing has changed for a moment, but not for ever.
-async fn quiet(changed: &Notify) {
+/// Whether the API server, by its status code, doesn't take what it is given. What may pass by itself counts when it lasts.
+fn is_refusal(code: u16, failures: u32) -> bool {
+    match code {
+        // Somebody else wrote in between.
+        409 => false,
+        400 | 403 | 404 | 413 | 422 => true,
+        _ => failures >= LASTING_FAILURES,
+    }
+}
+
+/// Waits until nothing has changed for a moment, but not for ever, and until it is time for another configuration after the
+/// one that was written then.
+async fn quiet(changed: &Notify, written: Option<Instant>) {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until && timeout(QUIET, changed.notified()).await.is_ok() {
         // Many changes are told one by one.
         sleep(Duration::from_millis(10)).await;
+    }
+    if let Some(written) = written {
+        sleep_until(written + SPACING).await;
     }
 }
 

@@ -214,7 +214,6 @@ impl Istio {
     }
 
     /// How much of what an EnvoyFilter may hold there is for a configuration, which it holds once for each kind of proxy.
-    #[cfg(feature = "controller")]
     pub(crate) fn most_bytes(&self, of_all: usize) -> usize {
         of_all / self.context.names().len()
     }

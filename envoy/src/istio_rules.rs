@@ -45,7 +45,13 @@ struct Host<'s> {
 // === impl IstioRules ===
 
 impl<'c> IstioRules<'c> {
-    pub(crate) fn new(cluster: &'c Cluster, services: &'c BTreeMap<String, &'c Value>, domain: &'c str) -> Self {
+    /// By `hash_header` split requests are hashed already.
+    pub(crate) fn new(
+        cluster: &'c Cluster,
+        services: &'c BTreeMap<String, &'c Value>,
+        domain: &'c str,
+        hash_header: Option<&str>,
+    ) -> Self {
         let mut rules = Self {
             services,
             domain,
@@ -63,7 +69,7 @@ impl<'c> IstioRules<'c> {
                 rules.add((said, ""), rule, strings(rule, "/spec/hosts"));
             }
         }
-        for rule in cluster.destination_rules.iter().filter(|rule| hashes(rule)) {
+        for rule in cluster.destination_rules.iter().filter(|rule| hashes(rule, hash_header)) {
             let said = format!("consistentHash of DestinationRule {}", name(rule));
             rules.add((said, " (--hash-header has its effect)"), rule, text(rule, "/spec/host"));
         }
@@ -176,11 +182,15 @@ impl<'c> Sidecar<'c> {
     }
 }
 
-/// Whether a DestinationRule has a hashing load balancer, for all ports or for one.
-fn hashes(rule: &Value) -> bool {
+/// Whether a DestinationRule has a load balancer, for all ports or for one, that hashes by anything but this header.
+fn hashes(rule: &Value, header: Option<&str>) -> bool {
     let ports = rule.pointer("/spec/trafficPolicy/portLevelSettings").and_then(Value::as_array);
     let policies = rule.pointer("/spec/trafficPolicy").into_iter().chain(ports.into_iter().flatten());
-    policies.into_iter().any(|policy| policy.pointer("/loadBalancer/consistentHash").is_some())
+    let mut hashes = policies.filter_map(|policy| policy.pointer("/loadBalancer/consistentHash"));
+    hashes.any(|hash| {
+        let by = text(hash, "/httpHeaderName");
+        !by.zip(header).is_some_and(|(by, header)| by.eq_ignore_ascii_case(header))
+    })
 }
 
 fn strings<'v>(value: &'v Value, pointer: &str) -> Vec<&'v str> {

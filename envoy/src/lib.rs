@@ -15,6 +15,8 @@ mod ecds;
 mod explain;
 mod istio;
 mod istio_rules;
+#[cfg(feature = "controller")]
+mod lease;
 mod load;
 mod plan;
 mod status;

@@ -182,11 +182,12 @@ struct Controller {
     #[command(flatten)]
     istio: IstioArgs,
 
-    /// Where /livez, /readyz and /metrics are
-    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
-    listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are [default: port 8080 of all addresses]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
 
-    /// The namespace of the Lease by which replicas agree on who leads
+    /// The namespace of the Lease by which replicas agree on who leads. Its name is traffic-split-controller; with --namespace
+    /// or another --root-namespace, it ends in that one's, as in traffic-split-controller-curl
     #[arg(long, value_name = "NAMESPACE", default_value = "traffic-split-system", value_parser = parse_namespace)]
     lease_namespace: String,
 
@@ -504,7 +505,11 @@ impl Controller {
         let options = traffic_split_envoy::controller::Options {
             istio: self.istio.options(&self.plugin, &self.route, &input.configuration),
             base: input.configuration,
-            listen: self.listen,
+            // Where there is only one kind of addresses, the other can't be had.
+            listen: self.listen.map_or_else(
+                || vec![(std::net::Ipv6Addr::UNSPECIFIED, 8080).into(), (std::net::Ipv4Addr::UNSPECIFIED, 8080).into()],
+                |listen| vec![listen],
+            ),
             lease_namespace: self.lease_namespace,
             identity: identity(),
             most_bytes: self.max_bytes,

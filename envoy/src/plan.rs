@@ -2,6 +2,7 @@
 //! never holds up the others.
 
 use crate::document;
+use crate::istio::Istio;
 use crate::istio_rules::IstioRules;
 use crate::wiring;
 use serde_json::{Map, Value, json};
@@ -110,14 +111,21 @@ enum Held<'c> {
 /// Several splits of one root: those with matches come in the order of their age, then their name; the oldest without
 /// matches comes last, and others without are in conflict with it.
 #[must_use]
-pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan {
-    let planner = Planner::new(base, cluster);
+pub fn plan(base: &Configuration, istio: &Istio, cluster: &Cluster, most_bytes: usize) -> Plan {
+    let most_bytes = istio.most_bytes(most_bytes);
+    let planner = Planner::new(base, istio, cluster);
     let (mut candidates, mut verdicts) = planner.candidates();
     settle(&mut candidates, &mut verdicts);
     let mut configuration = planner.configuration(&candidates);
     if bytes(&configuration) > most_bytes {
+        let settled: BTreeSet<_> = candidates.iter().map(|candidate| candidate.split.key()).collect();
+        (candidates, _) = planner.candidates();
+        // Who gave way is served on if there is no room for the other.
+        candidates.retain(|candidate| {
+            let key = candidate.split.key();
+            settled.contains(&key) || planner.served_splits.contains_key(&key)
+        });
         planner.make_room(&mut candidates, most_bytes);
-        // What was taken back may be for a root that another has meanwhile.
         settle(&mut candidates, &mut verdicts);
         configuration = planner.configuration(&candidates);
         if bytes(&configuration) > most_bytes.max(bytes(&cluster.served)) {
@@ -130,8 +138,8 @@ pub fn plan(base: &Configuration, cluster: &Cluster, most_bytes: usize) -> Plan 
 
 /// What is to be said if sidecars keep what they have, because the API server refuses another EnvoyFilter and says `why`.
 #[must_use]
-pub fn plan_if_refused(base: &Configuration, cluster: &Cluster, why: &str) -> Plan {
-    Planner::new(base, cluster).hold(Held::Refused(why))
+pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &Cluster, why: &str) -> Plan {
+    Planner::new(base, istio, cluster).hold(Held::Refused(why))
 }
 
 /// Puts candidates in the order in which they are asked, and takes out those in conflict with an older one that is served.
@@ -160,6 +168,7 @@ pub fn bytes(configuration: &Configuration) -> usize {
 
 struct Planner<'c> {
     base: &'c Configuration,
+    istio: &'c Istio,
     cluster: &'c Cluster,
     /// The groups that may be served, by `namespace/name`.
     groups: BTreeMap<String, Group>,
@@ -205,10 +214,11 @@ impl<'c> Candidate<'c> {
 // === impl Planner ===
 
 impl<'c> Planner<'c> {
-    fn new(base: &'c Configuration, cluster: &'c Cluster) -> Self {
+    fn new(base: &'c Configuration, istio: &'c Istio, cluster: &'c Cluster) -> Self {
         let key = |group: &HttpRouteGroup| format!("{}/{}", group.metadata.namespace, group.metadata.name);
         let mut planner = Self {
             base,
+            istio,
             cluster,
             groups: BTreeMap::new(),
             services: cluster.services.iter().map(|service| (document::key(service), service)).collect(),
@@ -243,8 +253,7 @@ impl<'c> Planner<'c> {
         let mut whole = serde_json::to_value(self.base).unwrap_or_default();
         whole["trafficSplits"] = splits.into();
         whole["httpRouteGroups"] = groups.into();
-        let excluded = self.base.excluded_namespaces.iter().chain(&self.cluster.excluded_namespaces);
-        whole["excludedNamespaces"] = json!(excluded.collect::<BTreeSet<_>>());
+        whole["excludedNamespaces"] = json!(self.excluded_namespaces());
         for (key, mut service) in services {
             // What the operator says of it comes first.
             if let Some(Value::Object(known)) = whole.get("services").and_then(|known| known.get(&key)) {
@@ -253,6 +262,10 @@ impl<'c> Planner<'c> {
             whole["services"][key] = service;
         }
         Configuration::from_value(&whole)
+    }
+
+    fn excluded_namespaces(&self) -> BTreeSet<String> {
+        self.base.excluded_namespaces.iter().chain(&self.cluster.excluded_namespaces).cloned().collect()
     }
 
     /// The groups that these splits name, as far as they may be served. What is gone is served as long as a split that
@@ -355,7 +368,15 @@ impl<'c> Planner<'c> {
             candidate.take_back(self.last_good(candidate.object), why);
         }
         settle(&mut candidates, &mut verdicts);
-        self.plan(&candidates, verdicts, self.cluster.served.clone())
+        let mut configuration = self.cluster.served.clone();
+        if matches!(why, Held::TooLarge) {
+            // What takes no room is as it should be.
+            let there: BTreeSet<_> = self.cluster.traffic_splits.iter().map(document::key).collect();
+            configuration.traffic_splits.retain(|split| there.contains(&split.key()));
+            configuration.excluded_namespaces = self.excluded_namespaces().into_iter().collect();
+            configuration = wiring::what_the_filter_needs(&configuration);
+        }
+        self.plan(&candidates, verdicts, configuration)
     }
 
     /// This configuration, and what is said of each split.
@@ -365,7 +386,8 @@ impl<'c> Planner<'c> {
         mut verdicts: BTreeMap<String, Verdict>,
         configuration: Configuration,
     ) -> Plan {
-        let rules = IstioRules::new(self.cluster, &self.services, &configuration.cluster_domain);
+        let hash_header = self.istio.route.hash_header.as_deref();
+        let rules = IstioRules::new(self.cluster, &self.services, &configuration.cluster_domain, hash_header);
         for candidate in candidates {
             verdicts.insert(candidate.split.key(), self.verdict(candidate, &configuration, &rules));
         }
@@ -396,13 +418,10 @@ impl<'c> Planner<'c> {
             let backends = split.spec.backends.iter().map(|backend| (&backend.service, true));
             for (service, is_backend) in [(&split.spec.service, false)].into_iter().chain(backends) {
                 let key = format!("{namespace}/{service}");
-                match self.ports(&key) {
-                    Ports::Known(ports) => _ = services.insert(key, json!({"ports": ports})),
-                    // It gets nothing: Istio has no cluster of it, as of an ExternalName that lists no port.
-                    Ports::NoService | Ports::Unknown if is_backend => {
-                        services.insert(key, json!({"ports": []}));
-                    }
-                    Ports::NoService | Ports::Unknown => {}
+                if is_backend && self.gets_nothing(&key).is_some() {
+                    services.insert(key, json!({"ports": []}));
+                } else if let Some(ports) = self.ports(&key) {
+                    services.insert(key, json!({"ports": ports}));
                 }
             }
         }
@@ -413,11 +432,23 @@ impl<'c> Planner<'c> {
         }
     }
 
-    fn ports(&self, key: &str) -> Ports {
-        match self.services.get(key).map(|service| document::service_ports(service)) {
-            None => Ports::NoService,
-            Some(Ok(Some(ports))) => Ports::Known(ports),
-            Some(Ok(None) | Err(_)) => Ports::Unknown,
+    /// The ports that a Service lists, if it does.
+    fn ports(&self, key: &str) -> Option<Vec<u16>> {
+        document::service_ports(self.services.get(key)?).ok().flatten()
+    }
+
+    /// Why a backend gets nothing, in words that follow its name: proxies have no cluster of it to which a split request could
+    /// go.
+    fn gets_nothing(&self, key: &str) -> Option<&'static str> {
+        let Some(service) = self.services.get(key) else { return Some("isn't there") };
+        let is = |pointer, value| document::text(service, pointer) == Some(value);
+        match self.ports(key) {
+            // For Istio it is another name of a host.
+            _ if is("/spec/type", "ExternalName") => Some("is an ExternalName"),
+            // A request goes where its client has connected to.
+            _ if is("/spec/clusterIP", "None") => Some("is headless"),
+            None => Some("lists no port"),
+            Some(_) => None,
         }
     }
 
@@ -458,8 +489,8 @@ impl<'c> Planner<'c> {
         let namespace = &split.metadata.namespace;
         let root = &split.spec.service;
         let mut missing = Vec::new();
-        if matches!(self.ports(&format!("{namespace}/{root}")), Ports::NoService) {
-            missing.push(format!("there is no Service {root}, the root"));
+        if !self.services.contains_key(&format!("{namespace}/{root}")) {
+            missing.push(format!("Service {root}, the root, isn't there"));
         }
         let ports_of = |service: &str| {
             let known = configuration.services.get(&format!("{namespace}/{service}"))?;
@@ -469,13 +500,12 @@ impl<'c> Planner<'c> {
         // One without weight gets nothing anyway: canary tools delete and make them as they like.
         for backend in split.spec.backends.iter().filter(|backend| backend.has_weight()) {
             let service = &backend.service;
-            if matches!(self.ports(&format!("{namespace}/{service}")), Ports::NoService) {
-                missing.push(format!("there is no Service {service}: it gets nothing"));
-                continue;
-            }
-            let Some(ports) = ports_of(service) else { continue };
-            if ports.is_empty() {
-                missing.push(format!("Service {service} lists no port: it gets nothing"));
+            let ports = ports_of(service).unwrap_or_default();
+            // Unless the operator says that it has ports.
+            if let Some(why) = self.gets_nothing(&format!("{namespace}/{service}"))
+                && ports.is_empty()
+            {
+                missing.push(format!("Service {service} {why}: it gets nothing"));
                 continue;
             }
             let lacks: Vec<_> = root_ports.difference(&ports).map(u16::to_string).collect();
@@ -506,14 +536,6 @@ fn merge(service: &mut Value, known: &Map<String, Value>) {
     for (key, value) in known {
         service[key] = value.clone();
     }
-}
-
-/// What is known of a Service's ports.
-enum Ports {
-    Known(Vec<u16>),
-    /// It lists none: it may be headless, or an ExternalName.
-    Unknown,
-    NoService,
 }
 
 /// Problems in one line, each with its field.

@@ -54,7 +54,7 @@ fn cluster(splits: &[Value]) -> Cluster {
 }
 
 fn planned(cluster: &Cluster) -> Plan {
-    plan(&Configuration::default(), cluster, ROOM)
+    plan(&Configuration::default(), &Istio::default(), cluster, ROOM)
 }
 
 /// The next plan, after this one is served.
@@ -207,7 +207,7 @@ fn a_backend_without_a_service_gets_nothing_and_that_is_said_unless_it_has_no_we
     assert_eq!(serde_json::to_value(&plan.configuration.services["shop/gone"]).unwrap(), json!({"ports": []}));
     let verdict_of = verdict(&plan, "canary");
     assert!(verdict_of.programmed.holds);
-    assert_eq!(verdict_of.resolved.message, "there is no Service gone: it gets nothing");
+    assert_eq!(verdict_of.resolved.message, "Service gone isn't there: it gets nothing");
     assert_eq!(verdict_of.state(), "RefNotFound");
     let plan = planned(&cluster(&[split("canary", "web", &[("v1", 1), ("gone", 0)])]));
     assert!(verdict(&plan, "canary").resolved.holds);
@@ -221,14 +221,29 @@ fn a_backend_without_the_roots_port_gets_nothing_there_and_that_is_said() {
     assert_eq!(verdict(&plan, "canary").resolved.message, "Service v2 has no port 90: it gets nothing there");
 }
 
+/// Istio's proxies have no cluster of it.
 #[test]
-fn a_backend_whose_service_lists_no_port_gets_nothing_and_that_is_said() {
-    for spec in [json!({"type": "ExternalName", "externalName": "example.com"}), json!({"clusterIP": "None"})] {
+fn a_backend_that_lists_no_port_is_headless_or_an_external_name_gets_nothing_and_that_is_said() {
+    for (spec, why) in [
+        (json!({"clusterIP": "10.96.0.7"}), "lists no port"),
+        (json!({"clusterIP": "None", "ports": [{"port": 80}]}), "is headless"),
+        (json!({"type": "ExternalName", "externalName": "example.com", "ports": [{"port": 80}]}), "is an ExternalName"),
+    ] {
         let mut cluster = cluster(&[split("canary", "web", &[("v1", 1), ("v2", 1)])]);
-        cluster.services[2] = with(cluster.services[2].clone(), "/spec", spec);
-        let plan = planned(&cluster);
-        assert_eq!(serde_json::to_value(&plan.configuration.services["shop/v2"]).unwrap(), json!({"ports": []}));
-        assert_eq!(verdict(&plan, "canary").resolved.message, "Service v2 lists no port: it gets nothing");
+        cluster.services[2] = with(cluster.services[2].clone(), "/spec", spec.clone());
+        let plan_of = planned(&cluster);
+        assert_eq!(serde_json::to_value(&plan_of.configuration.services["shop/v2"]).unwrap(), json!({"ports": []}));
+        assert_eq!(verdict(&plan_of, "canary").resolved.message, format!("Service v2 {why}: it gets nothing"));
+        // The operator knows better.
+        let base = Configuration::from_value(&json!({"services": {"shop/v2": {"ports": [80]}}})).unwrap();
+        let plan_of = plan(&base, &Istio::default(), &cluster, ROOM);
+        assert_eq!(serde_json::to_value(&plan_of.configuration.services["shop/v2"]).unwrap(), json!({"ports": [80]}));
+        assert!(verdict(&plan_of, "canary").resolved.holds);
+        // As a root its ports count as others' do.
+        let mut root = cluster.clone();
+        root.traffic_splits = vec![split("canary", "v2", &[("web", 1)])];
+        let plan_of = planned(&root);
+        assert_eq!(plan_of.configuration.services.contains_key("shop/v2"), spec["ports"].is_array());
     }
 }
 
@@ -254,14 +269,14 @@ fn what_is_said_fits_into_a_condition() {
     let weights: Vec<_> = backends.iter().map(|backend| (backend.as_str(), 1)).collect();
     let plan = planned(&cluster(&[split("canary", "web", &weights)]));
     let message = &verdict(&plan, "canary").resolved.message;
-    assert!(message.starts_with("there is no Service 000-") && message.ends_with('…'), "{message}");
+    assert!(message.starts_with("Service 000-") && message.ends_with('…'), "{message}");
     assert!(message.len() < 32_768, "{}", message.len());
 }
 
 #[test]
 fn a_root_without_a_service_is_said() {
     let plan = planned(&cluster(&[split("canary", "nowhere", &[("v1", 1)])]));
-    assert_eq!(verdict(&plan, "canary").resolved.message, "there is no Service nowhere, the root");
+    assert_eq!(verdict(&plan, "canary").resolved.message, "Service nowhere, the root, isn't there");
 }
 
 #[test]
@@ -277,7 +292,7 @@ fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
         "clusterHeader": "x-own", "excludedNamespaces": ["legacy"],
         "services": {"shop/v1": {"cluster": "own"}},
     }));
-    let plan = plan(&base.unwrap(), &cluster(&[split("canary", "web", &[("v1", 1)])]), ROOM);
+    let plan = plan(&base.unwrap(), &Istio::default(), &cluster(&[split("canary", "web", &[("v1", 1)])]), ROOM);
     assert_eq!(plan.configuration.cluster_header, "x-own");
     assert_eq!(plan.configuration.excluded_namespaces, ["legacy"]);
     let service = serde_json::to_value(&plan.configuration.services["shop/v1"]).unwrap();
@@ -321,10 +336,40 @@ fn a_group_that_outgrows_the_room_changes_nothing_and_that_is_said() {
     let small = planned(&cluster);
     cluster.served = small.configuration.clone();
     cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
-    let plan = plan(&Configuration::default(), &cluster, bytes(&small.configuration));
+    let plan = plan(&Configuration::default(), &Istio::default(), &cluster, bytes(&small.configuration));
     assert_eq!(plan.configuration, small.configuration);
     assert_eq!(verdict(&plan, "a").state(), "TooLarge");
     assert_eq!(verdict(&plan, "b").state(), "Programmed");
+}
+
+/// It says nothing any more, and what serves is neither its weights nor anything that nobody wants.
+#[test]
+fn what_is_deleted_goes_though_there_is_no_room_for_what_stays() {
+    let splits = [matching(split("a", "web", &[("v1", 1)]), "beta"), split("b", "v1", &[("v2", 1)])];
+    let mut cluster = cluster(&splits);
+    cluster.http_route_groups = vec![group("beta", "/beta")];
+    cluster.served = planned(&cluster).configuration;
+    cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
+    cluster.traffic_splits.pop();
+    cluster.excluded_namespaces = ["quiet".to_owned()].into();
+    let plan = plan(&Configuration::default(), &Istio::default(), &cluster, bytes(&cluster.served));
+    assert_eq!(served(&plan), ["shop/a"]);
+    assert_eq!(plan.configuration.excluded_namespaces, ["quiet"]);
+    assert_eq!(verdict(&plan, "a").state(), "TooLarge");
+}
+
+#[test]
+fn a_split_for_which_there_is_no_room_takes_no_root_from_one_that_is_served() {
+    let old = planned(&cluster(&[split("b", "web", &[("v1", 1)])]));
+    let large: Vec<_> = (0..50).map(|number| format!("a-backend-{number}")).collect();
+    let large: Vec<_> = large.iter().map(|name| (name.as_str(), 1)).collect();
+    let (older, b) = (made_at(split("a", "web", &large), "2025-01-01T00:00:00Z"), split("b", "web", &[("v1", 2)]));
+    // It is younger and was never served: it has lost its root whatever fits.
+    let c = made_at(split("c", "web", &[("v2", 1)]), "2027-01-01T00:00:00Z");
+    let plan = plan_with_room(&[older, b, c], &old.configuration, bytes(&old.configuration));
+    assert_eq!(served(&plan), ["shop/b"]);
+    let states = ["a", "b", "c"].map(|name| verdict(&plan, name).state());
+    assert_eq!(states, ["TooLarge", "Programmed", "Conflict"]);
 }
 
 #[test]
@@ -337,7 +382,7 @@ fn what_is_taken_back_for_want_of_room_gives_way_to_an_older_one_for_its_root() 
     assert_eq!(served(&planned(&cluster)), ["shop/b", "shop/a"]);
     cluster.served = old.configuration;
     // Services that both name are counted for each.
-    let plan = plan(&Configuration::default(), &cluster, room + 200);
+    let plan = plan(&Configuration::default(), &Istio::default(), &cluster, room + 200);
     assert_eq!(served(&plan), ["shop/a"]);
     assert_eq!((verdict(&plan, "a").state(), verdict(&plan, "b").state()), ("Programmed", "Conflict"));
 }
@@ -359,7 +404,7 @@ fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_spl
     let older = made_at(split("new", "v1", &[("v2", 1)]), "2025-01-01T00:00:00Z");
     cluster.traffic_splits.push(older);
     cluster.traffic_splits.push(made_at(split("younger", "v1", &[("v2", 1)]), "2027-01-01T00:00:00Z"));
-    let plan = plan_if_refused(&Configuration::default(), &cluster, "no more today");
+    let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster, "no more today");
     assert_eq!(plan.configuration, cluster.served);
     let said = |name| {
         let verdict = verdict(&plan, name);
@@ -378,7 +423,7 @@ fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_spl
 fn plan_with_room(splits: &[Value], served: &Configuration, most_bytes: usize) -> Plan {
     let mut cluster = cluster(splits);
     cluster.served = served.clone();
-    plan(&Configuration::default(), &cluster, most_bytes)
+    plan(&Configuration::default(), &Istio::default(), &cluster, most_bytes)
 }
 
 /// What an EnvoyFilter holds is the JSON of the configuration in a JSON string.
@@ -469,6 +514,17 @@ fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
     let hashes = json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}});
     let bypassed = said(json!({"host": "v1", "trafficPolicy": hashes}));
     assert!(bypassed.message.contains("--hash-header"), "{}", bypassed.message);
+    // The operator has done so.
+    let mut istio_of = Istio::default();
+    istio_of.route.hash_header = Some("x-user".into());
+    for (header, applies) in [("X-User", true), ("x-session", false)] {
+        let mut cluster = canary();
+        let hashes = json!({"loadBalancer": {"consistentHash": {"httpHeaderName": header}}});
+        cluster.destination_rules =
+            vec![istio("DestinationRule", "shop", json!({"host": "v1", "trafficPolicy": hashes}))];
+        let plan = plan(&Configuration::default(), &istio_of, &cluster, ROOM);
+        assert_eq!(verdict(&plan, "canary").rules_apply.holds, applies, "{header}");
+    }
     assert!(said(json!({"host": "v1", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}})).holds);
     assert!(said(json!({"host": "others", "trafficPolicy": hashes})).holds);
     let mut of_one_port = hashes.clone();

@@ -244,17 +244,16 @@ impl Mesh {
     pub fn controller_with(&self, guide: &Guide, name: &str, options: &[&str]) -> Result<Controller> {
         let command = guide.command.with_file_name("traffic-split-controller");
         let port = free_port()?;
+        // As its pods are, but for where the filter is and where it is asked.
+        let deployment = self.get("deployment", "traffic-split-system", "traffic-split-controller")?;
+        let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+        let arguments = arguments.into_iter().flatten().filter_map(Value::as_str);
         let mut started = Command::new(&command);
         started
-            .args([
-                "controller",
-                "--response-header",
-                "x-served-by",
-                "--listen",
-                &format!("127.0.0.1:{port}"),
-                "--wasm",
-            ])
+            .args(arguments.filter(|argument| !argument.starts_with("--wasm=")))
+            .arg("--wasm")
             .arg(fs::canonicalize(&guide.wasm)?)
+            .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(options)
             .env("KUBECONFIG", self.kubeconfig("controller"))
             .env("POD_NAME", name);
@@ -277,7 +276,7 @@ impl Mesh {
             .env("KUBECONFIG", self.kubeconfig("admin"))
             .stderr(fs::File::create(&log)?)
             .spawn()?;
-        let mut end = || {
+        let ended = wait_for("uninstall to end", || {
             // Kubernetes' garbage collector doesn't run here: it lets go of a Deployment whose pods have ended.
             let deployment = self.get("deployment", "traffic-split-system", "traffic-split-controller");
             if deployment.is_ok_and(|deployment| deployment["metadata"]["finalizers"][0] == "foregroundDeletion") {
@@ -286,9 +285,7 @@ impl Mesh {
                 self.kubectl(&[&named[..], &patch].concat())?;
             }
             Ok(child.try_wait()?)
-        };
-        // It may look for ten seconds whether a controller still leads.
-        let ended = wait_for("", &mut end).or_else(|_| wait_for("uninstall to end", &mut end));
+        });
         let said = fs::read_to_string(&log)?;
         match ended {
             Ok(status) if status.success() => Ok(()),
@@ -505,6 +502,14 @@ pub fn split(name: &str, root: &str, backends: Value) -> String {
         "spec": {"service": root, "backends": backends},
     })
     .to_string()
+}
+
+/// Waits until the proxy's filter has a configuration.
+pub fn wait_for_filter(proxy: &Envoy) -> Result<()> {
+    wait_for("the filter to be configured", || {
+        Ok(proxy.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
+    })
+    .map(|_| ())
 }
 
 /// Who answers a client of the proxy at this port: the version, e.g. `httpbin-v1`.

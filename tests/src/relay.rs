@@ -3,6 +3,7 @@
 use crate::Result;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -16,7 +17,10 @@ pub struct Relay {
 #[derive(Debug)]
 struct Connection {
     ends: [TcpStream; 2],
+    /// Nothing comes through any more.
     is_dead: Mutex<bool>,
+    /// One of the ends has closed it.
+    is_over: AtomicBool,
 }
 
 // === impl Relay ===
@@ -30,7 +34,11 @@ impl Relay {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(to) else { continue };
-                let connection = Arc::new(Connection { ends: [client, server], is_dead: Mutex::new(false) });
+                let connection = Arc::new(Connection {
+                    ends: [client, server],
+                    is_dead: Mutex::new(false),
+                    is_over: AtomicBool::new(false),
+                });
                 for from in [0, 1] {
                     let connection = connection.clone();
                     thread::spawn(move || connection.relay(from));
@@ -48,9 +56,10 @@ impl Relay {
     }
 
     /// From here on nothing comes through the connections that there are, and neither end hears that they are dead: as when
-    /// the machine at the other end is gone. How many they are.
+    /// the machine at the other end is gone. How many they are, without those that have been closed.
     pub fn silence(&self) -> usize {
-        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|connection| !connection.is_over.load(Ordering::Relaxed));
         for connection in connections.iter() {
             *connection.is_dead.lock().unwrap_or_else(PoisonError::into_inner) = true;
         }
@@ -70,6 +79,7 @@ impl Connection {
                 break;
             }
         }
+        self.is_over.store(true, Ordering::Relaxed);
         if !*self.is_dead.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = to.shutdown(Shutdown::Both);
         }

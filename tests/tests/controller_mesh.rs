@@ -1,7 +1,7 @@
 //! The controller on a real mesh: from `kubectl apply` to what the client's sidecar does.
 
 use journeys::client::{Client, Load};
-use journeys::mesh::{Mesh, PORT, split, version_at, wait_for_all_threads, with_the_guide};
+use journeys::mesh::{Mesh, PORT, split, version_at, wait_for_all_threads, wait_for_filter, with_the_guide};
 use journeys::world::{OTHER, ROOT, World};
 use journeys::{Result, is_share, wait_for};
 use serde_json::{Value, json};
@@ -25,9 +25,7 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
     // It is there before the first split, so that this is no change of a listener.
     mesh.wait_for_envoy_filter()?;
     let sidecar = mesh.sidecar("curl")?;
-    wait_for("the filter to be configured", || {
-        Ok(sidecar.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
-    })?;
+    wait_for_filter(&sidecar)?;
     assert_eq!(version_now()?, "httpbin", "without a split, the root Service serves");
     let modified = sidecar.stat("listener_manager.listener_modified")?;
 
@@ -35,8 +33,8 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
     load.more(200)?;
     let apply = |file: &str| mesh.kubectl(&["apply", "-f", &guide.objects.join(file).display().to_string()]);
     apply("trafficsplit-v1.yaml")?;
-    load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
     mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+    wait_for_all_threads("v1 to answer", || Ok(version_now()? == "httpbin-v1"))?;
     for _ in 0..10 {
         assert_eq!(version_now()?, "httpbin-v1");
     }
@@ -49,6 +47,8 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
         "kubectl apply took {applied:.2?}, the first answer of v2 came {:.2?} after it",
         begun.elapsed() - applied
     );
+    // Each of Envoy's threads.
+    load.more(1000)?;
     let halves = load.more(2000)?;
     assert!(is_share(halves.of("httpbin-v2"), halves.total(), 0.5, 5.0), "{halves:?}");
     let described = mesh.kubectl(&["get", "trafficsplits", "-n", "httpbin"])?;
@@ -183,6 +183,9 @@ fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
                 let both = seen.of("httpbin-v2") + seen.of(stable) == seen.total();
                 Ok((both && is_share(seen.of("httpbin-v2"), seen.total(), share, 4.0)).then_some(()))
             })?;
+            let seen = load.more(500)?;
+            let is_so = is_share(seen.of("httpbin-v2"), seen.total(), f64::from(canary) / 100.0, 5.0);
+            assert!(is_so, "{tool} {version} at {canary} %: {seen:?}");
         }
         mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "httpbin"])?;
         wait_for("the root to serve again", || Ok((version_now()? == "httpbin").then_some(())))?;
@@ -222,7 +225,12 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
     load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
     assert_eq!(load.tally().failed, 0, "{:?}", load.tally());
 
-    let before = load.tally();
+    let without_cluster = || {
+        let stats = sidecar.admin("/stats?filter=no_cluster")?;
+        let counts = stats.lines().filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok());
+        Ok::<_, journeys::Error>(counts.sum::<u64>())
+    };
+    let (before, without_before) = (load.tally(), without_cluster()?);
     let begun = Instant::now();
     delete()?;
     mesh.wait_for_condition("httpbin", "http-split", "ResolvedRefs", ("False", "RefNotFound"))?;
@@ -233,10 +241,9 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
     let window = begun.elapsed();
     let seen = load.stop().since(&before);
     println!("deleted with half of the weight: {} of {} failed, within {window:.1?}", seen.failed, seen.total());
-    let statuses: Vec<_> = seen.statuses.keys().copied().filter(|status| *status != 200).collect();
-    assert!(statuses.iter().all(|status| *status == 503), "{seen:?}");
-    let no_cluster = sidecar.admin("/stats?filter=no_cluster")?;
-    println!("{no_cluster}");
+    // The flag NC, and nothing else.
+    let refused = seen.statuses.get(&503).copied().unwrap_or_default();
+    assert_eq!((seen.failed, without_cluster()? - without_before), (refused, refused), "{seen:?}");
     Ok(())
 }
 
@@ -305,13 +312,13 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
         let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?.to_string();
         Ok((filter.matches(r#"\"weight\":20"#).count() == 500).then_some(()))
     })?;
-    let writes_for_burst = writes()? - before;
+    let (writes_for_burst, served) = (writes()? - before, begun.elapsed());
     println!(
         "500 splits changed in {changed:.1?}, all served {:.1?} later, in {writes_for_burst} EnvoyFilters",
-        begun.elapsed() - changed
+        served - changed
     );
-    // One a second, the first at once, and the last for what was left.
-    assert!(writes_for_burst <= changed.as_secs_f64() + 3.0, "{writes_for_burst} in {changed:?}");
+    // However slowly they come, no more than two a second, and the first.
+    assert!(writes_for_burst <= 2.0 * served.as_secs_f64() + 1.0, "{writes_for_burst} in {served:?}");
 
     let sidecar = mesh.sidecar("curl")?;
     let one = |backend| mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])));
@@ -412,13 +419,7 @@ fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
     load.more(500)?;
     mesh.start_api()?;
     mesh.apply(&one("httpbin-v2"))?;
-    // Whoever watches asks again after a while that grows.
-    for _ in 0..3 {
-        if wait_for("v2 to answer", || Ok((version_now()? == "httpbin-v2").then_some(()))).is_ok() {
-            break;
-        }
-    }
-    assert_eq!(version_now()?, "httpbin-v2");
+    wait_for("v2 to answer", || Ok((version_now()? == "httpbin-v2").then_some(())))?;
     assert_eq!(load.stop().failed, 0);
     controller.process.check_running()
 }
@@ -520,9 +521,7 @@ fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients
     assert_eq!(tally.failed, 0, "{tally:?}");
     drop(sidecar);
     let sidecar = mesh.sidecar("alone")?;
-    wait_for("the filter to be configured", || {
-        Ok(sidecar.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
-    })?;
+    wait_for_filter(&sidecar)?;
     let load = Load::start(PORT, ROOT, 1);
     let seen = load.more(100)?;
     assert_eq!(seen.of("httpbin"), seen.total(), "{seen:?}");
@@ -670,7 +669,7 @@ fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> R
     for (what, write) in write {
         let until = Instant::now() + Duration::from_secs(2);
         let mut times = 0;
-        while Instant::now() < until {
+        while times < 2 || Instant::now() < until {
             // It may be gone just then.
             times += u32::from(write().is_ok());
         }
@@ -681,7 +680,6 @@ fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> R
             Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
         })?;
         println!("{what}, {times} times: right again {:.1?} after the last", begun.elapsed());
-        assert!(times > 1, "{what}: {times}");
     }
     let tally = load.stop();
     assert_eq!(tally.failed, 0, "{tally:?}");

