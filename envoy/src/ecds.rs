@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use traffic_split::Configuration;
 
 /// How the filter is run, for [`ecds`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Ecds {
-    /// The path of the compiled filter on Envoy's host.
-    pub wasm: String,
+    /// Where the compiled filter is: a file on Envoy's host, for Envoy itself fetches nothing.
+    pub wasm: Wasm,
     /// What tells this filter from others at that path, if anything is known of it. Envoy doesn't
     /// look at the path again as long as the configuration is the one it has.
     pub wasm_version: Option<String>,
@@ -26,7 +26,7 @@ pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
         "name": FILTER,
         "typed_config": wasm(
             configuration,
-            &Wasm::File(options.wasm.clone()),
+            &options.wasm,
             options.wasm_version.as_deref(),
             options.failure_policy,
         ),
@@ -44,16 +44,4 @@ pub fn version(bytes: &[u8]) -> String {
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("{hash:016x}")
-}
-
-// === impl Ecds ===
-
-impl Default for Ecds {
-    fn default() -> Self {
-        Self {
-            wasm: "/etc/traffic-split/traffic-split.wasm".into(),
-            wasm_version: None,
-            failure_policy: FailurePolicy::default(),
-        }
-    }
 }

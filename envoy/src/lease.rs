@@ -117,6 +117,7 @@ impl Candidate {
             spec: None,
         });
         let found = lease.spec.unwrap_or_default();
+        let is_ours = found.holder_identity.as_ref() == Some(&self.identity);
         let Step::Hold(spec) = step(&self.identity, found, seen, Instant::now(), Timestamp::now()) else {
             return Ok(false);
         };
@@ -127,7 +128,8 @@ impl Candidate {
             false => self.leases.create(&parameters, &held).await,
         };
         match written {
-            Err(kube::Error::Api(why)) if why.code == 409 => Ok(false),
+            // Whoever holds it has lost nothing by that, and tries again.
+            Err(kube::Error::Api(why)) if why.code == 409 && !is_ours => Ok(false),
             written => written.map(|_| true),
         }
     }

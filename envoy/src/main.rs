@@ -156,8 +156,8 @@ struct Explain {
 /// Keep Istio's proxies configured as the TrafficSplits in Kubernetes say.
 ///
 /// Watches TrafficSplits, HTTPRouteGroups and Services, keeps one EnvoyFilter, and says on each TrafficSplit what became of
-/// it. Finds the API server as kubectl does, or by its service account in a pod. Logs are JSON lines, as much as RUST_LOG
-/// says.
+/// it. Finds the API server as kubectl does, or by its service account in a pod. Once it runs, its log is JSON lines, as much
+/// as RUST_LOG says.
 #[cfg(feature = "controller")]
 #[derive(Args)]
 #[command(after_long_help = "Examples:
@@ -636,10 +636,8 @@ impl PluginArgs {
 
     fn ecds(&self) -> Ecds {
         let mut options = Ecds::default();
-        if let Some(wasm) = &self.wasm {
-            options.wasm.clone_from(wasm);
-        }
-        options.wasm_version = self.wasm_version(&Wasm::File(options.wasm.clone()));
+        options.wasm = self.wasm();
+        options.wasm_version = self.wasm_version(&options.wasm);
         options.failure_policy = self.failure_policy();
         options
     }
