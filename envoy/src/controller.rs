@@ -13,7 +13,7 @@ use futures::{StreamExt, future};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use kube::runtime::utils::Backoff;
@@ -89,6 +89,7 @@ struct Controller {
     virtual_services: Store<DynamicObject>,
     destination_rules: Store<DynamicObject>,
     sidecars: Store<DynamicObject>,
+    envoy_filters: Store<DynamicObject>,
     metrics: Metrics,
 }
 
@@ -100,6 +101,7 @@ struct Metrics {
     registry: Arc<Registry>,
     passes: Counter,
     failures: Counter,
+    watch_failures: Counter,
     writes: Counter,
     statuses: Counter,
     is_leader: Gauge,
@@ -123,15 +125,16 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     info!(address = %listener.local_addr()?, "health and metrics are at");
 
     let changed = Arc::new(Notify::new());
-    let watch = |resource: ApiResource| watch_all(Api::all_with(client.clone(), &resource), resource, &changed);
+    let watch =
+        |resource: ApiResource| watch_all(Api::all_with(client.clone(), &resource), resource, &changed, &metrics);
     let traffic_splits = watch(resource(TRAFFIC_SPLIT));
     let http_route_groups = watch(resource(["specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup"]));
     let [services, namespaces] = ["Service", "Namespace"].map(|kind| watch(resource(["", "v1", kind])));
     let [virtual_services, destination_rules, sidecars] = ["VirtualService", "DestinationRule", "Sidecar"]
         .map(|kind| watch(resource(["networking.istio.io", "v1", kind])));
-    // Only to hear of other writers.
+    // To hear of other writers, and to know what was there if it may no longer be asked for.
     let own = Api::namespaced_with(client.clone(), &options.istio.namespace, &resource(ENVOY_FILTER));
-    let envoy_filters = watch_all(own, resource(ENVOY_FILTER), &changed);
+    let envoy_filters = watch_all(own, resource(ENVOY_FILTER), &changed, &metrics);
     let listed = [
         ("TrafficSplit", &traffic_splits),
         ("HTTPRouteGroup", &http_route_groups),
@@ -162,8 +165,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         name: lease_name(&options.istio),
         identity: options.identity.clone(),
     });
-    let answered = lease.attempt(&mut None).await;
-    answered.map_err(|why| format!("the Lease {} in {}: {}", lease.name, options.lease_namespace, said(&why)))?;
+    let mut seen = None;
+    tokio::select! {
+        answered = timeout(lease::ANSWER, lease.attempt(&mut seen)) => if let Ok(Err(why)) = answered {
+            return Err(format!("the Lease {} in {}: {}", lease.name, options.lease_namespace, said(&why)).into());
+        },
+        () = &mut ended => return Ok(()),
+    }
     let (sender, leads) = watch::channel(false);
     let lease_task = tokio::spawn({
         let lease = lease.clone();
@@ -182,6 +190,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         virtual_services,
         destination_rules,
         sidecars,
+        envoy_filters,
         metrics,
     };
     tokio::select! {
@@ -249,17 +258,16 @@ pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let name = lease_name(istio);
     let lease = async || leases.get_opt(&name).await.map(|lease| lease?.spec).map_err(refused);
-    if let Some(before) = lease().await? {
-        let is_held = before.holder_identity.is_some();
-        let longest = 2 * lease::INTERVAL + if is_held { lease::DURATION } else { lease::INTERVAL };
-        say(&format!("looking for {longest:?} whether a controller runs elsewhere"));
-        let until = Instant::now() + longest;
-        while Instant::now() < until {
-            sleep(Duration::from_millis(200)).await;
-            let now = lease().await?.filter(|now| now.renew_time != before.renew_time);
-            if let Some(holder) = now.and_then(|now| now.holder_identity) {
-                return Err(format!("the controller {holder} still runs: stop it, and uninstall again").into());
-            }
+    let before = lease().await?.unwrap_or_default();
+    let is_held = before.holder_identity.is_some();
+    let longest = 2 * lease::INTERVAL + if is_held { lease::DURATION } else { lease::INTERVAL };
+    say(&format!("looking for {longest:?} whether a controller runs elsewhere"));
+    let until = Instant::now() + longest;
+    while Instant::now() < until {
+        sleep(Duration::from_millis(200)).await;
+        let now = lease().await?.filter(|now| now.renew_time != before.renew_time);
+        if let Some(holder) = now.and_then(|now| now.holder_identity) {
+            return Err(format!("the controller {holder} still runs: stop it, and uninstall again").into());
         }
     }
     let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &resource(ENVOY_FILTER));
@@ -276,6 +284,10 @@ pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl
     // Also if they were taken out before: that may have been a moment ago.
     say(&format!("waiting {wait:?} for proxies to hear of that"));
     sleep(wait).await;
+    let now = filters.get_opt(&istio.name).await.map_err(refused)?;
+    if now.is_some_and(|now| without_splits(&mut value(&now))) {
+        return Err("somebody has put splits back into it: stop the controller that does, and uninstall again".into());
+    }
     gone(filters.delete(&istio.name, &DeleteParams::default()).await).map_err(refused)?;
     say(&format!("deleted EnvoyFilter {}/{}", istio.namespace, istio.name));
     Ok(())
@@ -318,10 +330,15 @@ impl Backoff for SoonAgain {
 }
 
 /// Keeps a list of objects; who waits for `changed` hears of each change.
-fn watch_all(api: Api<DynamicObject>, resource: ApiResource, changed: &Arc<Notify>) -> Store<DynamicObject> {
+fn watch_all(
+    api: Api<DynamicObject>,
+    resource: ApiResource,
+    changed: &Arc<Notify>,
+    metrics: &Metrics,
+) -> Store<DynamicObject> {
     let writer = reflector::store::Writer::new(resource.clone());
     let store = writer.as_reader();
-    let changed = changed.clone();
+    let (changed, failures) = (changed.clone(), metrics.watch_failures.clone());
     let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
         .backoff(SoonAgain::default())
         .modify(|object| {
@@ -334,7 +351,10 @@ fn watch_all(api: Api<DynamicObject>, resource: ApiResource, changed: &Arc<Notif
         while let Some(event) = events.next().await {
             match event {
                 Ok(_) => changed.notify_one(),
-                Err(why) => warn!(kind = resource.kind, %why, "watching, again soon"),
+                Err(why) => {
+                    failures.inc();
+                    warn!(kind = resource.kind, %why, "watching, again soon");
+                }
             }
         }
     });
@@ -374,13 +394,17 @@ impl Controller {
             self.metrics.is_leader.set(1);
             info!("leads");
             let mut failures = 0;
-            let mut written = None;
             while *leads.borrow_and_update() {
                 let begun = Instant::now();
                 let writes = self.metrics.writes.get();
-                let passed = self.pass(failures).await;
+                let passed = tokio::select! {
+                    passed = self.pass(failures) => passed,
+                    // It may wait for an answer for long, and another may lead meanwhile.
+                    lost = leads.wait_for(|leads| !*leads) => if lost.is_err() { return } else { break },
+                };
+                let mut earliest = begun;
                 if self.metrics.writes.get() > writes {
-                    written = Some(begun);
+                    earliest += SPACING;
                 }
                 let next = match passed {
                     Ok(()) => {
@@ -391,12 +415,15 @@ impl Controller {
                         self.metrics.failures.inc();
                         failures += 1;
                         error!(why = said(&why), "not everything could be written, again soon");
-                        Duration::from_millis(250 << failures.min(6)).min(AGAIN)
+                        let next = Duration::from_millis(250 << failures.min(6)).min(AGAIN);
+                        // Whatever is heard meanwhile: it may be what was written in vain.
+                        earliest = Instant::now() + next.min(PATIENCE);
+                        next
                     }
                 };
                 self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
                 tokio::select! {
-                    _ = timeout(next, changed.notified()) => quiet(changed, written).await,
+                    _ = timeout(next, changed.notified()) => quiet(changed, earliest).await,
                     lost = leads.changed() => if lost.is_err() { return },
                 }
             }
@@ -414,7 +441,15 @@ impl Controller {
         let filters: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.options.istio.namespace, &resource(ENVOY_FILTER));
         // Asked for and not looked up: what was watched may be older than what this controller wrote.
-        let filter = filters.get_opt(&self.options.istio.name).await?.map(|filter| value(&filter));
+        let (filter, refused) = match filters.get_opt(&self.options.istio.name).await {
+            Ok(filter) => (filter, None),
+            Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
+                let known = self.envoy_filters.find(|filter| filter.name_any() == self.options.istio.name);
+                (known.map(|filter| (*filter).clone()), Some(kube::Error::Api(why)))
+            }
+            Err(why) => return Err(why),
+        };
+        let filter = filter.map(|filter| value(&filter));
         // Who was stopped or cut off may have been replaced without knowing. From here on, the version tells.
         if !self.lease.holds().await? {
             info!("another leads");
@@ -437,17 +472,18 @@ impl Controller {
         };
         let Options { base, istio, most_bytes, .. } = &self.options;
         let mut planned = plan(base, istio, &cluster, *most_bytes);
-        let mut result = Ok(());
         let wanted = envoy_filter(&planned.configuration, istio);
-        if filter.as_ref().is_none_or(|filter| filter["spec"] != wanted["spec"]) {
-            match self.write(&filters, filter.as_ref(), wanted).await {
-                Ok(()) => self.tell_of_write(&planned.configuration),
-                Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
-                    planned = plan_if_refused(base, istio, &cluster, &why.message);
-                    result = Err(kube::Error::Api(why));
-                }
-                Err(why) => return Err(why),
+        let mut result = match refused {
+            Some(why) => Err(why),
+            None if filter.as_ref().is_some_and(|filter| filter["spec"] == wanted["spec"]) => Ok(()),
+            None => self.write(&filters, filter.as_ref(), wanted).await.inspect(|()| self.tell_of_write(&planned)),
+        };
+        match &result {
+            Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
+                planned = plan_if_refused(base, istio, &cluster, &why.message);
             }
+            Err(_) => return result,
+            Ok(()) => {}
         }
         let Plan { configuration, verdicts, .. } = planned;
         self.metrics.bytes.set(i64::try_from(bytes(&configuration)).unwrap_or(i64::MAX));
@@ -477,9 +513,13 @@ impl Controller {
         found: Option<&Value>,
         mut wanted: Value,
     ) -> Result<(), kube::Error> {
-        if let Some(found) = found {
-            wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"].clone();
-        }
+        // What another has written meanwhile isn't overwritten.
+        let Some(found) = found else {
+            let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+            let wanted = serde_json::from_value(wanted).map_err(kube::Error::SerdeError)?;
+            return filters.create(&parameters, &wanted).await.map(|_| ());
+        };
+        wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"].clone();
         let parameters = PatchParams::apply(MANAGER).force();
         let applied = filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
         // What others have set beside it stays until it is said to go: a workloadSelector, say, would end all splits. That
@@ -493,7 +533,7 @@ impl Controller {
         Ok(())
     }
 
-    fn tell_of_write(&self, configuration: &Configuration) {
+    fn tell_of_write(&self, Plan { configuration, .. }: &Plan) {
         self.metrics.writes.inc();
         let (splits, size) = (configuration.traffic_splits.len(), bytes(configuration));
         info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
@@ -505,10 +545,13 @@ impl Controller {
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
         let splits: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &namespace, &resource(TRAFFIC_SPLIT));
-        let patch = Patch::Merge(json!({"status": status}));
+        // Of the object as it was looked at: if it is another by now, that is told of in a moment.
+        let version = object.pointer("/metadata/resourceVersion");
+        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
         if let Err(why) = splits.patch_status(&name, &PatchParams::default(), &patch).await {
+            let code = if let kube::Error::Api(why) = &why { why.code } else { 0 };
             // Either it is gone, and so is what was to be said, or its definition has no status.
-            if matches!(&why, kube::Error::Api(why) if why.code == 404) && splits.get_opt(&name).await?.is_none() {
+            if code == 409 || code == 404 && splits.get_opt(&name).await?.is_none() {
                 return Ok(());
             }
             warn!(split = format!("{namespace}/{name}"), why = said(&why), "its status could not be written");
@@ -559,17 +602,14 @@ fn is_refusal(code: u16, failures: u32) -> bool {
     }
 }
 
-/// Waits until nothing has changed for a moment, but not for ever, and until it is time for another configuration after the
-/// one that was written then.
-async fn quiet(changed: &Notify, written: Option<Instant>) {
+/// Waits until nothing has changed for a moment, but not for ever; then for the earliest time at which to look again.
+async fn quiet(changed: &Notify, earliest: Instant) {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until && timeout(QUIET, changed.notified()).await.is_ok() {
         // Many changes are told one by one.
         sleep(Duration::from_millis(10)).await;
     }
-    if let Some(written) = written {
-        sleep_until(written + SPACING).await;
-    }
+    sleep_until(earliest).await;
 }
 
 fn value(object: &DynamicObject) -> Value {
@@ -604,6 +644,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("traffic_split_controller");
         registry.register("passes", "Times that everything was compared", metrics.passes.clone());
         registry.register("failures", "Passes that ended in an error", metrics.failures.clone());
+        registry.register("watch_failures", "Watches that ended in an error", metrics.watch_failures.clone());
         registry.register(
             "envoyfilter_writes",
             "Times that sidecars got another configuration",

@@ -16,10 +16,12 @@ use tracing::warn;
 pub(crate) const DURATION: Duration = Duration::from_secs(9);
 /// It is looked at, and renewed, as often as this. A leader that is gone is replaced after [`DURATION`] and twice this.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
-/// A leader that couldn't renew it for this long leads no more: earlier than another could lead.
+/// A leader that couldn't renew it for this long leads no more after one last try: earlier than another could lead.
 const DEADLINE: Duration = Duration::from_secs(6);
-/// How long an answer of the API server is waited for.
-const ANSWER: Duration = Duration::from_secs(3);
+const LAST_TRY: Duration = Duration::from_secs(1);
+/// How long an answer of the API server is waited for, and after what time it is asked again if there was none.
+pub(crate) const ANSWER: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A replica that would lead.
 pub(crate) struct Candidate {
@@ -83,15 +85,16 @@ impl Candidate {
         loop {
             let begun = Instant::now();
             let left = renewed.map_or(ANSWER, |renewed| DEADLINE.saturating_sub(renewed.elapsed()));
-            match timeout(ANSWER.min(left), self.attempt(&mut seen)).await {
-                Ok(Ok(holds)) => renewed = holds.then_some(begun),
+            let mut next = AGAIN;
+            match timeout(left.clamp(LAST_TRY, ANSWER), self.attempt(&mut seen)).await {
+                Ok(Ok(holds)) => (renewed, next) = (holds.then_some(begun), INTERVAL),
                 Ok(Err(why)) => warn!(why = crate::controller::said(&why), "the Lease, again soon"),
                 Err(_) => warn!("no answer about the Lease, again soon"),
             }
             renewed = renewed.filter(|renewed| renewed.elapsed() < DEADLINE);
             leads.send_if_modified(|leads| std::mem::replace(leads, renewed.is_some()) != renewed.is_some());
             tokio::select! {
-                () = sleep(INTERVAL) => {}
+                () = sleep(next) => {}
                 () = leads.closed() => break,
             }
         }

@@ -162,10 +162,11 @@ struct Explain {
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   # As in a pod; see envoy/manifests.
-  traffic-split controller --wasm oci://registry.example.com/traffic-split:0.1.0 --response-header x-served-by
+  dist/traffic-split-controller controller --wasm oci://registry.example.com/traffic-split:0.1.0 \\
+    --response-header x-served-by
 
   # From a developer's machine, for one namespace's clients; in a pod, it needs the right to write the EnvoyFilter there.
-  KUBECONFIG=~/.kube/config traffic-split controller --namespace curl --listen 127.0.0.1:8080 \\
+  KUBECONFIG=~/.kube/config dist/traffic-split-controller controller --namespace curl --listen 127.0.0.1:8080 \\
     --wasm oci://registry.example.com/traffic-split:0.1.0")]
 struct Controller {
     /// A plugin configuration, YAML or JSON, to which the cluster's objects are added, e.g. with `cluster`,
@@ -203,7 +204,7 @@ struct Controller {
 #[cfg(feature = "controller")]
 #[derive(Args)]
 #[command(after_long_help = "Examples:
-  traffic-split uninstall
+  dist/traffic-split-controller uninstall
 
   # Then, with all TrafficSplits that there are:
   kubectl delete -k envoy/manifests")]
@@ -212,7 +213,7 @@ struct Uninstall {
     #[arg(long, value_name = "NAMESPACE", default_value = "istio-system", value_parser = parse_namespace)]
     root_namespace: String,
 
-    /// The namespace of the controller
+    /// The namespace of the controller, of which the Deployment is deleted, and of its Lease
     #[arg(long, value_name = "NAMESPACE", default_value = "traffic-split-system", value_parser = parse_namespace)]
     namespace: String,
 

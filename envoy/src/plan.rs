@@ -154,7 +154,12 @@ fn settle(candidates: &mut Vec<Candidate<'_>>, verdicts: &mut BTreeMap<String, V
     candidates.retain(|candidate| {
         let winner = candidate.root_of_all_requests().and_then(|root| oldest.get(&root));
         let Some(winner) = winner.filter(|winner| **winner < candidate.age()) else { return true };
-        verdicts.insert(candidate.split.key(), Verdict::conflict(&candidate.split.spec.service, &winner.1));
+        let verdict = match candidate.problems.is_empty() {
+            true => Verdict::conflict(&candidate.split.spec.service, &winner.1),
+            // The conflict is of what sidecars have had of it.
+            false => Verdict::invalid(candidate.problems.clone()),
+        };
+        verdicts.insert(candidate.split.key(), verdict);
         false
     });
 }
@@ -370,7 +375,7 @@ impl<'c> Planner<'c> {
         settle(&mut candidates, &mut verdicts);
         let mut configuration = self.cluster.served.clone();
         if matches!(why, Held::TooLarge) {
-            // What takes no room is as it should be.
+            // Nobody is split who is said not to be, and what is gone goes, however little room there is.
             let there: BTreeSet<_> = self.cluster.traffic_splits.iter().map(document::key).collect();
             configuration.traffic_splits.retain(|split| there.contains(&split.key()));
             configuration.excluded_namespaces = self.excluded_namespaces().into_iter().collect();

@@ -29,7 +29,7 @@ pub fn status(verdict: &Verdict, object: &Value, now: &str) -> Value {
             "type": name,
             "status": status,
             "reason": said.reason,
-            "message": said.message,
+            "message": old.filter(|old| is_said(said, old)).map_or(&json!(said.message), |old| &old["message"]),
             "lastTransitionTime": since.unwrap_or(now),
         });
         // Of which version it is said: that sidecars have an earlier one was said when they got it.
@@ -49,7 +49,7 @@ pub fn status(verdict: &Verdict, object: &Value, now: &str) -> Value {
 #[must_use]
 pub fn news(verdict: &Verdict, object: &Value) -> Vec<News> {
     let is_new = |(name, said): &(&str, &Said)| match condition(object, name) {
-        Some(old) => old["reason"] != said.reason || old["message"] != said.message,
+        Some(old) => !is_said(said, old),
         // That nothing is missing is no news.
         None => !said.holds || *name == "Programmed",
     };
@@ -69,6 +69,18 @@ pub fn news(verdict: &Verdict, object: &Value) -> Vec<News> {
         _ => !said.holds,
     };
     conditions(verdict).into_iter().filter(told).filter(is_new).map(tell).collect()
+}
+
+/// Whether a condition says it already, but for digits: the API server's own words may have ports and times in them, others at
+/// each try.
+fn is_said(said: &Said, condition: &Value) -> bool {
+    let words = |text: &str| text.replace(|char: char| char.is_ascii_digit(), "");
+    let message = document::text(condition, "/message").unwrap_or_default();
+    let is_the_same = match said.reason {
+        "Refused" => words(message) == words(&said.message),
+        _ => message == said.message,
+    };
+    condition["reason"] == said.reason && is_the_same
 }
 
 fn conditions(verdict: &Verdict) -> [(&'static str, &Said); 5] {

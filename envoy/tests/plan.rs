@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Cluster, Istio, Plan, Serves, Verdict, bytes, envoy_filter, plan, plan_if_refused};
+use traffic_split_envoy::{
+    Cluster, Istio, Plan, Serves, Verdict, bytes, envoy_filter, news, plan, plan_if_refused, status,
+};
 
 const ROOM: usize = 1_000_000;
 
@@ -418,6 +420,37 @@ fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_spl
     assert_eq!(said("younger"), ("Conflict", Serves::Nothing, false, ""));
     let message = "the API server doesn't take the EnvoyFilter: no more today; sidecars keep what they have of it";
     assert_eq!(verdict(&plan, "changed").programmed.message, message);
+}
+
+/// The API server's words have the port of a connection in them, say, and each try another one.
+#[test]
+fn a_refusal_is_said_once_and_not_again_in_other_digits() {
+    let mut object = split("canary", "web", &[("v1", 1)]);
+    let mut told = |why: &str, now: &str| {
+        let cluster = cluster(std::slice::from_ref(&object));
+        let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster, why);
+        let news: Vec<_> = news(verdict(&plan, "canary"), &object).into_iter().map(|news| news.reason).collect();
+        object["status"] = status(verdict(&plan, "canary"), &object, now);
+        (news, object["status"].clone())
+    };
+    let (news, first) = told("10.0.0.1:46864: connection reset", "2026-01-02T03:04:05Z");
+    assert_eq!(news, ["Refused"]);
+    assert!(first["conditions"][1]["message"].as_str().unwrap().contains(":46864: connection reset"));
+    let (news, second) = told("10.0.0.1:5: connection reset", "2026-01-02T03:04:06Z");
+    assert_eq!((news.len(), &second), (0, &first));
+    let (news, third) = told("10.0.0.1:5: connection refused", "2026-01-02T03:04:07Z");
+    assert_eq!(news, ["Refused"]);
+    assert_ne!(third, first);
+}
+
+/// It has lost the root that it was served for, but that is not what is wrong with it.
+#[test]
+fn a_wrong_split_is_said_to_be_wrong_whatever_it_has_lost() {
+    let served = planned(&cluster(&[split("old", "api", &[("v1", 1)]), split("young", "web", &[("v1", 1)])]));
+    let young = made_at(split("young", "v2", &[("v1", -1)]), "2027-01-01T00:00:00Z");
+    let plan = after(served, cluster(&[split("old", "web", &[("v1", 1)]), young]));
+    assert_eq!((verdict(&plan, "old").state(), verdict(&plan, "young").state()), ("Programmed", "Invalid"));
+    assert_eq!(verdict(&plan, "young").serves, Serves::Nothing);
 }
 
 fn plan_with_room(splits: &[Value], served: &Configuration, most_bytes: usize) -> Plan {

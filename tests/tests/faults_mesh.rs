@@ -2,7 +2,7 @@
 //! controller that nobody knew of.
 
 use journeys::client::Load;
-use journeys::mesh::{PORT, split, version_at, with_the_guide};
+use journeys::mesh::{PORT, manifests, split, version_at, with_the_guide};
 use journeys::world::ROOT;
 use journeys::{Result, wait_for};
 use serde_json::{Value, json};
@@ -129,6 +129,18 @@ fn an_envoy_filter_that_the_api_server_refuses_is_said_and_costs_no_request() ->
         mesh.wait_for_condition("httpbin", name, "Programmed", ("True", "Programmed"))?;
     }
     wait_for("v2 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v2").then_some(())))?;
+
+    // Whoever may not even read it knows what it was.
+    mesh.kubectl(&["delete", "rolebinding", "-n", "istio-system", "traffic-split-controller"])?;
+    mesh.apply(&split("http-split", "httpbin", versions(1, 0)))?;
+    wait_for("the missing right to be said", || {
+        let status = mesh.get("trafficsplit", "httpbin", "http-split")?["status"].take();
+        let served = status["backends"] == "httpbin-v1 0, httpbin-v2 1";
+        Ok((status["state"] == "Refused" && served).then_some(()))
+    })?;
+    mesh.kubectl(&["apply", "-k", &manifests().display().to_string()])?;
+    mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
+    wait_for("v1 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
     assert_eq!(load.stop().failed, 0);
     Ok(())
 }
