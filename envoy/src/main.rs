@@ -94,13 +94,13 @@ struct Render {
     #[command(flatten)]
     input: InputArgs,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "With --to ecds, envoyfilter or wasmplugin")]
     plugin: PluginArgs,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "With --to envoy, envoyfilter or wasmplugin")]
     route: RouteArgs,
 
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "With --to envoyfilter or wasmplugin")]
     istio: IstioArgs,
 
     #[command(flatten)]
@@ -174,15 +174,6 @@ struct Controller {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    #[command(flatten)]
-    plugin: PluginArgs,
-
-    #[command(flatten)]
-    route: RouteArgs,
-
-    #[command(flatten)]
-    istio: IstioArgs,
-
     /// Where /livez, /readyz and /metrics are [default: port 8080 of all addresses]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
@@ -195,6 +186,15 @@ struct Controller {
     /// The most that the configuration may take in the EnvoyFilter; Kubernetes takes objects of 1.5 MB
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     max_bytes: usize,
+
+    #[command(flatten, next_help_heading = "The filter")]
+    plugin: PluginArgs,
+
+    #[command(flatten, next_help_heading = "The route of split requests")]
+    route: RouteArgs,
+
+    #[command(flatten, next_help_heading = "The EnvoyFilter")]
+    istio: IstioArgs,
 }
 
 /// Take the filter out of Istio's proxies without a failed request.
@@ -252,7 +252,6 @@ struct InputArgs {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "With --to ecds, envoyfilter or wasmplugin")]
 struct PluginArgs {
     /// The compiled filter: a file on Envoy's host, which must be there before Envoy reads the configuration (render
     /// again when another one has taken its place), or with Istio oci://IMAGE or https://…
@@ -271,10 +270,9 @@ struct PluginArgs {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "With --to envoy, envoyfilter or wasmplugin")]
 struct RouteArgs {
-    /// The clients' namespace. With --to envoy: where a Service's bare name means it [default: `namespace` of --config,
-    /// else curl]. With Istio: only proxies of this namespace get the filter [default: those of the whole mesh]
+    /// The clients' namespace. With Istio: only proxies of this namespace get the filter [default: those of the whole mesh].
+    /// With `render --to envoy`: where a Service's bare name means it [default: `namespace` of --config, else curl]
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
     namespace: Option<String>,
 
@@ -298,7 +296,6 @@ struct RouteArgs {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "With --to envoyfilter or wasmplugin")]
 struct IstioArgs {
     /// Istio's root namespace, whose objects are for the whole mesh [default: istio-system]
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace, conflicts_with = "namespace")]
