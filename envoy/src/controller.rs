@@ -549,9 +549,13 @@ impl Controller {
         let version = object.pointer("/metadata/resourceVersion");
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
         if let Err(why) = splits.patch_status(&name, &PatchParams::default(), &patch).await {
-            let code = if let kube::Error::Api(why) = &why { why.code } else { 0 };
-            // Either it is gone, and so is what was to be said, or its definition has no status.
-            if code == 409 || code == 404 && splits.get_opt(&name).await?.is_none() {
+            let is_for_another = match &why {
+                kube::Error::Api(why) if why.code == 409 => true,
+                // Either it is gone, and so is what was to be said, or its definition has no status.
+                kube::Error::Api(why) if why.code == 404 => splits.get_opt(&name).await?.is_none(),
+                _ => false,
+            };
+            if is_for_another {
                 return Ok(());
             }
             warn!(split = format!("{namespace}/{name}"), why = said(&why), "its status could not be written");

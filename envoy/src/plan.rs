@@ -115,16 +115,11 @@ pub fn plan(base: &Configuration, istio: &Istio, cluster: &Cluster, most_bytes: 
     let most_bytes = istio.most_bytes(most_bytes);
     let planner = Planner::new(base, istio, cluster);
     let (mut candidates, mut verdicts) = planner.candidates();
-    settle(&mut candidates, &mut verdicts);
+    let losers = settle(&mut candidates, &mut verdicts);
     let mut configuration = planner.configuration(&candidates);
     if bytes(&configuration) > most_bytes {
-        let settled: BTreeSet<_> = candidates.iter().map(|candidate| candidate.split.key()).collect();
-        (candidates, _) = planner.candidates();
         // Who gave way is served on if there is no room for the other.
-        candidates.retain(|candidate| {
-            let key = candidate.split.key();
-            settled.contains(&key) || planner.served_splits.contains_key(&key)
-        });
+        candidates.extend(losers.into_iter().filter(|loser| planner.served_splits.contains_key(&loser.split.key())));
         planner.make_room(&mut candidates, most_bytes);
         settle(&mut candidates, &mut verdicts);
         configuration = planner.configuration(&candidates);
@@ -142,8 +137,9 @@ pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &Cluster, w
     Planner::new(base, istio, cluster).hold(Held::Refused(why))
 }
 
-/// Puts candidates in the order in which they are asked, and takes out those in conflict with an older one that is served.
-fn settle(candidates: &mut Vec<Candidate<'_>>, verdicts: &mut BTreeMap<String, Verdict>) {
+/// Puts candidates in the order in which they are asked, and takes out those in conflict with an older one that is served,
+/// which it gives back.
+fn settle<'c>(candidates: &mut Vec<Candidate<'c>>, verdicts: &mut BTreeMap<String, Verdict>) -> Vec<Candidate<'c>> {
     candidates.sort_by_cached_key(|candidate| (candidate.split.spec.matches.is_empty(), candidate.age()));
     let mut oldest = BTreeMap::new();
     for candidate in candidates.iter().filter(|candidate| candidate.serves != Serves::Nothing) {
@@ -151,17 +147,18 @@ fn settle(candidates: &mut Vec<Candidate<'_>>, verdicts: &mut BTreeMap<String, V
             oldest.entry(root).or_insert_with(|| candidate.age());
         }
     }
-    candidates.retain(|candidate| {
+    let losers = candidates.extract_if(.., |candidate| {
         let winner = candidate.root_of_all_requests().and_then(|root| oldest.get(&root));
-        let Some(winner) = winner.filter(|winner| **winner < candidate.age()) else { return true };
+        let Some(winner) = winner.filter(|winner| **winner < candidate.age()) else { return false };
         let verdict = match candidate.problems.is_empty() {
             true => Verdict::conflict(&candidate.split.spec.service, &winner.1),
             // The conflict is of what sidecars have had of it.
             false => Verdict::invalid(candidate.problems.clone()),
         };
         verdicts.insert(candidate.split.key(), verdict);
-        false
+        true
     });
+    losers.collect()
 }
 
 /// What a configuration takes in an EnvoyFilter, where it is a string: its quotation marks and backslashes count twice.

@@ -74,6 +74,13 @@ fn verdict<'p>(plan: &'p Plan, name: &str) -> &'p Verdict {
     plan.verdicts.get(&format!("shop/{name}")).unwrap()
 }
 
+/// Its state, which version is served, whether it is accepted, and the weights that are served.
+#[track_caller]
+fn said<'p>(plan: &'p Plan, name: &str) -> (&'static str, Serves, bool, &'p str) {
+    let verdict = verdict(plan, name);
+    (verdict.state(), verdict.serves, verdict.accepted.holds, &verdict.backends)
+}
+
 #[test]
 fn a_good_split_is_served_and_said_to_be() {
     let plan = planned(&cluster(&[split("canary", "web", &[("v1", 90), ("v2", 10)])]));
@@ -312,10 +319,7 @@ fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() 
     let plan = of(&[a.clone(), split("b", "v1", &[("v2", 1)]), larger.clone()]);
     assert_eq!(served(&plan), ["shop/a", "shop/c"]);
     assert_eq!(bytes(&plan.configuration), room);
-    let said = |name| {
-        let verdict = verdict(&plan, name);
-        (verdict.state(), verdict.serves, verdict.accepted.holds, verdict.backends.as_str())
-    };
+    let said = |name| said(&plan, name);
     assert_eq!(said("a"), ("Programmed", Serves::Current, true, "v1 20"));
     assert_eq!(said("b"), ("TooLarge", Serves::Nothing, true, ""));
     assert_eq!(said("c"), ("TooLarge", Serves::LastGood, true, "v1 1"));
@@ -408,10 +412,7 @@ fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_spl
     cluster.traffic_splits.push(made_at(split("younger", "v1", &[("v2", 1)]), "2027-01-01T00:00:00Z"));
     let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster, "no more today");
     assert_eq!(plan.configuration, cluster.served);
-    let said = |name| {
-        let verdict = verdict(&plan, name);
-        (verdict.state(), verdict.serves, verdict.accepted.holds, verdict.backends.as_str())
-    };
+    let said = |name| said(&plan, name);
     assert_eq!(said("changed"), ("Refused", Serves::LastGood, true, "v1 1"));
     assert_eq!(said("the-same"), ("Programmed", Serves::Current, true, "v1 1"));
     assert_eq!(said("gone-wrong"), ("Invalid", Serves::LastGood, false, "v1 1"));
