@@ -19,6 +19,7 @@ mod istio_rules;
 mod lease;
 mod load;
 mod plan;
+mod snapshot;
 mod status;
 mod wiring;
 mod yaml;
@@ -30,6 +31,7 @@ pub use explain::{Answer, Described, Header, explain};
 pub use istio::{Context, Istio, envoy_filter, envoy_filter_yaml, served_configuration, wasm_plugin};
 pub use load::{Fault, FileSummary, Input, load};
 pub use plan::{Cluster, Plan, Said, Serves, Verdict, bytes, plan, plan_if_refused};
+pub use snapshot::{ClusterSnapshot, GroupObject, SplitObject};
 pub use status::{News, news, status};
 pub use wiring::{BACKEND_HEADER, FailurePolicy, SplitRoute, Wasm};
 

@@ -57,6 +57,15 @@ pub struct HttpMatch {
 // === impl HttpRouteGroup ===
 
 impl HttpRouteGroup {
+    /// Validates one HTTPRouteGroup by itself.
+    ///
+    /// # Errors
+    /// Every problem found; at least one.
+    pub fn from_value(value: &Value) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        Self::read(0, value, &mut problems).ok_or(problems)
+    }
+
     /// Reads entry `index` of `httpRouteGroups`; notes every problem.
     pub(crate) fn read(index: usize, value: &Value, problems: &mut Vec<Problem>) -> Option<Self> {
         let before = problems.len();

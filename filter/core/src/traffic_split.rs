@@ -92,6 +92,16 @@ impl TrafficSplit {
         format!("{}/{}", self.metadata.namespace, self.metadata.name)
     }
 
+    /// Validates one TrafficSplit by itself: `cluster_domain` is the Kubernetes cluster's DNS domain. Whether the
+    /// HTTPRouteGroups that it names exist is checked by [`Configuration`](crate::Configuration).
+    ///
+    /// # Errors
+    /// Every problem found; at least one.
+    pub fn from_value(value: &Value, cluster_domain: &str) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        Self::read(0, value, cluster_domain, &mut problems).ok_or(problems)
+    }
+
     /// Reads entry `index` of `trafficSplits`; notes every problem. Fields that are not known
     /// here are Kubernetes' business and ignored.
     pub(crate) fn read(index: usize, value: &Value, cluster_domain: &str, problems: &mut Vec<Problem>) -> Option<Self> {

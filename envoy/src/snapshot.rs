@@ -1,0 +1,111 @@
+//! The Kubernetes objects that the planner works from, each parsed and validated once for each of its versions.
+
+use crate::document::{self, text};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use traffic_split::{Configuration, HttpRouteGroup, Object, Problem, TrafficSplit};
+
+/// The objects of one Kubernetes cluster at one moment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ClusterSnapshot {
+    /// TrafficSplits of any version.
+    pub traffic_splits: Vec<Arc<SplitObject>>,
+    /// HTTPRouteGroups of any version.
+    pub http_route_groups: Vec<Arc<GroupObject>>,
+    /// Services: metadata, and of the spec `type`, `clusterIP` and `ports`.
+    pub services: Vec<Arc<Value>>,
+    /// Istio's VirtualServices.
+    pub virtual_services: Vec<Arc<Value>>,
+    /// Istio's DestinationRules.
+    pub destination_rules: Vec<Arc<Value>>,
+    /// Istio's Sidecars.
+    pub sidecars: Vec<Arc<Value>>,
+    /// Namespaces whose clients pass everything through.
+    pub excluded_namespaces: BTreeSet<String>,
+    /// The configuration that sidecars have now: the source of each split's last good version.
+    pub served: Configuration,
+}
+
+/// A TrafficSplit as the API server stores it, with the result of validating it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SplitObject {
+    /// `namespace/name`.
+    pub key: String,
+    /// `metadata.creationTimestamp`: RFC 3339, or empty.
+    pub created: String,
+    /// The object without its spec: `apiVersion`, `kind`, `metadata` and `status`.
+    pub object: Value,
+    /// The names of the HTTPRouteGroups in `spec.matches`, also of a split that is not valid.
+    pub group_names: Vec<String>,
+    /// The validated split, or all its problems in one line.
+    pub split: Result<TrafficSplit, String>,
+}
+
+/// An HTTPRouteGroup as the API server stores it, with the result of validating it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GroupObject {
+    /// `namespace/name`.
+    pub key: String,
+    /// The validated group, or all its problems in one line.
+    pub group: Result<HttpRouteGroup, String>,
+}
+
+// === impl SplitObject ===
+
+impl SplitObject {
+    /// Validates a TrafficSplit. `cluster_domain` is the Kubernetes cluster's DNS domain.
+    #[must_use]
+    pub fn new(value: &Value, cluster_domain: &str) -> Self {
+        let matches = value.pointer("/spec/matches").and_then(Value::as_array);
+        let group_names = matches.into_iter().flatten().filter_map(|group| text(group, "/name"));
+        let split = TrafficSplit::from_value(value, cluster_domain).map_err(|problems| one_line(&problems));
+        Self { group_names: group_names.map(str::to_owned).collect(), split, ..Self::unreadable(value, String::new()) }
+    }
+
+    /// A TrafficSplit of which only the metadata and the status can be read; `why` becomes the message of its condition.
+    #[must_use]
+    pub fn unreadable(value: &Value, why: String) -> Self {
+        let kept = ["apiVersion", "kind", "metadata", "status"];
+        let kept: Map<_, _> =
+            kept.into_iter().filter_map(|key| Some((key.to_owned(), value.get(key)?.clone()))).collect();
+        Self {
+            key: document::key(value),
+            created: text(value, "/metadata/creationTimestamp").unwrap_or_default().into(),
+            object: Value::Object(kept),
+            group_names: Vec::new(),
+            split: Err(why),
+        }
+    }
+}
+
+// === impl GroupObject ===
+
+impl GroupObject {
+    /// Validates an HTTPRouteGroup.
+    #[must_use]
+    pub fn new(value: &Value) -> Self {
+        let group = HttpRouteGroup::from_value(value).map_err(|problems| one_line(&problems));
+        Self { key: document::key(value), group }
+    }
+
+    /// An HTTPRouteGroup of which only the metadata can be read; `why` becomes part of the messages of the splits that name
+    /// it.
+    #[must_use]
+    pub fn unreadable(value: &Value, why: String) -> Self {
+        Self { key: document::key(value), group: Err(why) }
+    }
+}
+
+/// Problems in one line, each with its field.
+pub(crate) fn one_line(problems: &[Problem]) -> String {
+    let one = |problem: &Problem| match (&problem.object, problem.field.as_str()) {
+        (Object::Configuration, _) => problem.to_string(),
+        (_, "") => problem.message.clone(),
+        (_, field) => format!("{field}: {}", problem.message),
+    };
+    problems.iter().map(one).collect::<Vec<_>>().join("; ")
+}
