@@ -399,7 +399,7 @@ fn the_configuration_given_is_what_the_objects_are_added_to() {
     assert_eq!(configuration.cluster_name("httpbin", "httpbin", 14001), "root");
     let ports = configuration.services["httpbin/httpbin"].ports.as_ref().unwrap();
     assert_eq!(ports.keys().copied().collect::<Vec<_>>(), [14001]);
-    assert_eq!(configuration.hosts["shop.example.com"], "httpbin/httpbin");
+    assert_eq!(configuration.hosts["shop.example.com"].service, "httpbin/httpbin");
 }
 
 #[test]
