@@ -244,7 +244,6 @@ impl Budget {
     pub fn with_bytes(bytes: u64) -> Self {
         let mut budget = Self::FILTER;
         budget.total.bytes = budget.total.bytes.min(bytes);
-        budget.namespace.bytes = budget.namespace.bytes.min(budget.total.bytes / 2);
         budget
     }
 }

@@ -289,7 +289,6 @@ impl Configuration {
     /// Notes what is wrong with splits, which stand at these places, beside what else there is:
     /// other splits, the groups, our own headers.
     fn check_splits(&self, places: &[usize], groups: &BTreeSet<String>, problems: &mut Vec<Problem>) {
-        let own_headers = self.headers();
         let mut keys = BTreeSet::new();
         // The split of each root that takes all requests that reach it.
         let mut last: BTreeMap<(&str, &str), &TrafficSplit> = BTreeMap::new();
@@ -316,19 +315,36 @@ impl Configuration {
                 None if split.spec.matches.is_empty() => _ = last.insert((namespace, root), split),
                 None => {}
             }
-            for (place, reference) in split.spec.matches.iter().enumerate() {
-                if !groups.contains(&format!("{namespace}/{}", reference.name)) {
-                    let name = quote(&reference.name);
-                    reader.problem(
-                        format!("spec.matches[{place}].name"),
-                        format!("there is no HTTPRouteGroup {name} in the namespace {namespace:?}"),
-                    );
-                }
+            self.check_references(split, |name| groups.contains(&format!("{namespace}/{name}")), reader);
+        }
+    }
+
+    /// Checks one split against a configuration that it is to be added to: the HTTPRouteGroups that it names exist, by
+    /// `has_group` for a name in its namespace, and its annotations name none of the configuration's own headers.
+    ///
+    /// # Errors
+    /// Every problem found; at least one.
+    pub fn check_split(&self, split: &TrafficSplit, has_group: impl Fn(&str) -> bool) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let object = Object::TrafficSplit { index: 0, name: split.key() };
+        self.check_references(split, has_group, &mut Reader { object, problems: &mut problems });
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_references(&self, split: &TrafficSplit, has_group: impl Fn(&str) -> bool, reader: &mut Reader<'_>) {
+        let namespace = &split.metadata.namespace;
+        for (place, reference) in split.spec.matches.iter().enumerate() {
+            if !has_group(&reference.name) {
+                let name = quote(&reference.name);
+                reader.problem(
+                    format!("spec.matches[{place}].name"),
+                    format!("there is no HTTPRouteGroup {name} in the namespace {namespace:?}"),
+                );
             }
-            for (field, header) in split.metadata.annotations.headers() {
-                if let Some((own, _)) = own_headers.iter().find(|(_, own)| *own == header) {
-                    reader.problem(field, format!("{header:?} is the {own}, which clients can't send"));
-                }
+        }
+        for (field, header) in split.metadata.annotations.headers() {
+            if let Some((own, _)) = self.headers().iter().find(|(_, own)| *own == header) {
+                reader.problem(field, format!("{header:?} is the {own}, which clients can't send"));
             }
         }
     }
