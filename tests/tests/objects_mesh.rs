@@ -2,7 +2,7 @@
 //! it out.
 
 use journeys::Result;
-use journeys::mesh::Mesh;
+use journeys::mesh::{Mesh, manifests};
 use serde_json::{Value, json};
 
 fn split(version: &str, backends: Value) -> Value {
@@ -100,5 +100,128 @@ fn the_api_server_takes_what_smi_says_and_refuses_what_it_doesn_t() -> Result<()
     mesh.apply(&group("v1alpha4", "spec", map.clone()).to_string())?;
     assert_eq!(mesh.get("httproutegroups.v1alpha3.specs.smi-spec.io", "default", "beta")?["spec"]["matches"], map);
     refused(&mesh, &group("v1alpha4", "spec", json!([])), "matches");
+    Ok(())
+}
+
+/// `value` under `depth` keys.
+fn nested(depth: usize, value: Value) -> Value {
+    (0..depth).fold(value, |value, _| json!({"a": value}))
+}
+
+#[test]
+fn a_schema_bounds_headers_and_service_names() -> Result<()> {
+    let mesh = Mesh::start()?;
+    let many = |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("1"))).collect::<Value>();
+    let with = |headers: Value| json!([{"name": "one", "headers": headers}]);
+    let versions = [("v1alpha4", "spec"), ("v1alpha3", "spec"), ("v1alpha2", "matches")];
+    for (version, pointer) in versions {
+        for headers in [
+            json!({}),
+            json!([]),
+            json!(null),
+            json!({":authority": "shop", "cookie": "a".repeat(4096)}),
+            json!([{"cookie": "a"}, {"cookie": "b", "user-agent": "c"}]),
+            many(100),
+            json!(vec![json!({"cookie": "a"}); 100]),
+        ] {
+            mesh.apply(&group(version, pointer, with(headers)).to_string())?;
+            mesh.kubectl(&["delete", "httproutegroup", "beta"])?;
+        }
+        for headers in [
+            nested(2, json!("a")),
+            nested(121, json!("a")),
+            json!([nested(2, json!("a"))]),
+            json!([[{"cookie": "a"}]]),
+            json!({"cookie": 1}),
+            json!({"cookie": true}),
+            json!([{"cookie": 1}]),
+            json!(["cookie"]),
+            json!([null]),
+            many(101),
+            json!([many(101)]),
+            json!(vec![json!({"cookie": "a"}); 101]),
+            json!({"cookie": "a".repeat(4097)}),
+            json!("cookie"),
+            json!(""),
+            json!(0),
+            json!(1.5),
+            json!(true),
+            json!(false),
+        ] {
+            refused(&mesh, &group(version, pointer, with(headers)), "headers");
+        }
+    }
+
+    let longest = format!("{}.default.svc.{}:65535", "a".repeat(63), vec!["b"; 88].join("."));
+    let roots = ["web", "0", "web.default", "web.default.svc", "web.default.svc.cluster", "web.default.svc.k8s.example.com"];
+    for root in roots.into_iter().flat_map(|root| [root.to_owned(), format!("{root}:80")]).chain([longest]) {
+        for version in ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"] {
+            let mut object = split(version, json!([{"service": root.split(':').next(), "weight": 1}]));
+            object["spec"]["service"] = json!(root);
+            mesh.apply(&object.to_string())?;
+        }
+    }
+    let label = "a".repeat(64);
+    let wrong = ["", "-web", "web-", "Web", "web_1", "web.", ".web", "web.default.pod", "web.default.svc.", "web/80", "web ", "w\nb"];
+    for name in wrong.into_iter().chain([&label[..]]) {
+        let mut object = split("v1alpha4", json!([{"service": "v1", "weight": 1}]));
+        object["spec"]["service"] = json!(name);
+        refused(&mesh, &object, "spec.service");
+        refused(&mesh, &split("v1alpha4", json!([{"service": name, "weight": 1}])), "spec.backends[0].service");
+    }
+    for name in ["web:", "web:http", "web:123456"] {
+        let mut object = split("v1alpha4", json!([{"service": "v1", "weight": 1}]));
+        object["spec"]["service"] = json!(name);
+        refused(&mesh, &object, "spec.service");
+    }
+    // A backend has no port.
+    refused(&mesh, &split("v1alpha4", json!([{"service": "web:80", "weight": 1}])), "spec.backends[0].service");
+    Ok(())
+}
+
+#[test]
+fn the_envoyfilter_is_created_by_the_manifests_and_filled_by_the_controller() -> Result<()> {
+    let mesh = Mesh::start()?;
+    let read = || mesh.get("envoyfilter", "istio-system", "traffic-split");
+    assert_eq!(read()?["spec"], Value::Null);
+
+    let controller = mesh.kubeconfig("controller").display().to_string();
+    let as_controller = |arguments: &[&str], input: &str| {
+        mesh.kubectl_with_input(&[&["--kubeconfig", &controller, "-n", "istio-system"], arguments].concat(), input)
+    };
+    let named = |name: &str| {
+        json!({
+            "apiVersion": "networking.istio.io/v1alpha3",
+            "kind": "EnvoyFilter",
+            "metadata": {"name": name, "namespace": "istio-system"},
+            "spec": {"configPatches": [{
+                "applyTo": "HTTP_FILTER",
+                "match": {"context": "SIDECAR_OUTBOUND"},
+                "patch": {"operation": "INSERT_BEFORE", "value": {"name": "traffic-split"}},
+            }]},
+        })
+        .to_string()
+    };
+    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=traffic-split-controller", "-f", "-"];
+    let own = "--field-selector=metadata.name=traffic-split";
+    assert!(as_controller(&["get", "envoyfilters", own], "")?.contains("traffic-split"));
+    as_controller(&apply, &named("traffic-split"))?;
+    for (arguments, input) in [
+        (&["get", "envoyfilters"][..], String::new()),
+        (&["get", "envoyfilters", "--field-selector=metadata.name=other"], String::new()),
+        (&["create", "-f", "-"], named("other")),
+        (&apply, named("other")),
+        (&["delete", "envoyfilter", "traffic-split"], String::new()),
+    ] {
+        let answer = as_controller(arguments, &input);
+        assert!(answer.as_ref().is_err_and(|error| error.to_string().contains("forbidden")), "{arguments:?}: {answer:?}");
+    }
+
+    let written = read()?["spec"].clone();
+    let directory = manifests().display().to_string();
+    for mode in [&[][..], &["--server-side", "--force-conflicts"], &["--server-side"], &[]] {
+        mesh.kubectl(&[&["apply", "-k", &directory], mode].concat())?;
+        assert_eq!(read()?["spec"], written, "kubectl apply {mode:?}");
+    }
     Ok(())
 }
