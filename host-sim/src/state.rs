@@ -404,7 +404,8 @@ impl State {
     pub(crate) fn log(&mut self, level: LogLevel, mut message: String) {
         if self.surroundings.log_level.is_none_or(|least| level >= least) {
             if let Some(limit) = self.surroundings.log_bytes {
-                message.truncate(message.floor_char_boundary(limit));
+                let end = (0..=limit.min(message.len())).rev().find(|end| message.is_char_boundary(*end));
+                message.truncate(end.unwrap_or_default());
             }
             self.logs.push(Log { level, context: self.context(), message });
         }
