@@ -557,7 +557,8 @@ fn a_mistyped_condition_of_a_match_is_a_warning_for_it_opens_the_split_to_everyb
 #[test]
 fn an_image_is_rendered_by_digest_only() {
     let files = Files::new(&[("guide.yaml", &format!("{}\n---\n{SERVICE}", split("50")))]);
-    let render = |more: &[&str]| files.run(&[&["render", "--to", "envoyfilter", "guide.yaml", "--wasm"], more].concat());
+    let render =
+        |more: &[&str]| files.run(&[&["render", "--to", "envoyfilter", "guide.yaml", "--wasm"], more].concat());
     let digest = "0123456789abcdef".repeat(4);
     let by_digest = format!("oci://r/f@sha256:{digest}");
     for wasm in [

@@ -114,7 +114,7 @@ struct Limits {
     #[arg(long, value_name = "UNITS", default_value_t = 10_000_000_000)]
     fuel: u64,
     /// Most memory of the filter's VM
-    #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 512 << 20)]
     max_memory_bytes: usize,
     /// Most log messages of the filter while it starts, or for each part of a request
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]

@@ -264,7 +264,8 @@ const HOSTILE: &str = r"\1b]0;pwned\07\0d\7f\c2\9b2J\e2\80\ae\e2\81\a6\e2\80\a8\
 const SHOWN: &str = r"\x1b]0;pwned\x07\r\x7f\u{9b}2J\u{202e}\u{2066}\u{2028}\tend";
 
 /// A filter that writes the hostile text, and a forged line after it, to the log, a header, a metric's name and a local
-/// response, then traps in a function that has a hostile name. A configuration of one byte is refused.
+/// response, then traps in a function that has a hostile name. A configuration of one byte is refused. With two bytes it
+/// does not trap, and with three it writes a response header in place of the local response.
 fn hostile_filter() -> String {
     r#"(module
     (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
@@ -278,18 +279,23 @@ fn hostile_filter() -> String {
     (func (export "proxy_abi_version_0_2_1"))
     (func (export "malloc") (param i32) (result i32) (i32.const 1024))
     (func (export "HOSTILE"))
+    (global $size (mut i32) (i32.const 0))
     (func (export "proxy_on_configure") (param i32 i32) (result i32)
         (drop (call $log (i32.const 3) (i32.const 0) (i32.const SIZE)))
         (drop (call $define (i32.const 0) (i32.const 0) (i32.const SIZE) (i32.const 1000)))
+        (global.set $size (local.get 1))
         (i32.ne (local.get 1) (i32.const 1)))
     (func $trap (@name "HOSTILE") unreachable)
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
         (drop (call $log (i32.const 3) (i32.const 0) (i32.const SIZE)))
-        (drop (call $add (i32.const 0) (i32.const 196) (i32.const 0) (i32.const 0) (i32.const SIZE)))
-        (drop (call $add (i32.const 0) (i32.const 216) (i32.const 1) (i32.const 0) (i32.const SIZE)))
+        (drop (call $add (i32.const 0) (i32.const 212) (i32.const 1) (i32.const 0) (i32.const SIZE)))
+        (if (i32.eq (global.get $size) (i32.const 3)) (then (return (i32.const 0))))
         (drop (call $respond (i32.const 403) (i32.const 0) (i32.const SIZE) (i32.const 0) (i32.const SIZE)
             (i32.const 200) (i32.const RESPONSE) (i32.const -1)))
-        (call $trap)
+        (if (i32.ne (global.get $size) (i32.const 2)) (then (call $trap)))
+        (i32.const 0))
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+        (drop (call $add (i32.const 2) (i32.const 212) (i32.const 1) (i32.const 0) (i32.const SIZE)))
         (i32.const 0)))"#
         .replace("HOSTILE", HOSTILE)
         .replace(r"\LENGTH", &format!(r"\{HOSTILE_SIZE:02x}"))
@@ -298,14 +304,13 @@ fn hostile_filter() -> String {
 }
 
 /// The bytes of the hostile text with its forged line.
-const HOSTILE_SIZE: usize = 30 + 19;
+const HOSTILE_SIZE: usize = 29 + 19;
 
 /// Nothing in it controls a terminal: besides newlines it has printable characters only.
 #[track_caller]
 fn assert_harmless(output: &str) {
-    let odd = |char: &char| {
-        (char.is_control() && *char != '\n') || matches!(char, '\u{202e}' | '\u{2066}' | '\u{2028}')
-    };
+    let odd =
+        |char: &char| (char.is_control() && *char != '\n') || matches!(char, '\u{202e}' | '\u{2066}' | '\u{2028}');
     assert_eq!(output.chars().find(odd), None, "{output:?}");
     assert!(output.lines().all(|line| !line.starts_with("request 2")), "a forged line: {output}");
 }
@@ -326,6 +331,12 @@ fn text_of_a_module_cannot_control_the_terminal() {
     ] {
         assert!(stdout.contains(line), "{line:?} is not in {stdout}");
     }
+
+    let scratch = Scratch::of("hostile-response", "{ }", &hostile_filter());
+    let (_, stdout, _) = scratch.run(&[&request[..], &["--config", "config.json"]].concat());
+    assert_harmless(&stdout);
+    let response = format!("\n  the client gets 200\n    x: {SHOWN}\\nrequest 2: goes on\n");
+    assert!(stdout.contains(&response), "{stdout}");
 }
 
 #[test]
@@ -341,10 +352,13 @@ fn errors_and_inspections_cannot_control_the_terminal() {
     assert_harmless(&stdout);
     assert!(stdout.contains(&format!("\n  {SHOWN}\n")), "{stdout}");
 
-    let import = format!(r#"(module (import "env" "{HOSTILE}\0arequest 2" (func)) (memory (export "memory") 1)
-        (func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#);
+    let import = format!(
+        r#"(module (import "env" "{HOSTILE}\0arequest 2" (func)) (memory (export "memory") 1)
+        (func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#
+    );
     let scratch = Scratch::of("hostile-import", "", &import);
-    for (command, arguments) in [("run", &[&["filter.wasm"], &request[..]].concat()[..]), ("inspect", &["filter.wasm"])] {
+    for (command, arguments) in [("run", &[&["filter.wasm"], &request[..]].concat()[..]), ("inspect", &["filter.wasm"])]
+    {
         let (code, stdout, stderr) = scratch.command(command, arguments);
         let output = stdout + &stderr;
         assert_eq!(code, Some(1), "{output}");
@@ -355,8 +369,9 @@ fn errors_and_inspections_cannot_control_the_terminal() {
 
 #[test]
 fn json_escapes_what_could_control_the_terminal() {
-    let scratch = Scratch::of("hostile-json", "", &hostile_filter());
-    let (_, run, _) = scratch.run(&["filter.wasm", "--request", "GET http://shop/", "--json"]);
+    let scratch = Scratch::of("hostile-json", "{}", &hostile_filter());
+    let request = ["filter.wasm", "--config", "config.json", "--request", "GET http://shop/", "--json"];
+    let (_, run, _) = scratch.run(&request);
     let (_, inspect, _) = scratch.command("inspect", &["filter.wasm", "--json"]);
     let text = "\x1b]0;pwned\x07\r\x7f\u{9b}2J\u{202e}\u{2066}\u{2028}\tend";
     for output in [&run, &inspect] {
@@ -407,7 +422,7 @@ fn a_module_that_exceeds_a_limit_ends_with_one_error() {
             "memory-growth",
             "(loop (if (i32.eq (memory.grow (i32.const 10)) (i32.const -1)) (then unreachable)) (br 0))",
             &[],
-            "memory limit of 268435456 bytes exceeded; raise it with `--max-memory-bytes`",
+            "memory limit of 536870912 bytes exceeded; raise it with `--max-memory-bytes`",
         ),
         (
             "host-memory",

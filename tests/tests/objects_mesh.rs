@@ -153,7 +153,8 @@ fn a_schema_bounds_headers_and_service_names() -> Result<()> {
     }
 
     let longest = format!("{}.default.svc.{}:65535", "a".repeat(63), vec!["b"; 88].join("."));
-    let roots = ["web", "0", "web.default", "web.default.svc", "web.default.svc.cluster", "web.default.svc.k8s.example.com"];
+    let roots =
+        ["web", "0", "web.default", "web.default.svc", "web.default.svc.cluster", "web.default.svc.k8s.example.com"];
     for root in roots.into_iter().flat_map(|root| [root.to_owned(), format!("{root}:80")]).chain([longest]) {
         for version in ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"] {
             let mut object = split(version, json!([{"service": root.split(':').next(), "weight": 1}]));
@@ -162,7 +163,20 @@ fn a_schema_bounds_headers_and_service_names() -> Result<()> {
         }
     }
     let label = "a".repeat(64);
-    let wrong = ["", "-web", "web-", "Web", "web_1", "web.", ".web", "web.default.pod", "web.default.svc.", "web/80", "web ", "w\nb"];
+    let wrong = [
+        "",
+        "-web",
+        "web-",
+        "Web",
+        "web_1",
+        "web.",
+        ".web",
+        "web.default.pod",
+        "web.default.svc.",
+        "web/80",
+        "web ",
+        "w\nb",
+    ];
     for name in wrong.into_iter().chain([&label[..]]) {
         let mut object = split("v1alpha4", json!([{"service": "v1", "weight": 1}]));
         object["spec"]["service"] = json!(name);
@@ -214,7 +228,10 @@ fn the_envoyfilter_is_created_by_the_manifests_and_filled_by_the_controller() ->
         (&["delete", "envoyfilter", "traffic-split"], String::new()),
     ] {
         let answer = as_controller(arguments, &input);
-        assert!(answer.as_ref().is_err_and(|error| error.to_string().contains("forbidden")), "{arguments:?}: {answer:?}");
+        assert!(
+            answer.as_ref().is_err_and(|error| error.to_string().contains("forbidden")),
+            "{arguments:?}: {answer:?}"
+        );
     }
 
     let written = read()?["spec"].clone();
