@@ -108,60 +108,87 @@ fn nested(depth: usize, value: Value) -> Value {
     (0..depth).fold(value, |value, _| json!({"a": value}))
 }
 
+/// Applies all objects at once, and returns how many the API server has then.
+fn count_taken(mesh: &Mesh, kind: &str, objects: impl IntoIterator<Item = Value>) -> Result<usize> {
+    let named = objects.into_iter().enumerate().map(|(n, mut object)| {
+        object["metadata"]["name"] = json!(format!("object-{n}"));
+        object
+    });
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": named.collect::<Vec<_>>()});
+    // kubectl goes on with the next object when one is refused.
+    _ = mesh.apply(&list.to_string());
+    let taken = mesh.kubectl(&["get", kind, "-o", "name"])?.lines().count();
+    mesh.kubectl(&["delete", kind, "--all"])?;
+    Ok(taken)
+}
+
 #[test]
 fn a_schema_bounds_headers_and_service_names() -> Result<()> {
     let mesh = Mesh::start()?;
     let many = |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("1"))).collect::<Value>();
-    let with = |headers: Value| json!([{"name": "one", "headers": headers}]);
-    let versions = [("v1alpha4", "spec"), ("v1alpha3", "spec"), ("v1alpha2", "matches")];
-    for (version, pointer) in versions {
-        for headers in [
-            json!({}),
-            json!([]),
-            json!(null),
-            json!({":authority": "shop", "cookie": "a".repeat(4096)}),
-            json!([{"cookie": "a"}, {"cookie": "b", "user-agent": "c"}]),
-            many(100),
-            json!(vec![json!({"cookie": "a"}); 100]),
-        ] {
-            mesh.apply(&group(version, pointer, with(headers)).to_string())?;
-            mesh.kubectl(&["delete", "httproutegroup", "beta"])?;
-        }
-        for headers in [
-            nested(2, json!("a")),
-            nested(121, json!("a")),
-            json!([nested(2, json!("a"))]),
-            json!([[{"cookie": "a"}]]),
-            json!({"cookie": 1}),
-            json!({"cookie": true}),
-            json!([{"cookie": 1}]),
-            json!(["cookie"]),
-            json!([null]),
-            many(101),
-            json!([many(101)]),
-            json!(vec![json!({"cookie": "a"}); 101]),
-            json!({"cookie": "a".repeat(4097)}),
-            json!("cookie"),
-            json!(""),
-            json!(0),
-            json!(1.5),
-            json!(true),
-            json!(false),
-        ] {
-            refused(&mesh, &group(version, pointer, with(headers)), "headers");
-        }
-    }
+    let taken = |headers: &[Value]| {
+        let versions = [("v1alpha4", "spec"), ("v1alpha3", "spec"), ("v1alpha2", "matches")];
+        let groups = versions.into_iter().flat_map(|(version, pointer)| {
+            headers.iter().map(move |headers| group(version, pointer, json!([{"name": "one", "headers": headers}])))
+        });
+        count_taken(&mesh, "httproutegroups", groups)
+    };
+    let good = [
+        json!({}),
+        json!([]),
+        json!(null),
+        json!({":authority": "shop", "cookie": "a".repeat(4096)}),
+        json!([{"cookie": "a"}, {"cookie": "b", "user-agent": "c"}]),
+        many(100),
+        json!(vec![json!({"cookie": "a"}); 100]),
+    ];
+    assert_eq!(taken(&good)?, 3 * good.len());
+    let bad = [
+        nested(2, json!("a")),
+        nested(121, json!("a")),
+        json!([nested(2, json!("a"))]),
+        json!([[{"cookie": "a"}]]),
+        json!({"cookie": 1}),
+        json!({"cookie": true}),
+        json!([{"cookie": 1}]),
+        json!(["cookie"]),
+        json!([null]),
+        many(101),
+        json!([many(101)]),
+        json!(vec![json!({"cookie": "a"}); 101]),
+        json!({"cookie": "a".repeat(4097)}),
+        json!("cookie"),
+        json!(""),
+        json!(0),
+        json!(1.5),
+        json!(true),
+        json!(false),
+    ];
+    assert_eq!(taken(&bad)?, 0);
 
-    let longest = format!("{}.default.svc.{}:65535", "a".repeat(63), vec!["b"; 88].join("."));
-    let roots =
-        ["web", "0", "web.default", "web.default.svc", "web.default.svc.cluster", "web.default.svc.k8s.example.com"];
-    for root in roots.into_iter().flat_map(|root| [root.to_owned(), format!("{root}:80")]).chain([longest]) {
-        for version in ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"] {
-            let mut object = split(version, json!([{"service": root.split(':').next(), "weight": 1}]));
-            object["spec"]["service"] = json!(root);
-            mesh.apply(&object.to_string())?;
-        }
-    }
+    let with_root = |version: &str, root: &str, backend: &str| {
+        let mut object = split(version, json!([{"service": backend, "weight": 1}]));
+        object["spec"]["service"] = json!(root);
+        object
+    };
+    let longest = format!("{}.default.svc.{}", "a".repeat(63), vec!["b"; 88].join("."));
+    let names = [
+        "web",
+        "0",
+        "web.default",
+        "web.default.svc",
+        "web.default.svc.cluster",
+        "web.default.svc.k8s.example.com",
+        &longest,
+    ];
+    let versions = ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"];
+    let good: Vec<_> = versions
+        .into_iter()
+        .flat_map(|version| names.map(|name| with_root(version, &format!("{name}:65535"), name)))
+        .chain(names.map(|name| with_root("v1alpha4", name, name)))
+        .collect();
+    let count = good.len();
+    assert_eq!(count_taken(&mesh, "trafficsplits", good)?, count);
     let label = "a".repeat(64);
     let wrong = [
         "",
@@ -176,20 +203,15 @@ fn a_schema_bounds_headers_and_service_names() -> Result<()> {
         "web/80",
         "web ",
         "w\nb",
+        "web:",
+        "web:http",
+        "web:123456",
+        &label,
     ];
-    for name in wrong.into_iter().chain([&label[..]]) {
-        let mut object = split("v1alpha4", json!([{"service": "v1", "weight": 1}]));
-        object["spec"]["service"] = json!(name);
-        refused(&mesh, &object, "spec.service");
-        refused(&mesh, &split("v1alpha4", json!([{"service": name, "weight": 1}])), "spec.backends[0].service");
-    }
-    for name in ["web:", "web:http", "web:123456"] {
-        let mut object = split("v1alpha4", json!([{"service": "v1", "weight": 1}]));
-        object["spec"]["service"] = json!(name);
-        refused(&mesh, &object, "spec.service");
-    }
+    let roots = wrong.map(|name| with_root("v1alpha4", name, "v1"));
     // A backend has no port.
-    refused(&mesh, &split("v1alpha4", json!([{"service": "web:80", "weight": 1}])), "spec.backends[0].service");
+    let backends = wrong.into_iter().chain(["web:80"]).map(|name| with_root("v1alpha4", "web", name));
+    assert_eq!(count_taken(&mesh, "trafficsplits", roots.into_iter().chain(backends))?, 0);
     Ok(())
 }
 
