@@ -6,7 +6,7 @@ use crate::document::{name, text};
 use crate::plan::Said;
 use crate::snapshot::ClusterSnapshot;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use traffic_split::TrafficSplit;
 
 /// Where a Service may be exported to: the annotation's key.
@@ -21,19 +21,21 @@ pub(crate) struct IstioRules<'c> {
     /// What split requests bypass, and what to do about it.
     bypassed: Vec<(String, &'static str)>,
     /// Which of these name a host, by its DNS name.
-    named: BTreeMap<String, Vec<usize>>,
+    named: HashMap<String, Vec<usize>>,
     /// The same by the DNS name's end.
-    wildcards: Vec<(&'c str, usize)>,
-    sidecars: Vec<Sidecar<'c>>,
+    wildcards: HashMap<&'c str, Vec<usize>>,
+    /// The names of all Sidecars.
+    sidecars: Vec<String>,
+    /// The Sidecars whose egress lists a host, by the host's namespace (or `*`) and its DNS name.
+    visible: HashMap<(&'c str, &'c str), Vec<usize>>,
+    /// The same by the DNS name's end.
+    visible_ends: HashMap<(&'c str, &'c str), Vec<usize>>,
+    /// The lengths of all ends.
+    end_lengths: BTreeSet<usize>,
 }
 
-/// Which hosts a namespace's clients see.
-struct Sidecar<'c> {
-    name: String,
-    namespace: &'c str,
-    /// The entries `NAMESPACE/HOST` of its egress. Without any, it says nothing of what its pods call.
-    patterns: Vec<(&'c str, &'c str)>,
-}
+/// The most objects that a message lists: other tenants may write any number of them.
+const MAX_LISTED: usize = 10;
 
 /// A Service, as rules name it.
 struct Host<'s> {
@@ -57,10 +59,16 @@ impl<'c> IstioRules<'c> {
             services,
             domain,
             bypassed: Vec::new(),
-            named: BTreeMap::new(),
-            wildcards: Vec::new(),
-            sidecars: cluster.sidecars.iter().map(|sidecar| Sidecar::new(sidecar)).collect(),
+            named: HashMap::new(),
+            wildcards: HashMap::new(),
+            sidecars: cluster.sidecars.iter().map(|sidecar| name(sidecar)).collect(),
+            visible: HashMap::new(),
+            visible_ends: HashMap::new(),
+            end_lengths: BTreeSet::new(),
         };
+        for (number, sidecar) in cluster.sidecars.iter().enumerate() {
+            rules.add_sidecar(number, sidecar);
+        }
         for rule in &cluster.virtual_services {
             let gateways = strings(rule, "/spec/gateways");
             let is_of_mesh = gateways.is_empty() || gateways.contains(&"mesh");
@@ -82,13 +90,49 @@ impl<'c> IstioRules<'c> {
         let namespace = text(rule, "/metadata/namespace").unwrap_or_default();
         for host in hosts {
             if let Some(end) = host.strip_prefix('*') {
-                self.wildcards.push((end, self.bypassed.len()));
+                self.end_lengths.insert(end.len());
+                self.wildcards.entry(end).or_default().push(self.bypassed.len());
                 continue;
             }
             let full = if host.contains('.') { host.to_owned() } else { self.host(host, namespace).full };
             self.named.entry(full).or_default().push(self.bypassed.len());
         }
         self.bypassed.push(said);
+    }
+
+    /// The entries `NAMESPACE/HOST` of a Sidecar's egress. Without any, it says nothing of what its pods call.
+    fn add_sidecar(&mut self, number: usize, sidecar: &'c Value) {
+        let own = text(sidecar, "/metadata/namespace").unwrap_or_default();
+        let egress = sidecar.pointer("/spec/egress").and_then(Value::as_array);
+        let patterns = egress.into_iter().flatten().flat_map(|egress| strings(egress, "/hosts"));
+        for (namespace, host) in patterns.filter_map(|pattern| pattern.split_once('/')) {
+            let namespace = if namespace == "." { own } else { namespace };
+            let listed = match host.strip_prefix('*') {
+                Some(end) => {
+                    self.end_lengths.insert(end.len());
+                    self.visible_ends.entry((namespace, end)).or_default()
+                }
+                None => self.visible.entry((namespace, host)).or_default(),
+            };
+            // One Sidecar may list a host any number of times.
+            if listed.last() != Some(&number) {
+                listed.push(number);
+            }
+        }
+    }
+
+    /// The Sidecars whose clients see a host.
+    fn seen_by(&self, host: &Host<'_>) -> BTreeSet<usize> {
+        let lists = [host.namespace, "*"].into_iter().flat_map(|namespace| {
+            let ends = self.ends(&host.full).filter_map(move |end| self.visible_ends.get(&(namespace, end)));
+            self.visible.get(&(namespace, host.full.as_str())).into_iter().chain(ends)
+        });
+        lists.flatten().copied().collect()
+    }
+
+    /// The ends of a DNS name that a wildcard may have.
+    fn ends<'f>(&self, full: &'f str) -> impl Iterator<Item = &'f str> {
+        self.end_lengths.iter().filter_map(|length| full.get(full.len().checked_sub(*length)?..))
     }
 
     /// Whether all that Istio's objects say of the root and the backends is so for split requests too. Their route is our
@@ -98,8 +142,8 @@ impl<'c> IstioRules<'c> {
         let services = split.spec.backends.iter().map(|backend| &backend.service);
         for service in [&split.spec.service].into_iter().chain(services) {
             let full = self.host(service, &split.metadata.namespace).full;
-            let wildcards = self.wildcards.iter().filter(|(end, _)| full.ends_with(end)).map(|(_, rule)| rule);
-            for rule in self.named.get(&full).into_iter().flatten().chain(wildcards) {
+            let wildcards = self.ends(&full).filter_map(|end| self.wildcards.get(end)).flatten();
+            for rule in self.named.get(&full).into_iter().flatten().chain(wildcards).take(MAX_LISTED) {
                 named.entry(*rule).or_insert(service);
             }
         }
@@ -107,7 +151,7 @@ impl<'c> IstioRules<'c> {
             let (said, hint) = &self.bypassed[rule];
             format!("{said}, which names {service}{hint}")
         });
-        let bypassed: Vec<_> = bypassed.collect();
+        let bypassed: Vec<_> = bypassed.take(MAX_LISTED).collect();
         if bypassed.is_empty() {
             return Said::yes("RulesApply");
         }
@@ -122,10 +166,12 @@ impl<'c> IstioRules<'c> {
         let backends = backends.map(|backend| self.host(&backend.service, &split.metadata.namespace));
         let backends: Vec<_> = backends.collect();
         let root = self.host(&split.spec.service, &split.metadata.namespace);
-        for sidecar in self.sidecars.iter().filter(|sidecar| sidecar.sees(&root)) {
-            for backend in backends.iter().filter(|backend| !sidecar.sees(backend)) {
-                hidden.push(format!("{} from clients of Sidecar {}", backend.service, sidecar.name));
-            }
+        let see_root = self.seen_by(&root);
+        for backend in &backends {
+            let see_backend = self.seen_by(backend);
+            let blind = see_root.difference(&see_backend).filter_map(|number| self.sidecars.get(*number));
+            let blind = blind.map(|sidecar| format!("{} from clients of Sidecar {sidecar}", backend.service));
+            hidden.extend(blind.take(MAX_LISTED));
         }
         let exported = |host: &Host<'_>| {
             let service = self.services.get(&format!("{}/{}", host.namespace, host.service))?;
@@ -146,40 +192,12 @@ impl<'c> IstioRules<'c> {
         if hidden.is_empty() {
             return Said::yes("Reachable");
         }
+        hidden.truncate(MAX_LISTED);
         Said::no("BackendHidden", format!("503 for split requests: hidden is {}", hidden.join(", and ")))
     }
 
     fn host<'s>(&self, service: &'s str, namespace: &'s str) -> Host<'s> {
         Host { service, namespace, full: format!("{service}.{namespace}.svc.{}", self.domain) }
-    }
-}
-
-// === impl Sidecar ===
-
-impl<'c> Sidecar<'c> {
-    fn new(sidecar: &'c Value) -> Self {
-        let egress = sidecar.pointer("/spec/egress").and_then(Value::as_array);
-        let patterns = egress.into_iter().flatten().flat_map(|egress| strings(egress, "/hosts"));
-        Self {
-            name: name(sidecar),
-            namespace: text(sidecar, "/metadata/namespace").unwrap_or_default(),
-            patterns: patterns.filter_map(|pattern| pattern.split_once('/')).collect(),
-        }
-    }
-
-    fn sees(&self, host: &Host<'_>) -> bool {
-        self.patterns.iter().any(|(namespace, pattern)| {
-            let is_of_namespace = match *namespace {
-                "*" => true,
-                "." => self.namespace == host.namespace,
-                other => other == host.namespace,
-            };
-            let is_host = || match pattern.strip_prefix('*') {
-                Some(end) => host.full.ends_with(end),
-                None => *pattern == host.full,
-            };
-            is_of_namespace && is_host()
-        })
     }
 }
 
