@@ -19,6 +19,9 @@ pub struct Istio {
     pub selector: BTreeMap<String, String>,
     /// The kind of proxies that get it.
     pub context: Context,
+    /// The ports of gateways' listeners that clients write into `Host`: a request to `HOST:PORT` is split on the listener
+    /// of this port, and on no other. Requests to a host without a port are split on every listener.
+    pub gateway_ports: Vec<u16>,
     /// Where proxies find the compiled filter.
     pub wasm: Wasm,
     /// What tells this filter from others at that place, if anything is known of it.
@@ -48,7 +51,7 @@ pub enum Context {
 pub fn envoy_filter(configuration: &Configuration, options: &Istio) -> Value {
     let name = options.extension();
     let patches = options.context.names().iter().flat_map(|context| {
-        let [strip, route] = static_patches(configuration, options, context);
+        let (strip, routes) = static_patches(configuration, options, context);
         let filter = json!({
             "applyTo": "HTTP_FILTER",
             "match": {
@@ -82,7 +85,7 @@ pub fn envoy_filter(configuration: &Configuration, options: &Istio) -> Value {
                 },
             },
         });
-        [strip, filter, extension, route]
+        [strip, filter, extension].into_iter().chain(routes)
     });
     options.envoy_filter(&options.name, patches.collect())
 }
@@ -147,7 +150,11 @@ pub fn wasm_plugin(configuration: &Configuration, options: &Istio) -> String {
         "spec": spec,
     });
     let contexts = options.context.names().iter();
-    let patches = contexts.flat_map(|context| static_patches(configuration, options, context)).collect();
+    let patches = contexts.flat_map(|context| {
+        let (strip, routes) = static_patches(configuration, options, context);
+        [strip].into_iter().chain(routes)
+    });
+    let patches = patches.collect();
     format!(
         "# The route of split requests, and that our headers never come from a client: without it any client picks any\n\
          # cluster. It stays as it is when splits change. Apply it first, and delete it last.\n{}\
@@ -165,8 +172,8 @@ const SIDECAR: &str = "SIDECAR_OUTBOUND";
 const GATEWAY: &str = "GATEWAY";
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
 
-/// What stays as it is whatever splits there are.
-fn static_patches(configuration: &Configuration, options: &Istio, context: &str) -> [Value; 2] {
+/// What stays as it is whatever splits there are: the early header mutation, and the routes of split requests.
+fn static_patches(configuration: &Configuration, options: &Istio, context: &str) -> (Value, Vec<Value>) {
     let strip = json!({
         "applyTo": "NETWORK_FILTER",
         "match": {"context": context, "listener": {"filterChain": {"filter": {"name": CONNECTION_MANAGER}}}},
@@ -181,27 +188,39 @@ fn static_patches(configuration: &Configuration, options: &Istio, context: &str)
         },
     });
     // No virtual host is named: it goes first in all.
-    let mut route = json!({
+    let route = json!({
         "applyTo": "HTTP_ROUTE",
         "match": {"context": context},
         "patch": {"operation": "INSERT_FIRST", "value": wiring::split_route(configuration, &options.route)},
     });
-    if context == GATEWAY {
-        // Only where the gateway routes already, and by the names that the operator gives to the outside: else whoever
-        // sends a Service's own name would reach what the gateway doesn't let out.
-        route["match"]["routeConfiguration"] = json!({"vhost": {"route": {"action": "ROUTE"}}});
-        let headers = route.pointer_mut("/patch/value/match/headers").and_then(Value::as_array_mut);
-        headers.expect("the route is for a header").push(named_hosts(configuration));
+    if context != GATEWAY {
+        return (strip, vec![route]);
     }
-    [strip, route]
+    let ports = options.gateway_ports.iter().copied().map(Some);
+    (strip, [None].into_iter().chain(ports).map(|port| gateway_route(&route, configuration, port)).collect())
 }
 
-/// Holds for requests to the configuration's `hosts`, with a port or without.
-fn named_hosts(configuration: &Configuration) -> Value {
+/// The route of split requests at gateways: only where the gateway routes already, and by the names that the operator gives
+/// to the outside. Else a client that sends a Service's own name would reach what the gateway does not expose. `port` is
+/// the listener's, and what a client may write into `Host`.
+fn gateway_route(route: &Value, configuration: &Configuration, port: Option<u16>) -> Value {
+    let mut route = route.clone();
+    route["match"]["routeConfiguration"] = json!({"vhost": {"route": {"action": "ROUTE"}}});
+    if let Some(port) = port {
+        route["match"]["routeConfiguration"]["portNumber"] = port.into();
+    }
+    let headers = route.pointer_mut("/patch/value/match/headers").and_then(Value::as_array_mut);
+    headers.expect("the route is for a header").push(named_hosts(configuration, port));
+    route
+}
+
+/// Holds for requests to the configuration's `hosts`: with this port, or without any.
+fn named_hosts(configuration: &Configuration, port: Option<u16>) -> Value {
     let hosts: Vec<_> = configuration.hosts.keys().map(|host| host.replace('.', r"\.")).collect();
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     json!({
         "name": ":authority",
-        "string_match": {"safe_regex": {"regex": format!(r"(?i)(?:{})\.?(?::[0-9]+)?", hosts.join("|"))}},
+        "string_match": {"safe_regex": {"regex": format!(r"(?i)(?:{})\.?{port}", hosts.join("|"))}},
     })
 }
 
@@ -244,6 +263,7 @@ impl Default for Istio {
             namespace: "istio-system".into(),
             selector: BTreeMap::new(),
             context: Context::default(),
+            gateway_ports: Vec::new(),
             wasm: Wasm::default(),
             wasm_version: None,
             failure_policy: FailurePolicy::default(),

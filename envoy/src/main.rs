@@ -309,6 +309,11 @@ struct IstioArgs {
     /// The kind of proxies that get the filter; gateways split the `hosts` of --config, and no others [default: sidecar]
     #[arg(long, value_enum, value_name = "KIND", hide_possible_values = false)]
     context: Option<Proxies>,
+
+    /// The port of a gateway's listener that clients write into Host, as in shop.example.com:8080: such requests are split
+    /// on this listener only; may be repeated [default: only requests without a port are split at gateways]
+    #[arg(long = "gateway-port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    gateway_ports: Vec<u16>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -421,7 +426,7 @@ impl Render {
         use Target::{Ecds, Envoy, EnvoyFilter, WasmPlugin};
         let PluginArgs { wasm, wasm_sha256, failure_policy } = &self.plugin;
         let RouteArgs { namespace, timeout, retry, hash_header, response_header } = &self.route;
-        let IstioArgs { root_namespace, selector, context } = &self.istio;
+        let IstioArgs { root_namespace, selector, context, gateway_ports } = &self.istio;
         let EnvoyArgs { listen, admin, port, ecds, endpoints, hosts } = &self.envoy;
         let plugin = &[Ecds, EnvoyFilter, WasmPlugin][..];
         let route = &[Envoy, EnvoyFilter, WasmPlugin][..];
@@ -438,6 +443,7 @@ impl Render {
             ("--root-namespace", root_namespace.is_some(), istio),
             ("--selector", !selector.is_empty(), istio),
             ("--context", context.is_some(), istio),
+            ("--gateway-port", !gateway_ports.is_empty(), istio),
             ("--listen", listen.is_some(), envoy),
             ("--admin", admin.is_some(), envoy),
             ("--port", port.is_some(), envoy),
@@ -708,6 +714,7 @@ impl IstioArgs {
             Some(Proxies::Gateway) => Context::Gateway,
             Some(Proxies::Both) => Context::Both,
         };
+        options.gateway_ports.clone_from(&self.gateway_ports);
         options.wasm = plugin.wasm();
         options.wasm_version = plugin.wasm_version(&options.wasm);
         options.failure_policy = plugin.failure_policy();

@@ -126,9 +126,17 @@ fn gateways_get_the_same_patches_as_sidecars_but_the_route_is_for_the_hosts_that
     assert_eq!(
         host,
         json!({"name": ":authority", "string_match": {"safe_regex": {
-            "regex": r"(?i)(?:example\.org|shop\.example\.com)\.?(?::[0-9]+)?",
+            "regex": r"(?i)(?:example\.org|shop\.example\.com)\.?",
         }}})
     );
+    // On a port that the operator names, a client may write that one, and no other.
+    options.gateway_ports = vec![8080];
+    let with_port = envoy_filter(&configuration, &options);
+    assert_eq!(patches(&with_port)[..4], patches(&gateway)[..]);
+    let route = &patches(&with_port)[4];
+    assert_eq!(route["match"]["routeConfiguration"]["portNumber"], 8080);
+    let regex = route.pointer("/patch/value/match/headers/1/string_match/safe_regex/regex").unwrap();
+    assert_eq!(regex, r"(?i)(?:example\.org|shop\.example\.com)\.?:8080");
     // A virtual host that routes nothing gets no route.
     let route = patches(&gateway)[3].pointer("/match/routeConfiguration/vhost/route/action").unwrap();
     assert_eq!(route, "ROUTE");

@@ -138,8 +138,11 @@ fn a_gateway_splits_the_hosts_that_the_operator_names_and_lets_nobody_in_by_othe
     fs::write(&config, format!("hosts:\n  {SHOP}: httpbin/httpbin\n"))?;
     let config = config.display().to_string();
     // For sidecars alone it changes nothing here.
-    let rendered =
-        |context, weights| render(&guide, &mesh, "envoyfilter", &["--config", &config, "--context", context], weights);
+    let own_port = port.to_string();
+    let rendered = |context, weights| {
+        let options = ["--config", &config, "--context", context, "--gateway-port", &own_port];
+        render(&guide, &mesh, "envoyfilter", &options, weights)
+    };
     mesh.apply(&rendered("sidecar", (100, 0))?)?;
     let sidecar = mesh.sidecar("curl")?;
     wait_for("v1 to answer the sidecar", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
@@ -161,8 +164,12 @@ fn a_gateway_splits_the_hosts_that_the_operator_names_and_lets_nobody_in_by_othe
         let tally = load.stop();
         assert_eq!(tally.failed, 0, "{context}: {tally:?}");
     }
-    let answer = version_at(port, "SHOP.example.com:80")?;
+    // The port in a client's Host is the listener's, or there is none: no other reaches a port of the Service.
+    let answer = version_at(port, &format!("SHOP.example.com:{port}"))?;
     assert!(["httpbin-v1", "httpbin-v2"].contains(&answer.as_str()), "{answer}");
+    for other in [80, 9090, PORT] {
+        assert_eq!(version_at(port, &format!("{SHOP}:{other}"))?, "httpbin", "{other}");
+    }
     // Nobody from outside picks a cluster, or gets to a Service by its own name: not where the gateway routes all hosts, and
     // not where it routes none.
     let cluster: (&str, &[u8]) = ("x-traffic-split-cluster", b"outbound|14001||httpbin-v1.httpbin.svc.cluster.local");
