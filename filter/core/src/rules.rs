@@ -6,40 +6,44 @@ use crate::cookie;
 use crate::name;
 use crate::problem::{Object, Problem};
 use crate::request::{Asked, Chance, Request};
-use crate::split::{self, Backend, Candidates, Groups, Match, Miss, Split, Way};
+use crate::split::{self, Backend, Candidates, Group, Groups, Miss, Split, Target, Way};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use base64ct::{Base64UrlUnpadded, Encoding};
+use rpds::HashTrieMapSync;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// What one client's sidecar makes of a configuration: made once, then asked for each request.
 ///
 /// Finding a request's root costs the same for one split and for ten thousand.
+///
+/// Rules share memory: see [`Rules::sharing`]. They are never changed, so rules that share memory
+/// with newer ones decide as they always did.
 #[derive(Debug)]
 pub struct Rules {
     /// The client's namespace is one of the excluded.
     excluded: bool,
-    cluster_domain: Box<str>,
-    /// By `service.namespace`.
-    by_name: HashMap<Box<str>, usize>,
-    /// By Service, in the client's own namespace.
-    by_bare_name: HashMap<Box<str>, usize>,
-    /// By the host names of the configuration's `hosts`.
-    by_host: HashMap<Box<str>, usize>,
-    roots: Box<[Root]>,
-    backends: usize,
+    cluster_domain: Arc<str>,
+    /// Root Services by each host name that clients use for them: `service.namespace`, the bare
+    /// Service name in the client's own namespace, and the names in the configuration's `hosts`.
+    roots: HashTrieMapSync<Arc<str>, Arc<Root>>,
+    /// Held only for the next rules, which take those that are unchanged.
+    groups: Groups,
     warnings: Vec<Problem>,
 }
 
 /// A root Service.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Root {
+    /// `service.namespace`.
+    name: Arc<str>,
     /// Its ports in order, if they are known.
     ports: Option<Box<[u16]>>,
     /// The first that accepts a request decides.
-    splits: Vec<Split>,
+    splits: Box<[Arc<Split>]>,
 }
 
 /// Where a request goes.
@@ -83,8 +87,7 @@ pub struct Pick<'r> {
     pub set_cookie: Option<String>,
     /// What decided.
     pub reason: Reason,
-    /// The backend's number among all backends of all splits: below [`Rules::backends`].
-    pub ordinal: usize,
+    target: &'r Target,
 }
 
 /// What picked the backend.
@@ -171,48 +174,84 @@ impl Rules {
     /// The rules for a client in `client_namespace`; the configuration's own `namespace` comes
     /// before it. Without either, a bare host name is no root's.
     pub fn new(configuration: &Configuration, client_namespace: Option<&str>) -> Self {
+        Self::sharing(configuration, client_namespace, [])
+    }
+
+    /// The same rules as [`new`](Self::new) makes, but in shared memory: every root, split and
+    /// group that equals its counterpart in one of `others` is the same allocation. That one is
+    /// the first of those that have most in common with `configuration`.
+    ///
+    /// The rules of a configuration in which few roots changed take memory for those roots only.
+    pub fn sharing<'o>(
+        configuration: &Configuration,
+        client_namespace: Option<&str>,
+        others: impl IntoIterator<Item = &'o Self>,
+    ) -> Self {
         let client_namespace = configuration.namespace.as_deref().or(client_namespace);
+        let base = most_alike(configuration, others);
+        let groups = groups(configuration, base.map(|base| &base.groups));
+        // By `namespace/service`, in the order of the configuration.
+        let (mut places, mut drafts) = (HashMap::new(), Vec::new());
+        for split in &configuration.traffic_splits {
+            let (namespace, service) = (&*split.metadata.namespace, &*split.spec.service);
+            let place = *places.entry(format!("{namespace}/{service}")).or_insert(drafts.len());
+            if place == drafts.len() {
+                let name = format!("{service}.{namespace}");
+                let previous = base.and_then(|base| base.roots.get(&*name)).filter(|root| *root.name == *name);
+                drafts.push((name, split, previous, Vec::new()));
+            }
+            if let Some((_, _, previous, splits)) = drafts.get_mut(place) {
+                let key = split.key();
+                let previous = previous.and_then(|root| root.splits.iter().find(|split| *split.name == *key));
+                let split = Split::new(configuration, &groups, split, previous.map(|split| &**split));
+                splits.push(match previous {
+                    Some(previous) if **previous == split => previous.clone(),
+                    _ => Arc::new(split),
+                });
+            }
+        }
+        let (mut by_name, mut by_bare_name, mut roots) = (HashMap::new(), HashMap::new(), Vec::new());
+        for (name, split, previous, splits) in drafts {
+            let known = configuration.services.get(&format!("{}/{}", split.metadata.namespace, split.spec.service));
+            let root = Root {
+                name: previous.map_or_else(|| name.into(), |previous| previous.name.clone()),
+                ports: known.and_then(|known| Some(known.ports.as_ref()?.keys().copied().collect())),
+                splits: splits.into(),
+            };
+            let root = match previous {
+                Some(previous) if **previous == root => previous.clone(),
+                _ => Arc::new(root),
+            };
+            by_name.insert(root.name.clone(), root.clone());
+            if client_namespace == Some(&*split.metadata.namespace) {
+                by_bare_name.insert(Arc::from(&*split.spec.service), root.clone());
+            }
+            roots.push(root);
+        }
+        let mut by_host = HashMap::new();
+        for (host, key) in &configuration.hosts {
+            // A host of a root that has no split now is no mistake: splits come and go.
+            if let Some(root) = places.get(key).and_then(|&place| roots.get(place)) {
+                by_host.insert(Arc::from(&**host), root.clone());
+            }
+        }
+        by_host.extend(by_bare_name);
+        by_host.extend(by_name);
+        let domain = &*configuration.cluster_domain;
         let mut rules = Self {
             excluded: client_namespace
                 .is_some_and(|own| configuration.excluded_namespaces.iter().any(|excluded| excluded == own)),
-            cluster_domain: configuration.cluster_domain.as_str().into(),
-            by_name: HashMap::new(),
-            by_bare_name: HashMap::new(),
-            by_host: HashMap::new(),
-            roots: Box::default(),
-            backends: 0,
+            cluster_domain: base
+                .map(|base| base.cluster_domain.clone())
+                .filter(|known| **known == *domain)
+                .unwrap_or_else(|| domain.into()),
+            roots: updated(base.map(|base| &base.roots), by_host, Arc::ptr_eq),
+            groups,
             warnings: Vec::new(),
         };
-        let groups = configuration.http_route_groups.iter();
-        let groups: Groups<'_> =
-            groups.map(|group| ((&*group.metadata.namespace, &*group.metadata.name), Match::of(group))).collect();
-        let mut roots: Vec<Root> = Vec::new();
-        let mut by_key = HashMap::new();
         for (index, split) in configuration.traffic_splits.iter().enumerate() {
             rules.warn(index, split);
-            let namespace = &split.metadata.namespace;
-            let service = &split.spec.service;
-            let place = *by_key.entry(format!("{namespace}/{service}")).or_insert_with_key(|key| {
-                rules.by_name.insert(format!("{service}.{namespace}").into(), roots.len());
-                if client_namespace == Some(namespace) {
-                    rules.by_bare_name.insert(service.as_str().into(), roots.len());
-                }
-                let ports = configuration.services.get(key).and_then(|known| known.ports.as_ref());
-                roots.push(Root { ports: ports.map(|ports| ports.keys().copied().collect()), splits: Vec::new() });
-                roots.len() - 1
-            });
-            if let Some(root) = roots.get_mut(place) {
-                root.splits.push(Split::new(configuration, &groups, split, rules.backends));
-            }
-            rules.backends += split.spec.backends.len();
         }
-        for (host, key) in &configuration.hosts {
-            // A host of a root that has no split now is no mistake: splits come and go.
-            if let Some(&root) = by_key.get(key) {
-                rules.by_host.insert(host.as_str().into(), root);
-            }
-        }
-        rules.roots = roots.into();
         rules
     }
 
@@ -221,9 +260,9 @@ impl Rules {
         &self.warnings
     }
 
-    /// How many backends all splits have together.
-    pub fn backends(&self) -> usize {
-        self.backends
+    /// The same, and forgets them: rules that live long need not hold them.
+    pub fn take_warnings(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Where `request` goes; the same request and chance always give the same answer.
@@ -249,8 +288,7 @@ impl Rules {
         let asked = &mut Asked::new(request);
         let mut trail = Trail::default();
         let Ok((root, port)) = self.asked_root(asked) else { return trail };
-        let is_it = |place: usize| self.roots.get(place).is_some_and(|other| std::ptr::eq(other, root));
-        trail.root = self.by_name.iter().find(|&(_, &place)| is_it(place)).map(|(name, _)| &**name);
+        trail.root = Some(&root.name);
         trail.port = root.port(port, request);
         trail.found = self.find(asked).ok().map(|found| (&*found.split.name, found.matched));
         if trail.port.is_some() {
@@ -280,22 +318,22 @@ impl Rules {
         let (root, port) = self.asked_root(asked)?;
         let port = root.port(port, asked.request).ok_or(WhyRoot::NoPort)?;
         let accepts = |split| Some((split, Split::accepts(split, asked)?));
-        let (split, matched) = root.splits.iter().find_map(accepts).ok_or(WhyRoot::NoMatch)?;
+        let (split, matched) = root.splits.iter().map(Arc::as_ref).find_map(accepts).ok_or(WhyRoot::NoMatch)?;
         Ok(Found { split, matched, candidates: split.candidates(port) })
     }
 
     fn root(&self, host: &str) -> Option<&Root> {
         let mut labels = host.splitn(3, '.');
         let service = labels.next()?;
-        let index = match labels.next() {
-            None => self.by_bare_name.get(host),
-            Some(namespace) => {
-                let in_cluster = labels.next().is_none_or(|tail| name::is_service_domain(tail, &self.cluster_domain));
+        let named = match (labels.next(), labels.next()) {
+            (Some(namespace), Some(tail)) if name::is_service_domain(tail, &self.cluster_domain) => {
                 let name = host.get(..service.len() + 1 + namespace.len())?;
-                if in_cluster { self.by_name.get(name) } else { None }
+                // A name from `hosts` has no domain added.
+                self.roots.get(name).filter(|root| *root.name == *name)
             }
+            _ => None,
         };
-        self.roots.get(*index.or_else(|| self.by_host.get(host))?)
+        named.or_else(|| self.roots.get(host)).map(|root| &**root)
     }
 
     fn warn(&mut self, index: usize, split: &TrafficSplit) {
@@ -311,9 +349,81 @@ impl Rules {
     }
 }
 
+/// The first of `others` that has most in common with `configuration`, judged by a sample of its
+/// splits; `None` if nothing of the sample is in any of them.
+fn most_alike<'o>(configuration: &Configuration, others: impl IntoIterator<Item = &'o Rules>) -> Option<&'o Rules> {
+    const SAMPLE: usize = 16;
+    const MAX_OTHERS: usize = 256;
+    let splits = &configuration.traffic_splits;
+    let step = splits.len().div_ceil(SAMPLE).max(1);
+    let sample: Vec<_> = (splits.iter().step_by(step))
+        .map(|split| (format!("{}.{}", split.spec.service, split.metadata.namespace), split.key(), split))
+        .collect();
+    let mut best = None;
+    let mut most = 0;
+    for other in others.into_iter().take(MAX_OTHERS) {
+        let alike = |(name, key, split): &(String, String, &TrafficSplit)| {
+            let root = other.roots.get(&**name)?;
+            let known = root.splits.iter().find(|split| *split.name == **key)?;
+            Some(if known.has_weights_of(split) { 2 } else { 1 })
+        };
+        let score = sample.iter().filter_map(alike).sum();
+        if score > most {
+            (best, most) = (Some(other), score);
+        }
+        if most == 2 * sample.len() {
+            break;
+        }
+    }
+    best
+}
+
+/// The configuration's groups; those that `base` has, too, are the same allocation.
+fn groups(configuration: &Configuration, base: Option<&Groups>) -> Groups {
+    let groups = configuration.http_route_groups.iter().map(|group| {
+        let key: Arc<str> = format!("{}/{}", group.metadata.namespace, group.metadata.name).into();
+        let known = base.and_then(|base| base.get(&key)).filter(|known| known.is(group));
+        (key, known.cloned().unwrap_or_else(|| Group::new(group)))
+    });
+    updated(base, groups.collect(), Group::ptr_eq)
+}
+
+/// `base` with these entries instead of its own; only entries that differ are changed.
+fn updated<V>(
+    base: Option<&HashTrieMapSync<Arc<str>, V>>,
+    entries: HashMap<Arc<str>, V>,
+    same: impl Fn(&V, &V) -> bool,
+) -> HashTrieMapSync<Arc<str>, V> {
+    let mut map = base.cloned().unwrap_or_else(HashTrieMapSync::new_sync);
+    if base.is_some() {
+        let removed: Vec<_> = map.keys().filter(|key| !entries.contains_key(&***key)).cloned().collect();
+        for key in removed {
+            map.remove_mut(&*key);
+        }
+    }
+    for (key, value) in entries {
+        if !map.get(&*key).is_some_and(|known| same(known, &value)) {
+            map.insert_mut(key, value);
+        }
+    }
+    map
+}
+
 // === impl Pick ===
 
 impl Pick<'_> {
+    /// The id that [`set_counter_id`](Self::set_counter_id) got for a pick of the same backend
+    /// and reason.
+    pub fn counter_id(&self) -> Option<u32> {
+        self.target.counter_ids.get(self.reason)
+    }
+
+    /// Remembers the id that the host gave to this pick's [`counter`](Self::counter), for all
+    /// rules that share the backend's memory: all of them must belong to one VM.
+    pub fn set_counter_id(&self, id: u32) {
+        self.target.counter_ids.set(self.reason, id);
+    }
+
     /// The name of the counter of such picks, its labels packed Istio's way: tag rules such as
     /// `(split=\.=(.*?);\.;)` make them labels in Prometheus.
     pub fn counter(&self) -> String {
@@ -349,19 +459,19 @@ impl<'r> Found<'r> {
         let mirror = mirror.filter(|_| split::can_be_copied(asked));
         Ok(Pick {
             split: &split.name,
-            backend: &backend.name,
+            backend: &backend.target.name,
             cluster: backend.cluster(candidates.port),
             mirror: mirror.map(|(mirror, _)| mirror.cluster(candidates.port)),
             set_cookie,
             reason,
-            ordinal: backend.ordinal,
+            target: &backend.target,
         })
     }
 
     fn explain(&self, asked: &mut Asked<'_, impl Request>) -> Result<Explanation<'r>, WhyRoot> {
         let Self { split, candidates, matched } = *self;
         let (mut certain, mut new_cookie) = (None, None);
-        let mut settled = |backend: &'r Backend, reason, by| certain = Some((&*backend.name, reason, by));
+        let mut settled = |backend: &'r Backend, reason, by| certain = Some((&*backend.target.name, reason, by));
         let by_header = |header, value: Option<&[u8]>| By::Header(header, value.unwrap_or_default().into());
         match candidates.way(asked) {
             Way::Override(backend, header) => {
@@ -379,7 +489,7 @@ impl<'r> Found<'r> {
             Way::Random => {}
         }
         let shares = candidates.iter().map(|backend| Share {
-            backend: &backend.name,
+            backend: &backend.target.name,
             cluster: backend.cluster(candidates.port),
             weight: backend.weight,
             // There may be no weight at all where a request names its backend.
@@ -392,7 +502,7 @@ impl<'r> Found<'r> {
             shares: shares.collect(),
             certain,
             new_cookie,
-            mirror: candidates.mirror(None).map(|(backend, percent)| (&*backend.name, percent)),
+            mirror: candidates.mirror(None).map(|(backend, percent)| (&*backend.target.name, percent)),
         })
     }
 }
