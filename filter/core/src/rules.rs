@@ -6,7 +6,7 @@ use crate::cookie;
 use crate::name;
 use crate::problem::{Object, Problem};
 use crate::request::{Asked, Chance, Request};
-use crate::split::{self, Backend, Candidates, Group, Groups, Miss, Split, Target, Way};
+use crate::split::{self, Backend, Candidates, Group, Miss, Split, Target, Way};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -27,12 +27,18 @@ pub struct Rules {
     /// The client's namespace is one of the excluded.
     excluded: bool,
     cluster_domain: Arc<str>,
-    /// Root Services by each host name that clients use for them: `service.namespace`, the bare
-    /// Service name in the client's own namespace, and the names in the configuration's `hosts`.
-    roots: HashTrieMapSync<Arc<str>, Arc<Root>>,
-    /// Held only for the next rules, which take those that are unchanged.
-    groups: Groups,
+    entries: HashTrieMapSync<Arc<str>, Entry>,
     warnings: Vec<Problem>,
+}
+
+/// What rules find by name. One map holds both kinds: each type of map is 15 kB of the filter.
+#[derive(Clone, Debug)]
+enum Entry {
+    /// By each host name that clients use for it: `service.namespace`, the bare Service name in the
+    /// client's own namespace, and the names in the configuration's `hosts`.
+    Root(Arc<Root>),
+    /// By `namespace/name`, which is no host name. Held only for the next rules to share.
+    Group(Group),
 }
 
 /// A root Service.
@@ -189,7 +195,16 @@ impl Rules {
     ) -> Self {
         let client_namespace = configuration.namespace.as_deref().or(client_namespace);
         let base = most_alike(configuration, others);
-        let groups = groups(configuration, base.map(|base| &base.groups));
+        let mut entries = HashMap::new();
+        for group in &configuration.http_route_groups {
+            let key = format!("{}/{}", group.metadata.namespace, group.metadata.name);
+            let known = base.and_then(|base| base.group(&key)).filter(|known| known.is(group));
+            entries.insert(key.into(), Entry::Group(known.cloned().unwrap_or_else(|| Group::new(group))));
+        }
+        let group = |name: &str| match entries.get(name)? {
+            Entry::Group(group) => Some(group.clone()),
+            Entry::Root(_) => None,
+        };
         // By `namespace/service`, in the order of the configuration.
         let (mut places, mut drafts) = (HashMap::new(), Vec::new());
         for split in &configuration.traffic_splits {
@@ -197,46 +212,45 @@ impl Rules {
             let place = *places.entry(format!("{namespace}/{service}")).or_insert(drafts.len());
             if place == drafts.len() {
                 let name = format!("{service}.{namespace}");
-                let previous = base.and_then(|base| base.roots.get(&*name)).filter(|root| *root.name == *name);
+                let previous = base.and_then(|base| base.named_root(&name));
                 drafts.push((name, split, previous, Vec::new()));
             }
             if let Some((_, _, previous, splits)) = drafts.get_mut(place) {
                 let key = split.key();
                 let previous = previous.and_then(|root| root.splits.iter().find(|split| *split.name == *key));
-                let split = Split::new(configuration, &groups, split, previous.map(|split| &**split));
+                let split = Split::new(configuration, group, split, previous.map(|split| &**split));
                 splits.push(match previous {
                     Some(previous) if **previous == split => previous.clone(),
                     _ => Arc::new(split),
                 });
             }
         }
-        let (mut by_name, mut by_bare_name, mut roots) = (HashMap::new(), HashMap::new(), Vec::new());
-        for (name, split, previous, splits) in drafts {
+        let roots = drafts.into_iter().map(|(name, split, previous, splits)| {
             let known = configuration.services.get(&format!("{}/{}", split.metadata.namespace, split.spec.service));
             let root = Root {
                 name: previous.map_or_else(|| name.into(), |previous| previous.name.clone()),
                 ports: known.and_then(|known| Some(known.ports.as_ref()?.keys().copied().collect())),
                 splits: splits.into(),
             };
-            let root = match previous {
-                Some(previous) if **previous == root => previous.clone(),
-                _ => Arc::new(root),
-            };
-            by_name.insert(root.name.clone(), root.clone());
-            if client_namespace == Some(&*split.metadata.namespace) {
-                by_bare_name.insert(Arc::from(&*split.spec.service), root.clone());
+            match previous {
+                Some(previous) if **previous == root => (split, previous.clone()),
+                _ => (split, Arc::new(root)),
             }
-            roots.push(root);
-        }
-        let mut by_host = HashMap::new();
+        });
+        let roots: Vec<_> = roots.collect();
+        // The Services' own names come last: nothing in `hosts` takes their place.
         for (host, key) in &configuration.hosts {
             // A host of a root that has no split now is no mistake: splits come and go.
-            if let Some(root) = places.get(key).and_then(|&place| roots.get(place)) {
-                by_host.insert(Arc::from(&**host), root.clone());
+            if let Some((_, root)) = places.get(key).and_then(|&place| roots.get(place)) {
+                entries.insert((&**host).into(), Entry::Root(root.clone()));
             }
         }
-        by_host.extend(by_bare_name);
-        by_host.extend(by_name);
+        for (split, root) in roots {
+            if client_namespace == Some(&*split.metadata.namespace) {
+                entries.insert((&*split.spec.service).into(), Entry::Root(root.clone()));
+            }
+            entries.insert(root.name.clone(), Entry::Root(root));
+        }
         let domain = &*configuration.cluster_domain;
         let mut rules = Self {
             excluded: client_namespace
@@ -245,8 +259,7 @@ impl Rules {
                 .map(|base| base.cluster_domain.clone())
                 .filter(|known| **known == *domain)
                 .unwrap_or_else(|| domain.into()),
-            roots: updated(base.map(|base| &base.roots), by_host, Arc::ptr_eq),
-            groups,
+            entries: updated(base.map(|base| &base.entries), entries),
             warnings: Vec::new(),
         };
         for (index, split) in configuration.traffic_splits.iter().enumerate() {
@@ -304,7 +317,7 @@ impl Rules {
             return Err(WhyRoot::Excluded);
         }
         // Nobody pays for reading a header where there are no splits.
-        if self.roots.is_empty() {
+        if self.entries.is_empty() {
             return Err(WhyRoot::NoSplit);
         }
         let authority = asked.request.header(":authority");
@@ -328,12 +341,30 @@ impl Rules {
         let named = match (labels.next(), labels.next()) {
             (Some(namespace), Some(tail)) if name::is_service_domain(tail, &self.cluster_domain) => {
                 let name = host.get(..service.len() + 1 + namespace.len())?;
-                // A name from `hosts` has no domain added.
-                self.roots.get(name).filter(|root| *root.name == *name)
+                self.named_root(name)
             }
             _ => None,
         };
-        named.or_else(|| self.roots.get(host)).map(|root| &**root)
+        named.or_else(|| self.any_root(host)).map(|root| &**root)
+    }
+
+    /// The root that has this name itself, `service.namespace`, and not by `hosts`.
+    fn named_root(&self, name: &str) -> Option<&Arc<Root>> {
+        self.any_root(name).filter(|root| *root.name == *name)
+    }
+
+    fn any_root(&self, host: &str) -> Option<&Arc<Root>> {
+        match self.entries.get(host)? {
+            Entry::Root(root) => Some(root),
+            Entry::Group(_) => None,
+        }
+    }
+
+    fn group(&self, key: &str) -> Option<&Group> {
+        match self.entries.get(key)? {
+            Entry::Group(group) => Some(group),
+            Entry::Root(_) => None,
+        }
     }
 
     fn warn(&mut self, index: usize, split: &TrafficSplit) {
@@ -363,7 +394,7 @@ fn most_alike<'o>(configuration: &Configuration, others: impl IntoIterator<Item 
     let mut most = 0;
     for other in others.into_iter().take(MAX_OTHERS) {
         let alike = |(name, key, split): &(String, String, &TrafficSplit)| {
-            let root = other.roots.get(&**name)?;
+            let root = other.any_root(name)?;
             let known = root.splits.iter().find(|split| *split.name == **key)?;
             Some(if known.has_weights_of(split) { 2 } else { 1 })
         };
@@ -378,35 +409,34 @@ fn most_alike<'o>(configuration: &Configuration, others: impl IntoIterator<Item 
     best
 }
 
-/// The configuration's groups; those that `base` has, too, are the same allocation.
-fn groups(configuration: &Configuration, base: Option<&Groups>) -> Groups {
-    let groups = configuration.http_route_groups.iter().map(|group| {
-        let key: Arc<str> = format!("{}/{}", group.metadata.namespace, group.metadata.name).into();
-        let known = base.and_then(|base| base.get(&key)).filter(|known| known.is(group));
-        (key, known.cloned().unwrap_or_else(|| Group::new(group)))
-    });
-    updated(base, groups.collect(), Group::ptr_eq)
-}
-
-/// `base` with these entries instead of its own; only entries that differ are changed.
-fn updated<V>(
-    base: Option<&HashTrieMapSync<Arc<str>, V>>,
-    entries: HashMap<Arc<str>, V>,
-    same: impl Fn(&V, &V) -> bool,
-) -> HashTrieMapSync<Arc<str>, V> {
+/// `base` with these entries instead of its own; only what differs is changed.
+fn updated(
+    base: Option<&HashTrieMapSync<Arc<str>, Entry>>,
+    entries: HashMap<Arc<str>, Entry>,
+) -> HashTrieMapSync<Arc<str>, Entry> {
     let mut map = base.cloned().unwrap_or_else(HashTrieMapSync::new_sync);
-    if base.is_some() {
-        let removed: Vec<_> = map.keys().filter(|key| !entries.contains_key(&***key)).cloned().collect();
-        for key in removed {
-            map.remove_mut(&*key);
-        }
+    let removed: Vec<_> = map.keys().filter(|&key| !entries.contains_key(key)).cloned().collect();
+    for key in removed {
+        map.remove_mut(&key);
     }
-    for (key, value) in entries {
-        if !map.get(&*key).is_some_and(|known| same(known, &value)) {
-            map.insert_mut(key, value);
+    for (key, entry) in entries {
+        if !map.get(&key).is_some_and(|known| known.ptr_eq(&entry)) {
+            map.insert_mut(key, entry);
         }
     }
     map
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn ptr_eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Root(own), Self::Root(other)) => Arc::ptr_eq(own, other),
+            (Self::Group(own), Self::Group(other)) => own.ptr_eq(other),
+            _ => false,
+        }
+    }
 }
 
 // === impl Pick ===

@@ -11,7 +11,6 @@ use crate::request::{Asked, Request};
 use crate::rules::Reason;
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
-use rpds::HashTrieMapSync;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,10 +63,7 @@ pub(crate) struct Candidates<'s> {
     pub(crate) sum: u128,
 }
 
-/// The groups of a configuration by `namespace/name`: splits that name the same one share its matches.
-pub(crate) type Groups = HashTrieMapSync<Arc<str>, Group>;
-
-/// The matches of a group.
+/// The matches of a group: splits that name the same group share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Group(Arc<[Match]>);
 
@@ -131,10 +127,11 @@ pub(crate) enum Way<'s> {
 // === impl Split ===
 
 impl Split {
-    /// The split; backends that equal those of `previous` but for the weight share their memory.
+    /// The split, with the groups by `namespace/name`; backends that equal those of `previous` but
+    /// for the weight share their memory.
     pub(crate) fn new(
         configuration: &Configuration,
-        groups: &Groups,
+        group: impl Fn(&str) -> Option<Group>,
         split: &TrafficSplit,
         previous: Option<&Split>,
     ) -> Self {
@@ -168,7 +165,7 @@ impl Split {
             backends: split.spec.backends.iter().enumerate().map(backend).collect(),
             groups: (!split.spec.matches.is_empty()).then(|| {
                 let named = split.spec.matches.iter().map(|reference| format!("{namespace}/{}", reference.name));
-                named.filter_map(|name| groups.get(&*name).cloned()).collect()
+                named.filter_map(|name| group(&name)).collect()
             }),
             override_header: text(&annotations.override_header),
             sticky_header: text(&annotations.sticky_header),
