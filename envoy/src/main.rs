@@ -13,7 +13,8 @@ use std::time::Duration;
 use traffic_split::{Configuration, is_label, is_token};
 use traffic_split_envoy::{
     BACKEND_HEADER, Bootstrap, Context, Described, Ecds, Endpoint, FailurePolicy, Header, Host, Input, Istio,
-    SplitRoute, VM_EPOCHS, Wasm, bootstrap, ecds, envoy_filter_yaml, explain, load, plugin_config, version, wasm_plugin,
+    SplitRoute, VM_EPOCHS, Wasm, bootstrap, ecds, envoy_filter_yaml, explain, load, plugin_config, version,
+    wasm_plugin,
 };
 
 /// SMI TrafficSplit for any Envoy sidecar: from Kubernetes objects to Envoy configuration.

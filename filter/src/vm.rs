@@ -114,10 +114,9 @@ impl Vm {
                 if let Some(header) = &headers.backend {
                     request.set_header(header, pick.backend);
                 }
-                for (header, value) in [
-                    (&headers.mirror, pick.mirror.as_deref()),
-                    (&headers.set_cookie, pick.set_cookie.as_deref()),
-                ] {
+                for (header, value) in
+                    [(&headers.mirror, pick.mirror.as_deref()), (&headers.set_cookie, pick.set_cookie.as_deref())]
+                {
                     match value {
                         Some(value) => request.set_header(header, value),
                         None if headers.stripped => {}

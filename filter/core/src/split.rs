@@ -269,9 +269,9 @@ impl<'s> Candidates<'s> {
             let hash = rendezvous::hash(&self.split.name, &backend.target.name, value);
             (rendezvous::score(hash, backend.weight), backend)
         };
-        let first = weighted
-            .map(score)
-            .min_by(|(one, backend), (other, next)| one.total_cmp(other).then_with(|| backend.target.name.cmp(&next.target.name)));
+        let first = weighted.map(score).min_by(|(one, backend), (other, next)| {
+            one.total_cmp(other).then_with(|| backend.target.name.cmp(&next.target.name))
+        });
         first.map(|(_, backend)| backend)
     }
 
