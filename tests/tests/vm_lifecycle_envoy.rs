@@ -157,7 +157,7 @@ fn trap_at_a_request_heals_with_the_next_configuration_in_any_vm() -> Result<()>
 }
 
 #[test]
-fn no_request_fails_and_no_count_is_lost_while_vms_are_exchanged() -> Result<()> {
+fn no_request_fails_and_counters_go_on_while_vms_are_exchanged() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start(&guide, 100, 0)?;
     let load = Load::start(sidecar.port, ROOT, 2);
@@ -189,7 +189,8 @@ fn no_request_fails_and_no_count_is_lost_while_vms_are_exchanged() -> Result<()>
     assert_eq!((tally.failed, tally.connections), (0, 2), "{:?}", tally.errors);
     assert_eq!(tally.of("httpbin-v1"), tally.total(), "{tally:?}");
     println!("{} requests, {counted} counted, {resets} resets", tally.total());
-    assert!(counted > 0 && counted <= tally.total());
+    // Lost is at most what came between a look and a reset, of which there is at most one an exchange.
+    assert!(counted <= tally.total() && counted * 4 > tally.total(), "{counted} of {}", tally.total());
     // One for the base, one for the main thread, one for each of two workers: old VMs are gone.
     sidecar.envoy.wait_for_stat("wasm.envoy.wasm.runtime.v8.active", |active| active == 4)?;
     Ok(())
