@@ -1,6 +1,6 @@
 //! The file from which Envoy reads the filter's configuration, again at every change.
 
-use crate::wiring::{FILTER, FailurePolicy, Wasm, wasm};
+use crate::wiring::{FILTER, FailurePolicy, Wasm, hash, wasm};
 use crate::yaml;
 use serde_json::{Value, json};
 use traffic_split::Configuration;
@@ -14,6 +14,9 @@ pub struct Ecds {
     /// What tells this filter from others at that path, if anything is known of it. Envoy doesn't
     /// look at the path again as long as the configuration is the one it has.
     pub wasm_version: Option<String>,
+    /// The epoch of the filter's VM: another number is another VM. Absent: [`vm_epoch`](crate::vm_epoch) of the
+    /// configuration.
+    pub vm_epoch: Option<u64>,
     /// What Envoy does when the filter's VM has died.
     pub failure_policy: FailurePolicy,
 }
@@ -28,6 +31,7 @@ pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
             configuration,
             &options.wasm,
             options.wasm_version.as_deref(),
+            options.vm_epoch,
             options.failure_policy,
         ),
     });
@@ -40,8 +44,5 @@ pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
 
 /// FNV-1a: the same on every machine, another one for other bytes.
 pub fn version(bytes: &[u8]) -> String {
-    let hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}")
+    format!("{:016x}", hash(bytes))
 }

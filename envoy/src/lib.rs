@@ -29,12 +29,12 @@ pub use bootstrap::{Address, Bootstrap, Endpoint, Host, bootstrap};
 pub use document::Protocol;
 pub use ecds::{Ecds, ecds, version};
 pub use explain::{Answer, Described, Header, explain};
-pub use istio::{Context, Istio, envoy_filter, envoy_filter_yaml, served_configuration, wasm_plugin};
+pub use istio::{Context, Istio, envoy_filter, envoy_filter_yaml, next_vm_epoch, served_configuration, wasm_plugin};
 pub use load::{Fault, FileSummary, Input, load};
 pub use plan::{Plan, Said, Serves, Verdict, bytes, plan, plan_if_refused};
 pub use snapshot::{ClusterSnapshot, GroupObject, SplitObject};
 pub use status::{News, news, status};
-pub use wiring::{BACKEND_HEADER, FailurePolicy, SplitRoute, Wasm};
+pub use wiring::{BACKEND_HEADER, FailurePolicy, SplitRoute, VM_EPOCHS, Wasm, vm_epoch};
 
 use traffic_split::Configuration;
 

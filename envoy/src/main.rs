@@ -13,7 +13,8 @@ use std::time::Duration;
 use traffic_split::{Configuration, is_label, is_token};
 use traffic_split_envoy::{
     BACKEND_HEADER, Bootstrap, Context, Described, Ecds, Endpoint, FailurePolicy, Header, Host, Input, Istio,
-    SplitRoute, Wasm, bootstrap, ecds, envoy_filter_yaml, explain, load, plugin_config, version, wasm_plugin,
+    SplitRoute, VM_EPOCHS, Wasm, bootstrap, ecds, envoy_filter_yaml, explain, load, plugin_config, version,
+    wasm_plugin,
 };
 
 /// SMI TrafficSplit for any Envoy sidecar: from Kubernetes objects to Envoy configuration.
@@ -268,6 +269,11 @@ struct PluginArgs {
     /// root serve until there is one [default: reload]
     #[arg(long, value_enum, value_name = "POLICY", hide_possible_values = false)]
     failure_policy: Option<Failure>,
+
+    /// The filter's VM, from 0 to 7: another number starts a new VM. Give another number than before if Envoy refuses a
+    /// good configuration after a trap (see docs/vm-lifecycle.md) [default: by everything but the weights]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(..VM_EPOCHS))]
+    vm_epoch: Option<u64>,
 }
 
 #[derive(Args)]
@@ -424,7 +430,7 @@ impl Render {
     /// An option that has no effect is a misunderstanding.
     fn refuse_options_of_others(&self) {
         use Target::{Ecds, Envoy, EnvoyFilter, WasmPlugin};
-        let PluginArgs { wasm, wasm_sha256, failure_policy } = &self.plugin;
+        let PluginArgs { wasm, wasm_sha256, failure_policy, vm_epoch } = &self.plugin;
         let RouteArgs { namespace, timeout, retry, hash_header, response_header } = &self.route;
         let IstioArgs { root_namespace, selector, context, gateway_ports } = &self.istio;
         let EnvoyArgs { listen, admin, port, ecds, endpoints, hosts } = &self.envoy;
@@ -435,6 +441,7 @@ impl Render {
             ("--wasm", wasm.is_some(), plugin),
             ("--wasm-sha256", wasm_sha256.is_some(), istio),
             ("--failure-policy", failure_policy.is_some(), plugin),
+            ("--vm-epoch", vm_epoch.is_some(), &[Ecds, EnvoyFilter]),
             ("--namespace", namespace.is_some(), route),
             ("--timeout", timeout.is_some(), route),
             ("--retry", retry.is_some(), route),
@@ -671,6 +678,7 @@ impl PluginArgs {
         options.wasm = self.wasm();
         options.wasm_version = self.wasm_version(&options.wasm);
         options.failure_policy = self.failure_policy();
+        options.vm_epoch = self.vm_epoch;
         options
     }
 }
@@ -718,6 +726,7 @@ impl IstioArgs {
         options.wasm = plugin.wasm();
         options.wasm_version = plugin.wasm_version(&options.wasm);
         options.failure_policy = plugin.failure_policy();
+        options.vm_epoch = plugin.vm_epoch;
         options.route = route.options();
         options
     }

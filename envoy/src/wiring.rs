@@ -87,16 +87,58 @@ pub(crate) fn config_discovery(config_source: Value) -> Value {
     })
 }
 
-/// The filter and its configuration, as what `config_discovery` gets.
+/// The number of VM epochs. A stream keeps the VM under which it began: this is the most VMs of one filter that long
+/// streams can hold in each worker.
+pub const VM_EPOCHS: u64 = 8;
+
+/// The epoch of a configuration's VM, below [`VM_EPOCHS`], from everything but the splits' weights.
+///
+/// Configurations of one epoch share a VM, so changes of weights, which are frequent, start no VM. Other changes do, save
+/// one in eight: a VM whose workers trapped at configure is refused by Envoy until no stream and no configuration uses it.
+pub fn vm_epoch(configuration: &Configuration) -> u64 {
+    hash(structure(configuration).as_bytes()) % VM_EPOCHS
+}
+
+/// The epoch of the VM for the configuration that replaces `served`, which has epoch `served_epoch`: another one if more
+/// than weights change. Unlike with [`vm_epoch`], such a change always gets another VM.
+pub(crate) fn next_vm_epoch(served: &Configuration, served_epoch: u64, configuration: &Configuration) -> u64 {
+    if structure(served) == structure(configuration) { served_epoch } else { following_vm_epoch(served_epoch) }
+}
+
+/// The epoch after this one.
+pub(crate) fn following_vm_epoch(epoch: u64) -> u64 {
+    epoch.wrapping_add(1) % VM_EPOCHS
+}
+
+/// What the filter is configured with, without weights.
+fn structure(configuration: &Configuration) -> String {
+    let mut needed = what_the_filter_needs(configuration);
+    for backend in needed.traffic_splits.iter_mut().flat_map(|split| &mut split.spec.backends) {
+        backend.weight = None;
+    }
+    serde_json::to_string(&needed).expect(ALWAYS_JSON)
+}
+
+/// FNV-1a: the same on every machine.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// The filter and its configuration, as what `config_discovery` gets. `epoch` defaults to [`vm_epoch`].
 pub(crate) fn wasm(
     configuration: &Configuration,
     wasm: &Wasm,
     version: Option<&str>,
+    epoch: Option<u64>,
     failure_policy: FailurePolicy,
 ) -> Value {
+    // A VM of its own for each compiled filter and each epoch.
+    let epoch = epoch.unwrap_or_else(|| vm_epoch(configuration));
     let vm_id = match version {
-        Some(version) => format!("{FILTER}-{version}"),
-        None => FILTER.into(),
+        Some(version) => format!("{FILTER}-{version}-{epoch}"),
+        None => format!("{FILTER}-{epoch}"),
     };
     json!({
         "@type": WASM_TYPE,

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use traffic_split::Configuration;
-use traffic_split_envoy::{Context, FailurePolicy, Istio, Wasm, envoy_filter, load, wasm_plugin};
+use traffic_split_envoy::{
+    Context, FailurePolicy, Istio, VM_EPOCHS, Wasm, envoy_filter, load, next_vm_epoch, vm_epoch, wasm_plugin,
+};
 
 fn guide(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guide").join(file)
@@ -235,4 +237,39 @@ fn beside_a_wasm_plugin_stands_what_it_cannot_say() {
 
     let [_, local] = plugin_documents(&Istio::default());
     assert_eq!(local["spec"]["url"], "file:///etc/traffic-split/traffic-split.wasm");
+}
+
+#[test]
+fn only_changes_other_than_weights_get_the_next_vm() {
+    let of = |root: &str, weight: u32| {
+        Configuration::from_value(&json!({"trafficSplits": [{
+            "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+            "metadata": {"name": "split", "namespace": "shop"},
+            "spec": {"service": root, "backends": [{"service": "v1", "weight": weight}, {"service": "v2", "weight": 1}]},
+        }]}))
+        .unwrap()
+    };
+    assert_eq!(vm_epoch(&of("web", 1)), vm_epoch(&of("web", 2)));
+    let roots: std::collections::BTreeSet<_> = (0..64).map(|n| vm_epoch(&of(&format!("web-{n}"), 1))).collect();
+    assert_eq!(roots.len() as u64, VM_EPOCHS, "other objects have other epochs");
+
+    let served = |epoch, generation: u64| {
+        let mut options = Istio::default();
+        options.vm_epoch = epoch;
+        let mut filter = envoy_filter(&of("web", 1), &options);
+        filter["metadata"]["generation"] = generation.into();
+        filter
+    };
+    let own = vm_epoch(&of("web", 1));
+    for (served, configuration, expected) in [
+        (served(None, 1), of("web", 2), own),
+        (served(Some(3), 1), of("web", 2), 3),
+        (served(Some(3), 1), of("api", 1), 4),
+        (served(Some(7), 1), of("api", 1), 0),
+        (served(Some(3), 100), of("web", 2), 4),
+        (served(Some(4), 101), of("web", 3), 4),
+        (json!({}), of("web", 1), own),
+    ] {
+        assert_eq!(next_vm_epoch(&served, &configuration), expected);
+    }
 }

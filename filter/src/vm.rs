@@ -6,8 +6,10 @@
 use crate::host::{self, CurrentRequest};
 use fastrand::Rng;
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use traffic_split::{Chance, Configuration, Decision, Pick, Reason, Rules};
+use std::rc::Rc;
+use traffic_split::{Chance, Configuration, Decision, Pick, Rules};
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::new());
@@ -15,7 +17,7 @@ thread_local! {
 
 /// All state of the VM.
 pub(crate) struct Vm {
-    plugins: HashMap<u32, Plugin>,
+    plugins: HashMap<u32, Box<Plugin>>,
     /// Requests between their creation and their headers, with their root contexts: one as a
     /// rule, since Envoy makes a context when the headers are there.
     requests: Vec<(u32, u32)>,
@@ -26,15 +28,23 @@ pub(crate) struct Vm {
 }
 
 /// A root context with a configuration.
+///
+/// Envoy keeps it, and a VM may have thousands, for as long as any stream that began under it
+/// lives: what is equal in two of them is shared, [`Rules::sharing`] tells how.
 struct Plugin {
     rules: Rules,
-    cluster_header: String,
-    backend_header: Option<String>,
-    mirror_header: String,
-    set_cookie_header: String,
-    headers_stripped: bool,
-    /// Of the VM's counters, those that this configuration has used.
-    counters: HashMap<(usize, Reason), u32>,
+    headers: Rc<Headers>,
+}
+
+/// The names of the request headers that the filter writes.
+#[derive(PartialEq)]
+struct Headers {
+    cluster: String,
+    backend: Option<String>,
+    mirror: String,
+    set_cookie: String,
+    /// Envoy strips them from clients' requests.
+    stripped: bool,
 }
 
 /// The chance that decisions have: numbers of the VM's own generator, ids from the host.
@@ -70,48 +80,51 @@ impl Vm {
                 return false;
             }
         };
-        let rules = Rules::new(&configuration, host::node_namespace().as_deref());
-        for warning in rules.warnings() {
+        let mut newest: Vec<_> = self.plugins.iter().collect();
+        newest.sort_unstable_by_key(|(id, _)| Reverse(**id));
+        let others = newest.iter().map(|(_, plugin)| &plugin.rules);
+        let mut rules = Rules::sharing(&configuration, host::node_namespace().as_deref(), others);
+        for warning in rules.take_warnings() {
             log::warn!("{warning}");
         }
-        let plugin = Plugin {
-            rules,
-            cluster_header: configuration.cluster_header,
-            backend_header: configuration.backend_header,
-            mirror_header: configuration.mirror_header,
-            set_cookie_header: configuration.set_cookie_header,
-            headers_stripped: configuration.headers_stripped.unwrap_or_default(),
-            counters: HashMap::new(),
+        let headers = Headers {
+            cluster: configuration.cluster_header,
+            backend: configuration.backend_header,
+            mirror: configuration.mirror_header,
+            set_cookie: configuration.set_cookie_header,
+            stripped: configuration.headers_stripped.unwrap_or_default(),
         };
+        let known = newest.iter().map(|(_, plugin)| &plugin.headers).find(|known| ***known == headers).cloned();
+        let plugin = Box::new(Plugin { rules, headers: known.unwrap_or_else(|| headers.into()) });
         self.plugins.insert(context_id, plugin);
         true
     }
 
     pub(crate) fn request(&mut self, context_id: u32, ends: bool) {
-        let Some(plugin) = self.parent_of(context_id).and_then(|parent| self.plugins.get_mut(&parent)) else {
+        let Some(plugin) = self.parent_of(context_id).and_then(|parent| self.plugins.get(&parent)) else {
             return;
         };
         let request = CurrentRequest { ends };
+        let headers = &*plugin.headers;
         match plugin.rules.decide(&request, &mut Luck(&mut self.rng)) {
-            Decision::Root(_) if plugin.headers_stripped => {}
-            Decision::Root(_) => request.remove_header(&plugin.cluster_header),
+            Decision::Root(_) if headers.stripped => {}
+            Decision::Root(_) => request.remove_header(&headers.cluster),
             Decision::Backend(pick) => {
-                request.set_header(&plugin.cluster_header, &pick.cluster);
-                if let Some(header) = &plugin.backend_header {
+                request.set_header(&headers.cluster, &pick.cluster);
+                if let Some(header) = &headers.backend {
                     request.set_header(header, pick.backend);
                 }
-                for (header, value) in [
-                    (&plugin.mirror_header, pick.mirror.as_deref()),
-                    (&plugin.set_cookie_header, pick.set_cookie.as_deref()),
-                ] {
+                for (header, value) in
+                    [(&headers.mirror, pick.mirror.as_deref()), (&headers.set_cookie, pick.set_cookie.as_deref())]
+                {
                     match value {
                         Some(value) => request.set_header(header, value),
-                        None if plugin.headers_stripped => {}
+                        None if headers.stripped => {}
                         // A client's own would be obeyed by the route that the request takes now.
                         None => request.remove_header(header),
                     }
                 }
-                if let Some(counter) = counter(&pick, &mut plugin.counters, &mut self.counters) {
+                if let Some(counter) = counter(&pick, &mut self.counters) {
                     host::increment(counter);
                 }
             }
@@ -152,13 +165,8 @@ impl Chance for Luck<'_> {
 }
 
 /// The counter of a pick, defined if no configuration of this VM has used it before.
-fn counter(
-    pick: &Pick<'_>,
-    of_plugin: &mut HashMap<(usize, Reason), u32>,
-    of_vm: &mut HashMap<String, u32>,
-) -> Option<u32> {
-    let key = (pick.ordinal, pick.reason);
-    if let Some(&id) = of_plugin.get(&key) {
+fn counter(pick: &Pick<'_>, of_vm: &mut HashMap<String, u32>) -> Option<u32> {
+    if let Some(id) = pick.counter_id() {
         return Some(id);
     }
     let name = pick.counter();
@@ -170,7 +178,7 @@ fn counter(
             id
         }
     };
-    of_plugin.insert(key, id);
+    pick.set_counter_id(id);
     Some(id)
 }
 

@@ -264,6 +264,45 @@ fn reloads_leave_the_memory_where_it_was() {
     assert_eq!(grown[9], grown[29], "{grown:?}");
 }
 
+/// Weights change while a stream of each configuration goes on, which keeps its root context in the VM.
+#[test]
+fn streams_under_many_configurations_keep_the_memory_of_two() {
+    for (splits, turns, every) in [(1_u32, 1000, 100), (200, 60, 20)] {
+        let configuration = |turn: u32| {
+            let splits: Vec<_> = (0..splits)
+                .map(|n| {
+                    let mut split = split(1, if n == 0 { turn } else { 1 });
+                    split["metadata"]["name"] = json!(format!("split-{n}"));
+                    split["spec"]["service"] = json!(format!("root-{n}"));
+                    split
+                })
+                .collect();
+            json!({"trafficSplits": splits}).to_string()
+        };
+        let mut simulator = start(configuration(0));
+        simulator.reconfigure(configuration(1)).expect("a good configuration");
+        let two = simulator.memory_size();
+        let mut streams = Vec::new();
+        let mut curve = vec![two];
+        for turn in 2..turns + 2 {
+            streams.push(simulator.request().get("http://root-0.httpbin:14001/").open());
+            simulator.reconfigure(configuration(turn)).expect("a good configuration");
+            if turn % every == 0 {
+                curve.push(simulator.memory_size());
+            }
+        }
+        assert_eq!(simulator.root_contexts(), turns as usize + 1);
+        println!("{splits} splits: {curve:?} bytes");
+        let grown = simulator.memory_size() - two;
+        assert!(grown <= two, "{grown} bytes more than {two}: {curve:?}");
+        // What the oldest configurations share with the newest goes on with them.
+        for stream in streams {
+            assert!(simulator.stream(stream).finish().request_header(CLUSTER).is_some());
+        }
+        assert!(simulator.request().get("http://root-0.httpbin:14001/").send().request_header(CLUSTER).is_some());
+    }
+}
+
 #[test]
 fn no_request_stops_it() {
     let mut simulator = start(json!({"backendHeader": "x-b", "trafficSplits": [split(1, 1)]}).to_string());

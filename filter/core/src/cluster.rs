@@ -21,7 +21,7 @@ enum Piece {
 }
 
 /// One backend's cluster name, save for the port.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cluster {
     /// The text between the ports: one more piece than there are ports.
     pieces: Box<[Box<str>]>,

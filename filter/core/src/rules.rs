@@ -7,40 +7,52 @@ use crate::name;
 use crate::problem::{Object, Problem};
 use crate::read::quote;
 use crate::request::{Asked, Chance, Request};
-use crate::split::{self, Backend, Candidates, Groups, Match, Miss, Split, Way};
+use crate::split::{self, Backend, Candidates, Group, Miss, Split, Target, Way};
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use base64ct::{Base64UrlUnpadded, Encoding};
+use rpds::HashTrieMapSync;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// What one client's sidecar makes of a configuration: made once, then asked for each request.
 ///
 /// Finding a request's root costs the same for one split and for ten thousand.
+///
+/// Rules share memory: see [`Rules::sharing`]. They are never changed, so rules that share memory
+/// with newer ones decide as they always did.
 #[derive(Debug)]
 pub struct Rules {
     /// The client's namespace is one of the excluded.
     excluded: bool,
-    cluster_domain: Box<str>,
-    /// By `service.namespace`.
-    by_name: HashMap<Box<str>, usize>,
-    /// By Service, in the client's own namespace.
-    by_bare_name: HashMap<Box<str>, usize>,
-    /// By the host names of the configuration's `hosts`, with the port that the operator gave.
-    by_host: HashMap<Box<str>, (usize, Option<u16>)>,
-    roots: Box<[Root]>,
-    backends: usize,
+    cluster_domain: Arc<str>,
+    entries: HashTrieMapSync<Arc<str>, Entry>,
     warnings: Vec<Problem>,
 }
 
+/// What rules find by name. One map holds both kinds: each type of map is 15 kB of the filter.
+#[derive(Clone, Debug)]
+enum Entry {
+    /// By each name of the Service that clients use: `service.namespace`, and the bare name in the
+    /// client's own namespace.
+    Root(Arc<Root>),
+    /// By a name in the configuration's `hosts`, with the port that the operator gave.
+    Host(Arc<Root>, Option<u16>),
+    /// By `namespace/name`, which is no host name. Held only for the next rules to share.
+    Group(Group),
+}
+
 /// A root Service.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Root {
+    /// `service.namespace`.
+    name: Arc<str>,
     /// Its ports in order, if they are known.
     ports: Option<Box<[u16]>>,
     /// The first that accepts a request decides.
-    splits: Vec<Split>,
+    splits: Box<[Arc<Split>]>,
 }
 
 /// Where the root's port of a request comes from.
@@ -93,8 +105,7 @@ pub struct Pick<'r> {
     pub set_cookie: Option<String>,
     /// What decided.
     pub reason: Reason,
-    /// The backend's number among all backends of all splits: below [`Rules::backends`].
-    pub ordinal: usize,
+    target: &'r Target,
 }
 
 /// What picked the backend.
@@ -181,49 +192,96 @@ impl Rules {
     /// The rules for a client in `client_namespace`; the configuration's own `namespace` comes
     /// before it. Without either, a bare host name is no root's.
     pub fn new(configuration: &Configuration, client_namespace: Option<&str>) -> Self {
+        Self::sharing(configuration, client_namespace, [])
+    }
+
+    /// The same rules as [`new`](Self::new) makes, but in shared memory: every root, split and
+    /// group that equals its counterpart in one of `others` is the same allocation. That one is
+    /// the first of those that have most in common with `configuration`.
+    ///
+    /// The rules of a configuration in which few roots changed take memory for those roots only.
+    pub fn sharing<'o>(
+        configuration: &Configuration,
+        client_namespace: Option<&str>,
+        others: impl IntoIterator<Item = &'o Self>,
+    ) -> Self {
         let client_namespace = configuration.namespace.as_deref().or(client_namespace);
+        let base = most_alike(configuration, others);
+        let mut entries = HashMap::new();
+        for group in &configuration.http_route_groups {
+            let key = format!("{}/{}", group.metadata.namespace, group.metadata.name);
+            let known = base.and_then(|base| base.group(&key)).filter(|known| known.is(group));
+            entries.insert(key.into(), Entry::Group(known.cloned().unwrap_or_else(|| Group::new(group))));
+        }
+        let group = |name: &str| match entries.get(name)? {
+            Entry::Group(group) => Some(group.clone()),
+            Entry::Root(_) | Entry::Host(..) => None,
+        };
+        // By `namespace/service`, in the order of the configuration.
+        let (mut places, mut drafts) = (HashMap::new(), Vec::new());
+        for split in &configuration.traffic_splits {
+            let (namespace, service) = (&*split.metadata.namespace, &*split.spec.service);
+            let place = *places.entry(format!("{namespace}/{service}")).or_insert(drafts.len());
+            if place == drafts.len() {
+                let name = format!("{service}.{namespace}");
+                let previous = base.and_then(|base| base.named_root(&name));
+                drafts.push((name, split, previous, Vec::new()));
+            }
+            if let Some((_, _, previous, splits)) = drafts.get_mut(place) {
+                let key = split.key();
+                let previous = previous.and_then(|root| root.splits.iter().find(|split| *split.name == *key));
+                let split = Split::new(configuration, group, split, previous.map(|split| &**split));
+                splits.push(match previous {
+                    Some(previous) if **previous == split => previous.clone(),
+                    _ => Arc::new(split),
+                });
+            }
+        }
+        let roots = drafts.into_iter().map(|(name, split, previous, splits)| {
+            let known = configuration.services.get(&format!("{}/{}", split.metadata.namespace, split.spec.service));
+            let root = Root {
+                name: previous.map_or_else(|| name.into(), |previous| previous.name.clone()),
+                ports: known.and_then(|known| Some(known.ports.as_ref()?.keys().copied().collect())),
+                splits: splits.into(),
+            };
+            match previous {
+                Some(previous) if **previous == root => (split, previous.clone()),
+                _ => (split, Arc::new(root)),
+            }
+        });
+        let roots: Vec<_> = roots.collect();
+        // The Services' own names come last: nothing in `hosts` takes their place.
+        for (host, HostRoot { service, port }) in &configuration.hosts {
+            if let Some((_, root)) = places.get(service).and_then(|&place| roots.get(place)) {
+                entries.insert((&**host).into(), Entry::Host(root.clone(), *port));
+            }
+        }
+        for (split, root) in roots {
+            if client_namespace == Some(&*split.metadata.namespace) {
+                entries.insert((&*split.spec.service).into(), Entry::Root(root.clone()));
+            }
+            entries.insert(root.name.clone(), Entry::Root(root));
+        }
+        let domain = &*configuration.cluster_domain;
         let mut rules = Self {
             excluded: client_namespace
                 .is_some_and(|own| configuration.excluded_namespaces.iter().any(|excluded| excluded == own)),
-            cluster_domain: configuration.cluster_domain.as_str().into(),
-            by_name: HashMap::new(),
-            by_bare_name: HashMap::new(),
-            by_host: HashMap::new(),
-            roots: Box::default(),
-            backends: 0,
+            cluster_domain: base
+                .map(|base| base.cluster_domain.clone())
+                .filter(|known| **known == *domain)
+                .unwrap_or_else(|| domain.into()),
+            entries: updated(base.map(|base| &base.entries), entries),
             warnings: Vec::new(),
         };
-        let groups = configuration.http_route_groups.iter();
-        let groups: Groups<'_> =
-            groups.map(|group| ((&*group.metadata.namespace, &*group.metadata.name), Match::of(group))).collect();
-        let mut roots: Vec<Root> = Vec::new();
-        let mut by_key = HashMap::new();
         for (index, split) in configuration.traffic_splits.iter().enumerate() {
             rules.warn(index, split);
-            let namespace = &split.metadata.namespace;
-            let service = &split.spec.service;
-            let place = *by_key.entry(format!("{namespace}/{service}")).or_insert_with_key(|key| {
-                rules.by_name.insert(format!("{service}.{namespace}").into(), roots.len());
-                if client_namespace == Some(namespace) {
-                    rules.by_bare_name.insert(service.as_str().into(), roots.len());
-                }
-                let ports = configuration.services.get(key).and_then(|known| known.ports.as_ref());
-                roots.push(Root { ports: ports.map(|ports| ports.keys().copied().collect()), splits: Vec::new() });
-                roots.len() - 1
-            });
-            if let Some(root) = roots.get_mut(place) {
-                root.splits.push(Split::new(configuration, &groups, split, rules.backends));
-            }
-            rules.backends += split.spec.backends.len();
         }
         for (host, HostRoot { service, port }) in &configuration.hosts {
             // A host of a root that has no split now is no mistake: splits come and go.
-            if let Some(&root) = by_key.get(service) {
-                rules.by_host.insert(host.as_str().into(), (root, *port));
-                rules.warnings.extend(host_warning(host, service, *port, roots.get(root)));
+            if let Some(Entry::Host(root, _)) = rules.entries.get(host.as_str()) {
+                rules.warnings.extend(host_warning(host, service, *port, root));
             }
         }
-        rules.roots = roots.into();
         rules
     }
 
@@ -232,9 +290,9 @@ impl Rules {
         &self.warnings
     }
 
-    /// How many backends all splits have together.
-    pub fn backends(&self) -> usize {
-        self.backends
+    /// The same, and forgets them: rules that live long need not hold them.
+    pub fn take_warnings(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Where `request` goes; the same request and chance always give the same answer.
@@ -260,8 +318,7 @@ impl Rules {
         let asked = &mut Asked::new(request);
         let mut trail = Trail::default();
         let Ok((root, port)) = self.asked_root(asked) else { return trail };
-        let is_it = |place: usize| self.roots.get(place).is_some_and(|other| std::ptr::eq(other, root));
-        trail.root = self.by_name.iter().find(|&(_, &place)| is_it(place)).map(|(name, _)| &**name);
+        trail.root = Some(&root.name);
         trail.port = root.port(port, request);
         trail.found = self.find(asked).ok().map(|found| (&*found.split.name, found.matched));
         if trail.port.is_some() {
@@ -277,19 +334,15 @@ impl Rules {
             return Err(WhyRoot::Excluded);
         }
         // Nobody pays for reading a header where there are no splits.
-        if self.roots.is_empty() {
+        if self.entries.is_empty() {
             return Err(WhyRoot::NoSplit);
         }
         let authority = asked.request.header(":authority");
         let authority = authority.as_deref().and_then(Authority::parse).ok_or(WhyRoot::NoSplit)?;
-        if let Some(root) = self.root(&authority.host) {
-            return Ok((root, PortSource::Authority(authority.port)));
-        }
-        let (root, port) = self.by_host.get(&*authority.host).ok_or(WhyRoot::NoSplit)?;
-        let root = self.roots.get(*root).ok_or(WhyRoot::NoSplit)?;
-        let source = match authority.port {
-            Port::Invalid => PortSource::Authority(Port::Invalid),
-            Port::None | Port::Number(_) => PortSource::Operator(*port),
+        let (root, operator) = self.root(&authority.host).ok_or(WhyRoot::NoSplit)?;
+        let source = match (operator, authority.port) {
+            (Some(port), Port::None | Port::Number(_)) => PortSource::Operator(port),
+            (_, port) => PortSource::Authority(port),
         };
         Ok((root, source))
     }
@@ -299,22 +352,44 @@ impl Rules {
         let (root, port) = self.asked_root(asked)?;
         let port = root.port(port, asked.request).ok_or(WhyRoot::NoPort)?;
         let accepts = |split| Some((split, Split::accepts(split, asked)?));
-        let (split, matched) = root.splits.iter().find_map(accepts).ok_or(WhyRoot::NoMatch)?;
+        let (split, matched) = root.splits.iter().map(Arc::as_ref).find_map(accepts).ok_or(WhyRoot::NoMatch)?;
         Ok(Found { split, matched, candidates: split.candidates(port) })
     }
 
-    fn root(&self, host: &str) -> Option<&Root> {
+    /// The root that a host names; by a name in `hosts`, with the operator's port.
+    fn root(&self, host: &str) -> Option<(&Root, Option<Option<u16>>)> {
         let mut labels = host.splitn(3, '.');
         let service = labels.next()?;
-        let index = match labels.next() {
-            None => self.by_bare_name.get(host),
-            Some(namespace) => {
-                let in_cluster = labels.next().is_none_or(|tail| name::is_service_domain(tail, &self.cluster_domain));
+        let named = match (labels.next(), labels.next()) {
+            (Some(namespace), Some(tail)) if name::is_service_domain(tail, &self.cluster_domain) => {
                 let name = host.get(..service.len() + 1 + namespace.len())?;
-                if in_cluster { self.by_name.get(name) } else { None }
+                self.named_root(name)
             }
+            _ => None,
         };
-        self.roots.get(*index?)
+        match named {
+            Some(root) => Some((root, None)),
+            None => match self.entries.get(host)? {
+                Entry::Root(root) => Some((root, None)),
+                Entry::Host(root, port) => Some((root, Some(*port))),
+                Entry::Group(_) => None,
+            },
+        }
+    }
+
+    /// The root that has this name itself, `service.namespace`, and not by `hosts`.
+    fn named_root(&self, name: &str) -> Option<&Arc<Root>> {
+        match self.entries.get(name)? {
+            Entry::Root(root) if *root.name == *name => Some(root),
+            _ => None,
+        }
+    }
+
+    fn group(&self, key: &str) -> Option<&Group> {
+        match self.entries.get(key)? {
+            Entry::Group(group) => Some(group),
+            Entry::Root(_) | Entry::Host(..) => None,
+        }
     }
 
     /// One warning for all backends of a split: a line for each would be a flood.
@@ -334,8 +409,8 @@ impl Rules {
 }
 
 /// A host whose requests are not split, because the operator gave no port that the root has.
-fn host_warning(host: &str, service: &str, port: Option<u16>, root: Option<&Root>) -> Option<Problem> {
-    let ports = root?.ports.as_deref()?;
+fn host_warning(host: &str, service: &str, port: Option<u16>, root: &Root) -> Option<Problem> {
+    let ports = root.ports.as_deref()?;
     let list = || ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
     let message = match port {
         Some(port) if ports.contains(&port) => return None,
@@ -353,9 +428,81 @@ fn host_warning(host: &str, service: &str, port: Option<u16>, root: Option<&Root
     Some(Problem { object: Object::Configuration, field, message })
 }
 
+/// The first of `others` that has most in common with `configuration`, judged by a sample of its
+/// splits; `None` if nothing of the sample is in any of them.
+fn most_alike<'o>(configuration: &Configuration, others: impl IntoIterator<Item = &'o Rules>) -> Option<&'o Rules> {
+    const SAMPLE: usize = 16;
+    const MAX_OTHERS: usize = 256;
+    let splits = &configuration.traffic_splits;
+    let step = splits.len().div_ceil(SAMPLE).max(1);
+    let sample: Vec<_> = (splits.iter().step_by(step))
+        .map(|split| (format!("{}.{}", split.spec.service, split.metadata.namespace), split.key(), split))
+        .collect();
+    let mut best = None;
+    let mut most = 0;
+    for other in others.into_iter().take(MAX_OTHERS) {
+        let alike = |(name, key, split): &(String, String, &TrafficSplit)| {
+            let root = other.named_root(name)?;
+            let known = root.splits.iter().find(|split| *split.name == **key)?;
+            Some(if known.has_weights_of(split) { 2 } else { 1 })
+        };
+        let score = sample.iter().filter_map(alike).sum();
+        if score > most {
+            (best, most) = (Some(other), score);
+        }
+        if most == 2 * sample.len() {
+            break;
+        }
+    }
+    best
+}
+
+/// `base` with these entries instead of its own; only what differs is changed.
+fn updated(
+    base: Option<&HashTrieMapSync<Arc<str>, Entry>>,
+    entries: HashMap<Arc<str>, Entry>,
+) -> HashTrieMapSync<Arc<str>, Entry> {
+    let mut map = base.cloned().unwrap_or_else(HashTrieMapSync::new_sync);
+    let removed: Vec<_> = map.keys().filter(|&key| !entries.contains_key(key)).cloned().collect();
+    for key in removed {
+        map.remove_mut(&key);
+    }
+    for (key, entry) in entries {
+        if !map.get(&key).is_some_and(|known| known.ptr_eq(&entry)) {
+            map.insert_mut(key, entry);
+        }
+    }
+    map
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn ptr_eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Root(own), Self::Root(other)) => Arc::ptr_eq(own, other),
+            (Self::Host(own, port), Self::Host(other, of_other)) => Arc::ptr_eq(own, other) && port == of_other,
+            (Self::Group(own), Self::Group(other)) => own.ptr_eq(other),
+            _ => false,
+        }
+    }
+}
+
 // === impl Pick ===
 
 impl Pick<'_> {
+    /// The id that [`set_counter_id`](Self::set_counter_id) got for a pick of the same backend
+    /// and reason.
+    pub fn counter_id(&self) -> Option<u32> {
+        self.target.counter_ids.get(self.reason)
+    }
+
+    /// Remembers the id that the host gave to this pick's [`counter`](Self::counter), for all
+    /// rules that share the backend's memory: all of them must belong to one VM.
+    pub fn set_counter_id(&self, id: u32) {
+        self.target.counter_ids.set(self.reason, id);
+    }
+
     /// The name of the counter of such picks, its labels packed Istio's way: tag rules such as
     /// `(split=\.=(.*?);\.;)` make them labels in Prometheus.
     pub fn counter(&self) -> String {
@@ -391,19 +538,19 @@ impl<'r> Found<'r> {
         let mirror = mirror.filter(|_| split::can_be_copied(asked));
         Ok(Pick {
             split: &split.name,
-            backend: &backend.name,
+            backend: &backend.target.name,
             cluster: backend.cluster(candidates.port),
             mirror: mirror.map(|(mirror, _)| mirror.cluster(candidates.port)),
             set_cookie,
             reason,
-            ordinal: backend.ordinal,
+            target: &backend.target,
         })
     }
 
     fn explain(&self, asked: &mut Asked<'_, impl Request>) -> Result<Explanation<'r>, WhyRoot> {
         let Self { split, candidates, matched } = *self;
         let (mut certain, mut new_cookie) = (None, None);
-        let mut settled = |backend: &'r Backend, reason, by| certain = Some((&*backend.name, reason, by));
+        let mut settled = |backend: &'r Backend, reason, by| certain = Some((&*backend.target.name, reason, by));
         let by_header = |header, value: Option<&[u8]>| By::Header(header, value.unwrap_or_default().into());
         match candidates.way(asked) {
             Way::Override(backend, header) => {
@@ -421,7 +568,7 @@ impl<'r> Found<'r> {
             Way::Random => {}
         }
         let shares = candidates.iter().map(|backend| Share {
-            backend: &backend.name,
+            backend: &backend.target.name,
             cluster: backend.cluster(candidates.port),
             weight: backend.weight,
             // There may be no weight at all where a request names its backend.
@@ -434,7 +581,7 @@ impl<'r> Found<'r> {
             shares: shares.collect(),
             certain,
             new_cookie,
-            mirror: candidates.mirror(None).map(|(backend, percent)| (&*backend.name, percent)),
+            mirror: candidates.mirror(None).map(|(backend, percent)| (&*backend.target.name, percent)),
         })
     }
 }

@@ -8,35 +8,50 @@ use crate::http_route_group::{HttpMatch, HttpRouteGroup};
 use crate::pattern::{Matched, Pattern};
 use crate::rendezvous;
 use crate::request::{Asked, Request};
+use crate::rules::Reason;
 use crate::traffic_split::TrafficSplit;
 use crate::weight::Weight;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Split {
     /// `namespace/name`.
     pub(crate) name: Box<str>,
     pub(crate) backends: Box<[Backend]>,
     /// A match of any of the groups will do; `None` is every request.
-    groups: Option<Box<[Arc<[Match]>]>>,
+    groups: Option<Box<[Group]>>,
     override_header: Option<Box<str>>,
     sticky_header: Option<Box<str>>,
     sticky_cookie: Option<StickyCookie>,
     mirror: Option<Mirror>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Backend {
+    pub(crate) weight: Weight,
+    pub(crate) target: Arc<Target>,
+}
+
+/// What stays the same of a backend when weights change.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Target {
     /// The Service's bare name.
     pub(crate) name: Box<str>,
-    /// Its number among all backends of all splits.
-    pub(crate) ordinal: usize,
-    pub(crate) weight: Weight,
     cluster: Cluster,
     /// Its ports, each with the value of `{port}`, if they are known.
     ports: Option<BTreeMap<u16, String>>,
+    pub(crate) counter_ids: CounterIds,
+}
+
+/// The ids that a host gave to a backend's counters, one for each [`Reason`].
+#[derive(Debug)]
+pub(crate) struct CounterIds {
+    by_override: AtomicU32,
+    sticky: AtomicU32,
+    random: AtomicU32,
 }
 
 /// The backends of a split that have the port of a request.
@@ -48,11 +63,12 @@ pub(crate) struct Candidates<'s> {
     pub(crate) sum: u128,
 }
 
-/// The groups of a configuration by namespace and name: splits that name the same one share its matches.
-pub(crate) type Groups<'c> = HashMap<(&'c str, &'c str), Arc<[Match]>>;
+/// The matches of a group: splits that name the same group share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Group(Arc<[Match]>);
 
 /// A match of a group.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Match {
     /// `group/match`, the match by its place if it has no name.
     name: Box<str>,
@@ -84,13 +100,13 @@ pub enum Condition<'r> {
     Header(&'r str, &'r Pattern),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct StickyCookie {
     pub(crate) name: Box<str>,
     pub(crate) attributes: CookieAttributes,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Mirror {
     backend: Box<str>,
     percent: Weight,
@@ -114,22 +130,36 @@ pub(crate) enum Way<'s> {
 // === impl Split ===
 
 impl Split {
+    /// The split, with the groups by `namespace/name`; backends that equal those of `previous` but
+    /// for the weight share their memory.
     pub(crate) fn new(
         configuration: &Configuration,
-        groups: &Groups<'_>,
+        group: impl Fn(&str) -> Option<Group>,
         split: &TrafficSplit,
-        first_ordinal: usize,
+        previous: Option<&Split>,
     ) -> Self {
         let annotations = &split.metadata.annotations;
+        let namespace = &split.metadata.namespace;
         let backend = |(place, backend): (usize, &crate::traffic_split::Backend)| {
-            let namespace = &split.metadata.namespace;
-            let known = configuration.services.get(&format!("{namespace}/{}", backend.service));
-            Backend {
-                name: backend.service.as_str().into(),
-                ordinal: first_ordinal + place,
-                weight: backend.weight.unwrap_or_default(),
-                cluster: configuration.cluster_of(&backend.service, namespace),
+            let service = &*backend.service;
+            let known = configuration.services.get(&format!("{namespace}/{service}"));
+            let target = Target {
+                name: service.into(),
+                cluster: configuration.cluster_of(service, namespace),
                 ports: known.and_then(|known| known.ports.clone()),
+                counter_ids: CounterIds::default(),
+            };
+            // Most often it has the same place as before.
+            let known = previous.and_then(|previous| {
+                let here = previous.backends.get(place).filter(|known| *known.target.name == *service);
+                here.or_else(|| previous.backends.iter().find(|known| *known.target.name == *service))
+            });
+            Backend {
+                weight: backend.weight.unwrap_or_default(),
+                target: match known {
+                    Some(known) if *known.target == target => known.target.clone(),
+                    _ => Arc::new(target),
+                },
             }
         };
         let text = |text: &Option<String>| text.as_deref().map(Into::into);
@@ -137,9 +167,8 @@ impl Split {
             name: split.key().into(),
             backends: split.spec.backends.iter().enumerate().map(backend).collect(),
             groups: (!split.spec.matches.is_empty()).then(|| {
-                let namespace = split.metadata.namespace.as_str();
-                let named = split.spec.matches.iter().map(|reference| (namespace, reference.name.as_str()));
-                named.filter_map(|name| groups.get(&name).cloned()).collect()
+                let named = split.spec.matches.iter().map(|reference| format!("{namespace}/{}", reference.name));
+                named.filter_map(|name| group(&name)).collect()
             }),
             override_header: text(&annotations.override_header),
             sticky_header: text(&annotations.sticky_header),
@@ -154,11 +183,20 @@ impl Split {
         }
     }
 
+    /// Whether these are the backends and weights of `split`.
+    pub(crate) fn has_weights_of(&self, split: &TrafficSplit) -> bool {
+        let backends = &split.spec.backends;
+        let same = |(own, other): (&Backend, &crate::traffic_split::Backend)| {
+            own.weight == other.weight.unwrap_or_default() && *own.target.name == *other.service
+        };
+        self.backends.len() == backends.len() && self.backends.iter().zip(backends).all(same)
+    }
+
     /// Whether the split is for this request: `Some(None)` as it is for all, `Some(name)` by this
     /// match.
     pub(crate) fn accepts(&self, asked: &mut Asked<'_, impl Request>) -> Option<Option<&str>> {
         let Some(groups) = &self.groups else { return Some(None) };
-        let mut matches = groups.iter().flat_map(|group| group.iter());
+        let mut matches = groups.iter().flat_map(|group| group.0.iter());
         matches.find(|one| one.conditions.missed(asked).is_none()).map(|one| Some(&*one.name))
     }
 
@@ -166,7 +204,7 @@ impl Split {
     /// for all.
     pub(crate) fn misses(&self, asked: &mut Asked<'_, impl Request>) -> Option<Vec<Miss<'_>>> {
         let mut misses = Vec::new();
-        for Match { name, conditions } in self.groups.as_ref()?.iter().flat_map(|group| group.iter()) {
+        for Match { name, conditions } in self.groups.as_ref()?.iter().flat_map(|group| group.0.iter()) {
             let (condition, too_long) = conditions.missed(asked)?;
             misses.push(Miss { matched: name, condition, too_long });
         }
@@ -234,12 +272,12 @@ impl<'s> Candidates<'s> {
         let value = value.get(..rendezvous::MAX_VALUE_BYTES).unwrap_or(value);
         let weighted = self.iter().filter(|backend| backend.weight > Weight::default());
         let score = |backend: &'s Backend| {
-            let hash = rendezvous::hash(&self.split.name, &backend.name, value);
+            let hash = rendezvous::hash(&self.split.name, &backend.target.name, value);
             (rendezvous::score(hash, backend.weight), backend)
         };
-        let first = weighted
-            .map(score)
-            .min_by(|(one, backend), (other, next)| one.total_cmp(other).then_with(|| backend.name.cmp(&next.name)));
+        let first = weighted.map(score).min_by(|(one, backend), (other, next)| {
+            one.total_cmp(other).then_with(|| backend.target.name.cmp(&next.target.name))
+        });
         first.map(|(_, backend)| backend)
     }
 
@@ -247,11 +285,11 @@ impl<'s> Candidates<'s> {
     pub(crate) fn mirror(self, serves: Option<&Backend>) -> Option<(&'s Backend, Weight)> {
         let mirror = self.split.mirror.as_ref()?;
         let backend = self.named(mirror.backend.as_bytes())?;
-        serves.is_none_or(|serves| serves.ordinal != backend.ordinal).then_some((backend, mirror.percent))
+        serves.is_none_or(|serves| !std::ptr::eq(serves, backend)).then_some((backend, mirror.percent))
     }
 
     fn named(self, name: &[u8]) -> Option<&'s Backend> {
-        self.iter().find(|backend| backend.name.as_bytes() == name)
+        self.iter().find(|backend| backend.target.name.as_bytes() == name)
     }
 }
 
@@ -288,25 +326,61 @@ impl Backend {
     /// Its cluster for a port of the root's.
     pub(crate) fn cluster(&self, port: u16) -> Cow<'_, str> {
         match self.port_value(port) {
-            Some(value) => self.cluster.name(value),
-            None => self.cluster.name(&port.to_string()),
+            Some(value) => self.target.cluster.name(value),
+            None => self.target.cluster.name(&port.to_string()),
         }
     }
 
     fn has_port(&self, port: u16) -> bool {
-        self.ports.as_ref().is_none_or(|ports| ports.contains_key(&port))
+        self.target.ports.as_ref().is_none_or(|ports| ports.contains_key(&port))
     }
 
     fn port_value(&self, port: u16) -> Option<&str> {
-        Some(self.ports.as_ref()?.get(&port)?)
+        Some(self.target.ports.as_ref()?.get(&port)?)
     }
 }
 
-// === impl Match ===
+// === impl CounterIds ===
 
-impl Match {
-    /// The matches of a group.
-    pub(crate) fn of(group: &HttpRouteGroup) -> Arc<[Match]> {
+impl CounterIds {
+    /// Stands for no id. A counter that really has this id is only looked up more often.
+    const NONE: u32 = u32::MAX;
+
+    pub(crate) fn get(&self, reason: Reason) -> Option<u32> {
+        Some(self.of(reason).load(Ordering::Relaxed)).filter(|id| *id != Self::NONE)
+    }
+
+    pub(crate) fn set(&self, reason: Reason, id: u32) {
+        self.of(reason).store(id, Ordering::Relaxed);
+    }
+
+    fn of(&self, reason: Reason) -> &AtomicU32 {
+        match reason {
+            Reason::Override => &self.by_override,
+            Reason::Sticky => &self.sticky,
+            Reason::Random => &self.random,
+        }
+    }
+}
+
+impl Default for CounterIds {
+    fn default() -> Self {
+        let [by_override, sticky, random] = [const { AtomicU32::new(Self::NONE) }; 3];
+        Self { by_override, sticky, random }
+    }
+}
+
+impl PartialEq for CounterIds {
+    /// Ids are a cache: a backend is the same with and without them.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    pub(crate) fn new(group: &HttpRouteGroup) -> Self {
         let matches = group.spec.matches.iter().enumerate().map(|(place, conditions)| {
             let group = &group.metadata.name;
             let name = match conditions.name.as_str() {
@@ -315,7 +389,23 @@ impl Match {
             };
             Match { name: name.into(), conditions: conditions.clone() }
         });
-        matches.collect()
+        Self(matches.collect())
+    }
+
+    /// Whether it has the matches of `group`, which has the same name.
+    pub(crate) fn is(&self, group: &HttpRouteGroup) -> bool {
+        self.0.len() == group.spec.matches.len()
+            && self.0.iter().zip(&group.spec.matches).all(|(own, other)| own.conditions == *other)
+    }
+
+    pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl PartialEq for Group {
+    fn eq(&self, other: &Self) -> bool {
+        self.ptr_eq(other) || self.0 == other.0
     }
 }
 

@@ -164,7 +164,6 @@ fn a_pick_says_who_decided_and_what_counts_it() {
     let Decision::Backend(pick) = rules.decide(&to("two.ns:8080"), &mut always(0)) else { panic!("no backend") };
     assert_eq!((pick.split, pick.backend, pick.reason), ("ns/two-split", "v1", Reason::Random));
     assert_eq!(pick.cluster, "outbound|8080||v1.ns.svc.cluster.local");
-    assert_eq!((pick.ordinal, rules.backends()), (3, 4), "the last of both splits' backends");
     assert_eq!(pick.counter(), "traffic_split_requests.split=.=ns/two-split;.;backend=.=v1;.;reason=.=random;.;");
 }
 
@@ -219,5 +218,61 @@ fn among_ten_thousand_splits_each_root_has_its_own() {
     ));
     assert_eq!(request.headers.get(), 1);
     let Decision::Backend(pick) = rules.decide(&to("root-9999.ns"), &mut always(0)) else { panic!("no backend") };
-    assert_eq!((pick.split, pick.ordinal), ("ns/root-9999-split", 9999));
+    assert_eq!(pick.split, "ns/root-9999-split");
+}
+
+/// Two listeners' configurations alternate in one VM, and splits come, change and go.
+#[test]
+fn rules_that_share_memory_decide_like_rules_that_do_not() {
+    let of = |turn: usize, listener: &str| {
+        let splits: Vec<_> = (0..40)
+            .filter(|n| (n + turn) % 7 != 0)
+            .map(|n| split(&format!("{listener}-{n}"), &[json!(1 + (n * turn) % 3), json!((n + turn) % 2)]))
+            .collect();
+        let ports = if turn % 3 == 0 { json!([80]) } else { json!([80, 81]) };
+        Configuration::from_value(&json!({
+            "trafficSplits": splits,
+            "clusterDomain": if turn % 5 == 0 { "other.local" } else { "cluster.local" },
+            "services": {format!("ns/{listener}-1"): {"ports": ports}},
+            "hosts": {format!("{listener}.example"): format!("ns/{listener}-2")},
+        }))
+        .expect("a configuration")
+    };
+    let mut all: Vec<(Rules, Rules)> = Vec::new();
+    for turn in 0..24 {
+        let configuration = of(turn / 2, ["a", "b"][turn % 2]);
+        let namespace = Some(if turn % 11 == 0 { "ns" } else { "curl" });
+        let shared = Rules::sharing(&configuration, namespace, all.iter().rev().map(|(shared, _)| shared));
+        all.push((shared, Rules::new(&configuration, namespace)));
+        for (shared, own) in &all {
+            for root in 0..40 {
+                for host in [format!("a-{root}.ns:80"), format!("b-{root}.ns.svc.other.local:81"), format!("a-{root}")]
+                {
+                    let host = &*host.leak();
+                    let [one, other] = [shared, own].map(|rules| rules.decide(&to(host), &mut always(1 << 62)));
+                    assert_eq!(one, other, "turn {turn}: {host}");
+                }
+            }
+            let [one, other] = [shared, own].map(|rules| rules.decide(&to("b.example"), &mut always(7)));
+            assert_eq!(one, other, "turn {turn}");
+        }
+    }
+}
+
+#[test]
+fn a_counter_id_outlives_changes_of_weight_and_of_other_splits() {
+    let of = |weight: u32, others: u32| {
+        let others = (0..others).map(|n| split(&format!("other-{n}"), &[json!(1)]));
+        let splits: Vec<_> = [split("root", &[json!(weight)])].into_iter().chain(others).collect();
+        Configuration::from_value(&json!({ "trafficSplits": splits })).expect("a configuration")
+    };
+    let old = Rules::new(&of(1, 3), None);
+    let Decision::Backend(pick) = old.decide(&to("root.ns"), &mut always(0)) else { panic!("no backend") };
+    assert_eq!(pick.counter_id(), None);
+    pick.set_counter_id(7);
+    let new = Rules::sharing(&of(2, 5), None, [&old]);
+    let Decision::Backend(pick) = new.decide(&to("root.ns"), &mut always(0)) else { panic!("no backend") };
+    assert_eq!((pick.counter_id(), pick.reason), (Some(7), Reason::Random));
+    let Decision::Backend(pick) = new.decide(&to("other-1.ns"), &mut always(0)) else { panic!("no backend") };
+    assert_eq!(pick.counter_id(), None, "another split's backend of the same name has another counter");
 }

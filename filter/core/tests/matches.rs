@@ -221,7 +221,7 @@ fn of_several_splits_the_first_whose_matches_accept_decides_and_the_last_may_be_
     }
     let three = configuration(true);
     let Decision::Backend(pick) = three.decide(&request("GET", b"*", &[]), &mut First) else { panic!("no backend") };
-    assert_eq!((pick.split, pick.ordinal, three.backends()), ("ns/rest", 2, 3));
+    assert_eq!(pick.split, "ns/rest");
 }
 
 #[test]
