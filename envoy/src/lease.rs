@@ -2,6 +2,7 @@
 //! (client-go's `leaderelection`). Nobody's clock is compared with another's: a Lease has run out when this replica has seen
 //! no change of it for as long as it is good for.
 
+use crate::error_text::describe;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -88,7 +89,7 @@ impl Candidate {
             let mut next = AGAIN;
             match timeout(left.clamp(LAST_TRY, ANSWER), self.attempt(&mut seen)).await {
                 Ok(Ok(holds)) => (renewed, next) = (holds.then_some(begun), INTERVAL),
-                Ok(Err(why)) => warn!(why = crate::controller::said(&why), "the Lease, again soon"),
+                Ok(Err(why)) => warn!(why = describe(&why), "the Lease, again soon"),
                 Err(_) => warn!("no answer about the Lease, again soon"),
             }
             renewed = renewed.filter(|renewed| renewed.elapsed() < DEADLINE);
@@ -101,7 +102,7 @@ impl Candidate {
         if renewed.is_some()
             && let Err(why) = self.give_back().await
         {
-            warn!(why = crate::controller::said(&why), "the Lease could not be given back");
+            warn!(why = describe(&why), "the Lease could not be given back");
         }
     }
 
