@@ -582,7 +582,8 @@ fn tell_why_unreadable(snapshot: &ClusterSnapshot, plan: &mut Plan) {
     for split in &snapshot.traffic_splits {
         let Some(verdict) = plan.verdicts.get_mut(&split.key) else { continue };
         let accepted = &mut verdict.accepted;
-        if split.group_names.is_empty()
+        if !accepted.holds
+            && split.group_names.is_empty()
             && let Err(why) = &split.split
             && !accepted.message.contains(why)
         {

@@ -32,7 +32,8 @@ pub(crate) fn one_line(text: &str) -> String {
             line.push('…');
             break;
         }
-        match char.is_control() || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        match char.is_control()
+            || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         {
             true => line.extend(char.escape_default()),
             false => line.push(char),

@@ -458,12 +458,17 @@ mod tests {
         let large = RawObject::new(raw(&large).unwrap()).unwrap();
         let kept = splits().unreadable(&large, message.clone()).unwrap().object;
         assert_eq!(kept.split.as_ref().unwrap_err(), &message);
-        assert_eq!((&kept.object["metadata"]["generation"], &kept.object["status"]["state"]), (&json!(2), &json!("Programmed")));
+        assert_eq!(
+            (&kept.object["metadata"]["generation"], &kept.object["status"]["state"]),
+            (&json!(2), &json!("Programmed"))
+        );
     }
 
     #[test]
     fn a_status_that_is_too_deep_or_too_large_is_left_out() {
-        for status in ["[".repeat(200) + &"]".repeat(200), format!("\"{}\"", "x".repeat(MAX_STATUS_BYTES)), "1e999".into()] {
+        for status in
+            ["[".repeat(200) + &"]".repeat(200), format!("\"{}\"", "x".repeat(MAX_STATUS_BYTES)), "1e999".into()]
+        {
             let json = split("{}").replace(r#"{"state":"Programmed"}"#, &status);
             assert_eq!(read(&splits(), &json).unwrap().object.object.get("status"), None);
         }
@@ -509,8 +514,12 @@ mod tests {
         let mut policy = hash(json!({"httpHeaderName": "h"}));
         policy["portLevelSettings"] = json!([hash(json!({}))]);
         assert_eq!(read(&DestinationRules, rule).unwrap()["spec"], json!({"host": "b", "trafficPolicy": policy}));
-        let sidecar = r#"{"metadata":{"name":"a"},"spec":{"egress":[{"hosts":["./*",1],"port":{}},{}],"ingress":[{}]}}"#;
-        assert_eq!(read(&Sidecars, sidecar).unwrap()["spec"], json!({"egress": [{"hosts": ["./*", 1]}, {"hosts": []}]}));
+        let sidecar =
+            r#"{"metadata":{"name":"a"},"spec":{"egress":[{"hosts":["./*",1],"port":{}},{}],"ingress":[{}]}}"#;
+        assert_eq!(
+            read(&Sidecars, sidecar).unwrap()["spec"],
+            json!({"egress": [{"hosts": ["./*", 1]}, {"hosts": []}]})
+        );
         for (label, is_excluded) in [("\"true\"", true), ("true", false), ("\"no\"", false), ("[[]]", false)] {
             let namespace = format!(r#"{{"metadata":{{"name":"ns","labels":{{"x/y":{label}}}}}}}"#);
             let kept = read(&Namespaces { exclude_label: "x/y" }, &namespace).unwrap();
@@ -530,13 +539,44 @@ mod tests {
     /// Writes random JSON, often with the names that are read, at times deeper than can be parsed.
     fn write_json(rng: &mut Rng, depth: usize, json: &mut String) {
         const NAMES: [&str; 22] = [
-            "spec", "status", "metadata", "annotations", "labels", "matches", "ports", "hosts", "http", "egress",
-            "trafficPolicy", "loadBalancer", "consistentHash", "portLevelSettings", "name", "namespace", "generation",
-            "traffic-split/mirror", "networking.istio.io/exportTo", "x/y", "\\ud800", "n\\u0061me",
+            "spec",
+            "status",
+            "metadata",
+            "annotations",
+            "labels",
+            "matches",
+            "ports",
+            "hosts",
+            "http",
+            "egress",
+            "trafficPolicy",
+            "loadBalancer",
+            "consistentHash",
+            "portLevelSettings",
+            "name",
+            "namespace",
+            "generation",
+            "traffic-split/mirror",
+            "networking.istio.io/exportTo",
+            "x/y",
+            "\\ud800",
+            "n\\u0061me",
         ];
         const SCALARS: [&str; 14] = [
-            "null", "true", "0", "-0", "1e999", "-1E-999", "18446744073709551616", "0.1", "\"\"", "\"true\"",
-            "\"\\ud800\"", "\"\\udc00\\ud800x\"", "\"\\u0000\\n\u{202e}ü\"", "\"spec\"",
+            "null",
+            "true",
+            "0",
+            "-0",
+            "1e999",
+            "-1E-999",
+            "18446744073709551616",
+            "0.1",
+            "\"\"",
+            "\"true\"",
+            "\"\\ud800\"",
+            "\"\\udc00\\ud800x\"",
+            "\"\\u0000\\n\u{202e}ü\"",
+            "\"spec\"",
         ];
         match rng.usize(..if depth == 0 { 1 } else { 4 }) {
             0 => json.push_str(SCALARS[rng.usize(..SCALARS.len())]),

@@ -46,7 +46,10 @@ enum Problem {
 impl<K: Kind> Store<K> {
     pub(crate) fn new(kind: K) -> Self {
         let (entries, bytes) = (BTreeMap::new(), BTreeMap::new());
-        Self { kind, state: Mutex::new(State { entries, bytes, has_room_again: false, log_limit: LogLimit::default() }) }
+        Self {
+            kind,
+            state: Mutex::new(State { entries, bytes, has_room_again: false, log_limit: LogLimit::default() }),
+        }
     }
 
     /// Adds or replaces an object, unless the store has this version; returns whether anything changed.
@@ -78,7 +81,8 @@ impl<K: Kind> Store<K> {
             }
             Err(NotKept::NoRoom) => {
                 let (namespace, kind, limit) = (&object.namespace, K::NAME, K::MAX_NAMESPACE_BYTES >> 20);
-                let why = format!("unreadable: namespace {namespace} holds more than {limit} MiB of {kind}s; delete some");
+                let why =
+                    format!("unreadable: namespace {namespace} holds more than {limit} MiB of {kind}s; delete some");
                 (unreadable(Problem::NoRoom, &why), Some(why))
             }
             Err(NotKept::Unreadable(why)) => (unreadable(Problem::Unreadable, &why), Some(why)),
@@ -144,10 +148,8 @@ impl<T> State<T> {
     }
 
     fn look_for_room(&mut self, namespace: &str) {
-        self.has_room_again |= self
-            .entries
-            .values()
-            .any(|entry| entry.problem == Some(Problem::NoRoom) && entry.namespace == namespace);
+        self.has_room_again |=
+            self.entries.values().any(|entry| entry.problem == Some(Problem::NoRoom) && entry.namespace == namespace);
     }
 }
 

@@ -314,7 +314,8 @@ fn read_page<K: Kind>(store: &Store<K>, page: &str) -> Result<(Listed, Vec<Strin
     let page = raw(page).map_err(|why| Failure::Other(format!("the list is not JSON: {why}")))?;
     let [metadata, items] = fields(page, ["metadata", "items"]);
     let metadata = metadata.map(|metadata| fields(metadata, ["resourceVersion", "continue"]));
-    let [version, token] = metadata.unwrap_or_default().map(|field| field.and_then(text).filter(|text| !text.is_empty()));
+    let [version, token] =
+        metadata.unwrap_or_default().map(|field| field.and_then(text).filter(|text| !text.is_empty()));
     let Some(version) = version else {
         return Err(Failure::Other("the list has no metadata.resourceVersion".into()));
     };
@@ -479,7 +480,12 @@ mod tests {
 
     fn list(version: u32, token: &str, items: &[String]) -> (u16, String) {
         let items = items.join(",");
-        (200, format!(r#"{{"kind":"List","metadata":{{"resourceVersion":"{version}","continue":"{token}"}},"items":[{items}]}}"#))
+        (
+            200,
+            format!(
+                r#"{{"kind":"List","metadata":{{"resourceVersion":"{version}","continue":"{token}"}},"items":[{items}]}}"#
+            ),
+        )
     }
 
     fn events(events: &[(&str, String)]) -> (u16, String) {
@@ -518,7 +524,8 @@ mod tests {
             let store = server.watched(HttpRouteGroups).await;
             let groups = store.snapshot(|group| (group.object.key.clone(), group.object.group.clone().map(|_| ())));
             let too_deep = || Err("spec: nests more than 127 levels deep".to_owned());
-            let wanted = [("ns/a", Ok(())), ("ns/b", too_deep()), ("ns/c", Ok(())), ("ns/d", too_deep()), ("ns/e", Ok(()))];
+            let wanted =
+                [("ns/a", Ok(())), ("ns/b", too_deep()), ("ns/c", Ok(())), ("ns/d", too_deep()), ("ns/e", Ok(()))];
             let wanted: Vec<_> = wanted.into_iter().map(|(key, group)| (key.to_owned(), group)).collect();
             assert_eq!(groups[..5], wanted);
             assert!(groups[5].1.as_ref().unwrap_err().contains("number out of range"), "{groups:?}");
@@ -537,7 +544,8 @@ mod tests {
     async fn events_change_the_store_and_each_version_is_read_once() {
         let bookmark = r#"{"metadata":{"resourceVersion":"30"}}"#.to_owned();
         let reversed = format!("{{\"object\":{},\"type\":\"ADDED\"}}\n", object("ns", "d", 23, "d"));
-        let mut more = events(&[("MODIFIED", object("ns", "a", 21, "a21")), ("MODIFIED", object("ns", "a", 22, "a22"))]);
+        let mut more =
+            events(&[("MODIFIED", object("ns", "a", 21, "a21")), ("MODIFIED", object("ns", "a", 22, "a22"))]);
         more.1 += &reversed;
         let server = ApiServer::answering([
             list(20, "", &[object("ns", "a", 1, "a1"), object("ns", "b", 2, "b2")]),
@@ -577,7 +585,10 @@ mod tests {
             list(20, "", &[object("ns", "a", 1, "a")]),
             (500, status(500)),
             // Cut off in the middle.
-            (200, events(&[("ADDED", object("ns", "b", 21, "b")), ("ADDED", object("ns", "c", 22, "c"))]).1[..170].into()),
+            (
+                200,
+                events(&[("ADDED", object("ns", "b", 21, "b")), ("ADDED", object("ns", "c", 22, "c"))]).1[..170].into(),
+            ),
             (200, "not JSON\n".into()),
             events(&[("ERROR", status(500))]),
             // A list that is not one takes nothing away.
