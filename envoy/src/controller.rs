@@ -1,7 +1,7 @@
 //! The controller: watches what there is in a Kubernetes cluster, and keeps one EnvoyFilter and the TrafficSplits' status as
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
-use crate::error_text::describe;
+use crate::error_text::{LogLimit, RepeatedFailure, describe, one_line};
 use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
 use crate::lease;
 use crate::metrics::Metrics;
@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -91,6 +91,8 @@ struct Controller {
     /// The controller's own, and no other.
     envoy_filters: Arc<Store<EnvoyFilters>>,
     metrics: Metrics,
+    /// For failures of single splits.
+    log_limit: Mutex<LogLimit>,
 }
 
 /// Runs the controller until the process is asked to end.
@@ -175,6 +177,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         sidecars,
         envoy_filters,
         metrics,
+        log_limit: Mutex::default(),
     };
     tokio::select! {
         () = controller.lead(leads, &changed) => return Err("the lease is no longer looked after".into()),
@@ -337,12 +340,12 @@ impl Controller {
             }
             self.metrics.is_leader.set(1);
             info!("leads");
-            let mut failures = 0;
+            let mut failures = RepeatedFailure::default();
             while *leads.borrow_and_update() {
                 let begun = Instant::now();
                 let writes = self.metrics.writes.get();
                 let passed = tokio::select! {
-                    passed = self.pass(failures) => passed,
+                    passed = self.pass(failures.count()) => passed,
                     // It may wait for an answer for long, and another may lead meanwhile.
                     lost = leads.wait_for(|leads| !*leads) => if lost.is_err() { return } else { break },
                 };
@@ -352,14 +355,16 @@ impl Controller {
                 }
                 let next = match passed {
                     Ok(()) => {
-                        failures = 0;
+                        failures.reset();
                         RESYNC
                     }
                     Err(why) => {
                         self.metrics.failures.inc();
-                        failures += 1;
-                        error!(why = describe(&why), "not everything could be written, again soon");
-                        let next = Duration::from_millis(250 << failures.min(6)).min(AGAIN);
+                        let why = describe(&why);
+                        if failures.should_log(&why) {
+                            error!(why, failures = failures.count(), "not everything could be written, again soon");
+                        }
+                        let next = Duration::from_millis(250 << failures.count().min(6)).min(AGAIN);
                         // Whatever is heard meanwhile: it may be what was written in vain.
                         earliest = Instant::now() + next.min(PATIENCE);
                         next
@@ -541,7 +546,9 @@ impl Controller {
             if is_for_another {
                 return Ok(());
             }
-            warn!(split = format!("{namespace}/{name}"), why = describe(&why), "its status could not be written");
+            if self.log_limit.lock().is_ok_and(|mut limit| limit.allows()) {
+                warn!(split = format!("{namespace}/{name}"), why = describe(&why), "its status could not be written");
+            }
             return Err(why);
         }
         self.metrics.statuses.inc();
@@ -555,7 +562,7 @@ impl Controller {
         };
         for one in news {
             let type_ = if one.is_warning { EventType::Warning } else { EventType::Normal };
-            info!(split = format!("{namespace}/{name}"), reason = one.reason, message = one.message, "told");
+            info!(split = format!("{namespace}/{name}"), reason = one.reason, message = one_line(&one.message), "told");
             let event = Event {
                 type_,
                 reason: one.reason.into(),
@@ -566,7 +573,9 @@ impl Controller {
                 secondary: None,
             };
             if let Err(why) = self.recorder.publish(&event, &regarding).await {
-                warn!(%why, "an event could not be written");
+                if self.log_limit.lock().is_ok_and(|mut limit| limit.allows()) {
+                    warn!(why = one_line(&why.to_string()), "an event could not be written");
+                }
             }
         }
         Ok(())

@@ -456,6 +456,7 @@ mod tests {
 
         /// Watches until every answer has been read; returns the store.
         async fn watched<K: Kind>(&self, kind: K) -> Arc<Store<K>> {
+            let answers = self.answers.lock().unwrap().len();
             let shared = Shared {
                 changed: Arc::new(Notify::new()),
                 pages: Arc::new(Semaphore::new(MAX_CONCURRENT_PAGES)),
@@ -465,9 +466,8 @@ mod tests {
             let source = Source { resource, namespace: None, name: Some("it".into()) };
             let (store, listed) = watch(self.client(), source, kind, &shared);
             timeout(Duration::from_secs(60), listed).await.unwrap().unwrap();
-            let requests = self.answers.lock().unwrap().len() + self.queries.lock().unwrap().len();
             // The request after the last answer.
-            while self.queries.lock().unwrap().len() <= requests {
+            while self.queries.lock().unwrap().len() <= answers {
                 sleep(Duration::from_millis(10)).await;
             }
             store
