@@ -23,8 +23,11 @@ usage: ./build.sh COMMAND
   test [--without-envoy | --mesh]
                   all tests but those on a mesh; ends with how many ran at each level. --mesh: and
                   those too, which is everything that CI runs
-  package         the images of the filter, which Istio fetches by oci://, and of the controller, as
-                  OCI image layouts, into dist/
+  package [--registry REGISTRY]
+                  the images of the filter, which Istio fetches by oci://, and of the controller, as
+                  OCI image layouts, into dist/; and dist/manifests, which name both by digest. Prints
+                  the commands that push and apply them. REGISTRY is where the images go, with a path
+                  if it has one [default: the variable REGISTRY, else registry.example.com]
   mesh [--keep | --build]
                   the guide and more on a real mesh: etcd, a Kubernetes API server, Istiod, Envoy and
                   the controller, all on this machine, without containers. --keep: leaves it up for
@@ -38,6 +41,7 @@ examples:
   ./build.sh demo
   ./build.sh test
   ./build.sh mesh --keep
+  ./build.sh package --registry ghcr.io/example
 EOF
 }
 
@@ -197,13 +201,54 @@ install_xxhash() {
 }
 
 package() {
+  local registry=${REGISTRY:-registry.example.com} filter controller
+  while (($# > 0)); do
+    case $1 in
+      --registry) (($# > 1)) || fail "--registry: a value is missing; name a registry, e.g. ghcr.io/example"; registry=$2; shift 2 ;;
+      --registry=*) registry=${1#*=}; shift ;;
+      *) usage >&2; exit 2 ;;
+    esac
+  done
+  # As images name it: it goes into YAML and into commands to copy.
+  [[ $registry =~ ^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$ ]] \
+    || fail "--registry: \`$registry\` is not a registry; write HOST[:PORT][/PATH], e.g. ghcr.io/example"
   build_filter
   build_controller
-  say "packaging (dist/traffic-split-oci, dist/traffic-split-controller-oci)"
+  say "packaging (dist/traffic-split-oci, dist/traffic-split-controller-oci, dist/manifests)"
   image dist/traffic-split-oci dist/traffic-split.wasm plugin.wasm 644 '"architecture":"wasm","os":"wasip1","config":{}'
   printf 'file    dist/traffic-split.wasm\nsha256  %s\n' "$(sha256 dist/traffic-split.wasm)"
   image dist/traffic-split-controller-oci dist/traffic-split-controller traffic-split 755 \
     "\"architecture\":\"$(architecture)\",\"os\":\"linux\",\"config\":{\"User\":\"65532:65532\",\"Entrypoint\":[\"/traffic-split\"]}"
+  filter=$(digest dist/traffic-split-oci)
+  controller=$(digest dist/traffic-split-controller-oci)
+  manifests "$registry" "$filter" "$controller"
+  cat <<EOF
+
+Push both images, then apply the manifests, which name them by digest:
+  skopeo copy --preserve-digests oci:dist/traffic-split-oci docker://$registry/traffic-split:$(workspace_version)
+  skopeo copy --preserve-digests oci:dist/traffic-split-controller-oci docker://$registry/traffic-split-controller:$(workspace_version)
+  kubectl apply -k dist/manifests
+EOF
+}
+
+workspace_version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
+
+# manifests REGISTRY FILTER CONTROLLER: envoy/manifests with both images by digest, into dist/manifests.
+manifests() {
+  local new=dist/.new-manifests
+  rm -rf "$new"
+  mkdir -p dist
+  cp -R envoy/manifests "$new"
+  sed -i "s|--wasm=oci://.*|--wasm=oci://$1/traffic-split@$2|" "$new/controller.yaml"
+  grep -qF -- "--wasm=oci://$1/traffic-split@$2" "$new/controller.yaml" || fail "envoy/manifests/controller.yaml has no --wasm=oci://…"
+  {
+    echo "# Written by ./build.sh package. To apply it: kubectl apply -k dist/manifests"
+    sed '/^#/d' envoy/manifests/kustomization.yaml
+    printf 'images:\n- name: registry.example.com/traffic-split-controller\n  newName: %s\n  digest: %s\n' \
+      "$1/traffic-split-controller" "$3"
+  } >"$new/kustomization.yaml"
+  rm -rf dist/manifests
+  mv "$new" dist/manifests
 }
 
 # As images name it.
@@ -236,8 +281,11 @@ image() {
     >"$layout/index.json"
   printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
   rm -rf "$stage"
-  printf '%s\n' "image   $layout" "digest  $(sed 's/.*"digest":"\([^"]*\)".*/\1/' <<<"$manifest")"
+  printf '%s\n' "image   $layout" "digest  $(digest "$layout")"
 }
+
+# digest LAYOUT: of the image that `image` has laid out.
+digest() { sed 's/.*"digest":"\([^"]*\)".*/\1/' "$1/index.json"; }
 
 sha256() { sha256sum "$1" | cut -d' ' -f1; }
 
@@ -402,7 +450,7 @@ case ${1:-} in
   build) shift; build "$@" ;;
   demo) shift; demo "$@" ;;
   test) shift; run_tests "$@" ;;
-  package) shift; [[ $# == 0 ]] || { usage >&2; exit 2; }; package ;;
+  package) shift; package "$@" ;;
   mesh) shift; run_mesh "$@" ;;
   help) usage ;;
   *) usage >&2; exit 2 ;;

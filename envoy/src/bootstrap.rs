@@ -249,7 +249,7 @@ impl<'a> Plan<'a> {
             names.push((*service).into());
         }
         let key = format!("{namespace}/{service}");
-        let further = self.configuration.hosts.iter().filter(|(_, root)| **root == key);
+        let further = self.configuration.hosts.iter().filter(|(_, root)| root.service == key);
         names.extend(further.map(|(host, _)| host.clone()));
         names
     }

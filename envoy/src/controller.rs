@@ -5,7 +5,7 @@ use crate::error_text::{LogLimit, RepeatedFailure, describe, one_line};
 use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
 use crate::lease;
 use crate::metrics::Metrics;
-use crate::plan::{Cluster, Plan, bytes, plan, plan_if_refused};
+use crate::plan::{Plan, bytes, plan, plan_if_refused};
 use crate::projection::{
     DestinationRules, EnvoyFilters, HttpRouteGroups, Kind, Namespaces, Services, Sidecars, TrafficSplits,
     VirtualServices,
@@ -403,10 +403,8 @@ impl Controller {
             return Ok(());
         }
         let snapshot = self.snapshot(filter.as_ref().and_then(served_configuration).unwrap_or_default());
-        let cluster = self.cluster(&snapshot);
         let Options { base, istio, most_bytes, .. } = &self.options;
-        let mut planned = plan(base, istio, &cluster, *most_bytes);
-        tell_why_unreadable(&snapshot, &mut planned);
+        let mut planned = plan(base, istio, &snapshot, *most_bytes);
         let wanted = envoy_filter(&planned.configuration, istio);
         let mut result = match refused {
             Some(why) => Err(why),
@@ -415,8 +413,7 @@ impl Controller {
         };
         match &result {
             Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
-                planned = plan_if_refused(base, istio, &cluster, &why.message);
-                tell_why_unreadable(&snapshot, &mut planned);
+                planned = plan_if_refused(base, istio, &snapshot, &why.message);
             }
             Err(_) => return result,
             Ok(()) => {}
@@ -445,8 +442,8 @@ impl Controller {
     /// The objects of the cluster now. Nothing is copied but the references to them.
     fn snapshot(&self, served: Configuration) -> ClusterSnapshot {
         ClusterSnapshot {
-            traffic_splits: self.traffic_splits.snapshot(|split| split.object.clone()),
-            http_route_groups: self.http_route_groups.snapshot(|group| group.object.clone()),
+            traffic_splits: self.traffic_splits.snapshot(Arc::clone),
+            http_route_groups: self.http_route_groups.snapshot(Arc::clone),
             services: self.services.snapshot(Arc::clone),
             virtual_services: self.virtual_services.snapshot(Arc::clone),
             destination_rules: self.destination_rules.snapshot(Arc::clone),
@@ -457,21 +454,6 @@ impl Controller {
                 .flatten()
                 .collect(),
             served,
-        }
-    }
-
-    /// TEMPORARY, until `plan` takes a `ClusterSnapshot`: what it takes instead.
-    fn cluster(&self, snapshot: &ClusterSnapshot) -> Cluster {
-        let whole = |values: &[Arc<Value>]| values.iter().map(|value| (**value).clone()).collect();
-        Cluster {
-            traffic_splits: self.traffic_splits.snapshot(|split| split.value.clone()),
-            http_route_groups: self.http_route_groups.snapshot(|group| group.value.clone()),
-            services: whole(&snapshot.services),
-            virtual_services: whole(&snapshot.virtual_services),
-            destination_rules: whole(&snapshot.destination_rules),
-            sidecars: whole(&snapshot.sidecars),
-            excluded_namespaces: snapshot.excluded_namespaces.clone(),
-            served: snapshot.served.clone(),
         }
     }
 
@@ -572,41 +554,13 @@ impl Controller {
                 action: format!("Program-{:x}", hash(&one.message)),
                 secondary: None,
             };
-            if let Err(why) = self.recorder.publish(&event, &regarding).await {
-                if self.log_limit.lock().is_ok_and(|mut limit| limit.allows()) {
-                    warn!(why = one_line(&why.to_string()), "an event could not be written");
-                }
+            if let Err(why) = self.recorder.publish(&event, &regarding).await
+                && self.log_limit.lock().is_ok_and(|mut limit| limit.allows())
+            {
+                warn!(why = one_line(&why.to_string()), "an event could not be written");
             }
         }
         Ok(())
-    }
-}
-
-/// TEMPORARY, until `plan` takes a `ClusterSnapshot`: puts the messages of unreadable objects into the statuses.
-fn tell_why_unreadable(snapshot: &ClusterSnapshot, plan: &mut Plan) {
-    let mut groups = std::collections::BTreeMap::new();
-    for group in &snapshot.http_route_groups {
-        groups.extend(group.group.as_ref().err().map(|why| (group.key.as_str(), why)));
-    }
-    for split in &snapshot.traffic_splits {
-        let Some(verdict) = plan.verdicts.get_mut(&split.key) else { continue };
-        let accepted = &mut verdict.accepted;
-        if !accepted.holds
-            && split.group_names.is_empty()
-            && let Err(why) = &split.split
-            && !accepted.message.contains(why)
-        {
-            accepted.message.clone_from(why);
-        }
-        let namespace = split.key.split('/').next().unwrap_or_default();
-        for name in &split.group_names {
-            if let Some(why) = groups.get(format!("{namespace}/{name}").as_str())
-                && !accepted.holds
-                && !accepted.message.contains(why.as_str())
-            {
-                accepted.message.push_str(&format!("; HTTPRouteGroup {name}: {why}"));
-            }
-        }
     }
 }
 

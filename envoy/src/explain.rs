@@ -458,6 +458,10 @@ impl Missed {
             },
             _ => "a condition does not hold".into(),
         };
+        let why = match miss.too_long {
+            true => format!("{why} (the value is too long to be matched: see docs/limits.md)"),
+            false => why,
+        };
         Self { name: miss.matched.into(), why }
     }
 }

@@ -3,7 +3,8 @@
 //! `networking.istio.io/exportTo`.
 
 use crate::document::{name, text};
-use crate::plan::{Cluster, Said};
+use crate::plan::Said;
+use crate::snapshot::ClusterSnapshot;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use traffic_split::TrafficSplit;
@@ -47,7 +48,7 @@ struct Host<'s> {
 impl<'c> IstioRules<'c> {
     /// By `hash_header` split requests are hashed already.
     pub(crate) fn new(
-        cluster: &'c Cluster,
+        cluster: &'c ClusterSnapshot,
         services: &'c BTreeMap<String, &'c Value>,
         domain: &'c str,
         hash_header: Option<&str>,
@@ -58,7 +59,7 @@ impl<'c> IstioRules<'c> {
             bypassed: Vec::new(),
             named: BTreeMap::new(),
             wildcards: Vec::new(),
-            sidecars: cluster.sidecars.iter().map(Sidecar::new).collect(),
+            sidecars: cluster.sidecars.iter().map(|sidecar| Sidecar::new(sidecar)).collect(),
         };
         for rule in &cluster.virtual_services {
             let gateways = strings(rule, "/spec/gateways");

@@ -7,6 +7,7 @@
 //!
 //! [`Configuration`]: traffic_split::Configuration
 
+mod admission;
 mod bootstrap;
 #[cfg(feature = "controller")]
 pub mod controller;
@@ -44,7 +45,7 @@ pub use ecds::{Ecds, ecds, version};
 pub use explain::{Answer, Described, Header, explain};
 pub use istio::{Context, Istio, envoy_filter, envoy_filter_yaml, served_configuration, wasm_plugin};
 pub use load::{Fault, FileSummary, Input, load};
-pub use plan::{Cluster, Plan, Said, Serves, Verdict, bytes, plan, plan_if_refused};
+pub use plan::{Plan, Said, Serves, Verdict, bytes, plan, plan_if_refused};
 pub use snapshot::{ClusterSnapshot, GroupObject, SplitObject};
 pub use status::{News, news, status};
 pub use wiring::{BACKEND_HEADER, FailurePolicy, SplitRoute, Wasm};

@@ -83,7 +83,7 @@ struct Check {
     envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml > dist/guide.yaml
 
   # Istio: for all sidecars of the mesh.
-  dist/traffic-split render --to envoyfilter --wasm oci://registry.example.com/traffic-split:0.1.0 \\
+  dist/traffic-split render --to envoyfilter --wasm oci://registry.example.com/traffic-split@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef \\
     --timeout 15s --response-header x-served-by \\
     envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml > dist/envoyfilter.yaml")]
 struct Render {
@@ -162,12 +162,12 @@ struct Explain {
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   # As in a pod; see envoy/manifests.
-  dist/traffic-split-controller controller --wasm oci://registry.example.com/traffic-split:0.1.0 \\
+  dist/traffic-split-controller controller --wasm oci://registry.example.com/traffic-split@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef \\
     --response-header x-served-by
 
   # From a developer's machine, for one namespace's clients; in a pod, it needs the right to write the EnvoyFilter there.
   KUBECONFIG=~/.kube/config dist/traffic-split-controller controller --namespace curl --listen 127.0.0.1:8080 \\
-    --wasm oci://registry.example.com/traffic-split:0.1.0")]
+    --wasm oci://registry.example.com/traffic-split@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")]
 struct Controller {
     /// A plugin configuration, YAML or JSON, to which the cluster's objects are added, e.g. with `cluster`,
     /// `clusterDomain`, `backendHeader` or `hosts`
@@ -254,12 +254,13 @@ struct InputArgs {
 #[derive(Args)]
 struct PluginArgs {
     /// The compiled filter: a file on Envoy's host, which must be there before Envoy reads the configuration (render
-    /// again when another one has taken its place), or with Istio oci://IMAGE or https://…
+    /// again when another one has taken its place), or with Istio oci://IMAGE@sha256:DIGEST or https://…
     /// [default: /etc/traffic-split/traffic-split.wasm]
     #[arg(long, value_name = "PATH|URL", value_parser = NonEmptyStringValueParser::new())]
     wasm: Option<String>,
 
-    /// What is fetched must have this SHA-256: of the file at https://, which needs it, or the digest of the image at oci://
+    /// The SHA-256 of the file at https://, or of the manifest of an image that oci:// names without @sha256:DIGEST.
+    /// Required for these: what is fetched runs in every proxy
     #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
     wasm_sha256: Option<String>,
 
@@ -608,12 +609,39 @@ impl PluginArgs {
         if url.starts_with("https://") && self.wasm_sha256.is_none() {
             usage_error(command, "--wasm https://… needs --wasm-sha256: what is fetched runs in every proxy");
         }
+        let Some(image) = url.strip_prefix("oci://") else { return };
+        match (image.split_once('@'), &self.wasm_sha256) {
+            (None, Some(_)) => {}
+            (None, None) => usage_error(
+                command,
+                &format!(
+                    "--wasm {url}: the image has no digest, so its registry chooses what runs in every proxy; append \
+                     `@sha256:DIGEST`, which `./build.sh package` prints, or set --wasm-sha256"
+                ),
+            ),
+            (Some((_, digest)), given) => match oci_digest(digest) {
+                None => usage_error(
+                    command,
+                    &format!("--wasm {url}: `{digest}` is not a digest; write `sha256:` and 64 hexadecimal digits"),
+                ),
+                Some(digest) if given.as_ref().is_some_and(|given| given != digest) => {
+                    usage_error(command, &format!("--wasm {url}: its digest differs from --wasm-sha256; omit one"));
+                }
+                Some(_) => {}
+            },
+        }
+    }
+
+    /// Returns what `--wasm-sha256` says, or else the digest in the URL of an image.
+    fn sha256(&self) -> Option<String> {
+        let of_image = || oci_digest(self.wasm.as_deref()?.strip_prefix("oci://")?.split_once('@')?.1);
+        self.wasm_sha256.as_deref().or_else(of_image).map(str::to_owned)
     }
 
     fn wasm(&self) -> Wasm {
         match &self.wasm {
             None => Wasm::default(),
-            Some(url) if is_url(url) => Wasm::Remote { url: url.clone(), sha256: self.wasm_sha256.clone() },
+            Some(url) if is_url(url) => Wasm::Remote { url: url.clone(), sha256: self.sha256() },
             Some(path) => Wasm::File(path.clone()),
         }
     }
@@ -763,6 +791,13 @@ fn parse_header_name(text: &str) -> Result<String, String> {
 fn parse_sha256(text: &str) -> Result<String, String> {
     let fine = text.len() == 64 && text.chars().all(|char| char.is_ascii_hexdigit());
     fine.then(|| text.to_ascii_lowercase()).ok_or_else(|| "it must be 64 hexadecimal digits".into())
+}
+
+/// The hexadecimal digits of a digest as images have it, which are lower case.
+fn oci_digest(text: &str) -> Option<&str> {
+    let digits = text.strip_prefix("sha256:")?;
+    let is_digit = |char: char| matches!(char, '0'..='9' | 'a'..='f');
+    (digits.len() == 64 && digits.chars().all(is_digit)).then_some(digits)
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {

@@ -1,35 +1,17 @@
 //! What sidecars get of what there is in a Kubernetes cluster, and what is said of each TrafficSplit. One that is wrong
 //! never holds up the others.
 
+use crate::admission::{Admission, Admitted, Candidate, Groups, claimed_root, group_keys};
 use crate::document;
 use crate::istio::Istio;
 use crate::istio_rules::IstioRules;
+use crate::snapshot::{ClusterSnapshot, SplitObject, one_line};
 use crate::wiring;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use traffic_split::{Configuration, HttpRouteGroup, Object, Problem, TrafficSplit};
+use traffic_split::{Budget, Configuration, Cost, Exceeded, Ledger, Resource, Scope, Service, TrafficSplit};
 
-/// What there is in the cluster: whole objects, as the API server has them.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Cluster {
-    /// TrafficSplits of any version.
-    pub traffic_splits: Vec<Value>,
-    /// HTTPRouteGroups of any version.
-    pub http_route_groups: Vec<Value>,
-    /// Services.
-    pub services: Vec<Value>,
-    /// Istio's VirtualServices.
-    pub virtual_services: Vec<Value>,
-    /// Istio's DestinationRules.
-    pub destination_rules: Vec<Value>,
-    /// Istio's Sidecars.
-    pub sidecars: Vec<Value>,
-    /// Namespaces whose clients are left alone.
-    pub excluded_namespaces: BTreeSet<String>,
-    /// What sidecars have now: where the last good version of a split is, if there is one.
-    pub served: Configuration,
-}
+pub use crate::admission::Serves;
 
 /// What sidecars get, and what is said of each TrafficSplit.
 #[derive(Clone, Debug)]
@@ -72,93 +54,83 @@ pub struct Said {
     pub message: String,
 }
 
-/// Which version of a TrafficSplit is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serves {
-    /// The object as it stands.
-    Current,
-    /// What sidecars have of it since an earlier one.
-    LastGood,
-    /// None: clients are served as if it weren't there.
-    Nothing,
-}
-
-/// A split that may be served: as it stands, or as sidecars have it.
-#[derive(Clone)]
-struct Candidate<'c> {
-    /// The object in the cluster, to say which is older.
-    object: &'c Value,
-    split: TrafficSplit,
-    serves: Serves,
-    /// What is wrong with the object as it stands.
-    problems: String,
-    /// Why sidecars aren't given the object as it stands, though it could be served.
-    held: Option<Held<'c>>,
-}
-
-#[derive(Clone, Copy)]
+/// Why sidecars aren't given a valid object as it stands.
 enum Held<'c> {
-    /// There is no room for it.
-    TooLarge,
-    /// The API server doesn't take the EnvoyFilter, and this is what it says.
+    /// It, or a group that it names, exceeds a limit.
+    TooLarge(Exceeded),
+    /// The API server refuses the EnvoyFilter, and this is its message.
     Refused(&'c str),
 }
 
-/// What sidecars get of this. `base` is what the operator says of the filter: header names, cluster names and so on. If all
-/// would take more than `most_bytes` in an EnvoyFilter, what sidecars have keeps its room, and what is too much on top of that
-/// stays as it is served, or out.
+/// Plans what sidecars get of a cluster. `base` is what the operator says of the filter: header names, cluster names and
+/// so on. All that is given out fits into `most_bytes` of an EnvoyFilter and into the filter's own budget; what does not
+/// fit stays as it is served, or out, as [`admission`](crate::admission) decides.
 ///
 /// Several splits of one root: those with matches come in the order of their age, then their name; the oldest without
 /// matches comes last, and others without are in conflict with it.
 #[must_use]
-pub fn plan(base: &Configuration, istio: &Istio, cluster: &Cluster, most_bytes: usize) -> Plan {
-    let most_bytes = istio.most_bytes(most_bytes);
+pub fn plan(base: &Configuration, istio: &Istio, cluster: &ClusterSnapshot, most_bytes: usize) -> Plan {
     let planner = Planner::new(base, istio, cluster);
-    let (mut candidates, mut verdicts) = planner.candidates();
-    let losers = settle(&mut candidates, &mut verdicts);
-    let mut configuration = planner.configuration(&candidates);
-    if bytes(&configuration) > most_bytes {
-        // Who gave way is served on if there is no room for the other.
-        candidates.extend(losers.into_iter().filter(|loser| planner.served_splits.contains_key(&loser.split.key())));
-        planner.make_room(&mut candidates, most_bytes);
-        settle(&mut candidates, &mut verdicts);
-        configuration = planner.configuration(&candidates);
-        if bytes(&configuration) > most_bytes.max(bytes(&cluster.served)) {
-            // Groups and Services have no room of their own, and have grown.
-            return planner.hold(Held::TooLarge);
-        }
-    }
-    planner.plan(&candidates, verdicts, configuration)
-}
-
-/// What is to be said if sidecars keep what they have, because the API server refuses another EnvoyFilter and says `why`.
-#[must_use]
-pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &Cluster, why: &str) -> Plan {
-    Planner::new(base, istio, cluster).hold(Held::Refused(why))
-}
-
-/// Puts candidates in the order in which they are asked, and takes out those in conflict with an older one that is served,
-/// which it gives back.
-fn settle<'c>(candidates: &mut Vec<Candidate<'c>>, verdicts: &mut BTreeMap<String, Verdict>) -> Vec<Candidate<'c>> {
-    candidates.sort_by_cached_key(|candidate| (candidate.split.spec.matches.is_empty(), candidate.age()));
-    let mut oldest = BTreeMap::new();
-    for candidate in candidates.iter().filter(|candidate| candidate.serves != Serves::Nothing) {
-        if let Some(root) = candidate.root_of_all_requests() {
-            oldest.entry(root).or_insert_with(|| candidate.age());
-        }
-    }
-    let losers = candidates.extract_if(.., |candidate| {
-        let winner = candidate.root_of_all_requests().and_then(|root| oldest.get(&root));
-        let Some(winner) = winner.filter(|winner| **winner < candidate.age()) else { return false };
-        let verdict = match candidate.problems.is_empty() {
-            true => Verdict::conflict(&candidate.split.spec.service, &winner.1),
-            // The conflict is of what sidecars have had of it.
-            false => Verdict::invalid(candidate.problems.clone()),
-        };
-        verdicts.insert(candidate.split.key(), verdict);
-        true
+    let candidates = planner.candidates();
+    let most_bytes = u64::try_from(istio.most_bytes(most_bytes)).unwrap_or(u64::MAX);
+    // What sidecars have stays if the limit is lowered.
+    let budget = Budget::with_bytes(most_bytes.max(cost(&cluster.served).bytes));
+    let service = |key: &str, is_backend: bool| planner.service(key, is_backend);
+    let mut admission =
+        Admission::new(&candidates, &planner.groups, Ledger::new(budget, planner.base.base_cost()), service);
+    let admitted = admission.run();
+    let splits = candidates.iter().zip(&admitted).filter_map(|(candidate, admitted)| match admitted.serves {
+        Serves::Current => Some((candidate, candidate.current?)),
+        Serves::LastGood => Some((candidate, candidate.served?)),
+        Serves::Nothing => None,
     });
-    losers.collect()
+    let mut splits: Vec<_> = splits.collect();
+    splits.sort_by_key(|(candidate, split)| (split.spec.matches.is_empty(), candidate.age()));
+    let mut configuration = planner.base.clone();
+    configuration.traffic_splits = splits.into_iter().map(|(_, split)| split.clone()).collect();
+    configuration.http_route_groups = admission.chosen_groups.values().map(|(group, _)| (*group).clone()).collect();
+    configuration.services = std::mem::take(&mut admission.services);
+    let outcomes = admitted
+        .into_iter()
+        .map(|Admitted { serves, exceeded, conflict }| (serves, exceeded.map(Held::TooLarge), conflict));
+    planner.plan(&candidates, outcomes, configuration)
+}
+
+/// Plans what is to be said if sidecars keep what they have, because the API server refuses another EnvoyFilter with the
+/// message `why`.
+#[must_use]
+pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &ClusterSnapshot, why: &str) -> Plan {
+    let planner = Planner::new(base, istio, cluster);
+    let candidates = planner.candidates();
+    let mut order: Vec<_> = (0..candidates.len()).collect();
+    order.sort_by_key(|&index| candidates[index].age());
+    let mut owners: BTreeMap<String, &str> = BTreeMap::new();
+    for &index in &order {
+        let Candidate { object, served, .. } = &candidates[index];
+        if let Some(root) = served.and_then(claimed_root) {
+            owners.entry(root).or_insert(&object.key);
+        }
+    }
+    let outcomes = candidates.iter().map(|candidate| {
+        let Candidate { current, served, .. } = candidate;
+        let is_same = planner.is_served(candidate);
+        let serves = match (is_same, served) {
+            (true, _) => Serves::Current,
+            (false, Some(_)) => Serves::LastGood,
+            (false, None) => Serves::Nothing,
+        };
+        // The younger of two that want a root waits for the older, and not for the API server.
+        let root = served.or(*current).and_then(claimed_root);
+        let owner = root.and_then(|root| owners.get(&root).copied());
+        let older = owner.and_then(|owner| candidates.iter().find(|other| other.object.key == owner));
+        let conflict = older.filter(|older| older.age() < candidate.age()).map(|older| older.object.key.clone());
+        match conflict {
+            Some(conflict) => (Serves::Nothing, None, Some(conflict)),
+            None => (serves, (!is_same && current.is_some()).then_some(Held::Refused(why)), None),
+        }
+    });
+    let outcomes: Vec<_> = outcomes.collect();
+    planner.plan(&candidates, outcomes, cluster.served.clone())
 }
 
 /// What a configuration takes in an EnvoyFilter, where it is a string: its quotation marks and backslashes count twice.
@@ -168,270 +140,140 @@ pub fn bytes(configuration: &Configuration) -> usize {
     text.map_or(usize::MAX, |text| text.len())
 }
 
+/// What a configuration costs as the sum of its parts.
+fn cost(configuration: &Configuration) -> Cost {
+    let splits = configuration.traffic_splits.iter().map(Cost::of_split);
+    let groups = configuration.http_route_groups.iter().map(Cost::of_group);
+    let services = configuration.services.iter().map(|(key, service)| Cost::of_service(key, service));
+    splits.chain(groups).chain(services).fold(configuration.base_cost(), Cost::plus)
+}
+
 struct Planner<'c> {
-    base: &'c Configuration,
+    cluster: &'c ClusterSnapshot,
     istio: &'c Istio,
-    cluster: &'c Cluster,
-    /// The groups that may be served, by `namespace/name`.
-    groups: BTreeMap<String, Group>,
+    /// All of the configuration but splits, groups and Services.
+    base: Configuration,
+    /// What the operator says of Services.
+    known_services: &'c BTreeMap<String, Service>,
+    groups: Groups<'c>,
     services: BTreeMap<String, &'c Value>,
     /// What sidecars have, by `namespace/name`.
-    served_splits: BTreeMap<String, &'c TrafficSplit>,
-    served_groups: BTreeMap<String, &'c HttpRouteGroup>,
-}
-
-/// An HTTPRouteGroup that may be served, or why it can't be.
-enum Group {
-    Good(Value),
-    /// It isn't good as it stands, but sidecars have an earlier version.
-    LastGood(Value, String),
-    Bad(String),
-}
-
-// === impl Candidate ===
-
-impl<'c> Candidate<'c> {
-    /// Its namespace and root, if it is without matches: only one may be for each.
-    fn root_of_all_requests(&self) -> Option<(String, String)> {
-        let split = &self.split;
-        split.spec.matches.is_empty().then(|| (split.metadata.namespace.clone(), split.spec.service.clone()))
-    }
-
-    /// By what the older comes first: its time, then its `namespace/name`.
-    fn age(&self) -> (String, String) {
-        let created = document::text(self.object, "/metadata/creationTimestamp").unwrap_or_default();
-        (created.to_owned(), self.split.key())
-    }
-
-    /// To what sidecars have of it, or out.
-    fn take_back(&mut self, served: Option<Candidate<'c>>, why: Held<'c>) {
-        match served {
-            Some(served) => *self = Candidate { problems: std::mem::take(&mut self.problems), ..served },
-            None => self.serves = Serves::Nothing,
-        }
-        self.held = Some(why);
-    }
+    served: BTreeMap<String, &'c TrafficSplit>,
 }
 
 // === impl Planner ===
 
 impl<'c> Planner<'c> {
-    fn new(base: &'c Configuration, istio: &'c Istio, cluster: &'c Cluster) -> Self {
-        let key = |group: &HttpRouteGroup| format!("{}/{}", group.metadata.namespace, group.metadata.name);
-        let mut planner = Self {
-            base,
-            istio,
+    fn new(base: &'c Configuration, istio: &'c Istio, cluster: &'c ClusterSnapshot) -> Self {
+        let excluded = base.excluded_namespaces.iter().chain(&cluster.excluded_namespaces);
+        let excluded: BTreeSet<_> = excluded.cloned().collect();
+        let mut whole = wiring::what_the_filter_needs(base);
+        whole.excluded_namespaces = excluded.into_iter().collect();
+        whole.traffic_splits.clear();
+        whole.http_route_groups.clear();
+        whole.services.clear();
+        Self {
             cluster,
-            groups: BTreeMap::new(),
-            services: cluster.services.iter().map(|service| (document::key(service), service)).collect(),
-            served_splits: cluster.served.traffic_splits.iter().map(|split| (split.key(), split)).collect(),
-            served_groups: cluster.served.http_route_groups.iter().map(|group| (key(group), group)).collect(),
+            istio,
+            base: whole,
+            known_services: &base.services,
+            groups: Groups::new(cluster.http_route_groups.iter().map(|group| &**group), &cluster.served),
+            services: cluster.services.iter().map(|service| (document::key(service), &**service)).collect(),
+            served: cluster.served.traffic_splits.iter().map(|split| (split.key(), split)).collect(),
+        }
+    }
+
+    /// All splits of the cluster, with the versions that may be given out.
+    fn candidates(&self) -> Vec<Candidate<'c>> {
+        let splits = self.cluster.traffic_splits.iter();
+        let candidate = |object: &'c SplitObject| Candidate {
+            object,
+            current: object.split.as_ref().ok().filter(|split| self.check(split).is_ok()),
+            served: self.served.get(&object.key).copied(),
         };
-        for object in &cluster.http_route_groups {
-            let name = document::key(object);
-            let group = match planner.read(&[], std::slice::from_ref(object), Map::new()) {
-                Ok(_) => Group::Good(object.clone()),
-                Err(problems) => match planner.served_group(&name) {
-                    Some(served) => Group::LastGood(served, say(&problems)),
-                    None => Group::Bad(say(&problems)),
-                },
-            };
-            planner.groups.insert(name, group);
-        }
-        planner
+        splits.map(|object| candidate(object)).collect()
     }
 
-    fn served_group(&self, name: &str) -> Option<Value> {
-        serde_json::to_value(self.served_groups.get(name)?).ok()
+    /// Checks a valid split beside the groups and the operator's configuration.
+    fn check(&self, split: &TrafficSplit) -> Result<(), String> {
+        let namespace = &split.metadata.namespace;
+        let has_group = |name: &str| self.groups.resolves(&format!("{namespace}/{name}"));
+        self.base.check_split(split, has_group).map_err(|problems| one_line(&problems))
     }
 
-    /// A configuration of these objects, and what the operator says.
-    fn read(
-        &self,
-        splits: &[Value],
-        groups: &[Value],
-        services: Map<String, Value>,
-    ) -> Result<Configuration, Vec<Problem>> {
-        let mut whole = serde_json::to_value(self.base).unwrap_or_default();
-        whole["trafficSplits"] = splits.into();
-        whole["httpRouteGroups"] = groups.into();
-        whole["excludedNamespaces"] = json!(self.excluded_namespaces());
-        for (key, mut service) in services {
-            // What the operator says of it comes first.
-            if let Some(Value::Object(known)) = whole.get("services").and_then(|known| known.get(&key)) {
-                merge(&mut service, known);
-            }
-            whole["services"][key] = service;
-        }
-        Configuration::from_value(&whole)
-    }
-
-    fn excluded_namespaces(&self) -> BTreeSet<String> {
-        self.base.excluded_namespaces.iter().chain(&self.cluster.excluded_namespaces).cloned().collect()
-    }
-
-    /// The groups that these splits name, as far as they may be served. What is gone is served as long as a split that
-    /// sidecars have is.
-    fn groups_of<'a>(&self, splits: impl IntoIterator<Item = (&'a Value, Serves)>) -> Vec<Value> {
-        let mut names = BTreeMap::new();
-        for (split, serves) in splits {
-            let namespace = document::text(split, "/metadata/namespace").unwrap_or_default();
-            for name in group_names(split) {
-                *names.entry(format!("{namespace}/{name}")).or_insert(false) |= serves == Serves::LastGood;
-            }
-        }
-        let group = |(name, is_last_good): (&String, &bool)| match self.groups.get(name) {
-            Some(Group::Good(group) | Group::LastGood(group, _)) => Some(group.clone()),
-            Some(Group::Bad(_)) => None,
-            None if *is_last_good => self.served_group(name),
-            None => None,
+    /// All that is wrong with a split, with what is wrong with the groups that it names; empty if nothing is.
+    fn problems(&self, object: &SplitObject) -> String {
+        let mut text = match &object.split {
+            Ok(split) => match self.check(split) {
+                Ok(()) => return String::new(),
+                Err(problems) => problems,
+            },
+            Err(problems) => problems.clone(),
         };
-        names.iter().filter_map(group).collect()
-    }
-
-    /// What may be served, and what is said of the rest.
-    fn candidates(&self) -> (Vec<Candidate<'c>>, BTreeMap<String, Verdict>) {
-        let mut verdicts = BTreeMap::new();
-        let mut candidates = Vec::new();
-        for object in &self.cluster.traffic_splits {
-            match self.candidate(object) {
-                Ok(candidate) => candidates.push(candidate),
-                Err(problems) => _ = verdicts.insert(document::key(object), Verdict::invalid(problems)),
-            }
-        }
-        (candidates, verdicts)
-    }
-
-    /// The split of an object as it stands, or as sidecars have it; if neither, what is wrong.
-    fn candidate(&self, object: &'c Value) -> Result<Candidate<'c>, String> {
-        match self.read_split(object, Serves::Current) {
-            Ok(split) => Ok(Candidate { object, split, serves: Serves::Current, problems: String::new(), held: None }),
-            Err(problems) => {
-                let problems = self.explain(object, &problems);
-                let served =
-                    self.last_good(object).map(|candidate| Candidate { problems: problems.clone(), ..candidate });
-                served.ok_or(problems)
-            }
-        }
-    }
-
-    /// The split of an object as sidecars have it.
-    fn last_good(&self, object: &'c Value) -> Option<Candidate<'c>> {
-        let served = serde_json::to_value(self.served_splits.get(&document::key(object))?).ok()?;
-        let split = self.read_split(&served, Serves::LastGood).ok()?;
-        Some(Candidate { object, split, serves: Serves::LastGood, problems: String::new(), held: None })
-    }
-
-    fn read_split(&self, split: &Value, serves: Serves) -> Result<TrafficSplit, Vec<Problem>> {
-        let groups = self.groups_of([(split, serves)]);
-        let mut configuration = self.read(std::slice::from_ref(split), &groups, Map::new())?;
-        configuration.traffic_splits.pop().ok_or_else(Vec::new)
-    }
-
-    /// Takes back what doesn't fit: to what sidecars have of it, whose room is never given away, or out. The older comes first.
-    fn make_room(&self, candidates: &mut [Candidate<'c>], most_bytes: usize) {
-        let nothing = bytes(&self.configuration(&[]));
-        // With its Services and groups, though others may share them.
-        let needed = |candidate: &Candidate<'c>| {
-            bytes(&self.configuration(std::slice::from_ref(candidate))).saturating_sub(nothing)
-        };
-        let served: Vec<_> = candidates.iter().map(|candidate| self.last_good(candidate.object)).collect();
-        let rooms: Vec<_> = served.iter().map(|served| served.as_ref().map_or(0, needed)).collect();
-        let mut taken = nothing + rooms.iter().sum::<usize>();
-        let mut order: Vec<_> = (0..candidates.len()).collect();
-        order.sort_by_cached_key(|number| (served[*number].is_none(), candidates[*number].age()));
-        for number in order {
-            let (candidate, room) = (&mut candidates[number], rooms[number]);
-            let needed = needed(candidate);
-            if needed <= room || taken - room + needed <= most_bytes {
-                taken = taken - room + needed;
-                continue;
-            }
-            candidate.take_back(served[number].clone(), Held::TooLarge);
-        }
-    }
-
-    /// Sidecars keep what they have: what isn't as they have it is taken back.
-    fn hold(&self, why: Held<'c>) -> Plan {
-        let is_served = |split: &TrafficSplit| {
-            let namespace = &split.metadata.namespace;
-            let groups = split.spec.matches.iter().map(|group| format!("{namespace}/{}", group.name));
-            self.served_splits.get(&split.key()).is_some_and(|served| *served == split)
-                && groups.into_iter().all(|name| match self.groups.get(&name) {
-                    Some(Group::Good(group)) => {
-                        let read = self.read(&[], std::slice::from_ref(group), Map::new());
-                        read.is_ok_and(|read| read.http_route_groups.first() == self.served_groups.get(&name).copied())
-                    }
-                    Some(Group::LastGood(..) | Group::Bad(_)) | None => true,
-                })
-        };
-        let (mut candidates, mut verdicts) = self.candidates();
-        for candidate in candidates.iter_mut().filter(|candidate| !is_served(&candidate.split)) {
-            candidate.take_back(self.last_good(candidate.object), why);
-        }
-        settle(&mut candidates, &mut verdicts);
-        let mut configuration = self.cluster.served.clone();
-        if matches!(why, Held::TooLarge) {
-            // Nobody is split who is said not to be, and what is gone goes, however little room there is.
-            let there: BTreeSet<_> = self.cluster.traffic_splits.iter().map(document::key).collect();
-            configuration.traffic_splits.retain(|split| there.contains(&split.key()));
-            configuration.excluded_namespaces = self.excluded_namespaces().into_iter().collect();
-            configuration = wiring::what_the_filter_needs(&configuration);
-        }
-        self.plan(&candidates, verdicts, configuration)
-    }
-
-    /// This configuration, and what is said of each split.
-    fn plan(
-        &self,
-        candidates: &[Candidate<'_>],
-        mut verdicts: BTreeMap<String, Verdict>,
-        configuration: Configuration,
-    ) -> Plan {
-        let hash_header = self.istio.route.hash_header.as_deref();
-        let rules = IstioRules::new(self.cluster, &self.services, &configuration.cluster_domain, hash_header);
-        for candidate in candidates {
-            verdicts.insert(candidate.split.key(), self.verdict(candidate, &configuration, &rules));
-        }
-        Plan { configuration, verdicts }
-    }
-
-    /// What is wrong, with what is wrong with the groups that it names.
-    fn explain(&self, split: &Value, problems: &[Problem]) -> String {
-        let mut text = say(problems);
-        let namespace = document::text(split, "/metadata/namespace").unwrap_or_default();
-        for name in group_names(split) {
-            if let Some(Group::Bad(why)) = self.groups.get(&format!("{namespace}/{name}")) {
+        let namespace = object.key.split('/').next().unwrap_or_default();
+        for name in &object.group_names {
+            let key = format!("{namespace}/{name}");
+            if let Some(why) = self.groups.problems(&key).filter(|_| self.groups.served(&key).is_none()) {
                 text.push_str(&format!("; HTTPRouteGroup {name}: {why}"));
             }
         }
         text
     }
 
-    /// All that is served of these. The parts are good and no two for one root take all requests, so the whole is.
-    fn configuration(&self, candidates: &[Candidate<'_>]) -> Configuration {
-        let candidates: Vec<_> = candidates.iter().filter(|candidate| candidate.serves != Serves::Nothing).collect();
-        let splits: Vec<_> =
-            candidates.iter().filter_map(|candidate| serde_json::to_value(&candidate.split).ok()).collect();
-        let groups = self.groups_of(splits.iter().zip(candidates.iter().map(|candidate| candidate.serves)));
-        let mut services = Map::new();
-        for Candidate { split, .. } in candidates {
-            let namespace = &split.metadata.namespace;
-            let backends = split.spec.backends.iter().map(|backend| (&backend.service, true));
-            for (service, is_backend) in [(&split.spec.service, false)].into_iter().chain(backends) {
-                let key = format!("{namespace}/{service}");
-                if is_backend && self.gets_nothing(&key).is_some() {
-                    services.insert(key, json!({"ports": []}));
-                } else if let Some(ports) = self.ports(&key) {
-                    services.insert(key, json!({"ports": ports}));
+    /// Whether sidecars have a split, and the groups that it names, as the objects stand.
+    fn is_served(&self, candidate: &Candidate<'_>) -> bool {
+        candidate.current.is_some_and(|current| {
+            candidate.served == Some(current)
+                && group_keys(current).all(|key| match self.groups.current(&key) {
+                    Some(group) => self.groups.served(&key) == Some(group),
+                    None => true,
+                })
+        })
+    }
+
+    /// What sidecars get to know of a Service: what the operator says comes before what the cluster says.
+    fn service(&self, key: &str, is_backend: bool) -> Option<Service> {
+        let known = self.known_services.get(key);
+        let ports = match is_backend && self.gets_nothing(key).is_some() {
+            true => Some(Vec::new()),
+            false => self.ports(key),
+        };
+        let ports = ports.map(|ports| ports.into_iter().map(|port| (port, port.to_string())).collect());
+        if known.is_none() && ports.is_none() {
+            return None;
+        }
+        let mut service = known.cloned().unwrap_or_default();
+        service.ports = service.ports.or(ports);
+        Some(service)
+    }
+
+    /// This configuration, and what is said of each split.
+    fn plan(
+        &self,
+        candidates: &[Candidate<'_>],
+        outcomes: impl IntoIterator<Item = (Serves, Option<Held<'c>>, Option<String>)>,
+        configuration: Configuration,
+    ) -> Plan {
+        let hash_header = self.istio.route.hash_header.as_deref();
+        let rules = IstioRules::new(self.cluster, &self.services, &configuration.cluster_domain, hash_header);
+        let verdict = |(candidate, outcome): (&Candidate<'_>, (Serves, Option<Held<'c>>, Option<String>))| {
+            let (serves, held, conflict) = outcome;
+            let problems = self.problems(candidate.object);
+            let split = match serves {
+                Serves::LastGood => candidate.served,
+                Serves::Current | Serves::Nothing => candidate.current.or(candidate.served),
+            };
+            let verdict = match (split, conflict) {
+                (Some(split), Some(winner)) if problems.is_empty() => Verdict::conflict(&split.spec.service, &winner),
+                (Some(split), None) if problems.is_empty() || serves != Serves::Nothing => {
+                    self.verdict(split, serves, problems, held, &configuration, &rules)
                 }
-            }
-        }
-        match self.read(&splits, &groups, services) {
-            Ok(configuration) => wiring::what_the_filter_needs(&configuration),
-            // Not reached, by the above; what serves stays.
-            Err(_) => self.cluster.served.clone(),
-        }
+                _ => Verdict::invalid(problems),
+            };
+            (candidate.object.key.clone(), verdict)
+        };
+        let verdicts = candidates.iter().zip(outcomes).map(verdict).collect();
+        Plan { configuration, verdicts }
     }
 
     /// The ports that a Service lists, if it does.
@@ -454,15 +296,24 @@ impl<'c> Planner<'c> {
         }
     }
 
-    fn verdict(&self, candidate: &Candidate<'_>, configuration: &Configuration, rules: &IstioRules<'_>) -> Verdict {
-        let Candidate { split, serves, problems, held, .. } = candidate;
+    fn verdict(
+        &self,
+        split: &TrafficSplit,
+        serves: Serves,
+        problems: String,
+        held: Option<Held<'_>>,
+        configuration: &Configuration,
+        rules: &IstioRules<'_>,
+    ) -> Verdict {
         let keep = match serves {
             Serves::Nothing => "clients are served as if it weren't there",
             Serves::Current | Serves::LastGood => "sidecars keep what they have of it",
         };
         let programmed = match (held, serves) {
-            (Some(Held::TooLarge), _) => {
-                Said::no("TooLarge", format!("there is no room for it in the EnvoyFilter (--max-bytes); {keep}"))
+            (Some(Held::TooLarge(why)), _) => {
+                let is_carrier = why.scope == Scope::Configuration && why.resource == Resource::Bytes;
+                let operator = if is_carrier { ", or raise --max-bytes of the controller" } else { "" };
+                Said::no("TooLarge", format!("{why}{operator}; {keep}"))
             }
             (Some(Held::Refused(why)), _) => {
                 Said::no("Refused", format!("the API server doesn't take the EnvoyFilter: {why}; {keep}"))
@@ -470,9 +321,9 @@ impl<'c> Planner<'c> {
             (None, Serves::LastGood) => Said::no("LastGoodVersion", "sidecars have its last good version".into()),
             (None, Serves::Current | Serves::Nothing) => Said::yes("Programmed"),
         };
-        let accepted = if problems.is_empty() { Said::yes("Accepted") } else { Said::no("Invalid", problems.clone()) };
+        let accepted = if problems.is_empty() { Said::yes("Accepted") } else { Said::no("Invalid", problems) };
         let backends: Vec<_> = (split.spec.backends.iter())
-            .filter(|_| *serves != Serves::Nothing)
+            .filter(|_| serves != Serves::Nothing)
             .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))
             .collect();
         Verdict {
@@ -482,7 +333,7 @@ impl<'c> Planner<'c> {
             rules_apply: rules.apply(split),
             reachable: rules.reachable(split),
             backends: backends.join(", "),
-            serves: *serves,
+            serves,
         }
     }
 
@@ -516,38 +367,15 @@ impl<'c> Planner<'c> {
             }
         }
         for group in &split.spec.matches {
-            match self.groups.get(&format!("{namespace}/{}", group.name)) {
-                Some(Group::LastGood(_, why)) => {
-                    missing.push(format!("HTTPRouteGroup {}: {why}; sidecars have its last good version", group.name))
-                }
-                None => missing.push(format!("there is no HTTPRouteGroup {}", group.name)),
-                Some(Group::Good(_) | Group::Bad(_)) => {}
+            let key = format!("{namespace}/{}", group.name);
+            if !self.groups.exists(&key) {
+                missing.push(format!("there is no HTTPRouteGroup {}", group.name));
+            } else if let Some(why) = self.groups.problems(&key).filter(|_| self.groups.served(&key).is_some()) {
+                missing.push(format!("HTTPRouteGroup {}: {why}; sidecars have its last good version", group.name));
             }
         }
         if missing.is_empty() { Said::yes("ResolvedRefs") } else { Said::no("RefNotFound", missing.join("; ")) }
     }
-}
-
-/// The names of the groups in a split's matches.
-fn group_names(split: &Value) -> impl Iterator<Item = &str> {
-    let matches = split.pointer("/spec/matches").and_then(Value::as_array);
-    matches.into_iter().flatten().filter_map(|group| document::text(group, "/name"))
-}
-
-fn merge(service: &mut Value, known: &Map<String, Value>) {
-    for (key, value) in known {
-        service[key] = value.clone();
-    }
-}
-
-/// Problems in one line, each with its field.
-fn say(problems: &[Problem]) -> String {
-    let one = |problem: &Problem| match (&problem.object, problem.field.as_str()) {
-        (Object::Configuration, _) => problem.to_string(),
-        (_, "") => problem.message.clone(),
-        (_, field) => format!("{field}: {}", problem.message),
-    };
-    problems.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 // === impl Verdict ===

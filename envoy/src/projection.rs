@@ -55,14 +55,6 @@ pub(crate) enum NotKept {
 /// What each object takes of its namespace's share beside its JSON: keys, versions, allocations.
 const ENTRY_BYTES: usize = 512;
 
-/// A validated object.
-#[derive(Debug)]
-pub(crate) struct Validated<T> {
-    pub(crate) object: Arc<T>,
-    /// TEMPORARY, until `plan` takes a `ClusterSnapshot`: the whole projected object.
-    pub(crate) value: Value,
-}
-
 /// TrafficSplits: `apiVersion`, `kind`, `spec`, `status`, and the metadata with annotations of ours only.
 #[derive(Debug)]
 pub(crate) struct TrafficSplits {
@@ -84,7 +76,7 @@ const RESERVED_STATUS_BYTES: usize = 2 << 10;
 const ANNOTATION_PREFIX: &str = "traffic-split/";
 
 impl Kind for TrafficSplits {
-    type Kept = Validated<SplitObject>;
+    type Kept = Arc<SplitObject>;
 
     const NAME: &'static str = "TrafficSplit";
     /// About 2,500 usual splits with their statuses.
@@ -108,13 +100,13 @@ impl Kind for TrafficSplits {
         if let Some(spec) = spec {
             value["spec"] = parse_part("spec", spec)?;
         }
-        let kept = Validated { object: Arc::new(SplitObject::new(&value, &self.cluster_domain)), value };
+        let kept = Arc::new(SplitObject::new(&value, &self.cluster_domain));
         Ok(Projected { kept, bytes })
     }
 
     fn unreadable(&self, object: &RawObject<'_>, why: String) -> Option<Self::Kept> {
         let value = metadata_and_status(object, status(object, MAX_UNREADABLE_STATUS_BYTES));
-        Some(Validated { object: Arc::new(SplitObject::unreadable(&value, why)), value })
+        Some(Arc::new(SplitObject::unreadable(&value, why)))
     }
 }
 
@@ -138,7 +130,7 @@ fn metadata_and_status(object: &RawObject<'_>, status: Option<&RawValue>) -> Val
 pub(crate) struct HttpRouteGroups;
 
 impl Kind for HttpRouteGroups {
-    type Kept = Validated<GroupObject>;
+    type Kept = Arc<GroupObject>;
 
     const NAME: &'static str = "HTTPRouteGroup";
     const MAX_OBJECT_BYTES: usize = 512 << 10;
@@ -153,13 +145,13 @@ impl Kind for HttpRouteGroups {
         for (name, part) in parts {
             value[name] = parse_part(name, part)?;
         }
-        let kept = Validated { object: Arc::new(GroupObject::new(&value)), value };
+        let kept = Arc::new(GroupObject::new(&value));
         Ok(Projected { kept, bytes })
     }
 
     fn unreadable(&self, object: &RawObject<'_>, why: String) -> Option<Self::Kept> {
         let value = type_and_metadata::<Self>(object);
-        Some(Validated { object: Arc::new(GroupObject::unreadable(&value, why)), value })
+        Some(Arc::new(GroupObject::unreadable(&value, why)))
     }
 }
 
@@ -442,10 +434,10 @@ mod tests {
         let kept = read(&splits(), &split(r#"{"service":"s","backends":[{"service":"v1","weight":1}]}"#)).unwrap();
         let metadata = json!({"name": "s", "namespace": "ns", "uid": "u", "resourceVersion": "1", "generation": 2,
             "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": {"traffic-split/override-header": "x-version"}});
-        assert_eq!(kept.value["metadata"], metadata);
-        assert_eq!(kept.object.object["status"], json!({"state": "Programmed"}));
-        assert_eq!(kept.object.key, "ns/s");
-        assert!(kept.object.split.is_ok(), "{:?}", kept.object.split);
+        assert_eq!(kept.object["metadata"], metadata);
+        assert_eq!(kept.object["status"], json!({"state": "Programmed"}));
+        assert_eq!(kept.key, "ns/s");
+        assert!(kept.split.is_ok(), "{:?}", kept.split);
     }
 
     #[test]
@@ -456,7 +448,7 @@ mod tests {
         let message = why(read(&splits(), &large));
         assert_eq!(message, "the object has 1465 KiB of JSON; the limit for a TrafficSplit is 128 KiB");
         let large = RawObject::new(raw(&large).unwrap()).unwrap();
-        let kept = splits().unreadable(&large, message.clone()).unwrap().object;
+        let kept = splits().unreadable(&large, message.clone()).unwrap();
         assert_eq!(kept.split.as_ref().unwrap_err(), &message);
         assert_eq!(
             (&kept.object["metadata"]["generation"], &kept.object["status"]["state"]),
@@ -470,7 +462,7 @@ mod tests {
             ["[".repeat(200) + &"]".repeat(200), format!("\"{}\"", "x".repeat(MAX_STATUS_BYTES)), "1e999".into()]
         {
             let json = split("{}").replace(r#"{"state":"Programmed"}"#, &status);
-            assert_eq!(read(&splits(), &json).unwrap().object.object.get("status"), None);
+            assert_eq!(read(&splits(), &json).unwrap().object.get("status"), None);
         }
     }
 
@@ -482,7 +474,7 @@ mod tests {
                 r#"{{"apiVersion":"specs.smi-spec.io/v1alpha4","kind":"HTTPRouteGroup","metadata":{{"name":"g","namespace":"ns"}},{part}}}"#
             );
             let kept = read(&HttpRouteGroups, &json).unwrap();
-            assert!(kept.object.group.is_ok(), "{:?}", kept.object.group);
+            assert!(kept.group.is_ok(), "{:?}", kept.group);
         }
         let deep = format!(
             r#"{{"metadata":{{"name":"g","namespace":"ns"}},"spec":{{"matches":[{{"headers":{}1{}}}]}}}}"#,
@@ -491,7 +483,7 @@ mod tests {
         );
         assert_eq!(why(read(&HttpRouteGroups, &deep)), "spec: nests more than 127 levels deep");
         let object = RawObject::new(raw(&deep).unwrap()).unwrap();
-        let kept = HttpRouteGroups.unreadable(&object, "why".into()).unwrap().object;
+        let kept = HttpRouteGroups.unreadable(&object, "why".into()).unwrap();
         assert_eq!((kept.key.as_str(), kept.group.as_ref().unwrap_err().as_str()), ("ns/g", "why"));
     }
 

@@ -63,6 +63,13 @@ impl SplitObject {
         let matches = value.pointer("/spec/matches").and_then(Value::as_array);
         let group_names = matches.into_iter().flatten().filter_map(|group| text(group, "/name"));
         let split = TrafficSplit::from_value(value, cluster_domain).map_err(|problems| one_line(&problems));
+        // Explicit, so that sidecars don't warn of weights that are missing.
+        let split = split.map(|mut split| {
+            for backend in &mut split.spec.backends {
+                backend.weight.get_or_insert_default();
+            }
+            split
+        });
         Self { group_names: group_names.map(str::to_owned).collect(), split, ..Self::unreadable(value, String::new()) }
     }
 

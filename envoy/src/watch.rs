@@ -522,7 +522,7 @@ mod tests {
                 events(&[("ADDED", group("d", &deep)), ("ADDED", group("e", good)), ("MODIFIED", group("f", "1e999"))]),
             ]);
             let store = server.watched(HttpRouteGroups).await;
-            let groups = store.snapshot(|group| (group.object.key.clone(), group.object.group.clone().map(|_| ())));
+            let groups = store.snapshot(|group| (group.key.clone(), group.group.clone().map(|_| ())));
             let too_deep = || Err("spec: nests more than 127 levels deep".to_owned());
             let wanted =
                 [("ns/a", Ok(())), ("ns/b", too_deep()), ("ns/c", Ok(())), ("ns/d", too_deep()), ("ns/e", Ok(()))];
@@ -535,7 +535,7 @@ mod tests {
             assert_eq!(server.watched(Services).await.snapshot(|_| ()).len(), 1);
             let server = ApiServer::answering([list(5, "", &[group("a", &deep)])]);
             let splits = TrafficSplits { cluster_domain: "cluster.local".into() };
-            let splits = server.watched(splits).await.snapshot(|split| split.object.split.clone());
+            let splits = server.watched(splits).await.snapshot(|split| split.split.clone());
             let why = match levels {
                 100_000 => "the object has 391 KiB of JSON; the limit for a TrafficSplit is 128 KiB",
                 _ => "spec: nests more than 127 levels deep",

@@ -38,7 +38,7 @@ pub enum Wasm {
     Remote {
         /// Its URL.
         url: String,
-        /// The SHA-256 of the file, or the digest of the image, in hexadecimal; absent: whatever is found is taken.
+        /// The SHA-256 of the file, or of the image's manifest, in hexadecimal; absent: Istio's agent accepts any content.
         sha256: Option<String>,
     },
 }

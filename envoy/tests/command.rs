@@ -399,7 +399,7 @@ fn the_configuration_given_is_what_the_objects_are_added_to() {
     assert_eq!(configuration.cluster_name("httpbin", "httpbin", 14001), "root");
     let ports = configuration.services["httpbin/httpbin"].ports.as_ref().unwrap();
     assert_eq!(ports.keys().copied().collect::<Vec<_>>(), [14001]);
-    assert_eq!(configuration.hosts["shop.example.com"], "httpbin/httpbin");
+    assert_eq!(configuration.hosts["shop.example.com"].service, "httpbin/httpbin");
 }
 
 #[test]
@@ -520,6 +520,10 @@ fn a_wrong_call_exits_with_2() {
         &["render", "--to", "envoyfilter", "--wasm", "https://r/f.wasm", "guide.yaml"],
         &["render", "--to", "envoyfilter", "--wasm", "https://r/f.wasm", "--wasm-sha256", "ab", "guide.yaml"],
         &["render", "--to", "envoyfilter", "--wasm", "/f.wasm", "--wasm-sha256", &"a".repeat(64), "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--wasm", "oci://r/f:1", "guide.yaml"],
+        &["render", "--to", "wasmplugin", "--wasm", "oci://r/f@sha256:ab", "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--wasm", &format!("oci://r/f@sha256:{}", "A".repeat(64)), "guide.yaml"],
+        &["render", "--to", "envoyfilter", "--wasm", &format!("oci://r/f@sha512:{}", "a".repeat(64)), "guide.yaml"],
         &["render", "--to", "envoyfilter", "--namespace", "a", "--root-namespace", "b", "guide.yaml"],
         &["render", "--to", "envoyfilter", "--selector", "app", "guide.yaml"],
         &["render", "--to", "envoyfilter", "--timeout", "soon", "guide.yaml"],
@@ -548,4 +552,28 @@ fn a_mistyped_condition_of_a_match_is_a_warning_for_it_opens_the_split_to_everyb
         ]
     );
     assert_eq!(ran.code, Some(0));
+}
+
+#[test]
+fn an_image_is_rendered_by_digest_only() {
+    let files = Files::new(&[("guide.yaml", &format!("{}\n---\n{SERVICE}", split("50")))]);
+    let render =
+        |more: &[&str]| files.run(&[&["render", "--to", "envoyfilter", "guide.yaml", "--wasm"], more].concat());
+    let digest = "0123456789abcdef".repeat(4);
+    let by_digest = format!("oci://r/f@sha256:{digest}");
+    for wasm in [
+        &["oci://r/f:1", "--wasm-sha256", &digest][..],
+        &[&by_digest],
+        &[&by_digest, "--wasm-sha256", &digest],
+        &[&by_digest, "--wasm-sha256", &digest.to_uppercase()],
+    ] {
+        let printed = render(wasm).printed();
+        assert!(printed.contains(&format!("uri: {}\n", wasm[0])), "{printed}");
+        assert!(printed.contains(&format!("sha256: {digest}\n")), "{printed}");
+    }
+    let refused = render(&["oci://r/f:1"]).stderr;
+    let what = "--wasm oci://r/f:1: the image has no digest";
+    assert!(refused.contains(what) && refused.contains("append `@sha256:DIGEST`"), "{refused}");
+    let refused = render(&[&by_digest, "--wasm-sha256", &"a".repeat(64)]).stderr;
+    assert!(refused.contains("its digest differs from --wasm-sha256"), "{refused}");
 }

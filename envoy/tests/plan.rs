@@ -1,12 +1,47 @@
 //! What sidecars get of what there is in a cluster, and what is said of each TrafficSplit.
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use traffic_split::Configuration;
 use traffic_split_envoy::{
-    Cluster, Istio, Plan, Serves, Verdict, bytes, envoy_filter, news, plan, plan_if_refused, status,
+    ClusterSnapshot, GroupObject, Istio, Plan, Serves, SplitObject, Verdict, bytes, envoy_filter, news, plan,
+    plan_if_refused, status,
 };
 
 const ROOM: usize = 1_000_000;
+
+/// Objects as the API server stores them.
+#[derive(Clone, Default)]
+struct Cluster {
+    traffic_splits: Vec<Value>,
+    http_route_groups: Vec<Value>,
+    services: Vec<Value>,
+    virtual_services: Vec<Value>,
+    destination_rules: Vec<Value>,
+    sidecars: Vec<Value>,
+    excluded_namespaces: BTreeSet<String>,
+    served: Configuration,
+}
+
+impl Cluster {
+    fn snapshot(&self) -> ClusterSnapshot {
+        let all = |values: &[Value]| values.iter().cloned().map(Arc::new).collect();
+        let mut snapshot = ClusterSnapshot::default();
+        let domain = &Configuration::default().cluster_domain;
+        let splits = self.traffic_splits.iter().map(|split| Arc::new(SplitObject::new(split, domain)));
+        snapshot.traffic_splits = splits.collect();
+        snapshot.http_route_groups =
+            self.http_route_groups.iter().map(|group| Arc::new(GroupObject::new(group))).collect();
+        snapshot.services = all(&self.services);
+        snapshot.virtual_services = all(&self.virtual_services);
+        snapshot.destination_rules = all(&self.destination_rules);
+        snapshot.sidecars = all(&self.sidecars);
+        snapshot.excluded_namespaces = self.excluded_namespaces.clone();
+        snapshot.served = self.served.clone();
+        snapshot
+    }
+}
 
 fn split(name: &str, root: &str, weights: &[(&str, i32)]) -> Value {
     let backends = weights.iter().map(|(service, weight)| json!({"service": service, "weight": weight}));
@@ -56,7 +91,7 @@ fn cluster(splits: &[Value]) -> Cluster {
 }
 
 fn planned(cluster: &Cluster) -> Plan {
-    plan(&Configuration::default(), &Istio::default(), cluster, ROOM)
+    plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), ROOM)
 }
 
 /// The next plan, after this one is served.
@@ -245,7 +280,7 @@ fn a_backend_that_lists_no_port_is_headless_or_an_external_name_gets_nothing_and
         assert_eq!(verdict(&plan_of, "canary").resolved.message, format!("Service v2 {why}: it gets nothing"));
         // The operator knows better.
         let base = Configuration::from_value(&json!({"services": {"shop/v2": {"ports": [80]}}})).unwrap();
-        let plan_of = plan(&base, &Istio::default(), &cluster, ROOM);
+        let plan_of = plan(&base, &Istio::default(), &cluster.snapshot(), ROOM);
         assert_eq!(serde_json::to_value(&plan_of.configuration.services["shop/v2"]).unwrap(), json!({"ports": [80]}));
         assert!(verdict(&plan_of, "canary").resolved.holds);
         // As a root its ports count as others' do.
@@ -301,7 +336,8 @@ fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
         "clusterHeader": "x-own", "excludedNamespaces": ["legacy"],
         "services": {"shop/v1": {"cluster": "own"}},
     }));
-    let plan = plan(&base.unwrap(), &Istio::default(), &cluster(&[split("canary", "web", &[("v1", 1)])]), ROOM);
+    let plan =
+        plan(&base.unwrap(), &Istio::default(), &cluster(&[split("canary", "web", &[("v1", 1)])]).snapshot(), ROOM);
     assert_eq!(plan.configuration.cluster_header, "x-own");
     assert_eq!(plan.configuration.excluded_namespaces, ["legacy"]);
     let service = serde_json::to_value(&plan.configuration.services["shop/v1"]).unwrap();
@@ -323,8 +359,14 @@ fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() 
     assert_eq!(said("a"), ("Programmed", Serves::Current, true, "v1 20"));
     assert_eq!(said("b"), ("TooLarge", Serves::Nothing, true, ""));
     assert_eq!(said("c"), ("TooLarge", Serves::LastGood, true, "v1 1"));
-    let message = "there is no room for it in the EnvoyFilter (--max-bytes); clients are served as if it weren't there";
-    assert_eq!(verdict(&plan, "b").programmed.message, message);
+    let message = &verdict(&plan, "b").programmed.message;
+    assert!(message.starts_with("the configuration has "), "{message}");
+    assert!(
+        message.ends_with(
+            "; remove splits or backends, or raise --max-bytes of the controller; clients are served as if it weren't there"
+        ),
+        "{message}"
+    );
 
     // What goes makes room.
     assert_eq!(served(&of(&[a, split("b", "v1", &[("v2", 1)])])), ["shop/a", "shop/b"]);
@@ -342,7 +384,7 @@ fn a_group_that_outgrows_the_room_changes_nothing_and_that_is_said() {
     let small = planned(&cluster);
     cluster.served = small.configuration.clone();
     cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
-    let plan = plan(&Configuration::default(), &Istio::default(), &cluster, bytes(&small.configuration));
+    let plan = plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), bytes(&small.configuration));
     assert_eq!(plan.configuration, small.configuration);
     assert_eq!(verdict(&plan, "a").state(), "TooLarge");
     assert_eq!(verdict(&plan, "b").state(), "Programmed");
@@ -358,7 +400,7 @@ fn what_is_deleted_goes_though_there_is_no_room_for_what_stays() {
     cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
     cluster.traffic_splits.pop();
     cluster.excluded_namespaces = ["quiet".to_owned()].into();
-    let plan = plan(&Configuration::default(), &Istio::default(), &cluster, bytes(&cluster.served));
+    let plan = plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), bytes(&cluster.served));
     assert_eq!(served(&plan), ["shop/a"]);
     assert_eq!(plan.configuration.excluded_namespaces, ["quiet"]);
     assert_eq!(verdict(&plan, "a").state(), "TooLarge");
@@ -388,7 +430,7 @@ fn what_is_taken_back_for_want_of_room_gives_way_to_an_older_one_for_its_root() 
     assert_eq!(served(&planned(&cluster)), ["shop/b", "shop/a"]);
     cluster.served = old.configuration;
     // Services that both name are counted for each.
-    let plan = plan(&Configuration::default(), &Istio::default(), &cluster, room + 200);
+    let plan = plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), room + 200);
     assert_eq!(served(&plan), ["shop/a"]);
     assert_eq!((verdict(&plan, "a").state(), verdict(&plan, "b").state()), ("Programmed", "Conflict"));
 }
@@ -410,7 +452,7 @@ fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_spl
     let older = made_at(split("new", "v1", &[("v2", 1)]), "2025-01-01T00:00:00Z");
     cluster.traffic_splits.push(older);
     cluster.traffic_splits.push(made_at(split("younger", "v1", &[("v2", 1)]), "2027-01-01T00:00:00Z"));
-    let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster, "no more today");
+    let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster.snapshot(), "no more today");
     assert_eq!(plan.configuration, cluster.served);
     let said = |name| said(&plan, name);
     assert_eq!(said("changed"), ("Refused", Serves::LastGood, true, "v1 1"));
@@ -429,7 +471,7 @@ fn a_refusal_is_said_once_and_not_again_in_other_digits() {
     let mut object = split("canary", "web", &[("v1", 1)]);
     let mut told = |why: &str, now: &str| {
         let cluster = cluster(std::slice::from_ref(&object));
-        let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster, why);
+        let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster.snapshot(), why);
         let news: Vec<_> = news(verdict(&plan, "canary"), &object).into_iter().map(|news| news.reason).collect();
         object["status"] = status(verdict(&plan, "canary"), &object, now);
         (news, object["status"].clone())
@@ -457,7 +499,7 @@ fn a_wrong_split_is_said_to_be_wrong_whatever_it_has_lost() {
 fn plan_with_room(splits: &[Value], served: &Configuration, most_bytes: usize) -> Plan {
     let mut cluster = cluster(splits);
     cluster.served = served.clone();
-    plan(&Configuration::default(), &Istio::default(), &cluster, most_bytes)
+    plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), most_bytes)
 }
 
 /// What an EnvoyFilter holds is the JSON of the configuration in a JSON string.
@@ -556,7 +598,7 @@ fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
         let hashes = json!({"loadBalancer": {"consistentHash": {"httpHeaderName": header}}});
         cluster.destination_rules =
             vec![istio("DestinationRule", "shop", json!({"host": "v1", "trafficPolicy": hashes}))];
-        let plan = plan(&Configuration::default(), &istio_of, &cluster, ROOM);
+        let plan = plan(&Configuration::default(), &istio_of, &cluster.snapshot(), ROOM);
         assert_eq!(verdict(&plan, "canary").rules_apply.holds, applies, "{header}");
     }
     assert!(said(json!({"host": "v1", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}})).holds);
@@ -615,4 +657,92 @@ fn a_backend_that_is_exported_to_fewer_namespaces_than_the_root_is_said() {
     assert!(!said(Some("shop, curl"), Some("shop")).holds);
     assert!(said(Some("."), Some(".")).holds && said(Some("shop"), Some("*")).holds && said(None, None).holds);
     assert!(said(Some("curl"), Some("curl,shop")).holds);
+}
+
+fn of_namespace(object: Value, namespace: &str) -> Value {
+    with(object, "/metadata/namespace", namespace.into())
+}
+
+/// A tenant that fills all room, and has done so for longer than anybody else.
+fn hog(splits: usize) -> impl Iterator<Item = Value> {
+    (0..splits).map(|n| {
+        let split = split(&format!("s{n:03}"), &format!("r{n}"), &[("v1", 1), ("v2", 1)]);
+        made_at(of_namespace(split, "hog"), "2020-01-01T00:00:00Z")
+    })
+}
+
+#[test]
+fn namespace_that_fills_the_room_holds_back_no_change_of_others() {
+    let room = 20_000;
+    let mut cluster = cluster(&hog(300).collect::<Vec<_>>());
+    let plan_now = |cluster: &Cluster| plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), room);
+    let full = plan_now(&cluster);
+    let before = full.configuration.traffic_splits.len();
+    assert!(before > 50 && before < 300, "a namespace may use what no other needs: {before}");
+    assert!(bytes(&full.configuration) <= room);
+
+    // Newer, and larger than what is left: it is served, and the newest of what has too much is not.
+    cluster.served = full.configuration;
+    cluster.traffic_splits.push(split("canary", "web", &[("v1", 1), ("v2", 1)]));
+    let mut plan = plan_now(&cluster);
+    assert_eq!(said(&plan, "canary"), ("Programmed", Serves::Current, true, "v1 1, v2 1"));
+    assert_eq!(plan.configuration.traffic_splits.len(), before);
+
+    // Every change of it goes out, whatever the others ask for.
+    for weight in [10, 100, 1000] {
+        cluster.served = plan.configuration;
+        *cluster.traffic_splits.last_mut().unwrap() = split("canary", "web", &[("v1", weight), ("v2", 1)]);
+        cluster.traffic_splits[0] =
+            hog(1).next().map(|split| with(split, "/spec/backends/0/weight", 1000.into())).unwrap();
+        plan = plan_now(&cluster);
+        assert_eq!(said(&plan, "canary").0, "Programmed");
+        assert!(bytes(&plan.configuration) <= room);
+    }
+}
+
+#[test]
+fn namespaces_that_ask_for_too_much_get_equal_shares() {
+    let of = |namespace: &'static str, time: &'static str| {
+        hog(200).map(move |split| made_at(of_namespace(split, namespace), time))
+    };
+    let splits = of("hog-a", "2020-01-01T00:00:00Z").chain(of("hog-b", "2026-01-01T00:00:00Z"));
+    let cluster = Cluster { traffic_splits: splits.collect(), ..Cluster::default() };
+    let plan = plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), 20_000);
+    let count = |namespace: &str| served(&plan).iter().filter(|key| key.starts_with(namespace)).count();
+    assert!(count("hog-a").abs_diff(count("hog-b")) <= 1, "{} and {}", count("hog-a"), count("hog-b"));
+    assert!(count("hog-a") > 20);
+}
+
+#[test]
+fn served_group_that_outgrows_the_budget_stays_as_it_is_served() {
+    let splits = [matching(split("a", "web", &[("v1", 1)]), "beta"), split("b", "v1", &[("v2", 1)])];
+    let mut cluster = cluster(&splits);
+    cluster.http_route_groups = vec![group("beta", "/beta")];
+    cluster.served = planned(&cluster).configuration;
+    // Valid by itself, and more than what the requests of one root may be matched against, with the other group.
+    let matches: Vec<_> = (0..200).map(|_| json!({"pathRegex": "a{40}"})).collect();
+    let large = |name: &str| with(group(name, "/"), "/spec/matches", json!(matches));
+    cluster.http_route_groups = vec![large("beta"), large("gamma")];
+    let both = json!([{"name": "beta"}, {"name": "gamma"}]);
+    cluster.traffic_splits[0] = with(splits[0].clone(), "/spec/matches", both);
+    cluster.traffic_splits[1] = split("b", "v1", &[("v2", 2)]);
+    let plan = planned(&cluster);
+    assert_eq!(said(&plan, "b"), ("Programmed", Serves::Current, true, "v2 2"), "others' changes go out");
+    assert_eq!(said(&plan, "a").0, "TooLarge");
+    assert_eq!(
+        verdict(&plan, "a").programmed.message,
+        "the splits of the root shop/web together have 18400 as the size of patterns, and may have 16384; use fewer or \
+         shorter patterns and smaller repetitions; sidecars keep what they have of it"
+    );
+    let text = serde_json::to_vec(&plan.configuration).unwrap();
+    assert_eq!(Configuration::from_json(&text).unwrap(), plan.configuration);
+}
+
+#[test]
+fn missing_weights_are_given_out_as_explicit_zeros() {
+    let object =
+        with(split("canary", "web", &[]), "/spec/backends", json!([{"service": "v1", "weight": 1}, {"service": "v2"}]));
+    let plan = planned(&cluster(&[object]));
+    let split = serde_json::to_value(&plan.configuration.traffic_splits[0]).unwrap();
+    assert_eq!(split["spec"]["backends"][1], json!({"service": "v2", "weight": 0}));
 }

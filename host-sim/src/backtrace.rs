@@ -22,6 +22,8 @@ pub(crate) const MAX_DEPTH: usize = 8_000;
 const MOST_FRAMES: usize = 20;
 /// The size of an index. One page has room for all.
 const INDEX: u32 = 4;
+/// The size of the memory that a rewritten module has besides, in bytes.
+pub(crate) const MEMORY_SIZE: usize = 1 << 16;
 
 /// What a rewritten module exports besides.
 pub(crate) const EXPORTS: [&str; 2] = [CALLED, BEHIND];

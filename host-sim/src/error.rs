@@ -1,6 +1,7 @@
 //! What can go wrong before a filter serves.
 
 use crate::host::log::Log;
+use crate::limit::Limit;
 use std::path::PathBuf;
 
 /// Why a filter couldn't be loaded, started or given a configuration.
@@ -39,8 +40,18 @@ pub enum Error {
         callback: &'static str,
         /// The trap.
         why: String,
+        /// The limit that caused the trap, if one did.
+        limit: Option<Limit>,
         /// What was logged meanwhile: a panic's message is there, and last what Envoy says of the trap, with a backtrace if
         /// the module has function names.
+        logs: Vec<Log>,
+    },
+    /// The module exceeded a limit before its first callback: its memory is too large, or its start function ran too long.
+    #[error("{limit}{}", listed(logs))]
+    Limit {
+        /// Which limit.
+        limit: Limit,
+        /// What the filter logged meanwhile.
         logs: Vec<Log>,
     },
     /// The VM is dead by an earlier trap; [`reload`](crate::Simulator::reload) starts another.
@@ -49,6 +60,29 @@ pub enum Error {
         /// The trap.
         why: String,
     },
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Returns the limit that the module exceeded, if that is the error.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Error::Limit { limit, .. } => Some(*limit),
+            Error::Trapped { limit, .. } => *limit,
+            _ => None,
+        }
+    }
+
+    /// Returns what the filter logged before the error.
+    #[must_use]
+    pub fn logs(&self) -> &[Log] {
+        match self {
+            Error::Refused { logs, .. } | Error::Trapped { logs, .. } | Error::Limit { logs, .. } => logs,
+            _ => &[],
+        }
+    }
 }
 
 fn listed(logs: &[Log]) -> String {

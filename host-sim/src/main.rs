@@ -1,13 +1,18 @@
 //! `host-sim`: a filter in the simulator, from the command line.
 
 mod route_configuration;
+mod terminal;
+mod watchdog;
 
 use clap::{Args, Parser, Subcommand};
-use host_sim::{Error, Headers, Inspection, Log, Metric, Module, Outcome, Routed, Simulator, Value};
+use host_sim::{Error, Headers, Inspection, Limit, Log, Metric, Module, Outcome, Routed, Simulator, Value};
 use serde_json::{Map, Value as Json, json};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+use terminal::{escape_json, log_lines, write_lines};
+use watchdog::Watchdog;
 
 /// Runs a Proxy-Wasm filter without Envoy, in a host that answers as Envoy answers.
 #[derive(Parser)]
@@ -27,8 +32,15 @@ Examples:
   host-sim run filter.wasm --request 'POST http://shop/cart' -H 'x-user: 7' --body '{}' --json
   host-sim run filter.wasm --request 'GET http://shop/' --routes route_config.yaml
 
+  # A filter that needs more than the default limits.
+  host-sim run filter.wasm --request 'GET http://shop/' --fuel 1000000000000 --timeout 600 \\
+      --max-memory-bytes 1073741824 --max-log-bytes 16777216
+
+  # A filter that you don't trust: at most about a second and 16 MiB.
+  host-sim run filter.wasm --request 'GET http://shop/' --fuel 100000000 --timeout 1 --max-memory-bytes 16777216
+
 Exit codes: 0 every request went through the filter; 1 a file can't be read, the filter doesn't start, refuses its
-configuration or traps; 2 the call is wrong.")]
+configuration, traps or exceeds a limit; 2 the call is wrong.")]
     Run(Box<Run>),
     /// Says what a module is made of, and whether this host and Envoy would start it.
     #[command(after_help = "\
@@ -92,6 +104,27 @@ struct Run {
     /// One JSON document instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten, next_help_heading = "Limits, which end the run with an error")]
+    limits: Limits,
+}
+
+#[derive(Args)]
+struct Limits {
+    /// Most fuel for one callback of the filter; an instruction takes about one unit
+    #[arg(long, value_name = "UNITS", default_value_t = 10_000_000_000)]
+    fuel: u64,
+    /// Most memory of the filter's VM
+    #[arg(long, value_name = "BYTES", default_value_t = 512 << 20)]
+    max_memory_bytes: usize,
+    /// Most log messages of the filter while it starts, or for each part of a request
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    max_log_bytes: usize,
+    /// Most bytes that the filter passes to host functions while it starts, or for each part of a request
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    max_host_bytes: usize,
+    /// Most time for the start, and for each request
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: u64,
 }
 
 fn main() -> ExitCode {
@@ -106,8 +139,10 @@ fn main() -> ExitCode {
         // Who stops reading has read enough.
         Err(Failure::Output(why)) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(why) => {
+            let logs = if let Failure::Module(_, logs) = &why { &logs[..] } else { &[] };
+            let lines = logs.iter().flat_map(|log| log_lines("  ", log));
             // That nobody can read it changes nothing.
-            _ = writeln!(io::stderr(), "error: {why}");
+            _ = write_lines(&mut io::stderr().lock(), std::iter::once(format!("error: {why}")).chain(lines));
             ExitCode::FAILURE
         }
     }
@@ -119,6 +154,9 @@ enum Failure {
     /// What it was given.
     #[error("{0}")]
     Input(String),
+    /// What a module did, and what it logged before.
+    #[error("{0}")]
+    Module(String, Vec<Log>),
     /// What it wrote to.
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
@@ -131,9 +169,11 @@ impl Inspect {
     fn write(&self, out: &mut impl Write) -> Result<bool, Failure> {
         let inspection = Inspection::of_bytes(read(&self.filter)?)
             .map_err(|why| Failure::Input(format!("{}: {why}", self.filter.display())))?;
-        let text =
-            if self.json { inspection_in_json(&inspection) } else { inspection_in_words(&self.filter, &inspection) };
-        out.write_all(text.as_bytes())?;
+        if self.json {
+            out.write_all(escape_json(&inspection_in_json(&inspection)).as_bytes())?;
+        } else {
+            write_lines(out, inspection_in_words(&self.filter, &inspection))?;
+        }
         Ok(inspection.refused_by_envoy.is_empty())
     }
 }
@@ -143,32 +183,48 @@ impl Inspect {
 impl Run {
     /// Writes what becomes of each request as it ends, however many there are; whether none met a trap.
     fn write(&self, out: &mut impl Write) -> Result<bool, Failure> {
-        let mut simulator = self.start()?;
+        let watchdog = Watchdog::start(Duration::from_secs(self.limits.timeout));
+        let mut simulator = watchdog.watch(&self.filter.display().to_string(), || self.start())?;
         let started = simulator.logs();
         if self.json {
-            write!(out, "{{\n\"logs\": {},\n\"requests\": [", json!(logs_in_json(started)))?;
+            let logs = escape_json(&json!(logs_in_json(started)).to_string());
+            write!(out, "{{\n\"logs\": {logs},\n\"requests\": [")?;
         } else {
-            started.iter().try_for_each(|log| writeln!(out, "{log}"))?;
+            write_lines(out, started.iter().flat_map(|log| log_lines("", log)))?;
         }
         let mut fine = true;
+        let mut exceeded = None;
         for n in 1..=self.count {
-            let outcome = self.send(&mut simulator);
+            // The watchdog ends the process without writing what is buffered.
+            out.flush()?;
+            let outcome = watchdog.watch(&format!("request {n}"), || self.send(&mut simulator));
             // The outcome has them.
             simulator.forget_logs();
             fine &= outcome.trap.is_none();
             if self.json {
                 let separator = if n == 1 { "" } else { "," };
-                write!(out, "{separator}\n  {}", outcome_in_json(&outcome))?;
+                write!(out, "{separator}\n  {}", escape_json(&outcome_in_json(&outcome).to_string()))?;
             } else {
-                write!(out, "request {n}: {}", outcome_in_words(&outcome))?;
+                write_lines(out, outcome_in_words(n, &outcome))?;
+            }
+            exceeded = simulator.exceeded_limit().map(|limit| format!("request {n}: {}", remedied(limit)));
+            if exceeded.is_some() {
+                break;
             }
         }
         if self.json {
-            writeln!(out, "\n],\n\"metrics\": {}\n}}", metrics_in_json(simulator.metrics()))?;
+            let metrics = escape_json(&metrics_in_json(simulator.metrics()).to_string());
+            writeln!(out, "\n],\n\"metrics\": {metrics}\n}}")?;
         } else {
-            metrics_in_words(simulator.metrics()).try_for_each(|line| writeln!(out, "{line}"))?;
+            write_lines(out, metrics_in_words(simulator.metrics()))?;
         }
-        Ok(fine)
+        match exceeded {
+            Some(why) => {
+                out.flush()?;
+                Err(Failure::Module(why, Vec::new()))
+            }
+            None => Ok(fine),
+        }
     }
 
     fn start(&self) -> Result<Simulator, Failure> {
@@ -176,7 +232,13 @@ impl Run {
             Error::Read { .. } => Failure::Input(why.to_string()),
             why => Failure::Input(format!("{}: {why}", self.filter.display())),
         })?;
-        let mut builder = Simulator::builder(&module).seed(self.seed);
+        let Limits { fuel, max_memory_bytes, max_log_bytes, max_host_bytes, .. } = self.limits;
+        let mut builder = Simulator::builder(&module)
+            .seed(self.seed)
+            .fuel(fuel)
+            .memory_limit(max_memory_bytes)
+            .log_limit(max_log_bytes)
+            .host_limit(max_host_bytes);
         if let Some(file) = &self.config {
             builder = builder.configuration(read(file)?);
         }
@@ -203,7 +265,14 @@ impl Run {
                 (Error::Refused { .. }, None) => format!("{} without --config", self.filter.display()),
                 _ => self.filter.display().to_string(),
             };
-            Failure::Input(format!("{file}: {why}"))
+            let what = match &why {
+                Error::Refused { callback, .. } => format!("{callback} refused the configuration"),
+                Error::Trapped { callback, limit: Some(limit), .. } => format!("{callback}: {}", remedied(*limit)),
+                Error::Trapped { callback, why, .. } => format!("the module trapped in {callback}: {why}"),
+                Error::Limit { limit, .. } => remedied(*limit),
+                why => why.to_string(),
+            };
+            Failure::Module(format!("{file}: {what}"), why.logs().to_vec())
         })
     }
 
@@ -224,6 +293,18 @@ impl Run {
     }
 }
 
+/// What a limit is, and the option that raises it.
+fn remedied(limit: Limit) -> String {
+    let option = match limit {
+        Limit::Fuel(_) => "--fuel",
+        Limit::Memory(_) => "--max-memory-bytes",
+        Limit::Log(_) => "--max-log-bytes",
+        Limit::Host(_) => "--max-host-bytes",
+        _ => return limit.to_string(),
+    };
+    format!("{limit}; raise it with `{option}`")
+}
+
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
@@ -234,7 +315,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     bytes.map_err(|why| Failure::Input(format!("{}: {why}", file.display())))
 }
 
-fn inspection_in_words(file: &Path, found: &Inspection) -> String {
+fn inspection_in_words(file: &Path, found: &Inspection) -> Vec<String> {
     let abi = found.abi.map_or("no known ABI".to_owned(), |abi| format!("ABI {abi}"));
     let names = if found.function_names { "with" } else { "without" };
     let mut lines = vec![format!("{}: {abi}, {} bytes, {names} function names", file.display(), found.size)];
@@ -270,7 +351,7 @@ fn inspection_in_words(file: &Path, found: &Inspection) -> String {
     };
     verdict("this host", &found.refused_here);
     verdict("Envoy", &found.refused_by_envoy);
-    lines.join("\n") + "\n"
+    lines
 }
 
 fn inspection_in_json(found: &Inspection) -> String {
@@ -294,22 +375,22 @@ fn inspection_in_json(found: &Inspection) -> String {
     format!("{report:#}\n")
 }
 
-/// What became of a request, from behind its number.
-fn outcome_in_words(outcome: &Outcome) -> String {
+/// What became of a request, by its number.
+fn outcome_in_words(n: u32, outcome: &Outcome) -> Vec<String> {
     let message = |indent: &str, headers: &Headers, body: &[u8]| -> Vec<String> {
         let headers = headers.iter().filter(|(name, _)| name != b":status");
         let body = (!body.is_empty()).then(|| format!("{indent}{} bytes of body", body.len()));
         headers.map(|(name, value)| format!("{indent}{}: {}", readable(name), readable(value))).chain(body).collect()
     };
-    let mut lines = vec![fate(outcome)];
+    let mut lines = vec![format!("request {n}: {}", fate(outcome))];
     lines.extend(outcome.route.as_ref().map(route_in_words));
     lines.extend(message("  ", &outcome.request_headers, &outcome.request_body));
     if let Some(status) = outcome.status() {
         lines.push(format!("  the client gets {status}"));
         lines.extend(message("    ", &outcome.response.headers, &outcome.response.body));
     }
-    lines.extend(outcome.logs.iter().map(|log| format!("  {log}")));
-    lines.join("\n") + "\n"
+    lines.extend(outcome.logs.iter().flat_map(|log| log_lines("  ", log)));
+    lines
 }
 
 fn fate(outcome: &Outcome) -> String {

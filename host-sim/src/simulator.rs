@@ -10,6 +10,7 @@ use crate::host::http_call::HttpCall;
 use crate::host::log::Log;
 use crate::host::metric::{Metric, Metrics, Registry};
 use crate::host::property;
+use crate::limit::Limit;
 use crate::message::Response;
 use crate::module::Module;
 use crate::pipeline::{self, size};
@@ -155,9 +156,24 @@ impl Builder {
         self
     }
 
-    /// How large the VM's memory may grow, in bytes; 4 GiB unless set.
+    /// How large a VM's memories and tables may grow together, in bytes; 4 GiB a memory unless set. Growth beyond the limit
+    /// fails, and a trap that follows is reported as [`Limit::Memory`].
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.surroundings.memory = Some(bytes);
+        self
+    }
+
+    /// How many bytes of log messages the filter may write in one event, such as a part of a request, before it traps; an
+    /// empty message counts too. Unlimited unless set.
+    pub fn log_limit(mut self, bytes: usize) -> Self {
+        self.surroundings.log_bytes = Some(bytes);
+        self
+    }
+
+    /// How many bytes the filter may pass to host functions (headers, bodies, shared data, log messages) in one event
+    /// before it traps. Unlimited unless set.
+    pub fn host_limit(mut self, bytes: usize) -> Self {
+        self.surroundings.host_bytes = Some(bytes);
         self
     }
 
@@ -183,7 +199,7 @@ impl Builder {
     /// worker.
     ///
     /// # Errors
-    /// [`Error::Unserved`], [`Error::Invalid`], [`Error::Refused`] or [`Error::Trapped`].
+    /// [`Error::Unserved`], [`Error::Invalid`], [`Error::Refused`], [`Error::Trapped`] or [`Error::Limit`].
     pub fn start(self) -> Result<Simulator, Error> {
         let Builder { module, surroundings, shared, configuration, workers, seed, now } = self;
         let now = nanoseconds(now.duration_since(UNIX_EPOCH).unwrap_or_default());
@@ -243,8 +259,8 @@ impl Simulator {
         }
         let configuration: Arc<[u8]> = Arc::from(configuration.as_ref());
         let tried = self.canary(&configuration);
-        if let Err(Error::Refused { logs, .. } | Error::Trapped { logs, .. }) = &tried {
-            self.logs.extend_from_slice(logs);
+        if let Err(why) = &tried {
+            self.logs.extend_from_slice(why.logs());
         }
         tried?;
         let mut result = Ok(());
@@ -418,6 +434,12 @@ impl Simulator {
         self.workers.iter().any(|worker| worker.vm.dead().is_some())
     }
 
+    /// Returns the limit that ended a VM, if one did.
+    #[must_use]
+    pub fn exceeded_limit(&self) -> Option<Limit> {
+        self.workers.iter().find_map(|worker| worker.vm.state().exceeded)
+    }
+
     /// Everything that was logged, oldest first. Of a configuration that is tried before it is used, only what was
     /// logged when it failed.
     #[must_use]
@@ -589,7 +611,7 @@ impl Simulator {
     /// Takes what was logged since it was last taken into the list of all logs, and into those of open streams.
     fn take_logs(&mut self) {
         let vms = self.workers.iter_mut().flat_map(|worker| worker.dead.iter_mut().chain([&mut worker.vm]));
-        let new: Vec<_> = vms.flat_map(|vm| std::mem::take(&mut vm.state_mut().logs)).collect();
+        let new: Vec<_> = vms.flat_map(|vm| vm.state_mut().take_logs()).collect();
         self.open.values_mut().for_each(|logs| logs.extend_from_slice(&new));
         self.logs.extend(new);
     }
@@ -763,7 +785,9 @@ fn plug_in(vm: &mut Vm, configuration: &Arc<[u8]>) -> Result<u32, Error> {
             pipeline::retire(vm, root);
             Err(Error::Refused { callback, logs: vm.state().logs.clone() })
         }
-        Err(Trap { callback, why }) => Err(Error::Trapped { callback, why, logs: vm.state().logs.clone() }),
+        Err(Trap { callback, why }) => {
+            Err(Error::Trapped { callback, why, limit: vm.state().exceeded, logs: vm.state().logs.clone() })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::host::http_call::HttpCall;
 use crate::host::local_response::LocalResponse;
 use crate::host::log::Log;
 use crate::host::metric::Metrics;
+use crate::limit::{Limit, MemoryLimiter};
 use crate::message::Message;
 use crate::module::Module;
 use crate::request::Routed;
@@ -20,8 +21,12 @@ use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use wasmi::{Memory, StoreLimits};
+use wasmi::Memory;
+
+/// What each log message counts for beside its bytes: an empty message takes memory too.
+const LOG_OVERHEAD: usize = 64;
 
 /// What a guest is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,10 @@ pub(crate) struct Surroundings {
     pub fuel: Option<u64>,
     /// How large the memory may grow, in bytes.
     pub memory: Option<usize>,
+    /// How many bytes of log messages one event may add.
+    pub log_bytes: Option<usize>,
+    /// How many bytes the guest may pass to host functions in one event.
+    pub host_bytes: Option<usize>,
     /// Where requests go; nowhere in particular unless it is set.
     pub routes: Option<Arc<RouteTable>>,
     /// Foreign functions by name.
@@ -91,7 +100,12 @@ pub(crate) struct State {
     /// Its functions, and which of them are being called.
     pub functions: Arc<Functions>,
     pub calls: Option<CallStack>,
-    pub limits: StoreLimits,
+    pub memory_limiter: MemoryLimiter,
+    /// Bytes of log messages, and bytes passed to host functions, since the event began.
+    pub logged_bytes: usize,
+    pub host_bytes: AtomicUsize,
+    /// The limit that ends the VM.
+    pub exceeded: Option<Limit>,
     /// What the guest is about, and so which host functions work.
     pub phase: Phase,
     /// The trap of the allocator in this callback, which goes on, and is the VM's last.
@@ -285,7 +299,10 @@ impl State {
             allocate: None,
             functions: Arc::clone(&module.functions),
             calls: None,
-            limits: StoreLimits::default(),
+            memory_limiter: MemoryLimiter::default(),
+            logged_bytes: 0,
+            host_bytes: AtomicUsize::new(0),
+            exceeded: None,
             phase: Phase::Initializing,
             allocator_trap: None,
             current: 0,
@@ -383,11 +400,49 @@ impl State {
         }
     }
 
-    /// Logs, unless Envoy's logger leaves out what is so little serious.
-    pub(crate) fn log(&mut self, level: LogLevel, message: String) {
+    /// Logs a message of the host, unless the logger's level excludes it. The log limit shortens the message.
+    pub(crate) fn log(&mut self, level: LogLevel, mut message: String) {
         if self.surroundings.log_level.is_none_or(|least| level >= least) {
+            if let Some(limit) = self.surroundings.log_bytes {
+                let end = (0..=limit.min(message.len())).rev().find(|end| message.is_char_boundary(*end));
+                message.truncate(end.unwrap_or_default());
+            }
             self.logs.push(Log { level, context: self.context(), message });
         }
+    }
+
+    /// Logs a message of the guest, unless the logger's level excludes it.
+    pub(crate) fn log_guest(&mut self, level: LogLevel, message: &[u8]) {
+        if self.surroundings.log_level.is_some_and(|least| level < least) {
+            return;
+        }
+        self.logged_bytes = self.logged_bytes.saturating_add(message.len()).saturating_add(LOG_OVERHEAD);
+        match self.surroundings.log_bytes {
+            Some(limit) if self.logged_bytes > limit => _ = self.exceeded.get_or_insert(Limit::Log(limit)),
+            _ => self.log(level, String::from_utf8_lossy(message).into_owned()),
+        }
+    }
+
+    /// Counts bytes that the guest passes to the host.
+    pub(crate) fn count_host_bytes(&self, bytes: usize) {
+        self.host_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the limit that the guest has exceeded, if any.
+    pub(crate) fn exceeded(&mut self) -> Option<Limit> {
+        if let Some(limit) = self.surroundings.host_bytes
+            && *self.host_bytes.get_mut() > limit
+        {
+            self.exceeded.get_or_insert(Limit::Host(limit));
+        }
+        self.exceeded
+    }
+
+    /// Takes the messages logged in an event; the limits of an event start anew.
+    pub(crate) fn take_logs(&mut self) -> Vec<Log> {
+        self.logged_bytes = 0;
+        *self.host_bytes.get_mut() = 0;
+        std::mem::take(&mut self.logs)
     }
 
     /// What a host function is made to answer, if it is.

@@ -4,13 +4,11 @@ use crate::abi::{AbiVersion, LogLevel};
 use crate::backtrace::{self, CallStack};
 use crate::error::Error;
 use crate::host;
+use crate::limit::{Limit, MemoryLimiter};
 use crate::module::{ALLOCATORS, Module};
 use crate::state::{Context, Phase, State};
 use std::sync::Arc;
-use wasmi::{AsContextMut, Instance, Linker, Store, StoreLimitsBuilder, TypedFunc, WasmParams, WasmResults};
-
-/// How many elements a table may grow to, as in V8.
-const MOST_ELEMENTS: usize = 10_000_000;
+use wasmi::{AsContextMut, Instance, Linker, Store, TrapCode, TypedFunc, WasmParams, WasmResults};
 
 /// A VM.
 #[derive(Debug)]
@@ -81,17 +79,18 @@ impl Vm {
             return Err(Error::Unserved { imports: unserved });
         }
         let invalid = |why: wasmi::Error| Error::Invalid(why.to_string());
-        let mut limits = StoreLimitsBuilder::new().table_elements(MOST_ELEMENTS);
-        if let Some(bytes) = state.surroundings.memory {
-            limits = limits.memory_size(bytes);
-        }
+        let memory_limit = state.surroundings.memory;
         let mut store = Store::new(module.wasm.engine(), state);
-        store.data_mut().limits = limits.build();
-        store.limiter(|state| &mut state.limits);
+        store.data_mut().memory_limiter = MemoryLimiter::new(memory_limit, backtrace::MEMORY_SIZE);
+        store.limiter(|state| &mut state.memory_limiter);
         refuel(&mut store);
         let mut linker = Linker::new(module.wasm.engine());
         host::link(&mut linker).map_err(invalid)?;
-        let instance = linker.instantiate_and_start(&mut store, &module.wasm).map_err(invalid)?;
+        let instance = linker.instantiate_and_start(&mut store, &module.wasm);
+        let instance = instance.map_err(|why| match exceeded(store.data_mut(), &why) {
+            Some(limit) => Error::Limit { limit, logs: store.data_mut().take_logs() },
+            None => invalid(why),
+        })?;
         store.data_mut().calls = CallStack::of(&store, &instance);
         store.data_mut().memory = module.memory().and_then(|name| instance.get_memory(&store, name));
         for name in ALLOCATORS.into_iter().rev() {
@@ -119,7 +118,8 @@ impl Vm {
             vm.call(0, |_| main_void, ()).map(|_| ())
         };
         if let Err(Trap { callback, why }) = begin() {
-            return Err(Error::Trapped { callback, why, logs: std::mem::take(&mut vm.state_mut().logs) });
+            let limit = vm.state().exceeded;
+            return Err(Error::Trapped { callback, why, limit, logs: vm.state_mut().take_logs() });
         }
         vm.state_mut().phase = Phase::Serving;
         Ok(vm)
@@ -142,6 +142,7 @@ impl Vm {
         let Some(function) = function else { return Ok(None) };
         let state = self.state_mut();
         (state.current, state.effective, state.stop) = (context, 0, false);
+        state.memory_limiter.reset();
         refuel(&mut self.store);
         if let Some(calls) = self.state().calls {
             calls.set_height(&mut self.store, 0);
@@ -232,13 +233,24 @@ impl Callbacks {
 
 /// A trap while the host called a function, which it logs as Envoy does.
 pub(crate) fn trap(mut store: impl AsContextMut<Data = State>, callback: &'static str, why: &wasmi::Error) -> Trap {
-    let why = backtrace::message(why);
     let mut store = store.as_context_mut();
+    let why = exceeded(store.data_mut(), why).map_or_else(|| backtrace::message(why), |limit| limit.to_string());
     let (functions, calls) = (Arc::clone(&store.data().functions), store.data().calls);
     let backtrace = calls.map(|calls| functions.backtrace(&store, calls)).unwrap_or_default();
     let message = format!("Function: {callback} failed: {why}{backtrace}");
     store.data_mut().log(LogLevel::Error, message);
     Trap { callback, why }
+}
+
+/// Returns the limit that caused a trap, if one did, and keeps it as what ended the VM.
+fn exceeded(state: &mut State, why: &wasmi::Error) -> Option<Limit> {
+    let cause = match (why.as_trap_code(), state.surroundings.fuel, state.surroundings.memory) {
+        (Some(TrapCode::OutOfFuel), Some(fuel), _) => Some(Limit::Fuel(fuel)),
+        (_, _, Some(bytes)) if state.memory_limiter.is_exceeded() => Some(Limit::Memory(bytes)),
+        _ => None,
+    };
+    state.exceeded = state.exceeded().or(cause);
+    state.exceeded
 }
 
 /// Each callback has as much to do as the last one had.

@@ -27,18 +27,26 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(test: &str, configuration: &str) -> Scratch {
+        Scratch::of(test, configuration, FILTER)
+    }
+
+    fn of(test: &str, configuration: &str, filter: &str) -> Scratch {
         let scratch = Scratch(std::env::temp_dir().join(format!("host-sim-{}-{test}", std::process::id())));
         std::fs::create_dir_all(&scratch.0).expect("a directory");
-        std::fs::write(scratch.0.join("filter.wasm"), wat::parse_str(FILTER).expect("text")).expect("a file");
+        std::fs::write(scratch.0.join("filter.wasm"), wat::parse_str(filter).expect("text")).expect("a file");
         std::fs::write(scratch.0.join("config.json"), configuration).expect("a file");
         scratch
     }
 
     /// `host-sim run` in this directory: exit code, standard output and error.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        self.command("run", arguments)
+    }
+
+    fn command(&self, name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
         let Output { status, stdout, stderr } =
-            command.current_dir(&self.0).arg("run").args(arguments).output().expect("the command");
+            command.current_dir(&self.0).arg(name).args(arguments).output().expect("the command");
         let text = |bytes| String::from_utf8(bytes).expect("text");
         (status.code(), text(stdout), text(stderr))
     }
@@ -248,4 +256,223 @@ fn a_trap_is_a_failure() {
     let (code, stdout, _) = scratch.run(&["filter.wasm", "--config", "config.json", "--request", "GET http://shop/"]);
     assert_eq!(code, Some(1));
     assert!(stdout.contains("request 1: trap in proxy_on_request_headers: "), "{stdout}");
+}
+
+/// Escape sequences and other characters that control a terminal, as they are in a string of WebAssembly's text format, and
+/// as the command shows them.
+const HOSTILE: &str = r"\1b]0;pwned\07\0d\7f\c2\9b2J\e2\80\ae\e2\81\a6\e2\80\a8\09end";
+const SHOWN: &str = r"\x1b]0;pwned\x07\r\x7f\u{9b}2J\u{202e}\u{2066}\u{2028}\tend";
+
+/// A filter that writes the hostile text, and a forged line after it, to the log, a header, a metric's name and a local
+/// response, then traps in a function that has a hostile name. A configuration of one byte is refused. With two bytes it
+/// does not trap, and with three it writes a response header in place of the local response.
+fn hostile_filter() -> String {
+    r#"(module
+    (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+    (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_send_local_response"
+        (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "HOSTILE\0arequest 2: goes on")
+    (data (i32.const 200) "\01\00\00\00\01\00\00\00\LENGTH\00\00\00x\00HOSTILE\0arequest 2: goes on\00")
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+    (func (export "HOSTILE"))
+    (global $size (mut i32) (i32.const 0))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (drop (call $log (i32.const 3) (i32.const 0) (i32.const SIZE)))
+        (drop (call $define (i32.const 0) (i32.const 0) (i32.const SIZE) (i32.const 1000)))
+        (global.set $size (local.get 1))
+        (i32.ne (local.get 1) (i32.const 1)))
+    (func $trap (@name "HOSTILE") unreachable)
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (drop (call $log (i32.const 3) (i32.const 0) (i32.const SIZE)))
+        (drop (call $add (i32.const 0) (i32.const 212) (i32.const 1) (i32.const 0) (i32.const SIZE)))
+        (if (i32.eq (global.get $size) (i32.const 3)) (then (return (i32.const 0))))
+        (drop (call $respond (i32.const 403) (i32.const 0) (i32.const SIZE) (i32.const 0) (i32.const SIZE)
+            (i32.const 200) (i32.const RESPONSE) (i32.const -1)))
+        (if (i32.ne (global.get $size) (i32.const 2)) (then (call $trap)))
+        (i32.const 0))
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+        (drop (call $add (i32.const 2) (i32.const 212) (i32.const 1) (i32.const 0) (i32.const SIZE)))
+        (i32.const 0)))"#
+        .replace("HOSTILE", HOSTILE)
+        .replace(r"\LENGTH", &format!(r"\{HOSTILE_SIZE:02x}"))
+        .replace("SIZE", &HOSTILE_SIZE.to_string())
+        .replace("RESPONSE", &(14 + 1 + HOSTILE_SIZE).to_string())
+}
+
+/// The bytes of the hostile text with its forged line.
+const HOSTILE_SIZE: usize = 29 + 19;
+
+/// Nothing in it controls a terminal: besides newlines it has printable characters only.
+#[track_caller]
+fn assert_harmless(output: &str) {
+    let odd =
+        |char: &char| (char.is_control() && *char != '\n') || matches!(char, '\u{202e}' | '\u{2066}' | '\u{2028}');
+    assert_eq!(output.chars().find(odd), None, "{output:?}");
+    assert!(output.lines().all(|line| !line.starts_with("request 2")), "a forged line: {output}");
+}
+
+#[test]
+fn text_of_a_module_cannot_control_the_terminal() {
+    let scratch = Scratch::of("hostile", "", &hostile_filter());
+    let request = ["filter.wasm", "--request", "GET http://shop/"];
+    let (code, stdout, stderr) = scratch.run(&request);
+    assert_eq!((code, &stderr[..]), (Some(1), ""), "{stdout}");
+    assert_harmless(&stdout);
+    for line in [
+        &format!("[warning] {SHOWN}\n  | request 2: goes on\n")[..],
+        &format!("\n  x: {SHOWN}\\nrequest 2: goes on\n"),
+        &format!("\n  [warning] {SHOWN}\n    | request 2: goes on\n"),
+        &format!(" - {SHOWN}\n"),
+        &format!("\n{SHOWN}\\nrequest 2: goes on: 0\n"),
+    ] {
+        assert!(stdout.contains(line), "{line:?} is not in {stdout}");
+    }
+
+    let scratch = Scratch::of("hostile-response", "{ }", &hostile_filter());
+    let (_, stdout, _) = scratch.run(&[&request[..], &["--config", "config.json"]].concat());
+    assert_harmless(&stdout);
+    let response = format!("\n  the client gets 200\n    x: {SHOWN}\\nrequest 2: goes on\n");
+    assert!(stdout.contains(&response), "{stdout}");
+}
+
+#[test]
+fn errors_and_inspections_cannot_control_the_terminal() {
+    let scratch = Scratch::of("hostile-errors", "1", &hostile_filter());
+    let request = ["--request", "GET http://shop/"];
+    let (_, _, stderr) = scratch.run(&[&["filter.wasm", "--config", "config.json"], &request[..]].concat());
+    assert_harmless(&stderr);
+    let shown = format!("refused the configuration\n  [warning] {SHOWN}\n    | request 2: goes on\n");
+    assert!(stderr.ends_with(&shown), "{stderr}");
+
+    let (_, stdout, _) = scratch.command("inspect", &["filter.wasm"]);
+    assert_harmless(&stdout);
+    assert!(stdout.contains(&format!("\n  {SHOWN}\n")), "{stdout}");
+
+    let import = format!(
+        r#"(module (import "env" "{HOSTILE}\0arequest 2" (func)) (memory (export "memory") 1)
+        (func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#
+    );
+    let scratch = Scratch::of("hostile-import", "", &import);
+    for (command, arguments) in [("run", &[&["filter.wasm"], &request[..]].concat()[..]), ("inspect", &["filter.wasm"])]
+    {
+        let (code, stdout, stderr) = scratch.command(command, arguments);
+        let output = stdout + &stderr;
+        assert_eq!(code, Some(1), "{output}");
+        assert_harmless(&output);
+        assert!(output.contains(&format!("env.{SHOWN}\\nrequest 2")), "{output}");
+    }
+}
+
+#[test]
+fn json_escapes_what_could_control_the_terminal() {
+    let scratch = Scratch::of("hostile-json", "{}", &hostile_filter());
+    let request = ["filter.wasm", "--config", "config.json", "--request", "GET http://shop/", "--json"];
+    let (_, run, _) = scratch.run(&request);
+    let (_, inspect, _) = scratch.command("inspect", &["filter.wasm", "--json"]);
+    let text = "\x1b]0;pwned\x07\r\x7f\u{9b}2J\u{202e}\u{2066}\u{2028}\tend";
+    for output in [&run, &inspect] {
+        assert_harmless(output);
+        assert!(output.contains(r"\u001b]0;pwned\u0007\r\u007f\u009b2J\u202e\u2066\u2028\tend"), "{output}");
+    }
+    let report: serde_json::Value = serde_json::from_str(&run).expect("JSON");
+    assert_eq!(report["logs"][0]["message"], format!("{text}\nrequest 2: goes on"));
+    assert_eq!(report["requests"][0]["localResponse"]["body"], format!("{text}\nrequest 2: goes on"));
+}
+
+/// A filter whose `proxy_on_request_headers` is this.
+fn filter_with(body: &str) -> String {
+    format!(
+        r#"(module
+        (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+        (import "env" "proxy_set_shared_data" (func $share (param i32 i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) {body} (i32.const 0)))"#
+    )
+}
+
+#[test]
+fn a_module_that_exceeds_a_limit_ends_with_one_error() {
+    let request = ["filter.wasm", "--request", "GET http://shop/", "-n", "3"];
+    for (test, body, options, error) in [
+        (
+            "endless-loop",
+            "(loop (br 0))",
+            &["--fuel", "1000000"][..],
+            "fuel limit of 1000000 units per callback exceeded; raise it with `--fuel`",
+        ),
+        (
+            "endless-log",
+            "(loop (drop (call $log (i32.const 2) (i32.const 0) (i32.const 100))) (br 0))",
+            &[],
+            "log limit of 1048576 bytes exceeded; raise it with `--max-log-bytes`",
+        ),
+        (
+            "empty-logs",
+            "(loop (drop (call $log (i32.const 2) (i32.const 0) (i32.const 0))) (br 0))",
+            &["--max-log-bytes", "1000"],
+            "log limit of 1000 bytes exceeded; raise it with `--max-log-bytes`",
+        ),
+        (
+            "memory-growth",
+            "(loop (if (i32.eq (memory.grow (i32.const 10)) (i32.const -1)) (then unreachable)) (br 0))",
+            &[],
+            "memory limit of 536870912 bytes exceeded; raise it with `--max-memory-bytes`",
+        ),
+        (
+            "host-memory",
+            "(loop (drop (call $share (local.get 2) (i32.const 4) (i32.const 0) (i32.const 65536) (i32.const 0)))
+                (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))) (br 0))",
+            &[],
+            "limit of 67108864 bytes passed to host functions exceeded; raise it with `--max-host-bytes`",
+        ),
+        (
+            "endless-time",
+            "(loop (br 0))",
+            &["--fuel", "18446744073709551615", "--timeout", "1"],
+            "time limit of 1 s exceeded; raise it with `--timeout`",
+        ),
+    ] {
+        let scratch = Scratch::of(test, "", &filter_with(body));
+        let (code, stdout, stderr) = scratch.run(&[&request, options].concat());
+        assert_eq!((code, stderr), (Some(1), format!("error: request 1: {error}\n")), "{test}");
+        assert!(stdout.len() < 4 << 20, "{test}: {} bytes of output", stdout.len());
+        if test != "endless-time" {
+            let (_, stdout, stderr) = scratch.run(&[&request, options, &["--json"]].concat());
+            assert_eq!(stderr, format!("error: request 1: {error}\n"), "{test}");
+            serde_json::from_str::<serde_json::Value>(&stdout).expect("a whole document");
+        }
+    }
+}
+
+#[test]
+fn limits_hold_while_a_module_starts() {
+    let request = ["filter.wasm", "--request", "GET http://shop/", "--fuel", "1000000", "--max-memory-bytes", "131072"];
+    let module = |memory: u32, rest: &str| {
+        format!(
+            r#"(module (memory (export "memory") {memory}) (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 0)) {rest})"#
+        )
+    };
+    let fuel = "fuel limit of 1000000 units per callback exceeded; raise it with `--fuel`\n";
+    let memory = "memory limit of 131072 bytes exceeded; raise it with `--max-memory-bytes`\n";
+    for (test, module, error) in [
+        ("fits", module(2, ""), ""),
+        ("start-function", module(1, "(func $start (loop (br 0))) (start $start)"), fuel),
+        ("initialize", module(1, r#"(func (export "_initialize") (loop (br 0)))"#), fuel),
+        ("first-memory", module(3, ""), memory),
+        ("second-memory", module(1, "(memory 2)"), memory),
+        ("table", module(1, "(table 10000 funcref)"), memory),
+    ] {
+        let scratch = Scratch::of(test, "", &module);
+        let (_, _, stderr) = scratch.run(&request);
+        assert_eq!(stderr.is_empty(), error.is_empty(), "{test}: {stderr}");
+        assert!(stderr.contains(error), "{test}: {stderr}");
+        assert_eq!(stderr.lines().filter(|line| line.starts_with("error: filter.wasm: ")).count(), error.len().min(1));
+    }
 }

@@ -293,9 +293,12 @@ impl Mesh {
         }
     }
 
-    /// Waits until the controller has written its EnvoyFilter; gives that.
+    /// Waits until the controller has filled the EnvoyFilter of our manifests, and returns it.
     pub fn wait_for_envoy_filter(&self) -> Result<Value> {
-        wait_for("the EnvoyFilter", || Ok(self.get("envoyfilter", "istio-system", "traffic-split").ok()))
+        wait_for("the EnvoyFilter", || {
+            let filter = self.get("envoyfilter", "istio-system", "traffic-split").ok();
+            Ok(filter.filter(|filter| filter["spec"]["configPatches"].is_array()))
+        })
     }
 
     /// Waits until the TrafficSplit's condition is this, said of the object as it stands: `True` or `False`, and why.

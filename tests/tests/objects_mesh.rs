@@ -2,7 +2,7 @@
 //! it out.
 
 use journeys::Result;
-use journeys::mesh::Mesh;
+use journeys::mesh::{Mesh, manifests};
 use serde_json::{Value, json};
 
 fn split(version: &str, backends: Value) -> Value {
@@ -100,5 +100,167 @@ fn the_api_server_takes_what_smi_says_and_refuses_what_it_doesn_t() -> Result<()
     mesh.apply(&group("v1alpha4", "spec", map.clone()).to_string())?;
     assert_eq!(mesh.get("httproutegroups.v1alpha3.specs.smi-spec.io", "default", "beta")?["spec"]["matches"], map);
     refused(&mesh, &group("v1alpha4", "spec", json!([])), "matches");
+    Ok(())
+}
+
+/// `value` under `depth` keys.
+fn nested(depth: usize, value: Value) -> Value {
+    (0..depth).fold(value, |value, _| json!({"a": value}))
+}
+
+/// Applies all objects at once, and returns how many the API server has then.
+fn count_taken(mesh: &Mesh, kind: &str, objects: impl IntoIterator<Item = Value>) -> Result<usize> {
+    let named = objects.into_iter().enumerate().map(|(n, mut object)| {
+        object["metadata"]["name"] = json!(format!("object-{n}"));
+        object
+    });
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": named.collect::<Vec<_>>()});
+    // kubectl goes on with the next object when one is refused.
+    _ = mesh.apply(&list.to_string());
+    let taken = mesh.kubectl(&["get", kind, "-o", "name"])?.lines().count();
+    mesh.kubectl(&["delete", kind, "--all"])?;
+    Ok(taken)
+}
+
+#[test]
+fn a_schema_bounds_headers_and_service_names() -> Result<()> {
+    let mesh = Mesh::start()?;
+    let many = |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("1"))).collect::<Value>();
+    let taken = |headers: &[Value]| {
+        let versions = [("v1alpha4", "spec"), ("v1alpha3", "spec"), ("v1alpha2", "matches")];
+        let groups = versions.into_iter().flat_map(|(version, pointer)| {
+            headers.iter().map(move |headers| group(version, pointer, json!([{"name": "one", "headers": headers}])))
+        });
+        count_taken(&mesh, "httproutegroups", groups)
+    };
+    let good = [
+        json!({}),
+        json!([]),
+        json!(null),
+        json!({":authority": "shop", "cookie": "a".repeat(4096)}),
+        json!([{"cookie": "a"}, {"cookie": "b", "user-agent": "c"}]),
+        many(100),
+        json!(vec![json!({"cookie": "a"}); 100]),
+    ];
+    assert_eq!(taken(&good)?, 3 * good.len());
+    let bad = [
+        nested(2, json!("a")),
+        nested(121, json!("a")),
+        json!([nested(2, json!("a"))]),
+        json!([[{"cookie": "a"}]]),
+        json!({"cookie": 1}),
+        json!({"cookie": true}),
+        json!([{"cookie": 1}]),
+        json!(["cookie"]),
+        json!([null]),
+        many(101),
+        json!([many(101)]),
+        json!(vec![json!({"cookie": "a"}); 101]),
+        json!({"cookie": "a".repeat(4097)}),
+        json!("cookie"),
+        json!(""),
+        json!(0),
+        json!(1.5),
+        json!(true),
+        json!(false),
+    ];
+    assert_eq!(taken(&bad)?, 0);
+
+    let with_root = |version: &str, root: &str, backend: &str| {
+        let mut object = split(version, json!([{"service": backend, "weight": 1}]));
+        object["spec"]["service"] = json!(root);
+        object
+    };
+    let longest = format!("{}.default.svc.{}", "a".repeat(63), vec!["b"; 88].join("."));
+    let names = [
+        "web",
+        "0",
+        "web.default",
+        "web.default.svc",
+        "web.default.svc.cluster",
+        "web.default.svc.k8s.example.com",
+        &longest,
+    ];
+    let versions = ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"];
+    let good: Vec<_> = versions
+        .into_iter()
+        .flat_map(|version| names.map(|name| with_root(version, &format!("{name}:65535"), name)))
+        .chain(names.map(|name| with_root("v1alpha4", name, name)))
+        .collect();
+    let count = good.len();
+    assert_eq!(count_taken(&mesh, "trafficsplits", good)?, count);
+    let label = "a".repeat(64);
+    let wrong = [
+        "",
+        "-web",
+        "web-",
+        "Web",
+        "web_1",
+        "web.",
+        ".web",
+        "web.default.pod",
+        "web.default.svc.",
+        "web/80",
+        "web ",
+        "w\nb",
+        "web:",
+        "web:http",
+        "web:123456",
+        &label,
+    ];
+    let roots = wrong.map(|name| with_root("v1alpha4", name, "v1"));
+    // A backend has no port.
+    let backends = wrong.into_iter().chain(["web:80"]).map(|name| with_root("v1alpha4", "web", name));
+    assert_eq!(count_taken(&mesh, "trafficsplits", roots.into_iter().chain(backends))?, 0);
+    Ok(())
+}
+
+#[test]
+fn the_envoyfilter_is_created_by_the_manifests_and_filled_by_the_controller() -> Result<()> {
+    let mesh = Mesh::start()?;
+    let read = || mesh.get("envoyfilter", "istio-system", "traffic-split");
+    assert_eq!(read()?["spec"], Value::Null);
+
+    let controller = mesh.kubeconfig("controller").display().to_string();
+    let as_controller = |arguments: &[&str], input: &str| {
+        mesh.kubectl_with_input(&[&["--kubeconfig", &controller, "-n", "istio-system"], arguments].concat(), input)
+    };
+    let named = |name: &str| {
+        json!({
+            "apiVersion": "networking.istio.io/v1alpha3",
+            "kind": "EnvoyFilter",
+            "metadata": {"name": name, "namespace": "istio-system"},
+            "spec": {"configPatches": [{
+                "applyTo": "HTTP_FILTER",
+                "match": {"context": "SIDECAR_OUTBOUND"},
+                "patch": {"operation": "INSERT_BEFORE", "value": {"name": "traffic-split"}},
+            }]},
+        })
+        .to_string()
+    };
+    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=traffic-split-controller", "-f", "-"];
+    let own = "--field-selector=metadata.name=traffic-split";
+    assert!(as_controller(&["get", "envoyfilters", own], "")?.contains("traffic-split"));
+    as_controller(&apply, &named("traffic-split"))?;
+    for (arguments, input) in [
+        (&["get", "envoyfilters"][..], String::new()),
+        (&["get", "envoyfilters", "--field-selector=metadata.name=other"], String::new()),
+        (&["create", "-f", "-"], named("other")),
+        (&apply, named("other")),
+        (&["delete", "envoyfilter", "traffic-split"], String::new()),
+    ] {
+        let answer = as_controller(arguments, &input);
+        assert!(
+            answer.as_ref().is_err_and(|error| error.to_string().contains("forbidden")),
+            "{arguments:?}: {answer:?}"
+        );
+    }
+
+    let written = read()?["spec"].clone();
+    let directory = manifests().display().to_string();
+    for mode in [&[][..], &["--server-side", "--force-conflicts"], &["--server-side"], &[]] {
+        mesh.kubectl(&[&["apply", "-k", &directory], mode].concat())?;
+        assert_eq!(read()?["spec"], written, "kubectl apply {mode:?}");
+    }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The plugin configuration: what a control plane writes and the filter reads.
 
+use crate::budget::{Budget, Cost, Ledger};
 use crate::cluster::{Cluster, ClusterTemplate};
-use crate::http_route_group::HttpRouteGroup;
+use crate::http_route_group::{HttpRouteGroup, cost_of_group};
 use crate::json::Strict;
 use crate::name;
 use crate::problem::{Object, Problem};
@@ -51,10 +52,20 @@ pub struct Configuration {
     /// What is known of Services, by `namespace/name`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, Service>,
-    /// Further authorities of a root: host name to `namespace/name`. Host names in lower case,
-    /// without a trailing dot.
+    /// Further authorities of a root, by host name: lower case, without a trailing dot.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub hosts: BTreeMap<String, String>,
+    pub hosts: BTreeMap<String, HostRoot>,
+}
+
+/// The root that a name in `hosts` stands for. Serialised as `namespace/name`, or as an object if it has a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostRoot {
+    /// The root Service: `namespace/name`.
+    pub service: String,
+    /// The root's port for all requests to this host. The port in a client's `Host` never counts: it would let clients
+    /// of a gateway reach ports of the Service that the gateway does not expose.
+    pub port: Option<u16>,
 }
 
 /// What a control plane knows of a Service.
@@ -69,6 +80,9 @@ pub struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
 }
+
+/// The longest text of a configuration, in bytes, with white space and fields that are ignored.
+const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// The keys of a plugin configuration.
 const KEYS: [&str; 13] = [
@@ -121,6 +135,9 @@ impl Configuration {
             |message: String| Err(vec![Problem { object: Object::Configuration, field: String::new(), message }]);
         if text.iter().all(u8::is_ascii_whitespace) {
             return whole("is empty; the configuration without splits is {}".into());
+        }
+        if text.len() > MAX_TEXT_BYTES {
+            return whole(format!("has {} bytes, and may have {MAX_TEXT_BYTES}; remove splits", text.len()));
         }
         match serde_json::from_slice::<Strict>(text) {
             Ok(Strict(value)) => Self::from_value(&value),
@@ -210,7 +227,14 @@ impl Configuration {
                     }
                 }
                 "httpRouteGroups" => {
-                    for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
+                    let list = reader.list(value, key).unwrap_or_default();
+                    // Before anything is compiled.
+                    let cost = list.iter().map(cost_of_group).fold(Cost::default(), Cost::plus);
+                    if let Err(why) = Budget::FILTER.check_total(cost) {
+                        reader.problem(key, why.to_string());
+                        continue;
+                    }
+                    for (index, value) in list.iter().enumerate() {
                         let name = object_name(value);
                         let group = HttpRouteGroup::read(index, value, reader.problems);
                         if group.is_some() && groups.contains(&name) {
@@ -238,17 +262,16 @@ impl Configuration {
                 "hosts" => {
                     for (host, value) in reader.map(value, key).into_iter().flatten() {
                         let field = format!("hosts[{}]", quote(host));
-                        let Some(root) = reader.name(value, &field, is_service_key, "a Service's `namespace/name`")
-                        else {
-                            continue;
-                        };
+                        let Some(root) = HostRoot::read(value, &field, reader) else { continue };
                         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
                         if !name::is_subdomain(&name) {
                             reader.problem(field, "is not a host name (without a port)");
                         } else if name::is_ip_address(&name) {
                             reader.problem(field, "is an IP address, which is never the name of a root");
-                        } else if configuration.hosts.insert(name, root.into()).is_some_and(|other| other != root) {
-                            reader.problem(field, "stands twice, for different roots");
+                        } else if configuration.hosts.get(&name).is_some_and(|other| *other != root) {
+                            reader.problem(field, "is duplicated with a different root; remove one of them");
+                        } else {
+                            configuration.hosts.insert(name, root);
                         }
                     }
                 }
@@ -257,13 +280,15 @@ impl Configuration {
         }
         configuration.check_headers_differ(&mut reader);
         configuration.check_splits(&places, &groups, reader.problems);
+        if problems.is_empty() {
+            configuration.check_budget(&Budget::FILTER, problems);
+        }
         configuration
     }
 
     /// Notes what is wrong with splits, which stand at these places, beside what else there is:
     /// other splits, the groups, our own headers.
     fn check_splits(&self, places: &[usize], groups: &BTreeSet<String>, problems: &mut Vec<Problem>) {
-        let own_headers = self.headers();
         let mut keys = BTreeSet::new();
         // The split of each root that takes all requests that reach it.
         let mut last: BTreeMap<(&str, &str), &TrafficSplit> = BTreeMap::new();
@@ -290,20 +315,80 @@ impl Configuration {
                 None if split.spec.matches.is_empty() => _ = last.insert((namespace, root), split),
                 None => {}
             }
-            for (place, reference) in split.spec.matches.iter().enumerate() {
-                if !groups.contains(&format!("{namespace}/{}", reference.name)) {
-                    let name = quote(&reference.name);
-                    reader.problem(
-                        format!("spec.matches[{place}].name"),
-                        format!("there is no HTTPRouteGroup {name} in the namespace {namespace:?}"),
-                    );
-                }
+            self.check_references(split, |name| groups.contains(&format!("{namespace}/{name}")), reader);
+        }
+    }
+
+    /// Checks one split against a configuration that it is to be added to: the HTTPRouteGroups that it names exist, by
+    /// `has_group` for a name in its namespace, and its annotations name none of the configuration's own headers.
+    ///
+    /// # Errors
+    /// Every problem found; at least one.
+    pub fn check_split(&self, split: &TrafficSplit, has_group: impl Fn(&str) -> bool) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let object = Object::TrafficSplit { index: 0, name: split.key() };
+        self.check_references(split, has_group, &mut Reader { object, problems: &mut problems });
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn check_references(&self, split: &TrafficSplit, has_group: impl Fn(&str) -> bool, reader: &mut Reader<'_>) {
+        let namespace = &split.metadata.namespace;
+        for (place, reference) in split.spec.matches.iter().enumerate() {
+            if !has_group(&reference.name) {
+                let name = quote(&reference.name);
+                reader.problem(
+                    format!("spec.matches[{place}].name"),
+                    format!("there is no HTTPRouteGroup {name} in the namespace {namespace:?}"),
+                );
             }
-            for (field, header) in split.metadata.annotations.headers() {
-                if let Some((own, _)) = own_headers.iter().find(|(_, own)| *own == header) {
-                    reader.problem(field, format!("{header:?} is the {own}, which clients can't send"));
-                }
+        }
+        for (field, header) in split.metadata.annotations.headers() {
+            if let Some((own, _)) = self.headers().iter().find(|(_, own)| *own == header) {
+                reader.problem(field, format!("{header:?} is the {own}, which clients can't send"));
             }
+        }
+    }
+
+    /// What the configuration costs beside its splits, groups and Services.
+    #[must_use]
+    pub fn base_cost(&self) -> Cost {
+        let splits = Vec::new();
+        let base =
+            Self { traffic_splits: splits, http_route_groups: Vec::new(), services: BTreeMap::new(), ..self.clone() };
+        Cost::of_base(&base)
+    }
+
+    /// Notes the first object of each namespace and root that exceeds a limit.
+    fn check_budget(&self, budget: &Budget, problems: &mut Vec<Problem>) {
+        let mut ledger = Ledger::new(*budget, self.base_cost());
+        let mut exceeded = Vec::new();
+        let mut spend = |object: Object, namespace: &str, cost, root: Option<(&str, Cost)>| {
+            if let Err(why) = ledger.spend(namespace, cost, root)
+                && !exceeded.contains(&(why.scope.clone(), why.resource))
+            {
+                exceeded.push((why.scope.clone(), why.resource));
+                problems.push(Problem { object, field: String::new(), message: why.to_string() });
+            }
+        };
+        let mut matching = BTreeMap::new();
+        for (index, group) in self.http_route_groups.iter().enumerate() {
+            let namespace = group.metadata.namespace.as_str();
+            let cost = Cost::of_group(group);
+            matching.insert((namespace, group.metadata.name.as_str()), cost);
+            let name = format!("{namespace}/{}", group.metadata.name);
+            spend(Object::HttpRouteGroup { index, name }, namespace, cost, None);
+        }
+        for (index, split) in self.traffic_splits.iter().enumerate() {
+            let namespace = split.metadata.namespace.as_str();
+            let groups = split.spec.matches.iter().filter_map(|group| matching.get(&(namespace, group.name.as_str())));
+            let matching = groups.copied().fold(Cost::default(), Cost::plus).of_matching();
+            let root = format!("{namespace}/{}", split.spec.service);
+            let object = Object::TrafficSplit { index, name: split.key() };
+            spend(object, namespace, Cost::of_split(split), Some((&root, matching)));
+        }
+        for (key, service) in &self.services {
+            let namespace = key.split('/').next().unwrap_or_default();
+            spend(Object::Service { name: key.clone() }, namespace, Cost::of_service(key, service), None);
         }
     }
 
@@ -325,6 +410,43 @@ impl Configuration {
                 reader.problem(key, format!("{header:?} is also the {other}; they must differ"));
             }
         }
+    }
+}
+
+// === impl HostRoot ===
+
+impl HostRoot {
+    fn read(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        let must = "a Service's `namespace/name`";
+        let Value::Object(map) = value else {
+            let service = reader.name(value, field, is_service_key, must)?;
+            return Some(service.into());
+        };
+        for key in map.keys().filter(|key| !matches!(key.as_str(), "service" | "port")) {
+            reader.problem(field, format!("the key {} is unknown; known are service and port", quote(key)));
+        }
+        let service_field = format!("{field}.service");
+        let service = reader.required(map, "service", &service_field);
+        let service = service.and_then(|value| reader.name(value, &service_field, is_service_key, must));
+        let port = crate::read::get(map, "port").map(|value| read_port(value, &format!("{field}.port"), reader));
+        Some(Self { service: service?.into(), port: port.flatten() })
+    }
+}
+
+impl From<&str> for HostRoot {
+    /// A root without a port of its own: `namespace/name`.
+    fn from(service: &str) -> Self {
+        Self { service: service.into(), port: None }
+    }
+}
+
+impl Serialize for HostRoot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(port) = self.port else { return serializer.serialize_str(&self.service) };
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("service", &self.service)?;
+        map.serialize_entry("port", &port)?;
+        map.end()
     }
 }
 

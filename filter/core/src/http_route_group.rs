@@ -1,5 +1,6 @@
 //! SMI's HTTPRouteGroup, `specs.smi-spec.io/v1alpha2` to `v1alpha4`, as it is read and written.
 
+use crate::budget::{Budget, Cost};
 use crate::name;
 use crate::pattern::Pattern;
 use crate::problem::{Object, Problem};
@@ -106,6 +107,11 @@ fn read_matches(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Vec
     if list.is_empty() {
         reader.problem(field, "is empty; a group without a match accepts no request");
     }
+    // Before anything is compiled.
+    if let Err(why) = Budget::FILTER.check_group(Cost::of_matches(list)) {
+        reader.problem(field, why);
+        return None;
+    }
     let read = |(place, value)| HttpMatch::read(value, &format!("{field}[{place}]"), reader);
     list.iter().enumerate().map(read).collect()
 }
@@ -145,6 +151,13 @@ fn read_methods(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
         methods.push(method.to_owned());
     }
     if methods.iter().any(|method| method == "*") { Vec::new() } else { methods }
+}
+
+/// What the matches of an unread group cost, by their text alone; wrong types count nothing.
+pub(crate) fn cost_of_group(group: &Value) -> Cost {
+    let spec = group.get("spec").and_then(|spec| spec.get("matches"));
+    let matches = spec.or_else(|| group.get("matches")).and_then(Value::as_array);
+    Cost::of_matches(matches.map(Vec::as_slice).unwrap_or_default())
 }
 
 /// A map, or v1alpha2's list of maps.

@@ -44,6 +44,7 @@
 
 mod annotations;
 mod authority;
+mod budget;
 mod cluster;
 mod configuration;
 mod cookie;
@@ -51,6 +52,7 @@ mod http_route_group;
 mod json;
 mod name;
 mod pattern;
+mod pattern_size;
 mod problem;
 mod read;
 pub mod rendezvous;
@@ -61,8 +63,9 @@ mod traffic_split;
 mod weight;
 
 pub use annotations::{Annotations, Mirror};
+pub use budget::{Budget, Cost, Exceeded, Ledger, Resource, Scope};
 pub use cluster::ClusterTemplate;
-pub use configuration::{Configuration, Service};
+pub use configuration::{Configuration, HostRoot, Service};
 pub use cookie::CookieAttributes;
 pub use http_route_group::{HttpMatch, HttpRouteGroup, HttpRouteGroupSpec};
 pub use json::Strict;

@@ -1,23 +1,43 @@
 //! Regular expressions of HTTPRouteGroups.
 
+use crate::pattern_size::{self, PatternSize};
 use regex_lite::{Regex, RegexBuilder};
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::sync::OnceLock;
 
-/// The most memory that one compiled pattern may take, in bytes. What a request costs grows with
-/// it and with the length of what is matched.
-const MOST: usize = 64 << 10;
-/// The longest value that is looked at, in bytes: what a client may make a worker do has an end.
-const LONGEST: usize = 8 << 10;
+/// The largest size of one pattern; see [`Pattern::size`].
+const MAX_PATTERN_SIZE: u64 = 4096;
+/// The longest value that a pattern is matched against, in bytes.
+const MAX_VALUE_BYTES: usize = 8 << 10;
 
-/// A regular expression with its anchors, compiled. Displayed and serialised as it was written.
+/// A valid regular expression with its anchors. Displayed and serialised as it was written.
 ///
 /// The syntax is that of the crate `regex-lite`: Perl's without back-references and look-around,
 /// `\w`, `\d`, `\s` and case folding in ASCII only. Matching takes time linear in the input.
+///
+/// It is compiled when it is first matched, so that a pattern that no request reaches takes no memory.
 #[derive(Clone)]
 pub struct Pattern {
-    text: String,
-    regex: Regex,
+    text: Box<str>,
+    /// The anchor at its end: `$` or nothing.
+    end: &'static str,
+    size: u32,
+    /// The most characters of a value that the matcher looks at.
+    width: u64,
+    regex: OnceLock<Option<Regex>>,
+}
+
+/// How much matching one request may still cost: characters times [`Pattern::size`], summed over all patterns.
+pub(crate) struct MatchingSteps(u64);
+
+/// The result of matching a pattern against a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Matched {
+    Yes,
+    No,
+    /// The value is longer than 8 KiB, or than what is left of the request's steps allows. Counts as no.
+    TooLong,
 }
 
 // === impl Pattern ===
@@ -34,20 +54,73 @@ impl Pattern {
     }
 
     /// The error says what is wrong with the pattern.
-    fn new(text: &str, end: &str) -> Result<Self, String> {
-        let compile = |text: &str| RegexBuilder::new(text).size_limit(MOST).build();
+    fn new(text: &str, end: &'static str) -> Result<Self, String> {
+        let PatternSize { size, width } = pattern_size::size(text);
+        if size > MAX_PATTERN_SIZE {
+            return Err(format!(
+                "{} has size {size}, which is above {MAX_PATTERN_SIZE}; use a shorter pattern or smaller repetitions",
+                crate::read::quote(text)
+            ));
+        }
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let pattern = Self { text: text.into(), end, size, width, regex: OnceLock::new() };
         // By itself first: what is no expression may be one between our brackets, as `a)|(b`.
-        let regex = compile(text).and_then(|_| compile(&format!("^(?:{text}){end}")));
-        let regex = regex.map_err(|why| {
+        let compiled = pattern.compile(text).and_then(|_| pattern.compile(&pattern.anchored()));
+        compiled.map_err(|why| {
             let why: String = why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             format!("{} is not a regular expression that can be used here: {why}", crate::read::quote(text))
         })?;
-        Ok(Self { text: text.into(), regex })
+        Ok(pattern)
     }
 
-    /// Whether the pattern holds; for what isn't UTF-8, or is longer than 8 KiB, it never does.
-    pub(crate) fn matches(&self, value: &[u8]) -> bool {
-        value.len() <= LONGEST && std::str::from_utf8(value).is_ok_and(|value| self.regex.is_match(value))
+    /// What the pattern costs: an upper bound of the steps that a matcher takes for each character, and of the states
+    /// and branches of the compiled expression, which take about 64 bytes each. More for capture groups.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Matches a value and takes what that costs from `steps`. A value that is not UTF-8 never matches.
+    pub(crate) fn matches(&self, value: &[u8], steps: &mut MatchingSteps) -> Matched {
+        if value.len() > MAX_VALUE_BYTES || !steps.take(self, value) {
+            return Matched::TooLong;
+        }
+        let Ok(value) = std::str::from_utf8(value) else { return Matched::No };
+        let regex = self.regex.get_or_init(|| self.compile(&self.anchored()).ok());
+        match regex.as_ref().is_some_and(|regex| regex.is_match(value)) {
+            true => Matched::Yes,
+            false => Matched::No,
+        }
+    }
+
+    fn anchored(&self) -> String {
+        format!("^(?:{}){}", self.text, self.end)
+    }
+
+    /// The limit is what the size says, in bytes of the target with the largest states: an expression that is larger
+    /// after all is refused.
+    fn compile(&self, text: &str) -> Result<Regex, regex_lite::Error> {
+        const STATE_BYTES: usize = 32;
+        RegexBuilder::new(text).size_limit(self.size as usize * STATE_BYTES).build()
+    }
+}
+
+// === impl MatchingSteps ===
+
+impl MatchingSteps {
+    /// What one request may cost. With V8 a step takes at most about 5 ns.
+    const PER_REQUEST: u64 = 600_000;
+
+    pub(crate) fn new() -> Self {
+        Self(Self::PER_REQUEST)
+    }
+
+    /// Takes the steps of matching `value`; false, and takes nothing, if fewer are left.
+    fn take(&mut self, pattern: &Pattern, value: &[u8]) -> bool {
+        let characters = u64::try_from(value.len()).unwrap_or(u64::MAX).min(pattern.width).saturating_add(1);
+        let left = self.0.checked_sub(characters.saturating_mul(pattern.size.into()));
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
     }
 }
 
@@ -65,7 +138,7 @@ impl fmt::Debug for Pattern {
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.regex.as_str() == other.regex.as_str()
+        (&self.text, self.end) == (&other.text, other.end)
     }
 }
 
@@ -77,9 +150,13 @@ impl Serialize for Pattern {
 
 #[cfg(test)]
 mod tests {
-    use super::Pattern;
+    use super::{Matched, MatchingSteps, Pattern};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn matches(pattern: &Pattern, value: &[u8]) -> bool {
+        pattern.matches(value, &mut MatchingSteps::new()) == Matched::Yes
+    }
 
     #[test]
     fn a_path_is_anchored_at_its_start_and_a_header_at_both_ends() {
@@ -98,7 +175,7 @@ mod tests {
             ("(?m)a", "b\na", false, false),
             ("(?m)a", "a\nb", true, false),
         ] {
-            let matches = |pattern: Result<Pattern, String>| pattern.expect("a pattern").matches(text.as_bytes());
+            let matches = |pattern: Result<Pattern, String>| matches(&pattern.expect("a pattern"), text.as_bytes());
             assert_eq!(matches(Pattern::prefix(pattern)), path, "path {pattern:?} {text:?}");
             assert_eq!(matches(Pattern::whole(pattern)), header, "header {pattern:?} {text:?}");
         }
@@ -106,8 +183,8 @@ mod tests {
 
     #[test]
     fn what_is_not_utf_8_matches_nothing_not_even_a_pattern_for_everything() {
-        assert!(!Pattern::prefix("").expect("a pattern").matches(b"/\xff"));
-        assert!(!Pattern::whole("(?s).*").expect("a pattern").matches(b"\xff"));
+        assert!(!matches(&Pattern::prefix("").expect("a pattern"), b"/\xff"));
+        assert!(!matches(&Pattern::whole("(?s).*").expect("a pattern"), b"\xff"));
     }
 
     #[test]
@@ -129,7 +206,8 @@ mod tests {
         ] {
             let short: String = text.chars().take(20).collect();
             let why = Pattern::prefix(text).err().unwrap_or_else(|| panic!("{short} is a pattern"));
-            assert!(why.contains("is not a regular expression that can be used here: "), "{why}");
+            let reasons = ["is not a regular expression that can be used here: ", "which is above 4096; use a shorter"];
+            assert!(reasons.iter().any(|reason| why.contains(reason)), "{why}");
             assert!(why.len() < 400 && !why.contains('\n'), "{short}: {why}");
         }
     }
@@ -138,8 +216,23 @@ mod tests {
     fn a_value_longer_than_8_kib_matches_nothing() {
         for pattern in ["(?s).*", "a+", "(a*)*"] {
             let pattern = Pattern::whole(pattern).expect("a pattern");
-            assert!(pattern.matches("a".repeat(8192).as_bytes()));
-            assert!(!pattern.matches("a".repeat(8193).as_bytes()));
+            assert!(matches(&pattern, "a".repeat(8192).as_bytes()));
+            let steps = &mut MatchingSteps::new();
+            assert_eq!(pattern.matches("a".repeat(8193).as_bytes(), steps), Matched::TooLong);
         }
+    }
+
+    #[test]
+    fn steps_of_a_request_are_shared_by_all_its_patterns() {
+        let steps = &mut MatchingSteps::new();
+        let large = Pattern::whole("(?:a{1000}|b{1000})*").expect("a pattern");
+        let value = "c".repeat(200);
+        let cost = 201 * u64::from(large.size());
+        for _ in 0..MatchingSteps::PER_REQUEST / cost {
+            assert_eq!(large.matches(value.as_bytes(), steps), Matched::No);
+        }
+        assert_eq!(large.matches(value.as_bytes(), steps), Matched::TooLong);
+        // What costs less than what is left is still matched.
+        assert_eq!(Pattern::whole("c+").expect("a pattern").matches(value.as_bytes(), steps), Matched::Yes);
     }
 }

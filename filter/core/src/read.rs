@@ -4,6 +4,9 @@
 use crate::problem::{Object, Problem};
 use serde_json::{Map, Value};
 
+/// The most problems that are kept of one configuration: a list without an end would exhaust the filter's memory.
+const MAX_PROBLEMS: usize = 1000;
+
 /// Reads the fields of one object and notes what is wrong with them.
 ///
 /// `null` is the same as absent, as for Kubernetes.
@@ -14,7 +17,12 @@ pub(crate) struct Reader<'p> {
 
 impl Reader<'_> {
     pub(crate) fn problem(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(Problem { object: self.object.clone(), field: field.into(), message: message.into() });
+        let (field, message) = match self.problems.len() {
+            ..MAX_PROBLEMS => (field.into(), message.into()),
+            MAX_PROBLEMS => (String::new(), "there are more problems, which are not listed; mend these first".into()),
+            _ => return,
+        };
+        self.problems.push(Problem { object: self.object.clone(), field, message });
     }
 
     /// A problem unless `value` is an object.

@@ -3,7 +3,7 @@
 //! Each backend that has the request's port and a weight above 0 gets a score from the value and its
 //! own name; the smallest wins. The value is that of the sticky header, bytes as they are; or that
 //! of the sticky cookie, without spaces and one pair of quotes around it; or the fresh one, which is
-//! 22 characters of base64url. With
+//! 22 characters of base64url. Of a value longer than 8,192 bytes the first 8,192 count. With
 //!
 //! - h = XXH3-64 (seed 0) of the bytes `namespace/name` 0x00 backend 0x00 value, where
 //!   `namespace/name` is the TrafficSplit and backend the Service's bare name,
@@ -24,6 +24,9 @@
 
 use crate::weight::Weight;
 use xxhash_rust::xxh3::xxh3_64;
+
+/// The longest part of a value that counts, in bytes.
+pub const MAX_VALUE_BYTES: usize = 8 << 10;
 
 /// h of a value for one backend of the split `namespace/name`.
 pub fn hash(split: &str, backend: &str, value: &[u8]) -> u64 {

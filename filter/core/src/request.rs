@@ -1,5 +1,6 @@
 //! What a decision asks for: of the request, and of chance.
 
+use crate::pattern::{Matched, MatchingSteps, Pattern};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -28,21 +29,46 @@ pub trait Chance {
 pub(crate) struct Asked<'q, R> {
     pub(crate) request: &'q R,
     headers: HashMap<Box<str>, Option<Vec<u8>>>,
+    /// What matching the request may still cost.
+    steps: MatchingSteps,
 }
 
 // === impl Asked ===
 
 impl<'q, R: Request> Asked<'q, R> {
     pub(crate) fn new(request: &'q R) -> Self {
-        Self { request, headers: HashMap::new() }
+        Self { request, headers: HashMap::new(), steps: MatchingSteps::new() }
     }
 
     /// The first value of a header. `host` is `:authority`, as in Envoy.
     pub(crate) fn header(&mut self, name: &str) -> Option<&[u8]> {
-        let name = if name == "host" { ":authority" } else { name };
-        if !self.headers.contains_key(name) {
-            self.headers.insert(name.into(), self.request.header(name).map(Cow::into_owned));
-        }
-        self.headers.get(name)?.as_deref()
+        cached(self.request, &mut self.headers, name)
     }
+
+    /// Matches a pattern against the first value of a header; a header that is missing matches nothing.
+    pub(crate) fn header_matches(&mut self, name: &str, pattern: &Pattern) -> Matched {
+        self.part_matches(name, pattern, |value| value)
+    }
+
+    /// Matches a pattern against the path without its query.
+    pub(crate) fn path_matches(&mut self, pattern: &Pattern) -> Matched {
+        self.part_matches(":path", pattern, |path| path.split(|&byte| byte == b'?').next().unwrap_or_default())
+    }
+
+    fn part_matches(&mut self, name: &str, pattern: &Pattern, part: fn(&[u8]) -> &[u8]) -> Matched {
+        let value = cached(self.request, &mut self.headers, name);
+        value.map_or(Matched::No, |value| pattern.matches(part(value), &mut self.steps))
+    }
+}
+
+fn cached<'h>(
+    request: &impl Request,
+    headers: &'h mut HashMap<Box<str>, Option<Vec<u8>>>,
+    name: &str,
+) -> Option<&'h [u8]> {
+    let name = if name == "host" { ":authority" } else { name };
+    if !headers.contains_key(name) {
+        headers.insert(name.into(), request.header(name).map(Cow::into_owned));
+    }
+    headers.get(name)?.as_deref()
 }

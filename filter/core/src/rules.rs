@@ -1,10 +1,11 @@
 //! Where a request goes: the one place that decides it.
 
 use crate::authority::{Authority, Port};
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, HostRoot};
 use crate::cookie;
 use crate::name;
 use crate::problem::{Object, Problem};
+use crate::read::quote;
 use crate::request::{Asked, Chance, Request};
 use crate::split::{self, Backend, Candidates, Groups, Match, Miss, Split, Way};
 use crate::traffic_split::TrafficSplit;
@@ -26,8 +27,8 @@ pub struct Rules {
     by_name: HashMap<Box<str>, usize>,
     /// By Service, in the client's own namespace.
     by_bare_name: HashMap<Box<str>, usize>,
-    /// By the host names of the configuration's `hosts`.
-    by_host: HashMap<Box<str>, usize>,
+    /// By the host names of the configuration's `hosts`, with the port that the operator gave.
+    by_host: HashMap<Box<str>, (usize, Option<u16>)>,
     roots: Box<[Root]>,
     backends: usize,
     warnings: Vec<Problem>,
@@ -40,6 +41,15 @@ struct Root {
     ports: Option<Box<[u16]>>,
     /// The first that accepts a request decides.
     splits: Vec<Split>,
+}
+
+/// Where the root's port of a request comes from.
+#[derive(Clone, Copy)]
+enum PortSource {
+    /// A Service's own name: the port in the client's `Host` counts.
+    Authority(Port),
+    /// A name in `hosts`: the port is the operator's, never the client's.
+    Operator(Option<u16>),
 }
 
 /// Where a request goes.
@@ -206,10 +216,11 @@ impl Rules {
             }
             rules.backends += split.spec.backends.len();
         }
-        for (host, key) in &configuration.hosts {
+        for (host, HostRoot { service, port }) in &configuration.hosts {
             // A host of a root that has no split now is no mistake: splits come and go.
-            if let Some(&root) = by_key.get(key) {
-                rules.by_host.insert(host.as_str().into(), root);
+            if let Some(&root) = by_key.get(service) {
+                rules.by_host.insert(host.as_str().into(), (root, *port));
+                rules.warnings.extend(host_warning(host, service, *port, roots.get(root)));
             }
         }
         rules.roots = roots.into();
@@ -261,7 +272,7 @@ impl Rules {
     }
 
     /// The root that a request asks for, and the port in its host.
-    fn asked_root(&self, asked: &Asked<'_, impl Request>) -> Result<(&Root, Port), WhyRoot> {
+    fn asked_root(&self, asked: &Asked<'_, impl Request>) -> Result<(&Root, PortSource), WhyRoot> {
         if self.excluded {
             return Err(WhyRoot::Excluded);
         }
@@ -271,8 +282,16 @@ impl Rules {
         }
         let authority = asked.request.header(":authority");
         let authority = authority.as_deref().and_then(Authority::parse).ok_or(WhyRoot::NoSplit)?;
-        let root = self.root(&authority.host).ok_or(WhyRoot::NoSplit)?;
-        Ok((root, authority.port))
+        if let Some(root) = self.root(&authority.host) {
+            return Ok((root, PortSource::Authority(authority.port)));
+        }
+        let (root, port) = self.by_host.get(&*authority.host).ok_or(WhyRoot::NoSplit)?;
+        let root = self.roots.get(*root).ok_or(WhyRoot::NoSplit)?;
+        let source = match authority.port {
+            Port::Invalid => PortSource::Authority(Port::Invalid),
+            Port::None | Port::Number(_) => PortSource::Operator(*port),
+        };
+        Ok((root, source))
     }
 
     /// The split that a request is for.
@@ -295,20 +314,43 @@ impl Rules {
                 if in_cluster { self.by_name.get(name) } else { None }
             }
         };
-        self.roots.get(*index.or_else(|| self.by_host.get(host))?)
+        self.roots.get(*index?)
     }
 
+    /// One warning for all backends of a split: a line for each would be a flood.
     fn warn(&mut self, index: usize, split: &TrafficSplit) {
-        for (place, backend) in split.spec.backends.iter().enumerate() {
-            if backend.weight.is_none() {
-                self.warnings.push(Problem {
-                    object: Object::TrafficSplit { index, name: split.key() },
-                    field: format!("spec.backends[{place}].weight"),
-                    message: "is missing and counts as 0".into(),
-                });
-            }
-        }
+        let mut missing = split.spec.backends.iter().enumerate().filter(|(_, backend)| backend.weight.is_none());
+        let Some((first, backend)) = missing.next() else { return };
+        let message = match missing.count() {
+            0 => "is missing and counts as 0; write weight: 0".into(),
+            more => format!(
+                "is missing and counts as 0, here ({}) and in {more} more backends; write weight: 0",
+                backend.service
+            ),
+        };
+        let object = Object::TrafficSplit { index, name: split.key() };
+        self.warnings.push(Problem { object, field: format!("spec.backends[{first}].weight"), message });
     }
+}
+
+/// A host whose requests are not split, because the operator gave no port that the root has.
+fn host_warning(host: &str, service: &str, port: Option<u16>, root: Option<&Root>) -> Option<Problem> {
+    let ports = root?.ports.as_deref()?;
+    let list = || ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    let message = match port {
+        Some(port) if ports.contains(&port) => return None,
+        Some(port) => {
+            format!("{service} has no port {port}, so requests to this host are not split; its ports: {}", list())
+        }
+        None if ports.len() <= 1 => return None,
+        None => format!(
+            "{service} has several ports ({}), so requests to this host are split only on a listener of one of them; \
+             write {{service: {service}, port: …}}",
+            list()
+        ),
+    };
+    let field = format!("hosts[{}]", quote(host));
+    Some(Problem { object: Object::Configuration, field, message })
 }
 
 // === impl Pick ===
@@ -401,18 +443,21 @@ impl<'r> Found<'r> {
 
 impl Root {
     /// The root's port that a request is for.
-    fn port(&self, authority: Port, request: &impl Request) -> Option<u16> {
-        let authority = match authority {
-            Port::Invalid => return None,
-            Port::Number(port) => Some(port),
-            Port::None => None,
+    fn port(&self, source: PortSource, request: &impl Request) -> Option<u16> {
+        let given = match source {
+            PortSource::Authority(Port::Invalid) => return None,
+            PortSource::Operator(Some(port)) => {
+                return self.ports.as_ref().is_none_or(|ports| ports.binary_search(&port).is_ok()).then_some(port);
+            }
+            PortSource::Authority(Port::Number(port)) => Some(port),
+            PortSource::Authority(Port::None) | PortSource::Operator(None) => None,
         };
         let destination = || request.destination_port().filter(|port| *port != 0);
         let Some(ports) = &self.ports else {
-            return authority.or_else(destination).or(Some(80));
+            return given.or_else(destination).or(Some(80));
         };
         let known = |port: &u16| ports.binary_search(port).is_ok();
-        authority.filter(known).or_else(|| destination().filter(known)).or(match **ports {
+        given.filter(known).or_else(|| destination().filter(known)).or(match **ports {
             [only] => Some(only),
             _ => None,
         })

@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::configuration::Configuration;
 use crate::cookie::{self, CookieAttributes};
 use crate::http_route_group::{HttpMatch, HttpRouteGroup};
-use crate::pattern::Pattern;
+use crate::pattern::{Matched, Pattern};
 use crate::rendezvous;
 use crate::request::{Asked, Request};
 use crate::traffic_split::TrafficSplit;
@@ -67,6 +67,9 @@ pub struct Miss<'r> {
     pub matched: &'r str,
     /// The condition.
     pub condition: Condition<'r>,
+    /// The condition's pattern was not matched: the value is longer than 8 KiB, or matching it would cost more than is
+    /// left of what one request may cost.
+    pub too_long: bool,
 }
 
 /// One condition of a match.
@@ -164,7 +167,8 @@ impl Split {
     pub(crate) fn misses(&self, asked: &mut Asked<'_, impl Request>) -> Option<Vec<Miss<'_>>> {
         let mut misses = Vec::new();
         for Match { name, conditions } in self.groups.as_ref()?.iter().flat_map(|group| group.iter()) {
-            misses.push(Miss { matched: name, condition: conditions.missed(asked)? });
+            let (condition, too_long) = conditions.missed(asked)?;
+            misses.push(Miss { matched: name, condition, too_long });
         }
         Some(misses)
     }
@@ -226,6 +230,8 @@ impl<'s> Candidates<'s> {
 
     /// The choice for a value, by [`rendezvous`]; `None` if there is nothing to choose.
     pub(crate) fn pick_by(self, value: &[u8]) -> Option<&'s Backend> {
+        // The value is hashed once for each backend, so the work has an end.
+        let value = value.get(..rendezvous::MAX_VALUE_BYTES).unwrap_or(value);
         let weighted = self.iter().filter(|backend| backend.weight > Weight::default());
         let score = |backend: &'s Backend| {
             let hash = rendezvous::hash(&self.split.name, &backend.name, value);
@@ -316,22 +322,23 @@ impl Match {
 // === impl HttpMatch ===
 
 impl HttpMatch {
-    /// The first condition that doesn't hold; `None` if all do.
-    fn missed(&self, asked: &mut Asked<'_, impl Request>) -> Option<Condition<'_>> {
+    /// The first condition that doesn't hold, and whether that is because the value is too long; `None` if all do.
+    fn missed(&self, asked: &mut Asked<'_, impl Request>) -> Option<(Condition<'_>, bool)> {
         if !self.methods.is_empty() {
             let method = asked.header(":method").unwrap_or_default();
             if !self.methods.iter().any(|own| own.as_bytes() == method) {
-                return Some(Condition::Method(&self.methods));
+                return Some((Condition::Method(&self.methods), false));
             }
         }
         if let Some(pattern) = &self.path_regex {
-            let path = asked.header(":path").and_then(|path| path.split(|&byte| byte == b'?').next());
-            if !path.is_some_and(|path| pattern.matches(path)) {
-                return Some(Condition::Path(pattern));
+            match asked.path_matches(pattern) {
+                Matched::Yes => {}
+                missed => return Some((Condition::Path(pattern), missed == Matched::TooLong)),
             }
         }
-        let mut headers = self.headers.iter();
-        let missed = headers.find(|(name, pattern)| !asked.header(name).is_some_and(|value| pattern.matches(value)));
-        missed.map(|(name, pattern)| Condition::Header(name, pattern))
+        self.headers.iter().find_map(|(name, pattern)| match asked.header_matches(name, pattern) {
+            Matched::Yes => None,
+            missed => Some((Condition::Header(name, pattern), missed == Matched::TooLong)),
+        })
     }
 }

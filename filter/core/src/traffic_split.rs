@@ -17,6 +17,11 @@ const API_VERSIONS: [&str; 4] = [
     "split.smi-spec.io/v1alpha4",
 ];
 
+/// The most backends of a split: a sticky request hashes its value once for each. SMI's CRD has the same limit.
+const MAX_BACKENDS: usize = 256;
+/// The most HTTPRouteGroups that a split names.
+const MAX_GROUPS: usize = 64;
+
 /// One TrafficSplit, valid in itself: its names are DNS names, its weights are weights with a
 /// sum above 0, no backend is there twice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -167,6 +172,13 @@ impl Spec {
         reader: &mut Reader<'_>,
     ) -> Option<Self> {
         let matches = get(map, "matches").and_then(|matches| reader.list(matches, "spec.matches")).unwrap_or_default();
+        if matches.len() > MAX_GROUPS {
+            reader.problem(
+                "spec.matches",
+                format!("has {} entries, and may have {MAX_GROUPS}; put matches into fewer groups", matches.len()),
+            );
+            return None;
+        }
         let matches = matches
             .iter()
             .enumerate()
@@ -193,6 +205,11 @@ impl Spec {
             reader.required(map, "backends", "spec.backends").and_then(|value| reader.list(value, "spec.backends"))?;
         if list.is_empty() {
             reader.problem("spec.backends", "is empty; a split needs at least one backend");
+        }
+        if list.len() > MAX_BACKENDS {
+            let message = format!("has {} entries, and may have {MAX_BACKENDS}; remove backends", list.len());
+            reader.problem("spec.backends", message);
+            return None;
         }
         let mut backends = Vec::with_capacity(list.len());
         let mut places = BTreeMap::new();

@@ -271,7 +271,7 @@ fn weights_that_sum_to_nothing_are_an_error_and_a_missing_one_is_a_warning() {
     }
     let rules = Rules::new(&assert_fine(backends(json!([{"service": "v1"}, {"service": "v2", "weight": 1}]))), None);
     let warnings: Vec<_> = rules.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(warnings, [format!("{SPLIT}: spec.backends[0].weight: is missing and counts as 0")]);
+    assert_eq!(warnings, [format!("{SPLIT}: spec.backends[0].weight: is missing and counts as 0; write weight: 0")]);
 }
 
 /// The guide's split with these annotations, and backends `v1` and `v2`.
@@ -504,7 +504,7 @@ fn a_host_is_a_name_without_a_port_and_belongs_to_one_root() {
             "configuration: hosts[\"a b\"]: is not a host name (without a port)",
             "configuration: hosts[\"shop.example.com:80\"]: is not a host name (without a port)",
             "configuration: hosts[\"x.org\"]: \"a\" is not a Service's `namespace/name`",
-            "configuration: hosts[\"y.org\"]: stands twice, for different roots",
+            "configuration: hosts[\"y.org\"]: is duplicated with a different root; remove one of them",
         ],
     );
 }

@@ -24,8 +24,8 @@ impl fmt::Display for Log {
 
 pub(super) fn proxy_log(guest: &mut Guest<'_>, level: u32, message: u32, size: u32) -> Answer {
     let level = LogLevel::from_abi(level).ok_or(Status::BadArgument)?;
-    let message = String::from_utf8_lossy(guest.read(message, size)?).into_owned();
-    guest.state_mut().log(level, message);
+    let message = guest.read(message, size)?.to_vec();
+    guest.state_mut().log_guest(level, &message);
     Ok(())
 }
 

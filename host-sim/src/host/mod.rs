@@ -218,9 +218,13 @@ fn answered(
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
     guest.check_allowed(name, works)?;
-    match guest.state_mut().fault(name) {
-        Some(status) => Ok(status),
-        None => Ok(status(call(&mut guest), out_of_bounds)),
+    let answer = match guest.state_mut().fault(name) {
+        Some(status) => status,
+        None => status(call(&mut guest), out_of_bounds),
+    };
+    match guest.state_mut().exceeded() {
+        Some(limit) => Err(wasmi::Error::new(limit.to_string())),
+        None => Ok(answer),
     }
 }
 
@@ -316,6 +320,7 @@ impl Guest<'_> {
     /// Bytes of the guest's memory.
     pub(crate) fn read(&self, at: u32, size: u32) -> Result<&[u8], Stop> {
         let (at, size) = (at as usize, size as usize);
+        self.state().count_host_bytes(size);
         self.memory()?.data(self.0.as_context()).get(at..at + size).ok_or(Stop::OutOfBounds)
     }
 

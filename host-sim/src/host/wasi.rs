@@ -31,7 +31,7 @@ pub(super) fn fd_write(guest: &mut Guest<'_>, fd: u32, vectors: u32, count: u32,
     }
     if !written.is_empty() {
         let line = written.strip_suffix(b"\n").unwrap_or(&written);
-        guest.state_mut().log(level, String::from_utf8_lossy(line).into_owned());
+        guest.state_mut().log_guest(level, line);
     }
     guest.write_u32(written_at, written.len())
 }

@@ -50,11 +50,13 @@ func TestIstiosAgentFetchesTheFilterThatIsRendered(t *testing.T) {
 	files := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(filter) }))
 	defer files.Close()
 
-	for location, hash := range map[string]string{
-		"oci://" + image:                  digest.Hex,
-		files.URL + "/traffic-split.wasm": fmt.Sprintf("%x", sha256.Sum256(filter)),
+	byDigest := "oci://" + strings.TrimSuffix(image, ":0.1.0") + "@" + digest.String()
+	for location, options := range map[string][]string{
+		"oci://" + image:                  {"--wasm-sha256", digest.Hex},
+		byDigest:                          {},
+		files.URL + "/traffic-split.wasm": {"--wasm-sha256", fmt.Sprintf("%x", sha256.Sum256(filter))},
 	} {
-		given, _ := render(t, "--wasm", location, "--wasm-sha256", hash)
+		given, _ := render(t, append([]string{"--wasm", location}, options...)...)
 		made := convert(t, given, location)
 		config := &httpwasm.Wasm{}
 		if err := made.TypedConfig.UnmarshalTo(config); err != nil {
@@ -73,7 +75,7 @@ func TestIstiosAgentFetchesTheFilterThatIsRendered(t *testing.T) {
 // If Istio's agent can't fetch a filter, it gives Envoy one that denies all requests, of each host. Envoy refuses that, by
 // the types that stand where the filter is to be put, and serves on.
 func TestWhatIstiosAgentMakesOfAFilterThatItCannotFetchIsNoneThatEnvoyTakes(t *testing.T) {
-	location := "oci://127.0.0.1:1/nowhere:0.1.0"
+	location := "oci://127.0.0.1:1/nowhere@sha256:" + strings.Repeat("0", 64)
 	given, types := render(t, "--wasm", location)
 	made := convert(t, given, location).TypedConfig.TypeUrl
 	if !strings.HasSuffix(made, "rbac.v3.RBAC") {
@@ -197,6 +199,32 @@ func TestTheControllersImageIsWhole(t *testing.T) {
 	help, err := exec.Command(path, "controller", "--help").Output()
 	if err != nil || !strings.Contains(string(help), "--lease-namespace") {
 		t.Fatalf("%v: %s", err, help)
+	}
+}
+
+// What `./build.sh package` leaves to apply names both images by the digests of its layouts.
+func TestThePackagedManifestsNameBothImagesByDigest(t *testing.T) {
+	programs := os.Getenv("MESH_PROGRAMS")
+	if programs == "" {
+		programs = "../../../target/mesh"
+	}
+	written, err := exec.Command(filepath.Join(programs, "kubectl"), "kustomize", dist+"manifests").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for layout, begin := range map[string]string{
+		"traffic-split-controller-oci": "image: ",
+		"traffic-split-oci":            "--wasm=oci://",
+	} {
+		digest, err := open(t, dist+layout).Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := strings.TrimSuffix(layout, "-oci") + "@" + digest.String()
+		is := func(line string) bool { return strings.Contains(line, begin) && strings.HasSuffix(line, "/"+named) }
+		if !slices.ContainsFunc(strings.Split(string(written), "\n"), is) {
+			t.Fatalf("no line has %s…/%s:\n%s", begin, named, written)
+		}
 	}
 }
 

@@ -1,0 +1,269 @@
+//! Which splits are given out, and in which version, if not all fit into the budget.
+//!
+//! Splits are admitted one by one, always from the namespace that has the smallest share so far (progressive filling by
+//! dominant share, as in Ghodsi et al., *Dominant Resource Fairness*, NSDI 2011). A namespace that needs little gets all of
+//! it, whatever others ask for; what it leaves goes to the others. Within a namespace, splits that sidecars have come
+//! first, then older ones. A split that has outgrown its room stays as sidecars have it.
+
+use crate::snapshot::{GroupObject, SplitObject};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use traffic_split::{Configuration, Cost, Exceeded, HttpRouteGroup, Ledger, Service, TrafficSplit};
+
+/// The versions of HTTPRouteGroups, by `namespace/name`.
+#[derive(Default)]
+pub(crate) struct Groups<'c> {
+    objects: BTreeMap<&'c str, &'c GroupObject>,
+    served: BTreeMap<String, &'c HttpRouteGroup>,
+}
+
+/// A split that may be given out.
+pub(crate) struct Candidate<'c> {
+    pub(crate) object: &'c SplitObject,
+    /// The split as the object stands, if it is valid.
+    pub(crate) current: Option<&'c TrafficSplit>,
+    /// The split as sidecars have it, if they do.
+    pub(crate) served: Option<&'c TrafficSplit>,
+}
+
+/// The version of a split that is given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// The object as it stands.
+    Current,
+    /// What sidecars have of it since an earlier version.
+    LastGood,
+    /// None: clients are served as if it weren't there.
+    Nothing,
+}
+
+/// What became of a candidate.
+pub(crate) struct Admitted {
+    pub(crate) serves: Serves,
+    /// The limit for which the object, or a group that it names, is not given out as it stands.
+    pub(crate) exceeded: Option<Exceeded>,
+    /// The older split that has all requests of its root: `namespace/name`.
+    pub(crate) conflict: Option<String>,
+}
+
+/// Gives the budget to candidates.
+pub(crate) struct Admission<'c, S> {
+    candidates: &'c [Candidate<'c>],
+    groups: &'c Groups<'c>,
+    /// The entry of `services` for a Service, by `namespace/name` and whether it is a backend.
+    service: S,
+    ledger: Ledger,
+    results: Vec<Option<Admitted>>,
+    /// The candidates with a version without matches, by `namespace/root`, the oldest first.
+    claimants: BTreeMap<String, Vec<usize>>,
+    /// The split that takes all requests of a root, by `namespace/root`.
+    owners: BTreeMap<String, usize>,
+    /// The groups given out, and whether they are as their objects stand.
+    pub(crate) chosen_groups: BTreeMap<String, (&'c HttpRouteGroup, bool)>,
+    pub(crate) services: BTreeMap<String, Service>,
+}
+
+// === impl Groups ===
+
+impl<'c> Groups<'c> {
+    pub(crate) fn new(objects: impl IntoIterator<Item = &'c GroupObject>, served: &'c Configuration) -> Self {
+        let key = |group: &HttpRouteGroup| format!("{}/{}", group.metadata.namespace, group.metadata.name);
+        Self {
+            objects: objects.into_iter().map(|group| (group.key.as_str(), group)).collect(),
+            served: served.http_route_groups.iter().map(|group| (key(group), group)).collect(),
+        }
+    }
+
+    /// What is wrong with a group: `None` if it is valid or isn't there.
+    pub(crate) fn problems(&self, key: &str) -> Option<&'c str> {
+        self.objects.get(key)?.group.as_ref().err().map(String::as_str)
+    }
+
+    pub(crate) fn exists(&self, key: &str) -> bool {
+        self.objects.contains_key(key)
+    }
+
+    pub(crate) fn current(&self, key: &str) -> Option<&'c HttpRouteGroup> {
+        self.objects.get(key)?.group.as_ref().ok()
+    }
+
+    pub(crate) fn served(&self, key: &str) -> Option<&'c HttpRouteGroup> {
+        self.served.get(key).copied()
+    }
+
+    /// The version for a split: the current one, else what sidecars have, which for the current version of a split
+    /// counts only while the group's object exists.
+    fn version(&self, key: &str, for_served: bool) -> Option<&'c HttpRouteGroup> {
+        self.current(key).or_else(|| self.served(key).filter(|_| for_served || self.exists(key)))
+    }
+
+    /// Whether a current split may name this group.
+    pub(crate) fn resolves(&self, key: &str) -> bool {
+        self.version(key, false).is_some()
+    }
+}
+
+// === impl Candidate ===
+
+impl Candidate<'_> {
+    /// What the older comes first by: its time, then its `namespace/name`.
+    pub(crate) fn age(&self) -> (&str, &str) {
+        (&self.object.created, &self.object.key)
+    }
+
+    fn namespace(&self) -> &str {
+        self.object.key.split('/').next().unwrap_or_default()
+    }
+}
+
+/// The key of the root all of whose requests a split takes; `None` if it has matches.
+pub(crate) fn claimed_root(split: &TrafficSplit) -> Option<String> {
+    split.spec.matches.is_empty().then(|| root_key(split))
+}
+
+fn root_key(split: &TrafficSplit) -> String {
+    format!("{}/{}", split.metadata.namespace, split.spec.service)
+}
+
+pub(crate) fn group_keys(split: &TrafficSplit) -> impl Iterator<Item = String> {
+    split.spec.matches.iter().map(|group| format!("{}/{}", split.metadata.namespace, group.name))
+}
+
+// === impl Admission ===
+
+impl<'c, S: Fn(&str, bool) -> Option<Service>> Admission<'c, S> {
+    pub(crate) fn new(candidates: &'c [Candidate<'c>], groups: &'c Groups<'c>, ledger: Ledger, service: S) -> Self {
+        let mut claimants: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut by_age: Vec<_> = (0..candidates.len()).collect();
+        by_age.sort_by_key(|&index| candidates[index].age());
+        for &index in &by_age {
+            let versions = [candidates[index].current, candidates[index].served];
+            let roots: BTreeSet<_> = versions.into_iter().flatten().filter_map(claimed_root).collect();
+            for root in roots {
+                claimants.entry(root).or_default().push(index);
+            }
+        }
+        Self {
+            candidates,
+            groups,
+            service,
+            ledger,
+            results: candidates.iter().map(|_| None).collect(),
+            claimants,
+            owners: BTreeMap::new(),
+            chosen_groups: BTreeMap::new(),
+            services: BTreeMap::new(),
+        }
+    }
+
+    /// Decides on every candidate, in the candidates' order.
+    pub(crate) fn run(&mut self) -> Vec<Admitted> {
+        let candidates = self.candidates;
+        let mut order: Vec<_> = (0..candidates.len()).collect();
+        order.sort_by_key(|&index| (candidates[index].served.is_none(), candidates[index].age()));
+        let mut queues: BTreeMap<&str, VecDeque<usize>> = BTreeMap::new();
+        for index in order {
+            queues.entry(candidates[index].namespace()).or_default().push_back(index);
+        }
+        // By share; at the same share by name.
+        let mut turns: BTreeSet<(u64, &str)> = queues.keys().map(|namespace| (0, *namespace)).collect();
+        while let Some((_, namespace)) = turns.pop_first() {
+            let Some(next) = queues.get_mut(namespace).and_then(VecDeque::pop_front) else { continue };
+            self.decide(next);
+            let total = self.ledger.budget().total;
+            turns.insert((self.ledger.of_namespace(namespace).dominant_share(&total), namespace));
+        }
+        let nothing = || Admitted { serves: Serves::Nothing, exceeded: None, conflict: None };
+        self.results.iter_mut().map(|result| result.take().unwrap_or_else(nothing)).collect()
+    }
+
+    /// Admits a candidate: as it stands, else as sidecars have it.
+    fn decide(&mut self, index: usize) {
+        if self.results[index].is_some() {
+            return;
+        }
+        let candidate = &self.candidates[index];
+        let mut admitted = Admitted { serves: Serves::Nothing, exceeded: None, conflict: None };
+        let versions = [(candidate.current, Serves::Current), (candidate.served, Serves::LastGood)];
+        for (split, serves) in versions.into_iter().filter_map(|(split, serves)| Some((split?, serves))) {
+            let root = claimed_root(split);
+            if let Some(owner) = root.as_ref().and_then(|root| self.owner(root, index)) {
+                admitted.conflict = Some(self.candidates[owner].object.key.clone());
+                continue;
+            }
+            match self.admit(split, serves == Serves::LastGood) {
+                Ok(held) => {
+                    admitted.exceeded = admitted.exceeded.or(held);
+                    (admitted.serves, admitted.conflict) = (serves, None);
+                    if let Some(root) = root {
+                        self.owners.insert(root, index);
+                    }
+                    break;
+                }
+                Err(why) => admitted.exceeded = admitted.exceeded.or(why),
+            }
+        }
+        self.results[index] = Some(admitted);
+    }
+
+    /// The split that has a root already, once all older claimants are decided.
+    fn owner(&mut self, root: &str, index: usize) -> Option<usize> {
+        let claimants = self.claimants.get(root).cloned().unwrap_or_default();
+        for older in claimants.into_iter().take_while(|&older| older != index) {
+            self.decide(older);
+        }
+        self.owners.get(root).copied()
+    }
+
+    /// Spends what one version of a split costs, with the groups and Services that nobody has paid for yet: the groups as
+    /// they stand, else as sidecars have them. Gives back the limit for which a group is not given out as it stands.
+    fn admit(&mut self, split: &'c TrafficSplit, is_served: bool) -> Result<Option<Exceeded>, Option<Exceeded>> {
+        let mut exceeded = None;
+        for prefer_served in [false, true] {
+            match self.spend(split, is_served, prefer_served) {
+                Ok(()) => return Ok(exceeded),
+                Err(why) => exceeded = exceeded.or(why),
+            }
+        }
+        Err(exceeded)
+    }
+
+    fn spend(&mut self, split: &'c TrafficSplit, is_served: bool, prefer_served: bool) -> Result<(), Option<Exceeded>> {
+        let mut cost = Cost::of_split(split);
+        let mut matching = Cost::default();
+        let mut new_groups = Vec::new();
+        for key in group_keys(split) {
+            let of_group = if let Some((group, _)) = self.chosen_groups.get(&key) {
+                Cost::of_group(group)
+            } else {
+                let served = self.groups.served(&key).filter(|_| prefer_served);
+                // A served split whose group is gone altogether can't be given out.
+                let group = served.or_else(|| self.groups.version(&key, is_served)).ok_or(None)?;
+                let is_current = self.groups.current(&key).is_some_and(|current| std::ptr::eq(current, group));
+                let of_group = Cost::of_group(group);
+                cost = cost.plus(of_group);
+                new_groups.push((key, (group, is_current)));
+                of_group
+            };
+            matching = matching.plus(of_group.of_matching());
+        }
+        let mut new_services = Vec::new();
+        let namespace = &split.metadata.namespace;
+        let backends = split.spec.backends.iter().map(|backend| (&backend.service, true));
+        for (service, is_backend) in [(&split.spec.service, false)].into_iter().chain(backends) {
+            let key = format!("{namespace}/{service}");
+            let Some(service) = (self.service)(&key, is_backend) else { continue };
+            let is_new = !self.services.contains_key(&key);
+            if is_new {
+                cost = cost.plus(Cost::of_service(&key, &service));
+            }
+            // What a backend needs comes before what a root needs.
+            if is_new || is_backend {
+                new_services.push((key, service));
+            }
+        }
+        self.ledger.spend(namespace, cost, Some((&root_key(split), matching))).map_err(Some)?;
+        self.chosen_groups.extend(new_groups);
+        self.services.extend(new_services);
+        Ok(())
+    }
+}

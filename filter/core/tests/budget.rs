@@ -1,0 +1,229 @@
+//! What a configuration may cost: in total, for each namespace, for each root, and for one request.
+
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use traffic_split::{Budget, Chance, Configuration, Cost, Decision, Ledger, Request, Rules, WhyRoot};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+fn split(namespace: &str, root: &str, backends: usize, groups: &[String]) -> Value {
+    let backends: Vec<_> = (0..backends).map(|n| json!({"service": format!("v{n}"), "weight": 1})).collect();
+    let matches: Vec<_> = groups.iter().map(|name| json!({"name": name})).collect();
+    json!({
+        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+        "metadata": {"name": root, "namespace": namespace},
+        "spec": {"service": root, "backends": backends, "matches": matches},
+    })
+}
+
+/// A group of one match with so many header patterns.
+fn group(namespace: &str, name: &str, headers: usize, pattern: &str) -> Value {
+    let headers: Vec<_> = (0..headers).map(|n| json!({format!("h{n}"): pattern})).collect();
+    json!({
+        "apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
+        "metadata": {"name": name, "namespace": namespace}, "spec": {"matches": [{"headers": headers}]},
+    })
+}
+
+fn problems(configuration: &Value) -> Vec<String> {
+    let read = Configuration::from_json(configuration.to_string().as_bytes());
+    read.err().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+/// Of so many namespaces, each with so many splits of 256 backends.
+fn backends(namespaces: usize, splits: usize) -> Value {
+    let splits =
+        (0..namespaces).flat_map(|n| (0..splits).map(move |s| split(&format!("ns{n}"), &format!("r{s}"), 256, &[])));
+    json!({"trafficSplits": splits.collect::<Vec<_>>()})
+}
+
+#[test]
+fn namespace_may_have_half_of_all_backends_and_no_more() {
+    assert_eq!(problems(&backends(1, 128)), [""; 0]);
+    assert_eq!(
+        problems(&backends(1, 130)),
+        [
+            "trafficSplits[128] ns0/r128: the namespace ns0 has 33024 backends, and may have 32768; remove splits or backends"
+        ],
+        "one problem for each namespace and limit"
+    );
+}
+
+#[test]
+fn all_namespaces_together_may_not_exceed_the_total() {
+    assert_eq!(problems(&backends(4, 64)), [""; 0]);
+    assert_eq!(
+        problems(&backends(5, 64)),
+        [
+            "trafficSplits[256] ns4/r0: the configuration has 65792 backends, and may have 65536; remove splits or backends"
+        ]
+    );
+}
+
+#[test]
+fn patterns_count_in_total_although_each_of_them_is_small() {
+    // 132 patterns of size 31 each in a group.
+    let groups = |count: usize| -> Value {
+        let groups: Vec<_> =
+            (0..count).map(|n| group(&format!("ns{}", n % 8), &format!("g{n}"), 132, "a{25}")).collect();
+        json!({"httpRouteGroups": groups})
+    };
+    assert_eq!(problems(&groups(64)), [""; 0]);
+    assert_eq!(
+        problems(&groups(65)),
+        ["configuration: httpRouteGroups: the configuration has 265980 as the size of patterns, and may have 262144; \
+          use fewer or shorter patterns and smaller repetitions"]
+    );
+}
+
+#[test]
+fn matches_of_all_splits_of_one_root_count_together() {
+    let configuration = |headers: usize| {
+        let names = ["one".to_owned(), "two".to_owned()];
+        json!({
+            "trafficSplits": [split("ns", "root", 1, &names)],
+            "httpRouteGroups": [group("ns", "one", headers, "a"), group("ns", "two", 1, "a{4000}")],
+        })
+    };
+    assert_eq!(problems(&configuration(1768)), [""; 0]);
+    assert_eq!(
+        problems(&configuration(1769)),
+        [
+            "trafficSplits[0] ns/root: the splits of the root ns/root together have 16389 as the size of patterns, and may have \
+          16384; use fewer or shorter patterns and smaller repetitions"
+        ]
+    );
+}
+
+/// One that is too large by itself is refused before any of its patterns is compiled.
+#[test]
+fn group_above_the_limits_of_a_root_is_refused_by_itself() {
+    for (headers, pattern, expected) in [
+        (
+            14_000,
+            "a{2000}",
+            "has 28084000 as the size of patterns, and may have 16384; use fewer or shorter patterns and smaller repetitions",
+        ),
+        (2048, "", "has 2049 conditions in matches, and may have 2048; remove matches or conditions"),
+    ] {
+        let found = problems(&json!({"httpRouteGroups": [group("ns", "g", headers, pattern)]}));
+        let of_all = "configuration: httpRouteGroups: the configuration has ";
+        assert!(found.iter().any(|why| why.ends_with(expected) || why.starts_with(of_all)), "{found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+}
+
+#[test]
+fn split_has_limits_of_its_own() {
+    assert_eq!(
+        problems(&json!({"trafficSplits": [split("ns", "root", 257, &[])]})),
+        ["trafficSplits[0] ns/root: spec.backends: has 257 entries, and may have 256; remove backends"]
+    );
+    let names: Vec<_> = (0..65).map(|n| format!("g{n}")).collect();
+    assert_eq!(
+        problems(&json!({"trafficSplits": [split("ns", "root", 1, &names)]})),
+        ["trafficSplits[0] ns/root: spec.matches: has 65 entries, and may have 64; put matches into fewer groups"]
+    );
+}
+
+#[test]
+fn number_of_reported_problems_has_an_end() {
+    let splits = vec![json!({}); 5000];
+    let found = problems(&json!({"trafficSplits": splits}));
+    assert_eq!(found.len(), 1001);
+    assert!(
+        found[1000].ends_with("there are more problems, which are not listed; mend these first"),
+        "{}",
+        found[1000]
+    );
+}
+
+#[test]
+fn text_of_a_configuration_may_have_sixteen_mebibytes() {
+    let text = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
+    assert!(Configuration::from_json(text(16 << 20).as_bytes()).is_ok());
+    let problems = Configuration::from_json(text((16 << 20) + 1).as_bytes()).unwrap_err();
+    assert_eq!(problems[0].to_string(), "configuration: has 16777217 bytes, and may have 16777216; remove splits");
+}
+
+/// What the ledger adds up is never less than what the configuration has as text.
+#[test]
+fn costs_of_the_parts_cover_the_bytes_of_the_whole() {
+    let value = json!({
+        "namespace": "curl",
+        "trafficSplits": [split("ns", "root", 3, &["g".into()]), split("ns2", "root", 1, &[])],
+        "httpRouteGroups": [group("ns", "g", 2, r#"\d "quoted""#)],
+        "services": {"ns/root": {"ports": [80]}, "ns/v1": {"ports": {"80": 81}, "cluster": "c"}},
+    });
+    let configuration = Configuration::from_value(&value).unwrap();
+    let text = serde_json::to_string(&configuration).unwrap();
+    let in_a_string = serde_json::to_string(&text).unwrap().len() as u64;
+    let parts = configuration.base_cost();
+    let parts = configuration.traffic_splits.iter().map(Cost::of_split).fold(parts, Cost::plus);
+    let parts = configuration.http_route_groups.iter().map(Cost::of_group).fold(parts, Cost::plus);
+    let services = configuration.services.iter().map(|(key, service)| Cost::of_service(key, service));
+    let parts = services.fold(parts, Cost::plus);
+    assert!((in_a_string..in_a_string + 60).contains(&parts.bytes), "{} for {in_a_string}", parts.bytes);
+    assert_eq!((parts.backends, parts.conditions), (4, 3));
+}
+
+#[test]
+fn refused_cost_is_not_spent() {
+    let mut ledger = Ledger::new(Budget::with_bytes(1000), Cost::default());
+    let cost = |bytes: usize| Cost::of_service(&"x".repeat(bytes - 8), &traffic_split::Service::default());
+    assert_eq!(cost(100).bytes, 100);
+    assert!(ledger.spend("a", cost(400), None).is_ok());
+    assert!(ledger.spend("b", cost(400), None).is_ok());
+    let why = ledger.spend("c", cost(201), None).unwrap_err();
+    assert_eq!(
+        why.to_string(),
+        "the configuration has 1001 bytes of JSON, and may have 1000; remove splits or backends"
+    );
+    assert!(ledger.spend("c", cost(180), None).is_ok());
+}
+
+struct Get(Vec<(&'static str, String)>);
+
+impl Request for Get {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.iter().find(|(own, _)| *own == name).map(|(_, value)| Cow::Borrowed(value.as_bytes()))
+    }
+
+    fn destination_port(&self) -> Option<u16> {
+        None
+    }
+}
+
+struct First;
+
+impl Chance for First {
+    fn number(&mut self) -> u64 {
+        0
+    }
+
+    fn id(&mut self) -> Option<[u8; 16]> {
+        None
+    }
+}
+
+/// 4,090 units of patterns; a request has 600,000 steps: 146 for each unit.
+#[test]
+fn value_that_would_cost_too_many_steps_matches_nothing() {
+    let configuration = json!({
+        "trafficSplits": [split("ns", "root", 1, &["g".into()])],
+        "httpRouteGroups": [group("ns", "g", 1, "(?:.?){450}")],
+    });
+    let configuration = Configuration::from_value(&configuration).unwrap();
+    let size = configuration.http_route_groups[0].spec.matches[0].headers[0].1.size();
+    let longest = (600_000 / size - 1) as usize;
+    let rules = Rules::new(&configuration, None);
+    let decide = |length: usize| {
+        let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(length))]);
+        rules.decide(&request, &mut First)
+    };
+    assert!(longest > 100 && longest < 450, "{longest} for the size {size}");
+    assert!(matches!(decide(longest), Decision::Backend(_)));
+    assert_eq!(decide(longest + 1), Decision::Root(WhyRoot::NoMatch));
+    let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(longest + 1))]);
+    assert!(rules.trail(&request).passed[0].1[0].too_long, "and says so");
+}
