@@ -357,7 +357,7 @@ test_mesh() {
   package
   say "checking the controller's lints"
   cargo clippy --quiet -p traffic-split-envoy --all-targets --features controller -- -D warnings
-  level "controller" cargo_controller test --lib lease::
+  level "controller" cargo_controller test --lib
   level "images" go -C tests/mesh/tools test -v -count=1 .
   # One at a time: they bind the guide's port. What they measure is printed.
   level "journeys, real mesh" cargo test --no-fail-fast -p journeys --test '*_mesh' -- --test-threads=1 --nocapture

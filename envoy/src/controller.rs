@@ -1,37 +1,38 @@
 //! The controller: watches what there is in a Kubernetes cluster, and keeps one EnvoyFilter and the TrafficSplits' status as
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
+use crate::error_text::{LogLimit, RepeatedFailure, describe, one_line};
 use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
 use crate::lease;
-use crate::plan::{Cluster, Plan, bytes, plan, plan_if_refused};
+use crate::metrics::Metrics;
+use crate::plan::{Plan, bytes, plan, plan_if_refused};
+use crate::projection::{
+    DestinationRules, EnvoyFilters, HttpRouteGroups, Kind, Namespaces, Services, Sidecars, TrafficSplits,
+    VirtualServices,
+};
+use crate::server::{LIMITS, serve};
+use crate::snapshot::ClusterSnapshot;
 use crate::status::{news, status};
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
-use futures::{StreamExt, future};
+use crate::store::Store;
+use crate::watch::{MAX_CONCURRENT_PAGES, Shared, Source, watch};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, future};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GetParams, GroupVersionKind, Patch, PatchParams, PostParams, Resource,
+};
+use kube::core::Request;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::Store;
-use kube::runtime::utils::Backoff;
-use kube::runtime::{WatchStreamExt, reflector, watcher};
-use kube::{Api, Client, Config, ResourceExt};
-use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 use traffic_split::Configuration;
@@ -68,9 +69,7 @@ const SPACING: Duration = Duration::from_millis(500);
 const LASTING_FAILURES: u32 = 3;
 /// All is compared again after this, whatever has been heard.
 const RESYNC: Duration = Duration::from_secs(300);
-/// A watch is begun anew after this, so that one of which nothing is heard for longer, like any other request, has lost its
-/// API server without a word.
-const WATCH_SECONDS: u32 = 15;
+/// The API server is given up after this.
 const ANSWER: Duration = Duration::from_secs(20);
 /// The longest that anything waits after a failure.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -82,33 +81,18 @@ struct Controller {
     client: Client,
     lease: Arc<lease::Candidate>,
     recorder: Recorder,
-    traffic_splits: Store<DynamicObject>,
-    http_route_groups: Store<DynamicObject>,
-    services: Store<DynamicObject>,
-    namespaces: Store<DynamicObject>,
-    virtual_services: Store<DynamicObject>,
-    destination_rules: Store<DynamicObject>,
-    sidecars: Store<DynamicObject>,
-    envoy_filters: Store<DynamicObject>,
+    traffic_splits: Arc<Store<TrafficSplits>>,
+    http_route_groups: Arc<Store<HttpRouteGroups>>,
+    services: Arc<Store<Services>>,
+    namespaces: Arc<Store<Namespaces>>,
+    virtual_services: Arc<Store<VirtualServices>>,
+    destination_rules: Arc<Store<DestinationRules>>,
+    sidecars: Arc<Store<Sidecars>>,
+    /// The controller's own, and no other.
+    envoy_filters: Arc<Store<EnvoyFilters>>,
     metrics: Metrics,
-}
-
-/// What is known from outside.
-#[derive(Clone, Default)]
-struct Metrics {
-    /// The kinds that are yet to be listed.
-    awaited: Arc<Mutex<BTreeSet<String>>>,
-    registry: Arc<Registry>,
-    passes: Counter,
-    failures: Counter,
-    watch_failures: Counter,
-    writes: Counter,
-    statuses: Counter,
-    is_leader: Gauge,
-    splits: Gauge,
-    not_served: Gauge,
-    bytes: Gauge,
-    last_pass_seconds: Gauge<f64, AtomicU64>,
+    /// For failures of single splits.
+    log_limit: Mutex<LogLimit>,
 }
 
 /// Runs the controller until the process is asked to end.
@@ -125,33 +109,34 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     info!(address = %listener.local_addr()?, "health and metrics are at");
 
     let changed = Arc::new(Notify::new());
-    let watch =
-        |resource: ApiResource| watch_all(Api::all_with(client.clone(), &resource), resource, &changed, &metrics);
-    let traffic_splits = watch(resource(TRAFFIC_SPLIT));
-    let http_route_groups = watch(resource(["specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup"]));
-    let [services, namespaces] = ["Service", "Namespace"].map(|kind| watch(resource(["", "v1", kind])));
-    let [virtual_services, destination_rules, sidecars] = ["VirtualService", "DestinationRule", "Sidecar"]
-        .map(|kind| watch(resource(["networking.istio.io", "v1", kind])));
-    // To hear of other writers, and to know what was there if it may no longer be asked for.
-    let own = Api::namespaced_with(client.clone(), &options.istio.namespace, &resource(ENVOY_FILTER));
-    let envoy_filters = watch_all(own, resource(ENVOY_FILTER), &changed, &metrics);
-    let listed = [
-        ("TrafficSplit", &traffic_splits),
-        ("HTTPRouteGroup", &http_route_groups),
-        ("Service", &services),
-        ("Namespace", &namespaces),
-        ("EnvoyFilter", &envoy_filters),
-        ("VirtualService", &virtual_services),
-        ("DestinationRule", &destination_rules),
-        ("Sidecar", &sidecars),
-    ];
-    metrics.awaited().extend(listed.map(|(kind, _)| kind.to_owned()));
-    tokio::spawn(serve(listener, metrics.clone()));
-    let listed = future::try_join_all(listed.map(async |(kind, store)| {
-        store.wait_until_ready().await?;
-        metrics.awaited().remove(kind);
-        Ok::<_, Failure>(())
-    }));
+    let mut watches = Watches {
+        client: client.clone(),
+        shared: Shared {
+            changed: changed.clone(),
+            pages: Arc::new(Semaphore::new(MAX_CONCURRENT_PAGES)),
+            failures: metrics.watch_failures.clone(),
+        },
+        metrics: metrics.clone(),
+        listed: Vec::new(),
+    };
+    let traffic_splits =
+        watches.all(TRAFFIC_SPLIT, TrafficSplits { cluster_domain: options.base.cluster_domain.clone() });
+    let http_route_groups = watches.all(["specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup"], HttpRouteGroups);
+    let services = watches.all(["", "v1", "Service"], Services);
+    let namespaces = watches.all(["", "v1", "Namespace"], Namespaces { exclude_label: EXCLUDE_LABEL });
+    let istio = |kind| ["networking.istio.io", "v1", kind];
+    let virtual_services = watches.all(istio("VirtualService"), VirtualServices);
+    let destination_rules = watches.all(istio("DestinationRule"), DestinationRules);
+    let sidecars = watches.all(istio("Sidecar"), Sidecars);
+    // To hear of other writers, and to know the configuration that is served if reading is forbidden later.
+    let own = Source {
+        resource: resource(ENVOY_FILTER),
+        namespace: Some(options.istio.namespace.clone()),
+        name: Some(options.istio.name.clone()),
+    };
+    let envoy_filters = watches.start(own, EnvoyFilters);
+    tokio::spawn(serve(listener, metrics.router(), LIMITS));
+    let listed = future::try_join_all(watches.listed);
     tokio::select! {
         listed = listed => {
             listed?;
@@ -168,11 +153,11 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let mut seen = None;
     tokio::select! {
         answered = timeout(lease::ANSWER, lease.attempt(&mut seen)) => if let Ok(Err(why)) = answered {
-            return Err(format!("the Lease {} in {}: {}", lease.name, options.lease_namespace, said(&why)).into());
+            return Err(format!("the Lease {} in {}: {}", lease.name, options.lease_namespace, describe(&why)).into());
         },
         () = &mut ended => return Ok(()),
     }
-    let (sender, leads) = watch::channel(false);
+    let (sender, leads) = tokio::sync::watch::channel(false);
     let lease_task = tokio::spawn({
         let lease = lease.clone();
         async move { lease.run(sender).await }
@@ -192,6 +177,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         sidecars,
         envoy_filters,
         metrics,
+        log_limit: Mutex::default(),
     };
     tokio::select! {
         () = controller.lead(leads, &changed) => return Err("the lease is no longer looked after".into()),
@@ -217,24 +203,8 @@ async fn client() -> Result<Client, Failure> {
     let client = Client::try_from(config)?;
     // What is wrong from the start is said, and not tried again.
     let answer = client.apiserver_version().await;
-    answer.map_err(|why| format!("the API server at {server}: {}", said(&why)))?;
+    answer.map_err(|why| format!("the API server at {server}: {}", describe(&why)))?;
     Ok(client)
-}
-
-/// An error in one line: what the API server says, or what it comes from.
-pub(crate) fn said(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return format!("{} ({})", status.message, status.code);
-    }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(why) = cause {
-        if !text.ends_with(&why.to_string()) {
-            text.push_str(&format!(": {why}"));
-        }
-        cause = why.source();
-    }
-    text
 }
 
 /// Takes the filter out of the proxies in an order in which no request fails: the controller first, which would put things
@@ -244,7 +214,7 @@ pub(crate) fn said(error: &kube::Error) -> String {
 /// If the API server refuses a step, or a controller still runs; the steps before are done, and it can be called again.
 pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl Fn(&str)) -> Result<(), Failure> {
     let client = client().await?;
-    let refused = |why: kube::Error| said(&why);
+    let refused = |why: kube::Error| describe(&why);
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), namespace, &resource(["apps", "v1", "Deployment"]));
     match gone(deployments.delete(MANAGER, &DeleteParams::foreground()).await).map_err(refused)? {
@@ -310,55 +280,32 @@ fn gone<T>(deleted: Result<T, kube::Error>) -> Result<bool, kube::Error> {
     }
 }
 
-/// How long a watch waits after a failure: as kube has it, but no longer than [`AGAIN`] when the API server was away for
-/// long. People who repair it look at what becomes of it.
-#[derive(Default)]
-struct SoonAgain(watcher::DefaultBackoff);
-
-impl Iterator for SoonAgain {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|wait| wait.min(AGAIN))
-    }
+/// Starts watches, and remembers what hears of their first lists.
+struct Watches {
+    client: Client,
+    shared: Shared,
+    metrics: Metrics,
+    listed: Vec<BoxFuture<'static, Result<(), Failure>>>,
 }
 
-impl Backoff for SoonAgain {
-    fn reset(&mut self) {
-        self.0.reset();
+impl Watches {
+    /// Watches a kind in all namespaces.
+    fn all<K: Kind>(&mut self, kind: [&str; 3], reader: K) -> Arc<Store<K>> {
+        self.start(Source { resource: resource(kind), namespace: None, name: None }, reader)
     }
-}
 
-/// Keeps a list of objects; who waits for `changed` hears of each change.
-fn watch_all(
-    api: Api<DynamicObject>,
-    resource: ApiResource,
-    changed: &Arc<Notify>,
-    metrics: &Metrics,
-) -> Store<DynamicObject> {
-    let writer = reflector::store::Writer::new(resource.clone());
-    let store = writer.as_reader();
-    let (changed, failures) = (changed.clone(), metrics.watch_failures.clone());
-    let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
-        .backoff(SoonAgain::default())
-        .modify(|object| {
-            object.managed_fields_mut().clear();
-            object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
-        })
-        .reflect(writer);
-    tokio::spawn(async move {
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(_) => changed.notify_one(),
-                Err(why) => {
-                    failures.inc();
-                    warn!(kind = resource.kind, %why, "watching, again soon");
-                }
-            }
-        }
-    });
-    store
+    fn start<K: Kind>(&mut self, source: Source, reader: K) -> Arc<Store<K>> {
+        self.metrics.awaited().insert(K::NAME.into());
+        let (store, listed) = watch(self.client.clone(), source, reader, &self.shared);
+        let metrics = self.metrics.clone();
+        let listed = async move {
+            listed.await?;
+            metrics.awaited().remove(K::NAME);
+            Ok(())
+        };
+        self.listed.push(listed.boxed());
+        store
+    }
 }
 
 /// What is written, as group, version and kind.
@@ -385,7 +332,7 @@ async fn asked_to_end() {
 
 impl Controller {
     /// While this replica leads: looks at everything whenever something has changed. Ends when nobody can lead any more.
-    async fn lead(&self, mut leads: watch::Receiver<bool>, changed: &Notify) {
+    async fn lead(&self, mut leads: tokio::sync::watch::Receiver<bool>, changed: &Notify) {
         loop {
             self.metrics.is_leader.set(i64::from(*leads.borrow()));
             if leads.wait_for(|leads| *leads).await.is_err() {
@@ -393,12 +340,12 @@ impl Controller {
             }
             self.metrics.is_leader.set(1);
             info!("leads");
-            let mut failures = 0;
+            let mut failures = RepeatedFailure::default();
             while *leads.borrow_and_update() {
                 let begun = Instant::now();
                 let writes = self.metrics.writes.get();
                 let passed = tokio::select! {
-                    passed = self.pass(failures) => passed,
+                    passed = self.pass(failures.count()) => passed,
                     // It may wait for an answer for long, and another may lead meanwhile.
                     lost = leads.wait_for(|leads| !*leads) => if lost.is_err() { return } else { break },
                 };
@@ -408,14 +355,16 @@ impl Controller {
                 }
                 let next = match passed {
                     Ok(()) => {
-                        failures = 0;
+                        failures.reset();
                         RESYNC
                     }
                     Err(why) => {
                         self.metrics.failures.inc();
-                        failures += 1;
-                        error!(why = said(&why), "not everything could be written, again soon");
-                        let next = Duration::from_millis(250 << failures.min(6)).min(AGAIN);
+                        let why = describe(&why);
+                        if failures.should_log(&why) {
+                            error!(why, failures = failures.count(), "not everything could be written, again soon");
+                        }
+                        let next = Duration::from_millis(250 << failures.count().min(6)).min(AGAIN);
                         // Whatever is heard meanwhile: it may be what was written in vain.
                         earliest = Instant::now() + next.min(PATIENCE);
                         next
@@ -442,36 +391,20 @@ impl Controller {
             Api::namespaced_with(self.client.clone(), &self.options.istio.namespace, &resource(ENVOY_FILTER));
         // Asked for and not looked up: what was watched may be older than what this controller wrote.
         let (filter, refused) = match filters.get_opt(&self.options.istio.name).await {
-            Ok(filter) => (filter, None),
+            Ok(filter) => (filter.map(|filter| value(&filter)), None),
             Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
-                let known = self.envoy_filters.find(|filter| filter.name_any() == self.options.istio.name);
-                (known.map(|filter| (*filter).clone()), Some(kube::Error::Api(why)))
+                (self.envoy_filters.snapshot(|filter| (**filter).clone()).pop(), Some(kube::Error::Api(why)))
             }
             Err(why) => return Err(why),
         };
-        let filter = filter.map(|filter| value(&filter));
         // Who was stopped or cut off may have been replaced without knowing. From here on, the version tells.
         if !self.lease.holds().await? {
             info!("another leads");
             return Ok(());
         }
-        let excluded = self
-            .namespaces
-            .state()
-            .into_iter()
-            .filter(|namespace| namespace.labels().get(EXCLUDE_LABEL).is_some_and(|value| value == "true"));
-        let cluster = Cluster {
-            traffic_splits: values(&self.traffic_splits),
-            http_route_groups: values(&self.http_route_groups),
-            services: values(&self.services),
-            virtual_services: values(&self.virtual_services),
-            destination_rules: values(&self.destination_rules),
-            sidecars: values(&self.sidecars),
-            excluded_namespaces: excluded.map(|namespace| namespace.name_any()).collect(),
-            served: filter.as_ref().and_then(served_configuration).unwrap_or_default(),
-        };
+        let snapshot = self.snapshot(filter.as_ref().and_then(served_configuration).unwrap_or_default());
         let Options { base, istio, most_bytes, .. } = &self.options;
-        let mut planned = plan(base, istio, &cluster, *most_bytes);
+        let mut planned = plan(base, istio, &snapshot, *most_bytes);
         let wanted = envoy_filter(&planned.configuration, istio);
         let mut result = match refused {
             Some(why) => Err(why),
@@ -480,20 +413,20 @@ impl Controller {
         };
         match &result {
             Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
-                planned = plan_if_refused(base, istio, &cluster, &why.message);
+                planned = plan_if_refused(base, istio, &snapshot, &why.message);
             }
             Err(_) => return result,
             Ok(()) => {}
         }
         let Plan { configuration, verdicts, .. } = planned;
         self.metrics.bytes.set(i64::try_from(bytes(&configuration)).unwrap_or(i64::MAX));
-        self.metrics.splits.set(i64::try_from(cluster.traffic_splits.len()).unwrap_or(i64::MAX));
+        self.metrics.splits.set(i64::try_from(snapshot.traffic_splits.len()).unwrap_or(i64::MAX));
         let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
         self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
 
         let now = format!("{:.0}", Timestamp::now());
-        let reports = cluster.traffic_splits.iter().filter_map(|object| {
-            let verdict = verdicts.get(&crate::document::key(object))?;
+        let reports = snapshot.traffic_splits.iter().filter_map(|split| {
+            let (object, verdict) = (&split.object, verdicts.get(&split.key)?);
             let wanted = status(verdict, object, &now);
             (object.get("status") != Some(&wanted)).then(|| (object, wanted, news(verdict, object)))
         });
@@ -504,6 +437,24 @@ impl Controller {
             result = result.and(written);
         }
         result
+    }
+
+    /// The objects of the cluster now. Nothing is copied but the references to them.
+    fn snapshot(&self, served: Configuration) -> ClusterSnapshot {
+        ClusterSnapshot {
+            traffic_splits: self.traffic_splits.snapshot(Arc::clone),
+            http_route_groups: self.http_route_groups.snapshot(Arc::clone),
+            services: self.services.snapshot(Arc::clone),
+            virtual_services: self.virtual_services.snapshot(Arc::clone),
+            destination_rules: self.destination_rules.snapshot(Arc::clone),
+            sidecars: self.sidecars.snapshot(Arc::clone),
+            excluded_namespaces: (self.namespaces)
+                .snapshot(|namespace| namespace.is_excluded.then(|| namespace.name.clone()))
+                .into_iter()
+                .flatten()
+                .collect(),
+            served,
+        }
     }
 
     /// Gives sidecars another EnvoyFilter than the one that was found.
@@ -517,7 +468,18 @@ impl Controller {
         let Some(found) = found else {
             let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
             let wanted = serde_json::from_value(wanted).map_err(kube::Error::SerdeError)?;
-            return filters.create(&parameters, &wanted).await.map(|_| ());
+            return match filters.create(&parameters, &wanted).await {
+                Err(kube::Error::Api(mut why)) if why.code == 403 => {
+                    let Istio { namespace, name, .. } = &self.options.istio;
+                    why.message = format!(
+                        "EnvoyFilter {namespace}/{name} does not exist, and the controller may not create it; apply the \
+                         manifests (kubectl apply -k envoy/manifests): {}",
+                        why.message
+                    );
+                    Err(kube::Error::Api(why))
+                }
+                created => created.map(|_| ()),
+            };
         };
         wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"].clone();
         let parameters = PatchParams::apply(MANAGER).force();
@@ -527,7 +489,7 @@ impl Controller {
         if let Some(surplus) = surplus(&value(&applied)["spec"], &wanted["spec"]) {
             let patch = Patch::Merge(json!({"spec": surplus}));
             if let Err(why) = filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await {
-                warn!(why = said(&why), "what others have set in the EnvoyFilter could not be taken out");
+                warn!(why = describe(&why), "what others have set in the EnvoyFilter could not be taken out");
             }
         }
         Ok(())
@@ -543,22 +505,32 @@ impl Controller {
     async fn report(&self, object: &Value, status: Value, news: Vec<crate::status::News>) -> Result<(), kube::Error> {
         let text = |pointer| crate::document::text(object, pointer).unwrap_or_default().to_owned();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-        let splits: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &namespace, &resource(TRAFFIC_SPLIT));
+        let splits = Request::new(DynamicObject::url_path(&resource(TRAFFIC_SPLIT), Some(&namespace)));
         // Of the object as it was looked at: if it is another by now, that is told of in a moment.
         let version = object.pointer("/metadata/resourceVersion");
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
-        if let Err(why) = splits.patch_status(&name, &PatchParams::default(), &patch).await {
+        let request = splits.patch_subresource("status", &name, &PatchParams::default(), &patch);
+        // The response, which is the whole object, may be one that cannot be read.
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        if let Err(why) = self.client.request_text(request).await {
             let is_for_another = match &why {
                 kube::Error::Api(why) if why.code == 409 => true,
                 // Either it is gone, and so is what was to be said, or its definition has no status.
-                kube::Error::Api(why) if why.code == 404 => splits.get_opt(&name).await?.is_none(),
+                kube::Error::Api(why) if why.code == 404 => {
+                    let request = splits.get(&name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+                    match self.client.request_text(request).await {
+                        Err(kube::Error::Api(why)) => why.code == 404,
+                        found => found.map(|_| false)?,
+                    }
+                }
                 _ => false,
             };
             if is_for_another {
                 return Ok(());
             }
-            warn!(split = format!("{namespace}/{name}"), why = said(&why), "its status could not be written");
+            if self.log_limit.lock().is_ok_and(|mut limit| limit.allows()) {
+                warn!(split = format!("{namespace}/{name}"), why = describe(&why), "its status could not be written");
+            }
             return Err(why);
         }
         self.metrics.statuses.inc();
@@ -572,7 +544,7 @@ impl Controller {
         };
         for one in news {
             let type_ = if one.is_warning { EventType::Warning } else { EventType::Normal };
-            info!(split = format!("{namespace}/{name}"), reason = one.reason, message = one.message, "told");
+            info!(split = format!("{namespace}/{name}"), reason = one.reason, message = one_line(&one.message), "told");
             let event = Event {
                 type_,
                 reason: one.reason.into(),
@@ -582,8 +554,10 @@ impl Controller {
                 action: format!("Program-{:x}", hash(&one.message)),
                 secondary: None,
             };
-            if let Err(why) = self.recorder.publish(&event, &regarding).await {
-                warn!(%why, "an event could not be written");
+            if let Err(why) = self.recorder.publish(&event, &regarding).await
+                && self.log_limit.lock().is_ok_and(|mut limit| limit.allows())
+            {
+                warn!(why = one_line(&why.to_string()), "an event could not be written");
             }
         }
         Ok(())
@@ -630,66 +604,4 @@ fn surplus(found: &Value, wanted: &Value) -> Option<Value> {
         })
         .collect();
     (!patch.is_empty()).then_some(Value::Object(patch))
-}
-
-fn values(store: &Store<DynamicObject>) -> Vec<Value> {
-    store.state().iter().map(|object| value(object)).collect()
-}
-
-// === impl Metrics ===
-
-impl Metrics {
-    fn awaited(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.awaited.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn new() -> Self {
-        let mut metrics = Self::default();
-        let mut registry = Registry::with_prefix("traffic_split_controller");
-        registry.register("passes", "Times that everything was compared", metrics.passes.clone());
-        registry.register("failures", "Passes that ended in an error", metrics.failures.clone());
-        registry.register("watch_failures", "Watches that ended in an error", metrics.watch_failures.clone());
-        registry.register(
-            "envoyfilter_writes",
-            "Times that sidecars got another configuration",
-            metrics.writes.clone(),
-        );
-        registry.register("status_writes", "Statuses written", metrics.statuses.clone());
-        registry.register("leader", "Whether this replica leads", metrics.is_leader.clone());
-        registry.register("trafficsplits", "TrafficSplits in the cluster", metrics.splits.clone());
-        registry.register(
-            "trafficsplits_not_programmed",
-            "TrafficSplits that aren't served as they stand",
-            metrics.not_served.clone(),
-        );
-        registry.register("configuration_bytes", "Size of what sidecars get", metrics.bytes.clone());
-        registry.register("last_pass_seconds", "How long the last pass took", metrics.last_pass_seconds.clone());
-        metrics.registry = Arc::new(registry);
-        metrics
-    }
-}
-
-async fn serve(listener: tokio::net::TcpListener, metrics: Metrics) {
-    let ready = |State(metrics): State<Metrics>| async move {
-        let awaited: Vec<_> = metrics.awaited().iter().cloned().collect();
-        match awaited.is_empty() {
-            true => (StatusCode::OK, "ok\n".into()),
-            false => (StatusCode::SERVICE_UNAVAILABLE, format!("not listed yet: {}\n", awaited.join(", "))),
-        }
-    };
-    let text = |State(metrics): State<Metrics>| async move {
-        let mut text = String::new();
-        match encode(&mut text, &metrics.registry) {
-            Ok(()) => Ok(([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)),
-            Err(_) => Err(StatusCode::INTERNAL_SERVER_ERROR),
-        }
-    };
-    let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(text))
-        .with_state(metrics);
-    if let Err(why) = axum::serve(listener, router).await {
-        error!(%why, "health and metrics can't be asked for any more");
-    }
 }

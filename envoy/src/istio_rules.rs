@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use traffic_split::TrafficSplit;
 
 /// Where a Service may be exported to: the annotation's key.
-const EXPORT_TO: &str = "networking.istio.io/exportTo";
+pub(crate) const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
 /// Istio's objects, read once for all splits: a mesh has thousands of either.
 pub(crate) struct IstioRules<'c> {

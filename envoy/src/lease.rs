@@ -2,6 +2,7 @@
 //! (client-go's `leaderelection`). Nobody's clock is compared with another's: a Lease has run out when this replica has seen
 //! no change of it for as long as it is good for.
 
+use crate::error_text::{RepeatedFailure, describe};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
@@ -82,14 +83,23 @@ impl Candidate {
         let mut seen = None;
         // When the Lease was last renewed, if this replica leads.
         let mut renewed: Option<Instant> = None;
+        let mut failures = RepeatedFailure::default();
         loop {
             let begun = Instant::now();
             let left = renewed.map_or(ANSWER, |renewed| DEADLINE.saturating_sub(renewed.elapsed()));
             let mut next = AGAIN;
+            let mut failed = |why: String| {
+                if failures.should_log(&why) {
+                    warn!(why, failures = failures.count(), "the Lease, again soon");
+                }
+            };
             match timeout(left.clamp(LAST_TRY, ANSWER), self.attempt(&mut seen)).await {
-                Ok(Ok(holds)) => (renewed, next) = (holds.then_some(begun), INTERVAL),
-                Ok(Err(why)) => warn!(why = crate::controller::said(&why), "the Lease, again soon"),
-                Err(_) => warn!("no answer about the Lease, again soon"),
+                Ok(Ok(holds)) => {
+                    failures.reset();
+                    (renewed, next) = (holds.then_some(begun), INTERVAL);
+                }
+                Ok(Err(why)) => failed(describe(&why)),
+                Err(_) => failed("no answer".into()),
             }
             renewed = renewed.filter(|renewed| renewed.elapsed() < DEADLINE);
             leads.send_if_modified(|leads| std::mem::replace(leads, renewed.is_some()) != renewed.is_some());
@@ -101,7 +111,7 @@ impl Candidate {
         if renewed.is_some()
             && let Err(why) = self.give_back().await
         {
-            warn!(why = crate::controller::said(&why), "the Lease could not be given back");
+            warn!(why = describe(&why), "the Lease could not be given back");
         }
     }
 

@@ -13,15 +13,29 @@ mod bootstrap;
 pub mod controller;
 mod document;
 mod ecds;
+#[cfg(feature = "controller")]
+mod error_text;
 mod explain;
 mod istio;
 mod istio_rules;
 #[cfg(feature = "controller")]
 mod lease;
 mod load;
+#[cfg(feature = "controller")]
+mod metrics;
 mod plan;
+#[cfg(feature = "controller")]
+mod projection;
+#[cfg(feature = "controller")]
+mod raw_object;
+#[cfg(feature = "controller")]
+mod server;
 mod snapshot;
 mod status;
+#[cfg(feature = "controller")]
+mod store;
+#[cfg(feature = "controller")]
+mod watch;
 mod wiring;
 mod yaml;
 

@@ -512,7 +512,8 @@ impl Controller {
         tracing_subscriber::fmt()
             .json()
             .with_writer(io::stderr)
-            .with_env_filter(level.unwrap_or_else(|_| "info".into()))
+            // kube's own warnings hold whole responses.
+            .with_env_filter(level.unwrap_or_else(|_| "info,kube_client=error".into()))
             .init();
         let options = traffic_split_envoy::controller::Options {
             istio: self.istio.options(&self.plugin, &self.route, &input.configuration),

@@ -1,0 +1,270 @@
+//! Objects of one kind: each is read once for each of its versions, and no object or namespace takes more than its share.
+
+use crate::error_text::{LogLimit, one_line};
+use crate::projection::{Kind, NotKept};
+use crate::raw_object::RawObject;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tracing::warn;
+
+/// The objects of one kind. One task writes; any may take a snapshot.
+#[derive(Debug)]
+pub(crate) struct Store<K: Kind> {
+    kind: K,
+    state: Mutex<State<K::Kept>>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    /// By `namespace/name`.
+    entries: BTreeMap<String, Entry<T>>,
+    /// JSON after projection, by namespace.
+    bytes: BTreeMap<String, usize>,
+    /// Whether an object that was left out for its namespace's share may have room now.
+    has_room_again: bool,
+    log_limit: LogLimit,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    namespace: String,
+    version: String,
+    /// What the entry takes of its namespace's share.
+    bytes: usize,
+    problem: Option<Problem>,
+    /// `None` for an object that is ignored.
+    kept: Option<T>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Problem {
+    Unreadable,
+    /// Its namespace's objects take more than their share.
+    NoRoom,
+}
+
+impl<K: Kind> Store<K> {
+    pub(crate) fn new(kind: K) -> Self {
+        let (entries, bytes) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            kind,
+            state: Mutex::new(State { entries, bytes, has_room_again: false, log_limit: LogLimit::default() }),
+        }
+    }
+
+    /// Adds or replaces an object, unless the store has this version; returns whether anything changed.
+    pub(crate) fn apply(&self, object: &RawObject<'_>) -> bool {
+        let key = object.key();
+        let room = {
+            let state = self.state();
+            let known = state.entries.get(&key);
+            let is_the_same = known.is_some_and(|entry| entry.version == object.version);
+            if is_the_same && known.is_some_and(|entry| entry.problem != Some(Problem::NoRoom)) {
+                return false;
+            }
+            let used = state.bytes.get(&object.namespace).copied().unwrap_or_default();
+            K::MAX_NAMESPACE_BYTES - (used - known.map_or(0, |entry| entry.bytes))
+        };
+        // Without the lock: validation may take long. Nobody else writes.
+        let read = self.kind.read(object, room);
+        let unreadable = |problem, why: &str| Entry {
+            namespace: object.namespace.clone(),
+            version: object.version.clone(),
+            bytes: 0,
+            problem: Some(problem),
+            kept: self.kind.unreadable(object, why.to_owned()),
+        };
+        let (entry, why) = match read {
+            Ok(read) => {
+                let (namespace, version) = (object.namespace.clone(), object.version.clone());
+                (Entry { namespace, version, bytes: read.bytes, problem: None, kept: Some(read.kept) }, None)
+            }
+            Err(NotKept::NoRoom) => {
+                let (namespace, kind, limit) = (&object.namespace, K::NAME, K::MAX_NAMESPACE_BYTES >> 20);
+                let why =
+                    format!("unreadable: namespace {namespace} holds more than {limit} MiB of {kind}s; delete some");
+                (unreadable(Problem::NoRoom, &why), Some(why))
+            }
+            Err(NotKept::Unreadable(why)) => (unreadable(Problem::Unreadable, &why), Some(why)),
+        };
+        let mut state = self.state();
+        let old = state.remove(&key);
+        if let Some(why) = why
+            && old.as_ref().and_then(|old| old.problem) != entry.problem
+            && state.log_limit.allows()
+        {
+            warn!(kind = K::NAME, object = one_line(&key), why = one_line(&why), "the object cannot be used");
+        }
+        let is_the_same = old.as_ref().is_some_and(|old| old.version == entry.version && old.problem == entry.problem);
+        if old.is_some_and(|old| old.bytes > entry.bytes) {
+            state.look_for_room(&object.namespace);
+        }
+        *state.bytes.entry(object.namespace.clone()).or_default() += entry.bytes;
+        state.entries.insert(key, entry);
+        !is_the_same
+    }
+
+    /// Removes an object; returns whether it was there.
+    pub(crate) fn delete(&self, key: &str) -> bool {
+        let mut state = self.state();
+        let Some(old) = state.remove(key) else { return false };
+        if old.bytes > 0 {
+            state.look_for_room(&old.namespace);
+        }
+        true
+    }
+
+    /// Removes all objects but these; returns whether there were others.
+    pub(crate) fn retain(&self, keys: &BTreeSet<String>) -> bool {
+        let gone: Vec<_> = self.state().entries.keys().filter(|key| !keys.contains(*key)).cloned().collect();
+        gone.iter().filter(|key| self.delete(key)).count() > 0
+    }
+
+    /// Returns, once, whether a new list may make room for objects that had none.
+    pub(crate) fn take_has_room_again(&self) -> bool {
+        std::mem::take(&mut self.state().has_room_again)
+    }
+
+    /// Returns what `take` makes of each object, in the order of their keys.
+    pub(crate) fn snapshot<R>(&self, take: impl FnMut(&K::Kept) -> R) -> Vec<R> {
+        self.state().entries.values().filter_map(|entry| entry.kept.as_ref()).map(take).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<K::Kept>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> State<T> {
+    fn remove(&mut self, key: &str) -> Option<Entry<T>> {
+        let entry = self.entries.remove(key)?;
+        if let Some(bytes) = self.bytes.get_mut(&entry.namespace) {
+            *bytes -= entry.bytes;
+            if *bytes == 0 {
+                self.bytes.remove(&entry.namespace);
+            }
+        }
+        Some(entry)
+    }
+
+    fn look_for_room(&mut self, namespace: &str) {
+        self.has_room_again |=
+            self.entries.values().any(|entry| entry.problem == Some(Problem::NoRoom) && entry.namespace == namespace);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::Store;
+    use crate::projection::{Kind, NotKept, Projected};
+    use crate::raw_object::{RawObject, fields, raw, text};
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Objects whose spec is a text of one byte per character. The text `bad` cannot be read.
+    #[derive(Clone, Debug, Default)]
+    pub(crate) struct Texts {
+        /// How many objects have been read.
+        pub(crate) reads: Arc<AtomicUsize>,
+    }
+
+    impl Kind for Texts {
+        type Kept = String;
+
+        const NAME: &'static str = "Text";
+        const MAX_NAMESPACE_BYTES: usize = 10;
+
+        fn read(&self, object: &RawObject<'_>, room: usize) -> Result<Projected<String>, NotKept> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let kept = fields(object.json, ["spec"])[0].and_then(text).unwrap_or_default();
+            match kept.len() {
+                _ if kept == "bad" => Err(NotKept::Unreadable("is bad".into())),
+                bytes if bytes > room => Err(NotKept::NoRoom),
+                bytes => Ok(Projected { kept, bytes }),
+            }
+        }
+
+        fn unreadable(&self, _: &RawObject<'_>, why: String) -> Option<String> {
+            Some(why)
+        }
+    }
+
+    pub(crate) fn object(namespace: &str, name: &str, version: u32, spec: &str) -> String {
+        format!(
+            r#"{{"metadata":{{"namespace":"{namespace}","name":"{name}","uid":"u","resourceVersion":"{version}"}},"spec":"{spec}"}}"#
+        )
+    }
+
+    impl Store<Texts> {
+        pub(crate) fn texts(&self) -> Vec<String> {
+            self.snapshot(String::clone)
+        }
+
+        #[track_caller]
+        fn put(&self, namespace: &str, name: &str, version: u32, spec: &str) -> bool {
+            self.apply(&RawObject::new(raw(&object(namespace, name, version, spec)).unwrap()).unwrap())
+        }
+    }
+
+    const FULL: &str = "unreadable: namespace ns holds more than 0 MiB of Texts; delete some";
+
+    #[test]
+    fn a_version_is_read_once() {
+        let kind = Texts::default();
+        let (store, reads) = (Store::new(kind.clone()), || kind.reads.load(Ordering::Relaxed));
+        assert!(store.put("ns", "a", 1, "x") && !store.put("ns", "a", 1, "x"));
+        assert!(store.put("ns", "b", 1, "bad") && !store.put("ns", "b", 1, "bad"));
+        assert_eq!((store.texts(), reads()), (vec!["x".into(), "is bad".into()], 2));
+        assert!(store.put("ns", "a", 2, "y") && store.put("ns", "b", 2, "z"));
+        assert_eq!((store.texts(), reads()), (vec!["y".into(), "z".into()], 4));
+        assert!(store.delete("ns/a") && !store.delete("ns/a"));
+        assert!(!store.retain(&BTreeSet::from(["ns/b".to_owned(), "ns/c".to_owned()])));
+        assert!(store.retain(&BTreeSet::new()));
+        assert!(store.texts().is_empty() && store.state().bytes.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_has_its_share_and_no_more() {
+        let store = Store::new(Texts::default());
+        assert!(store.put("ns", "a", 1, "123456") && store.put("ns", "b", 1, "12345"));
+        assert_eq!(store.texts(), ["123456", FULL]);
+        // Neither another namespace, nor what fits, nor an object that is replaced.
+        assert!(store.put("other", "b", 1, "1234567890") && store.put("ns", "c", 1, "1234"));
+        assert!(store.put("ns", "a", 2, "654321"));
+        assert_eq!(store.texts(), ["654321", FULL, "1234", "1234567890"]);
+        // The object that grows loses its own place.
+        assert!(store.put("ns", "c", 2, "12345"));
+        assert_eq!(store.texts(), ["654321", FULL, FULL, "1234567890"]);
+    }
+
+    #[test]
+    fn an_object_without_room_is_read_again_when_there_is_room() {
+        let store = Store::new(Texts::default());
+        store.put("ns", "a", 1, "123456");
+        store.put("ns", "b", 1, "12345");
+        assert!(!store.put("ns", "b", 1, "12345"), "it has no room yet");
+        assert!(!store.take_has_room_again());
+        store.put("ns", "a", 2, "1234567");
+        assert!(!store.take_has_room_again());
+        store.put("ns", "a", 3, "1");
+        assert!(store.take_has_room_again() && !store.take_has_room_again());
+        assert!(store.put("ns", "b", 1, "12345"));
+        assert_eq!(store.texts(), ["1", "12345"]);
+        store.put("ns", "c", 1, "12345");
+        store.delete("other/x");
+        assert!(!store.take_has_room_again());
+        store.delete("ns/b");
+        assert!(store.take_has_room_again());
+    }
+
+    #[test]
+    fn an_object_that_becomes_unreadable_gives_its_room_back() {
+        let store = Store::new(Texts::default());
+        store.put("ns", "a", 1, "1234567890");
+        store.put("ns", "b", 1, "1");
+        assert!(store.put("ns", "a", 2, "bad") && store.take_has_room_again());
+        assert!(store.put("ns", "b", 1, "1"));
+        assert_eq!(store.texts(), ["is bad", "1"]);
+    }
+}
