@@ -2,7 +2,7 @@
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
 use crate::error_text::{LogLimit, RepeatedFailure, describe, one_line};
-use crate::istio::{Istio, envoy_filter, served_configuration, without_splits};
+use crate::istio::{Istio, envoy_filter, next_vm_epoch, served_configuration, without_splits};
 use crate::lease;
 use crate::metrics::Metrics;
 use crate::plan::{Plan, bytes, plan, plan_if_refused};
@@ -62,7 +62,7 @@ pub struct Options {
 
 /// How long nothing must change before what changed is looked at, and how long that may be put off.
 const QUIET: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(300);
 /// Between two configurations: each goes to every proxy, with all splits in it.
 const SPACING: Duration = Duration::from_millis(500);
 /// After so many failures, one that may have passed by itself is said to last.
@@ -405,7 +405,8 @@ impl Controller {
         let snapshot = self.snapshot(filter.as_ref().and_then(served_configuration).unwrap_or_default());
         let Options { base, istio, most_bytes, .. } = &self.options;
         let mut planned = plan(base, istio, &snapshot, *most_bytes);
-        let wanted = envoy_filter(&planned.configuration, istio);
+        let epoch = filter.as_ref().map(|filter| next_vm_epoch(filter, &planned.configuration));
+        let wanted = envoy_filter(&planned.configuration, &Istio { vm_epoch: epoch, ..istio.clone() });
         let mut result = match refused {
             Some(why) => Err(why),
             None if filter.as_ref().is_some_and(|filter| filter["spec"] == wanted["spec"]) => Ok(()),

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
-use traffic_split::{Chance, Configuration, Decision, Pick, Rules};
+use traffic_split::{Chance, Configuration, Decision, Pick, Problem, Rules};
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::new());
@@ -25,7 +25,12 @@ pub(crate) struct Vm {
     /// The ids of all counters that were ever defined, by name. Defining one again would be
     /// another id on the same counter, and memory that Envoy never frees.
     counters: HashMap<String, u32>,
+    /// The lines of the last configuration's warnings, so that they are not repeated at every change.
+    warned: Vec<String>,
 }
+
+/// The most lines that one configuration writes to the log.
+const MAX_LOG_LINES: usize = 20;
 
 /// A root context with a configuration.
 ///
@@ -59,7 +64,13 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
 
 impl Vm {
     fn new() -> Self {
-        Self { plugins: HashMap::new(), requests: Vec::new(), rng: seeded(), counters: HashMap::new() }
+        Self {
+            plugins: HashMap::new(),
+            requests: Vec::new(),
+            rng: seeded(),
+            counters: HashMap::new(),
+            warned: Vec::new(),
+        }
     }
 
     pub(crate) fn create(&mut self, context_id: u32, parent_id: u32) {
@@ -74,8 +85,8 @@ impl Vm {
         let configuration = match Configuration::from_json(&host::configuration()) {
             Ok(configuration) => configuration,
             Err(problems) => {
-                for problem in problems {
-                    log::error!("{problem}");
+                for line in bounded(problems) {
+                    log::error!("{line}");
                 }
                 return false;
             }
@@ -84,8 +95,12 @@ impl Vm {
         newest.sort_unstable_by_key(|(id, _)| Reverse(**id));
         let others = newest.iter().map(|(_, plugin)| &plugin.rules);
         let mut rules = Rules::sharing(&configuration, host::node_namespace().as_deref(), others);
-        for warning in rules.take_warnings() {
-            log::warn!("{warning}");
+        let warnings = bounded(rules.take_warnings());
+        if warnings != self.warned {
+            for line in &warnings {
+                log::warn!("{line}");
+            }
+            self.warned = warnings;
         }
         let headers = Headers {
             cluster: configuration.cluster_header,
@@ -162,6 +177,16 @@ impl Chance for Luck<'_> {
             }
         }
     }
+}
+
+/// Problems as lines for the log; where there are many, the first ones and the number of the others.
+fn bounded(problems: Vec<Problem>) -> Vec<String> {
+    let more = problems.len().saturating_sub(MAX_LOG_LINES);
+    let mut lines: Vec<_> = problems.iter().take(MAX_LOG_LINES).map(ToString::to_string).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
 }
 
 /// The counter of a pick, defined if no configuration of this VM has used it before.
