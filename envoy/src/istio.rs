@@ -119,7 +119,7 @@ pub fn next_vm_epoch(served: &Value, configuration: &Configuration) -> u64 {
         return served_vm_epoch(served).map_or_else(|| wiring::vm_epoch(configuration), wiring::following_vm_epoch);
     };
     let generation = served.pointer("/metadata/generation").and_then(Value::as_u64).unwrap_or_default();
-    if generation > 0 && generation % MAX_CHANGES_PER_VM == 0 {
+    if generation > 0 && generation.is_multiple_of(MAX_CHANGES_PER_VM) {
         return wiring::following_vm_epoch(epoch);
     }
     wiring::next_vm_epoch(&previous, epoch, configuration)

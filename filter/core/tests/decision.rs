@@ -226,13 +226,13 @@ fn among_ten_thousand_splits_each_root_has_its_own() {
 fn rules_that_share_memory_decide_like_rules_that_do_not() {
     let of = |turn: usize, listener: &str| {
         let splits: Vec<_> = (0..40)
-            .filter(|n| (n + turn) % 7 != 0)
+            .filter(|n| !(n + turn).is_multiple_of(7))
             .map(|n| split(&format!("{listener}-{n}"), &[json!(1 + (n * turn) % 3), json!((n + turn) % 2)]))
             .collect();
-        let ports = if turn % 3 == 0 { json!([80]) } else { json!([80, 81]) };
+        let ports = if turn.is_multiple_of(3) { json!([80]) } else { json!([80, 81]) };
         Configuration::from_value(&json!({
             "trafficSplits": splits,
-            "clusterDomain": if turn % 5 == 0 { "other.local" } else { "cluster.local" },
+            "clusterDomain": if turn.is_multiple_of(5) { "other.local" } else { "cluster.local" },
             "services": {format!("ns/{listener}-1"): {"ports": ports}},
             "hosts": {format!("{listener}.example"): format!("ns/{listener}-2")},
         }))
@@ -241,7 +241,7 @@ fn rules_that_share_memory_decide_like_rules_that_do_not() {
     let mut all: Vec<(Rules, Rules)> = Vec::new();
     for turn in 0..24 {
         let configuration = of(turn / 2, ["a", "b"][turn % 2]);
-        let namespace = Some(if turn % 11 == 0 { "ns" } else { "curl" });
+        let namespace = Some(if turn.is_multiple_of(11) { "ns" } else { "curl" });
         let shared = Rules::sharing(&configuration, namespace, all.iter().rev().map(|(shared, _)| shared));
         all.push((shared, Rules::new(&configuration, namespace)));
         for (shared, own) in &all {
