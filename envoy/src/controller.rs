@@ -2,7 +2,7 @@
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
 use crate::error_text::{LogLimit, RepeatedFailure, describe, one_line};
-use crate::istio::{Istio, envoy_filter, next_vm_epoch, served_configuration, without_splits};
+use crate::istio::{Istio, envoy_filter, next_vm_epoch, served_configuration, served_vm_epoch, without_splits};
 use crate::lease;
 use crate::metrics::Metrics;
 use crate::plan::{Plan, bytes, plan, plan_if_refused};
@@ -14,6 +14,7 @@ use crate::server::{LIMITS, serve};
 use crate::snapshot::ClusterSnapshot;
 use crate::status::{news, status};
 use crate::store::Store;
+use crate::vm_rotation::VmRotation;
 use crate::watch::{MAX_CONCURRENT_PAGES, Shared, Source, watch};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, future};
@@ -93,6 +94,7 @@ struct Controller {
     metrics: Metrics,
     /// For failures of single splits.
     log_limit: Mutex<LogLimit>,
+    vm_rotation: Mutex<VmRotation>,
 }
 
 /// Runs the controller until the process is asked to end.
@@ -178,6 +180,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         envoy_filters,
         metrics,
         log_limit: Mutex::default(),
+        vm_rotation: Mutex::new(VmRotation::new(std::time::Instant::now())),
     };
     tokio::select! {
         () = controller.lead(leads, &changed) => return Err("the lease is no longer looked after".into()),
@@ -405,12 +408,21 @@ impl Controller {
         let snapshot = self.snapshot(filter.as_ref().and_then(served_configuration).unwrap_or_default());
         let Options { base, istio, most_bytes, .. } = &self.options;
         let mut planned = plan(base, istio, &snapshot, *most_bytes);
-        let epoch = filter.as_ref().map(|filter| next_vm_epoch(filter, &planned.configuration));
+        let served_epoch = filter.as_ref().and_then(served_vm_epoch);
+        let epoch = filter.as_ref().map(|filter| {
+            let wanted = next_vm_epoch(filter, &planned.configuration);
+            self.vm_rotation().epoch(served_epoch, wanted, std::time::Instant::now())
+        });
         let wanted = envoy_filter(&planned.configuration, &Istio { vm_epoch: epoch, ..istio.clone() });
         let mut result = match refused {
             Some(why) => Err(why),
             None if filter.as_ref().is_some_and(|filter| filter["spec"] == wanted["spec"]) => Ok(()),
-            None => self.write(&filters, filter.as_ref(), wanted).await.inspect(|()| self.tell_of_write(&planned)),
+            None => self.write(&filters, filter.as_ref(), wanted).await.inspect(|()| {
+                if epoch != served_epoch {
+                    self.vm_rotation().spend();
+                }
+                self.tell_of_write(&planned);
+            }),
         };
         match &result {
             Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
@@ -438,6 +450,10 @@ impl Controller {
             result = result.and(written);
         }
         result
+    }
+
+    fn vm_rotation(&self) -> std::sync::MutexGuard<'_, VmRotation> {
+        self.vm_rotation.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The objects of the cluster now. Nothing is copied but the references to them.

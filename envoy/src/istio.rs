@@ -126,7 +126,7 @@ pub fn next_vm_epoch(served: &Value, configuration: &Configuration) -> u64 {
 }
 
 /// The epoch at the end of the VM's id; `None` in an EnvoyFilter of a version that wrote none.
-fn served_vm_epoch(filter: &Value) -> Option<u64> {
+pub(crate) fn served_vm_epoch(filter: &Value) -> Option<u64> {
     let patches = filter.pointer("/spec/configPatches")?.as_array()?;
     let extension = patches.iter().find(|patch| patch["applyTo"] == "EXTENSION_CONFIG")?;
     let id = extension.pointer("/patch/value/typed_config/config/vm_config/vm_id")?.as_str()?;

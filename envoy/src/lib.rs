@@ -35,6 +35,8 @@ mod status;
 #[cfg(feature = "controller")]
 mod store;
 #[cfg(feature = "controller")]
+mod vm_rotation;
+#[cfg(feature = "controller")]
 mod watch;
 mod wiring;
 mod yaml;

@@ -84,10 +84,8 @@ fn service(name: &str, ports: &[u16]) -> Value {
 
 /// Services `web`, `v1` and `v2` with port 80, and these splits.
 fn cluster(splits: &[Value]) -> Cluster {
-    let mut cluster = Cluster::default();
-    cluster.services = ["web", "v1", "v2"].map(|name| service(name, &[80])).into();
-    cluster.traffic_splits = splits.into();
-    cluster
+    let services = ["web", "v1", "v2"].map(|name| service(name, &[80])).into();
+    Cluster { services, traffic_splits: splits.into(), ..Cluster::default() }
 }
 
 fn planned(cluster: &Cluster) -> Plan {

@@ -25,11 +25,11 @@ pub(crate) struct Vm {
     /// The ids of all counters that were ever defined, by name. Defining one again would be
     /// another id on the same counter, and memory that Envoy never frees.
     counters: HashMap<String, u32>,
-    /// The lines of the last configuration's warnings, so that they are not repeated at every change.
-    warned: Vec<String>,
+    /// The last configuration's warning, so that it is not repeated at every change.
+    warned: String,
 }
 
-/// The most lines that one configuration writes to the log.
+/// The most problems of one configuration that are logged.
 const MAX_LOG_LINES: usize = 20;
 
 /// A root context with a configuration.
@@ -69,7 +69,7 @@ impl Vm {
             requests: Vec::new(),
             rng: seeded(),
             counters: HashMap::new(),
-            warned: Vec::new(),
+            warned: String::new(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Vm {
         let configuration = match Configuration::from_json(&host::configuration()) {
             Ok(configuration) => configuration,
             Err(problems) => {
-                for line in bounded(problems) {
+                for line in bounded(problems, MAX_LOG_LINES) {
                     log::error!("{line}");
                 }
                 return false;
@@ -95,13 +95,12 @@ impl Vm {
         newest.sort_unstable_by_key(|(id, _)| Reverse(**id));
         let others = newest.iter().map(|(_, plugin)| &plugin.rules);
         let mut rules = Rules::sharing(&configuration, host::node_namespace().as_deref(), others);
-        let warnings = bounded(rules.take_warnings());
-        if warnings != self.warned {
-            for line in &warnings {
-                log::warn!("{line}");
-            }
-            self.warned = warnings;
+        // One line: Envoy configures a new VM for each configuration first, which knows nothing of earlier warnings.
+        let warning = bounded(rules.take_warnings(), 1).join("; ");
+        if !warning.is_empty() && warning != self.warned {
+            log::warn!("{warning}");
         }
+        self.warned = warning;
         let headers = Headers {
             cluster: configuration.cluster_header,
             backend: configuration.backend_header,
@@ -180,11 +179,11 @@ impl Chance for Luck<'_> {
 }
 
 /// Problems as lines for the log; where there are many, the first ones and the number of the others.
-fn bounded(problems: Vec<Problem>) -> Vec<String> {
-    let more = problems.len().saturating_sub(MAX_LOG_LINES);
-    let mut lines: Vec<_> = problems.iter().take(MAX_LOG_LINES).map(ToString::to_string).collect();
+fn bounded(problems: Vec<Problem>, max_lines: usize) -> Vec<String> {
+    let more = problems.len().saturating_sub(max_lines);
+    let mut lines: Vec<_> = problems.iter().take(max_lines).map(ToString::to_string).collect();
     if more > 0 {
-        lines.push(format!("and {more} more"));
+        lines.push(format!("and {more} more: `traffic-split check` lists all"));
     }
     lines
 }

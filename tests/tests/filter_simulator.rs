@@ -77,11 +77,11 @@ fn it_exports_the_callbacks_it_needs_and_the_marker_of_abi_0_2_1() {
     assert_eq!(FILTER.exports(), expected);
 }
 
-/// Regular expressions are the greatest part of it.
+/// Regular expressions are the greatest part; counting the bytes of objects takes 30 kB, sharing rules 20 kB.
 #[test]
-fn it_is_under_300_kilobytes() {
+fn filter_is_under_350_kilobytes() {
     let size = std::fs::metadata(Guide::built().expect("a build").wasm).expect("a file").len();
-    assert!(size < 300_000, "{size} bytes");
+    assert!(size < 350_000, "{size} bytes");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use journeys::envoy::Envoy;
 use journeys::guide::{Guide, Sidecar};
 use journeys::scratch::Scratch;
 use journeys::world::{OTHER, ROOT, World};
-use journeys::{Error, Result};
+use journeys::{Error, Result, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -79,21 +79,33 @@ fn scrape(envoy: &Envoy) -> Result<Vec<String>> {
 fn each_reason_is_counted_for_itself() -> Result<()> {
     let (guide, name) = (Guide::built()?, "http-split");
     let sidecar = Sidecar::start_with(&guide, &split(name).to_string(), &[])?;
-    let mut expected = ask(sidecar.port, name)?;
+    let expected = ask(sidecar.port, name)?;
     assert_eq!(scrape(&sidecar.envoy)?, expected);
 
-    // Another configuration counts on where the last one stopped. By chance alone is a reason, too.
+    // More than weights change: the configuration gets another VM, and Envoy drops the counters of the old one.
     let mut by_chance = split(name);
     by_chance["metadata"]["annotations"] = json!({});
     by_chance["spec"]["backends"][1]["weight"] = 0.into();
+    let ask_twenty = || -> Result<()> {
+        for _ in 0..20 {
+            assert_eq!(Client::new(sidecar.port).get(ROOT, "/json", &[])?.version(), "httpbin-v1");
+        }
+        Ok(())
+    };
+    let of_chance = |count: u32| {
+        let labels = r#"split="httpbin/http-split",backend="httpbin-v1",reason="random""#;
+        vec![format!("traffic_split_requests{{{labels}}} {count}")]
+    };
     sidecar.apply_objects(&guide, &by_chance.to_string())?;
-    for _ in 0..20 {
-        assert_eq!(Client::new(sidecar.port).get(ROOT, "/json", &[])?.version(), "httpbin-v1");
-    }
-    let labels = r#"split="httpbin/http-split",backend="httpbin-v1",reason="random""#;
-    expected.push(format!("traffic_split_requests{{{labels}}} 20"));
-    expected.sort();
-    assert_eq!(scrape(&sidecar.envoy)?, expected);
+    ask_twenty()?;
+    let expected = of_chance(20);
+    wait_for("the old VM's counters to go", || Ok((scrape(&sidecar.envoy)? == expected).then_some(())))?;
+
+    // Only weights change: the counters go on.
+    by_chance["spec"]["backends"][0]["weight"] = 7.into();
+    sidecar.apply_objects(&guide, &by_chance.to_string())?;
+    ask_twenty()?;
+    assert_eq!(scrape(&sidecar.envoy)?, of_chance(40));
     Ok(())
 }
 

@@ -1,0 +1,80 @@
+//! How often sidecars get another VM.
+//!
+//! Another VM heals one that has died, but Envoy drops the counters of the old one. A tenant whose splits change without
+//! end must not reset everybody's counters each time.
+
+use std::time::{Duration, Instant};
+
+/// How many changes in a row may get another VM.
+const MAX_ROTATIONS: u32 = 4;
+/// The time after which one more may.
+const ROTATION_INTERVAL: Duration = Duration::from_secs(300);
+
+/// A bucket of VM rotations that is refilled over time.
+#[derive(Debug)]
+pub(crate) struct VmRotation {
+    left: u32,
+    refilled: Instant,
+}
+
+impl VmRotation {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { left: MAX_ROTATIONS, refilled: now }
+    }
+
+    /// The epoch to write: `wanted`, or `served` if VMs were replaced too often lately. Nothing is spent until
+    /// [`spend`](Self::spend).
+    pub(crate) fn epoch(&mut self, served: Option<u64>, wanted: u64, now: Instant) -> u64 {
+        while self.left < MAX_ROTATIONS && now.saturating_duration_since(self.refilled) >= ROTATION_INTERVAL {
+            self.left += 1;
+            self.refilled += ROTATION_INTERVAL;
+        }
+        if self.left == MAX_ROTATIONS {
+            self.refilled = now;
+        }
+        match served {
+            Some(served) if self.left == 0 => served,
+            _ => wanted,
+        }
+    }
+
+    /// Another epoch was written.
+    pub(crate) fn spend(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_ROTATIONS, ROTATION_INTERVAL, VmRotation};
+    use std::time::Instant;
+
+    #[test]
+    fn churn_gets_four_new_vms_and_then_one_each_interval() {
+        let begun = Instant::now();
+        let mut rotation = VmRotation::new(begun);
+        let mut written = |seconds: u64| {
+            let now = begun + std::time::Duration::from_secs(seconds);
+            let is_new = rotation.epoch(Some(3), 4, now) == 4;
+            if is_new {
+                rotation.spend();
+            }
+            is_new
+        };
+        let first: Vec<_> = (0..10).map(&mut written).collect();
+        assert_eq!(first.iter().filter(|is_new| **is_new).count(), MAX_ROTATIONS as usize);
+        let interval = ROTATION_INTERVAL.as_secs();
+        let later = (10..10 * interval).filter(|second| written(*second)).count();
+        assert!((8..=10).contains(&later), "{later} in ten intervals");
+    }
+
+    #[test]
+    fn first_envoy_filter_gets_the_wanted_epoch() {
+        let now = Instant::now();
+        let mut rotation = VmRotation::new(now);
+        for _ in 0..2 * MAX_ROTATIONS {
+            assert_eq!(rotation.epoch(None, 5, now), 5);
+            rotation.spend();
+        }
+    }
+}
