@@ -5,7 +5,7 @@ use crate::error_text::{LogLimit, RepeatedFailure, describe, one_line};
 use crate::istio::{Istio, envoy_filter, next_vm_epoch, served_configuration, served_vm_epoch, without_splits};
 use crate::lease;
 use crate::metrics::Metrics;
-use crate::plan::{Plan, bytes, plan, plan_if_refused};
+use crate::plan::{Plan, Verdict, bytes, plan, plan_if_refused};
 use crate::projection::{
     DestinationRules, EnvoyFilters, HttpRouteGroups, Kind, Namespaces, Services, Sidecars, TrafficSplits,
     VirtualServices,
@@ -28,6 +28,7 @@ use kube::core::Request;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -74,6 +75,8 @@ const RESYNC: Duration = Duration::from_secs(300);
 const ANSWER: Duration = Duration::from_secs(20);
 /// The longest that anything waits after a failure.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long one pass may start writing statuses.
+const MAX_STATUS_TIME: Duration = Duration::from_millis(300);
 /// Statuses that are written at once.
 const WRITERS: usize = 16;
 
@@ -92,6 +95,8 @@ struct Controller {
     /// The controller's own, and no other.
     envoy_filters: Arc<Store<EnvoyFilters>>,
     metrics: Metrics,
+    /// Whoever waits for changes hears of one.
+    changed: Arc<Notify>,
     /// For failures of single splits.
     log_limit: Mutex<LogLimit>,
     vm_rotation: Mutex<VmRotation>,
@@ -179,6 +184,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         sidecars,
         envoy_filters,
         metrics,
+        changed: changed.clone(),
         log_limit: Mutex::default(),
         vm_rotation: Mutex::new(VmRotation::new(std::time::Instant::now())),
     };
@@ -414,7 +420,7 @@ impl Controller {
             self.vm_rotation().epoch(served_epoch, wanted, std::time::Instant::now())
         });
         let wanted = envoy_filter(&planned.configuration, &Istio { vm_epoch: epoch, ..istio.clone() });
-        let mut result = match refused {
+        let result = match refused {
             Some(why) => Err(why),
             None if filter.as_ref().is_some_and(|filter| filter["spec"] == wanted["spec"]) => Ok(()),
             None => self.write(&filters, filter.as_ref(), wanted).await.inspect(|()| {
@@ -437,19 +443,46 @@ impl Controller {
         let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
         self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
 
+        result.and(self.report_all(&snapshot, &verdicts).await)
+    }
+
+    /// Writes the statuses that differ, one of each namespace in turn, as many as time allows. The next pass writes the
+    /// others: however many statuses one namespace needs, a change of another goes out meanwhile.
+    async fn report_all(
+        &self,
+        snapshot: &ClusterSnapshot,
+        verdicts: &BTreeMap<String, Verdict>,
+    ) -> Result<(), kube::Error> {
         let now = format!("{:.0}", Timestamp::now());
-        let reports = snapshot.traffic_splits.iter().filter_map(|split| {
-            let (object, verdict) = (&split.object, verdicts.get(&split.key)?);
-            let wanted = status(verdict, object, &now);
-            (object.get("status") != Some(&wanted)).then(|| (object, wanted, news(verdict, object)))
-        });
-        let reports = reports.map(|(object, status, news)| self.report(object, status, news));
+        let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut reports: Vec<_> = (snapshot.traffic_splits.iter())
+            .filter_map(|split| {
+                let (object, verdict) = (&split.object, verdicts.get(&split.key)?);
+                let wanted = status(verdict, object, &now);
+                if object.get("status") == Some(&wanted) {
+                    return None;
+                }
+                let rank = ranks.entry(split.key.split('/').next().unwrap_or_default()).or_default();
+                *rank += 1;
+                Some((*rank, object, wanted, news(verdict, object)))
+            })
+            .collect();
+        reports.sort_by_key(|(rank, ..)| *rank);
+        let deadline = Instant::now() + MAX_STATUS_TIME;
+        let in_time = |_: &_| {
+            let is_in_time = Instant::now() < deadline;
+            if !is_in_time {
+                self.changed.notify_one();
+            }
+            future::ready(is_in_time)
+        };
+        let written = futures::stream::iter(reports)
+            .take_while(in_time)
+            .map(|(_, object, status, news)| self.report(object, status, news))
+            .buffer_unordered(WRITERS);
         // One that can't be written keeps no other from being.
-        let written: Vec<_> = futures::stream::iter(reports).buffer_unordered(WRITERS).collect().await;
-        for written in written {
-            result = result.and(written);
-        }
-        result
+        let written: Vec<_> = written.collect().await;
+        written.into_iter().fold(Ok(()), Result::and)
     }
 
     fn vm_rotation(&self) -> std::sync::MutexGuard<'_, VmRotation> {

@@ -313,7 +313,7 @@ impl<'c> Planner<'c> {
             (Some(Held::TooLarge(why)), _) => {
                 let is_carrier = why.scope == Scope::Configuration && why.resource == Resource::Bytes;
                 let operator = if is_carrier { ", or raise --max-bytes of the controller" } else { "" };
-                Said::no("TooLarge", format!("{why}{operator}; {keep}"))
+                Said::no("TooLarge", format!("{}{operator}; {keep}", why.limit_text()))
             }
             (Some(Held::Refused(why)), _) => {
                 Said::no("Refused", format!("the API server doesn't take the EnvoyFilter: {why}; {keep}"))

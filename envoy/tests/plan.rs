@@ -358,7 +358,7 @@ fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() 
     assert_eq!(said("b"), ("TooLarge", Serves::Nothing, true, ""));
     assert_eq!(said("c"), ("TooLarge", Serves::LastGood, true, "v1 1"));
     let message = &verdict(&plan, "b").programmed.message;
-    assert!(message.starts_with("the configuration has "), "{message}");
+    assert!(message.starts_with("the configuration would have more than "), "{message}");
     assert!(
         message.ends_with(
             "; remove splits or backends, or raise --max-bytes of the controller; clients are served as if it weren't there"
@@ -729,7 +729,7 @@ fn served_group_that_outgrows_the_budget_stays_as_it_is_served() {
     assert_eq!(said(&plan, "a").0, "TooLarge");
     assert_eq!(
         verdict(&plan, "a").programmed.message,
-        "the splits of the root shop/web together have 18400 as the size of patterns, and may have 16384; use fewer or \
+        "the splits of the root shop/web together would have more than 16384 as the size of patterns; use fewer or \
          shorter patterns and smaller repetitions; sidecars keep what they have of it"
     );
     let text = serde_json::to_vec(&plan.configuration).unwrap();

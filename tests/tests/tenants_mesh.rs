@@ -1,10 +1,12 @@
 //! The controller on a real mesh beside a hostile tenant: objects that cannot be read, and objects that are large.
 
+use journeys::client::Load;
 use journeys::mesh::{Controller, Mesh, PORT, split, version_at, with_the_guide};
 use journeys::world::ROOT;
 use journeys::{Result, wait_for};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// The namespace of the hostile tenant.
 const TENANT: &str = "tenant-a";
@@ -37,6 +39,22 @@ fn change(mesh: &Mesh, version: &str) -> Result<()> {
     Ok(())
 }
 
+/// Takes the schema of a match's headers away, which refuses deep nesting: a cluster may hold objects from before it, or
+/// another definition of the kind.
+fn accept_any_headers(mesh: &Mesh) -> Result<()> {
+    let anything = json!({"x-kubernetes-preserve-unknown-fields": true});
+    let patch = |(version, matches): (usize, &str)| {
+        let path =
+            format!("/spec/versions/{version}/schema/openAPIV3Schema/properties/{matches}/items/properties/headers");
+        json!({"op": "replace", "path": path, "value": anything})
+    };
+    let places = (0..3).flat_map(|version| [(version, "spec/properties/matches"), (version, "matches")]);
+    let patches = Value::Array(places.map(patch).collect()).to_string();
+    let definition = "httproutegroups.specs.smi-spec.io";
+    mesh.kubectl(&["patch", "customresourcedefinition", definition, "--type=json", "-p", &patches])?;
+    Ok(())
+}
+
 #[track_caller]
 fn assert_short_log(controller: &Controller) {
     let log = controller.process.log();
@@ -47,15 +65,20 @@ fn assert_short_log(controller: &Controller) {
 #[test]
 fn an_object_that_cannot_be_read_costs_only_itself() -> Result<()> {
     let (guide, _world, mesh) = with_the_guide()?;
-    let controller = mesh.controller(&guide, "controller-1")?;
-    let _sidecar = mesh.sidecar("curl")?;
-    mesh.kubectl(&["create", "namespace", TENANT])?;
-    change(&mesh, "httpbin-v1")?;
-
+    accept_any_headers(&mesh)?;
     let group = |name, levels| {
         let spec = json!({"matches": [{"headers": {"h": nested(levels)}}]});
         of_tenant("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", name, spec)
     };
+    mesh.kubectl(&["create", "namespace", TENANT])?;
+    // The API server takes a moment to apply the definition.
+    wait_for("the deep group to be accepted", || Ok(create(&mesh, &[group("deep", 130)]).is_ok().then_some(())))?;
+    mesh.kubectl(&["delete", "httproutegroup", "-n", TENANT, "deep"])?;
+
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let _sidecar = mesh.sidecar("curl")?;
+    change(&mesh, "httpbin-v1")?;
+
     let mut large = split_by("large", "deep");
     large["metadata"]["annotations"] = json!({"traffic-split/junk": "x".repeat(200 << 10)});
     let mut annotated = journeys::mesh::service("annotated", TENANT);
@@ -139,13 +162,118 @@ fn what_planning_does_not_use_costs_no_memory() -> Result<()> {
         Ok::<_, journeys::Error>(megabytes)
     };
     let megabytes = figures("300 Services with annotations of 200 KiB")?;
-    let patterns: Vec<_> = (0..2000).map(|number| json!({format!("h{number}"): "a{2000}"})).collect();
-    let group =
-        of_tenant("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", "rx", json!({"matches": [{"headers": patterns}]}));
+    let patterns = |first: usize| (first..first + 100).map(|number| (format!("h{number}"), json!("a{2000}")));
+    let matches = (0..20).map(|part| json!({"headers": patterns(100 * part).collect::<serde_json::Map<_, _>>()}));
+    let spec = json!({"matches": matches.collect::<Vec<_>>()});
+    let group = of_tenant("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", "rx", spec);
     let splits = (0..60).map(|number| split_by(&format!("rx{number}"), "rx"));
     create(&mesh, &[group].into_iter().chain(splits).collect::<Vec<_>>())?;
     change(&mesh, "httpbin-v2")?;
-    figures("60 splits of one group of 2,000 patterns")?;
-    assert!(megabytes < 60, "{megabytes} MB");
+    let with_patterns = figures("60 splits of one group of 2,000 patterns")?;
+    assert!(megabytes < 60 && with_patterns < 80, "{megabytes} and {with_patterns} MB");
+    let condition = mesh.wait_for_condition(TENANT, "rx7", "Accepted", ("False", "Invalid"))?;
+    let message = condition["message"].as_str().unwrap_or_default();
+    assert!(message.contains("has 4012000 as the size of patterns, and may have 16384"), "{message}");
+    Ok(())
+}
+
+/// A tenant that asks for more of everything than it may have, and changes ten of its objects a second.
+#[test]
+fn tenant_at_all_limits_holds_back_no_change_and_no_request_of_others() -> Result<()> {
+    let (guide, _world, mesh) = with_the_guide()?;
+    let controller = mesh.controller(&guide, "controller-1")?;
+    let sidecar = mesh.sidecar("curl")?;
+    change(&mesh, "httpbin-v1")?;
+    let memory = || {
+        let megabytes = |bytes: Option<u64>| bytes.unwrap_or_default() / 1_000_000;
+        (megabytes(sidecar.memory_resident()), megabytes(controller.process.memory_resident()))
+    };
+    let before = memory();
+
+    mesh.kubectl(&["create", "namespace", TENANT])?;
+    let names = |kind: &'static str, count: usize| (0..count).map(move |number| format!("{kind}{number}"));
+    let group = |name: &str, matches: Vec<Value>| {
+        of_tenant("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", name, json!({"matches": matches}))
+    };
+    // Each has almost all that one root may be matched against; all together have five times a namespace's share.
+    let patterns = names("patterns", 40).map(|name| group(&name, vec![json!({"pathRegex": "(?:.*a){15}b"}); 80]));
+    let conditions = names("conditions", 40).map(|name| group(&name, vec![json!({"methods": vec!["GET"; 30]}); 60]));
+    let backends = names("backends", 160).map(|name| {
+        let backends = names("b", 256).map(|backend| json!({"service": backend, "weight": 1}));
+        let spec = json!({"service": name, "backends": backends.collect::<Vec<_>>()});
+        of_tenant("split.smi-spec.io/v1alpha4", "TrafficSplit", &name, spec)
+    });
+    let of_groups = names("patterns", 40).chain(names("conditions", 40)).map(|name| split_by(&name, &name));
+    let objects: Vec<_> = patterns.chain(conditions).chain(of_groups).chain(backends).collect();
+    for objects in objects.chunks(40) {
+        create(&mesh, objects)?;
+    }
+    mesh.wait_for_condition(TENANT, "backends159", "Programmed", ("False", "TooLarge"))?;
+
+    // Paced: what is measured is the time of changes, on a machine that runs all of the mesh.
+    let load = Load::paced(PORT, ROOT, 2, Duration::from_millis(5));
+    load.more(50)?;
+    let (_process, mut api) = mesh.api()?;
+    let (stop, changes) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut latencies = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !stop.load(Ordering::Relaxed) {
+                number += 1;
+                let (group, name, patch) = match number % 2 {
+                    0 => {
+                        let patch = json!({"spec": {"matches": [{"pathRegex": format!("/{number}(?:.*a){{15}}")}]}});
+                        ("specs.smi-spec.io", format!("httproutegroups/patterns{}", number % 40), patch)
+                    }
+                    _ => {
+                        let patch = json!({"spec": {"backends": [{"service": "v1", "weight": number}]}});
+                        ("split.smi-spec.io", format!("trafficsplits/backends{}", number % 160), patch)
+                    }
+                };
+                let path = format!("/apis/{group}/v1alpha4/namespaces/{TENANT}/{name}");
+                if api.send_body("PATCH", &path, "application/merge-patch+json", &patch.to_string()).is_ok() {
+                    changes.fetch_add(1, Ordering::Relaxed);
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let mut latencies = Vec::new();
+        let changed = (|| {
+            for version in ["httpbin-v2", "httpbin-v1"].into_iter().cycle().take(10) {
+                let object = split("http-split", "httpbin", json!([{"service": version, "weight": 1}]));
+                mesh.apply(&object)?;
+                let begun = Instant::now();
+                wait_for(&format!("{version} to answer"), || Ok((version_at(PORT, ROOT)? == version).then_some(())))?;
+                latencies.push(begun.elapsed());
+            }
+            Ok::<_, journeys::Error>(())
+        })();
+        stop.store(true, Ordering::Relaxed);
+        changed.map(|()| latencies)
+    })?;
+    latencies.sort();
+    let tally = load.stop();
+    let after = memory();
+    println!(
+        "beside a tenant at all limits that made {} changes: ten changes of another namespace were out {:.2?} (median), \
+         {:.2?} (most) after kubectl; {} of {} requests failed; the sidecar has {} MB, before {}; the controller {} MB, \
+         before {}; its last pass took {:.3} s",
+        changes.load(Ordering::Relaxed),
+        latencies[5],
+        latencies[9],
+        tally.failed,
+        tally.total(),
+        after.0,
+        before.0,
+        after.1,
+        before.1,
+        controller.metric("traffic_split_controller_last_pass_seconds")?,
+    );
+    assert_eq!(tally.failed, 0, "{tally:?}");
+    assert!(changes.load(Ordering::Relaxed) > 20);
+    assert!(after.0 < before.0 + 300 && after.1 < 250, "{after:?} MB, before {before:?}");
+    for failures in ["failures_total", "watch_failures_total"] {
+        assert_eq!(controller.metric(&format!("traffic_split_controller_{failures}"))?, 0.0, "{failures}");
+    }
     Ok(())
 }

@@ -295,20 +295,30 @@ impl Ledger {
 
 // === impl Exceeded ===
 
+impl Exceeded {
+    /// The limit without the sum. The sum changes with every other object, and who stores this text would have to store it
+    /// again each time.
+    #[must_use]
+    pub fn limit_text(&self) -> String {
+        let Self { resource, limit, .. } = self;
+        format!("{} would have more than {limit} {}; {}", self.subject(), resource.noun(), resource.remedy())
+    }
+
+    fn subject(&self) -> String {
+        match &self.scope {
+            Scope::Configuration => "the configuration".into(),
+            Scope::Namespace(namespace) => format!("the namespace {namespace}"),
+            Scope::Root(root) => format!("the splits of the root {root} together"),
+        }
+    }
+}
+
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scope, resource, sum, limit } = self;
-        let what = resource.noun();
-        let remedy = resource.remedy();
-        match scope {
-            Scope::Configuration => write!(f, "the configuration has {sum} {what}, and may have {limit}; {remedy}"),
-            Scope::Namespace(namespace) => {
-                write!(f, "the namespace {namespace} has {sum} {what}, and may have {limit}; {remedy}")
-            }
-            Scope::Root(root) => {
-                write!(f, "the splits of the root {root} together have {sum} {what}, and may have {limit}; {remedy}")
-            }
-        }
+        let verb = if matches!(scope, Scope::Root(_)) { "have" } else { "has" };
+        let (subject, noun, remedy) = (self.subject(), resource.noun(), resource.remedy());
+        write!(f, "{subject} {verb} {sum} {noun}, and may have {limit}; {remedy}")
     }
 }
 
