@@ -65,7 +65,9 @@ impl Pattern {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let pattern = Self { text: text.into(), end, size, width, regex: OnceLock::new() };
         // By itself first: what is no expression may be one between our brackets, as `a)|(b`.
-        let compiled = pattern.compile(text).and_then(|_| pattern.compile(&pattern.anchored()));
+        let parsed = parse(text).and_then(|()| parse(&pattern.anchored()));
+        // Only a comment can make an expression larger than its size says; then it must be compiled to know.
+        let compiled = parsed.and_then(|()| if text.contains('#') { pattern.compile().map(|_| ()) } else { Ok(()) });
         compiled.map_err(|why| {
             let why: String = why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             format!("{} is not a regular expression that can be used here: {why}", crate::read::quote(text))
@@ -86,7 +88,7 @@ impl Pattern {
             return Matched::TooLong;
         }
         let Ok(value) = std::str::from_utf8(value) else { return Matched::No };
-        let regex = self.regex.get_or_init(|| self.compile(&self.anchored()).ok());
+        let regex = self.regex.get_or_init(|| self.compile().ok());
         match regex.as_ref().is_some_and(|regex| regex.is_match(value)) {
             true => Matched::Yes,
             false => Matched::No,
@@ -99,9 +101,19 @@ impl Pattern {
 
     /// The limit is what the size says, in bytes of the target with the largest states: an expression that is larger
     /// after all is refused.
-    fn compile(&self, text: &str) -> Result<Regex, regex_lite::Error> {
+    fn compile(&self) -> Result<Regex, regex_lite::Error> {
         const STATE_BYTES: usize = 32;
-        RegexBuilder::new(text).size_limit(self.size as usize * STATE_BYTES).build()
+        RegexBuilder::new(&self.anchored()).size_limit(self.size as usize * STATE_BYTES).build()
+    }
+}
+
+/// Checks the syntax of an expression and compiles nothing: with a limit of 0 bytes the compiler gives up at the first
+/// state, after the parser is done. `regex-lite` has no other way to parse only.
+fn parse(text: &str) -> Result<(), regex_lite::Error> {
+    const TOO_LARGE: &str = "compiled regex exceeded size limit";
+    match RegexBuilder::new(text).size_limit(0).build() {
+        Err(why) if why.to_string() != TOO_LARGE => Err(why),
+        _ => Ok(()),
     }
 }
 
