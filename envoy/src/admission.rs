@@ -96,6 +96,14 @@ impl<'c> Groups<'c> {
         self.current(key).or_else(|| self.served(key).filter(|_| for_served || self.exists(key)))
     }
 
+    /// What a version of a group costs.
+    fn cost(&self, key: &str, group: &HttpRouteGroup) -> Cost {
+        match self.objects.get(key) {
+            Some(object) if object.group.as_ref().is_ok_and(|current| std::ptr::eq(current, group)) => object.cost,
+            _ => Cost::of_group(group),
+        }
+    }
+
     /// Whether a current split may name this group.
     pub(crate) fn resolves(&self, key: &str) -> bool {
         self.version(key, false).is_some()
@@ -190,7 +198,11 @@ impl<'c, S: Fn(&str, bool) -> Option<Service>> Admission<'c, S> {
                 admitted.conflict = Some(self.candidates[owner].object.key.clone());
                 continue;
             }
-            match self.admit(split, serves == Serves::LastGood) {
+            let cost = match serves {
+                Serves::Current => candidate.object.cost,
+                Serves::LastGood | Serves::Nothing => Cost::of_split(split),
+            };
+            match self.admit(split, cost, serves == Serves::LastGood) {
                 Ok(held) => {
                     admitted.exceeded = admitted.exceeded.or(held);
                     (admitted.serves, admitted.conflict) = (serves, None);
@@ -216,10 +228,18 @@ impl<'c, S: Fn(&str, bool) -> Option<Service>> Admission<'c, S> {
 
     /// Spends what one version of a split costs, with the groups and Services that nobody has paid for yet: the groups as
     /// they stand, else as sidecars have them. Gives back the limit for which a group is not given out as it stands.
-    fn admit(&mut self, split: &'c TrafficSplit, is_served: bool) -> Result<Option<Exceeded>, Option<Exceeded>> {
+    fn admit(
+        &mut self,
+        split: &'c TrafficSplit,
+        cost: Cost,
+        is_served: bool,
+    ) -> Result<Option<Exceeded>, Option<Exceeded>> {
+        // Most of what does not fit is known by this.
+        self.ledger.check(&split.metadata.namespace, cost, None).map_err(Some)?;
         let mut exceeded = None;
-        for prefer_served in [false, true] {
-            match self.spend(split, is_served, prefer_served) {
+        let has_groups = !split.spec.matches.is_empty();
+        for prefer_served in [false, true].into_iter().take(1 + usize::from(has_groups)) {
+            match self.spend(split, cost, is_served, prefer_served) {
                 Ok(()) => return Ok(exceeded),
                 Err(why) => exceeded = exceeded.or(why),
             }
@@ -227,19 +247,24 @@ impl<'c, S: Fn(&str, bool) -> Option<Service>> Admission<'c, S> {
         Err(exceeded)
     }
 
-    fn spend(&mut self, split: &'c TrafficSplit, is_served: bool, prefer_served: bool) -> Result<(), Option<Exceeded>> {
-        let mut cost = Cost::of_split(split);
+    fn spend(
+        &mut self,
+        split: &'c TrafficSplit,
+        mut cost: Cost,
+        is_served: bool,
+        prefer_served: bool,
+    ) -> Result<(), Option<Exceeded>> {
         let mut matching = Cost::default();
         let mut new_groups = Vec::new();
         for key in group_keys(split) {
             let of_group = if let Some((group, _)) = self.chosen_groups.get(&key) {
-                Cost::of_group(group)
+                self.groups.cost(&key, group)
             } else {
                 let served = self.groups.served(&key).filter(|_| prefer_served);
                 // A served split whose group is gone altogether can't be given out.
                 let group = served.or_else(|| self.groups.version(&key, is_served)).ok_or(None)?;
                 let is_current = self.groups.current(&key).is_some_and(|current| std::ptr::eq(current, group));
-                let of_group = Cost::of_group(group);
+                let of_group = self.groups.cost(&key, group);
                 cost = cost.plus(of_group);
                 new_groups.push((key, (group, is_current)));
                 of_group

@@ -2,7 +2,7 @@
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
 use crate::error_text::{LogLimit, RepeatedFailure, describe, one_line};
-use crate::istio::{Istio, envoy_filter, next_vm_epoch, served_configuration, served_vm_epoch, without_splits};
+use crate::istio::{Istio, envoy_filter, served_configuration, served_vm_epoch, vm_epoch_after, without_splits};
 use crate::lease;
 use crate::metrics::Metrics;
 use crate::plan::{Plan, Verdict, bytes, plan, plan_if_refused};
@@ -76,7 +76,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// The longest that anything waits after a failure.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long one pass may start writing statuses.
-const MAX_STATUS_TIME: Duration = Duration::from_millis(300);
+const MAX_STATUS_TIME: Duration = Duration::from_millis(100);
 /// Statuses that are written at once.
 const WRITERS: usize = 16;
 
@@ -411,13 +411,14 @@ impl Controller {
             info!("another leads");
             return Ok(());
         }
-        let snapshot = self.snapshot(filter.as_ref().and_then(served_configuration).unwrap_or_default());
+        let served = filter.as_ref().and_then(served_configuration);
+        let snapshot = self.snapshot(served.clone().unwrap_or_default());
         let Options { base, istio, most_bytes, .. } = &self.options;
         let mut planned = plan(base, istio, &snapshot, *most_bytes);
         let served_epoch = filter.as_ref().and_then(served_vm_epoch);
-        let epoch = filter.as_ref().map(|filter| {
-            let wanted = next_vm_epoch(filter, &planned.configuration);
-            self.vm_rotation().epoch(served_epoch, wanted, std::time::Instant::now())
+        let epoch = istio.vm_epoch.or_else(|| {
+            let wanted = vm_epoch_after(filter.as_ref()?, served.as_ref(), &planned.configuration);
+            Some(self.vm_rotation().epoch(served_epoch, wanted, std::time::Instant::now()))
         });
         let wanted = envoy_filter(&planned.configuration, &Istio { vm_epoch: epoch, ..istio.clone() });
         let result = match refused {

@@ -115,14 +115,19 @@ const MAX_CHANGES_PER_VM: u64 = 100;
 /// Apply the result to one replacement only: before each retry, ask again with the EnvoyFilter that is there then.
 #[must_use]
 pub fn next_vm_epoch(served: &Value, configuration: &Configuration) -> u64 {
-    let Some((epoch, previous)) = served_vm_epoch(served).zip(served_configuration(served)) else {
+    vm_epoch_after(served, served_configuration(served).as_ref(), configuration)
+}
+
+/// The same for an EnvoyFilter whose configuration was read already.
+pub(crate) fn vm_epoch_after(served: &Value, previous: Option<&Configuration>, configuration: &Configuration) -> u64 {
+    let Some((epoch, previous)) = served_vm_epoch(served).zip(previous) else {
         return served_vm_epoch(served).map_or_else(|| wiring::vm_epoch(configuration), wiring::following_vm_epoch);
     };
     let generation = served.pointer("/metadata/generation").and_then(Value::as_u64).unwrap_or_default();
     if generation > 0 && generation.is_multiple_of(MAX_CHANGES_PER_VM) {
         return wiring::following_vm_epoch(epoch);
     }
-    wiring::next_vm_epoch(&previous, epoch, configuration)
+    wiring::next_vm_epoch(previous, epoch, configuration)
 }
 
 /// The epoch at the end of the VM's id; `None` in an EnvoyFilter of a version that wrote none.

@@ -4,7 +4,7 @@ use crate::document::{self, text};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use traffic_split::{Configuration, HttpRouteGroup, Object, Problem, TrafficSplit};
+use traffic_split::{Configuration, Cost, HttpRouteGroup, Object, Problem, TrafficSplit};
 
 /// The objects of one Kubernetes cluster at one moment.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,8 @@ pub struct SplitObject {
     pub group_names: Vec<String>,
     /// The validated split, or all its problems in one line.
     pub split: Result<TrafficSplit, String>,
+    /// What the split costs by itself, if it is valid.
+    pub cost: Cost,
 }
 
 /// An HTTPRouteGroup as the API server stores it, with the result of validating it.
@@ -52,6 +54,8 @@ pub struct GroupObject {
     pub key: String,
     /// The validated group, or all its problems in one line.
     pub group: Result<HttpRouteGroup, String>,
+    /// What the group costs, if it is valid.
+    pub cost: Cost,
 }
 
 // === impl SplitObject ===
@@ -70,7 +74,9 @@ impl SplitObject {
             }
             split
         });
-        Self { group_names: group_names.map(str::to_owned).collect(), split, ..Self::unreadable(value, String::new()) }
+        let cost = split.as_ref().map(Cost::of_split).unwrap_or_default();
+        let group_names = group_names.map(str::to_owned).collect();
+        Self { group_names, split, cost, ..Self::unreadable(value, String::new()) }
     }
 
     /// A TrafficSplit of which only the metadata and the status can be read; `why` becomes the message of its condition.
@@ -85,6 +91,7 @@ impl SplitObject {
             object: Value::Object(kept),
             group_names: Vec::new(),
             split: Err(why),
+            cost: Cost::default(),
         }
     }
 }
@@ -96,14 +103,15 @@ impl GroupObject {
     #[must_use]
     pub fn new(value: &Value) -> Self {
         let group = HttpRouteGroup::from_value(value).map_err(|problems| one_line(&problems));
-        Self { key: document::key(value), group }
+        let cost = group.as_ref().map(Cost::of_group).unwrap_or_default();
+        Self { key: document::key(value), group, cost }
     }
 
     /// An HTTPRouteGroup of which only the metadata can be read; `why` becomes part of the messages of the splits that name
     /// it.
     #[must_use]
     pub fn unreadable(value: &Value, why: String) -> Self {
-        Self { key: document::key(value), group: Err(why) }
+        Self { key: document::key(value), group: Err(why), cost: Cost::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Another VM heals one that has died, but Envoy drops the counters of the old one. A tenant whose splits change without
 //! end must not reset everybody's counters each time.
 
+use crate::wiring::following_vm_epoch;
 use std::time::{Duration, Instant};
 
 /// How many changes in a row may get another VM.
@@ -15,15 +16,17 @@ const ROTATION_INTERVAL: Duration = Duration::from_secs(300);
 pub(crate) struct VmRotation {
     left: u32,
     refilled: Instant,
+    /// A rotation was wanted when none was left.
+    is_owed: bool,
 }
 
 impl VmRotation {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { left: MAX_ROTATIONS, refilled: now }
+        Self { left: MAX_ROTATIONS, refilled: now, is_owed: false }
     }
 
-    /// The epoch to write: `wanted`, or `served` if VMs were replaced too often lately. Nothing is spent until
-    /// [`spend`](Self::spend).
+    /// The epoch to write: `wanted`, or `served` if VMs were replaced too often lately; then the rotation is made up for
+    /// later. Nothing is spent until [`spend`](Self::spend).
     pub(crate) fn epoch(&mut self, served: Option<u64>, wanted: u64, now: Instant) -> u64 {
         while self.left < MAX_ROTATIONS && now.saturating_duration_since(self.refilled) >= ROTATION_INTERVAL {
             self.left += 1;
@@ -32,15 +35,18 @@ impl VmRotation {
         if self.left == MAX_ROTATIONS {
             self.refilled = now;
         }
-        match served {
-            Some(served) if self.left == 0 => served,
-            _ => wanted,
+        let Some(served) = served else { return wanted };
+        if self.left == 0 {
+            self.is_owed |= wanted != served;
+            return served;
         }
+        if self.is_owed && wanted == served { following_vm_epoch(served) } else { wanted }
     }
 
     /// Another epoch was written.
     pub(crate) fn spend(&mut self) {
         self.left = self.left.saturating_sub(1);
+        self.is_owed = false;
     }
 }
 
@@ -66,6 +72,21 @@ mod tests {
         let interval = ROTATION_INTERVAL.as_secs();
         let later = (10..10 * interval).filter(|second| written(*second)).count();
         assert!((8..=10).contains(&later), "{later} in ten intervals");
+    }
+
+    #[test]
+    fn rotation_that_was_put_off_is_made_up_for() {
+        let begun = Instant::now();
+        let mut rotation = VmRotation::new(begun);
+        for _ in 0..MAX_ROTATIONS {
+            rotation.spend();
+        }
+        assert_eq!(rotation.epoch(Some(3), 4, begun), 3, "none is left");
+        assert_eq!(rotation.epoch(Some(3), 3, begun), 3);
+        let later = begun + ROTATION_INTERVAL;
+        assert_eq!(rotation.epoch(Some(3), 3, later), 4, "no other change was needed");
+        rotation.spend();
+        assert_eq!(rotation.epoch(Some(4), 4, later + ROTATION_INTERVAL), 4, "once");
     }
 
     #[test]

@@ -78,7 +78,8 @@ pub enum Scope {
 pub struct Budget {
     /// For the whole configuration.
     pub total: Cost,
-    /// For the objects of one namespace: half of the total, so that none takes all.
+    /// For the objects of one namespace: half of the filter's total, so that none takes all. A carrier with less room
+    /// lowers the total only; the controller shares that among namespaces.
     pub namespace: Cost,
     /// For the matches of one root's splits. It bounds what a request costs; bytes and backends do not count.
     pub root: Cost,
@@ -257,27 +258,36 @@ impl Ledger {
         Self { budget, total: base, namespaces: BTreeMap::new(), roots: BTreeMap::new() }
     }
 
-    /// Spends `cost` for objects of `namespace`, and `matching` for the matches that requests to `root`
-    /// (`namespace/name`) are tested against.
+    /// Checks whether `cost` for objects of `namespace`, and `matching` for the matches that requests to `root`
+    /// (`namespace/name`) are tested against, could be spent.
+    ///
+    /// # Errors
+    /// The first limit that this would exceed.
+    pub fn check(&self, namespace: &str, cost: Cost, root: Option<(&str, Cost)>) -> Result<(), Exceeded> {
+        if let Some((root, matching)) = root {
+            self.of_root(root).plus(matching).check(&self.budget.root, || Scope::Root(root.into()))?;
+        }
+        let of_namespace = self.of_namespace(namespace).plus(cost);
+        of_namespace.check(&self.budget.namespace, || Scope::Namespace(namespace.into()))?;
+        self.budget.check_total(self.total.plus(cost))
+    }
+
+    /// Spends what [`check`](Self::check) checks.
     ///
     /// # Errors
     /// The first limit that this would exceed; nothing is spent then.
     pub fn spend(&mut self, namespace: &str, cost: Cost, root: Option<(&str, Cost)>) -> Result<(), Exceeded> {
-        let total = self.total.plus(cost);
-        let of_namespace = self.of_namespace(namespace).plus(cost);
-        let of_root =
-            root.map(|(root, matching)| (root, self.roots.get(root).copied().unwrap_or_default().plus(matching)));
-        if let Some((root, sum)) = of_root {
-            sum.check(&self.budget.root, || Scope::Root(root.into()))?;
-        }
-        of_namespace.check(&self.budget.namespace, || Scope::Namespace(namespace.into()))?;
-        self.budget.check_total(total)?;
-        self.total = total;
-        self.namespaces.insert(namespace.into(), of_namespace);
-        if let Some((root, sum)) = of_root {
-            self.roots.insert(root.into(), sum);
+        self.check(namespace, cost, root)?;
+        self.total = self.total.plus(cost);
+        self.namespaces.insert(namespace.into(), self.of_namespace(namespace).plus(cost));
+        if let Some((root, matching)) = root {
+            self.roots.insert(root.into(), self.of_root(root).plus(matching));
         }
         Ok(())
+    }
+
+    fn of_root(&self, root: &str) -> Cost {
+        self.roots.get(root).copied().unwrap_or_default()
     }
 
     /// What the objects of a namespace cost so far.

@@ -322,6 +322,8 @@ impl Rules {
         trail.port = root.port(port, request);
         trail.found = self.find(asked).ok().map(|found| (&*found.split.name, found.matched));
         if trail.port.is_some() {
+            // Matched anew: `find` has spent some of the request's steps.
+            let asked = &mut Asked::new(request);
             let passed = root.splits.iter().map_while(|split| Some((&*split.name, split.misses(asked)?)));
             trail.passed = passed.collect();
         }
