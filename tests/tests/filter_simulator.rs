@@ -374,6 +374,15 @@ fn no_configuration_stops_it() {
 }
 
 #[test]
+fn log_of_a_configuration_has_an_end_however_much_is_wrong_with_it() {
+    let mut simulator = start(weights(1, 0));
+    let wrong = json!({"trafficSplits": vec![json!({}); 5000]}).to_string();
+    let Err(Error::Refused { logs, .. }) = simulator.reconfigure(wrong) else { panic!("a wrong configuration") };
+    assert_eq!(logs.len(), 21, "twenty problems, and how many more");
+    assert!(logs[20].message.ends_with("and 981 more: `traffic-split check` lists all"), "{:?}", logs[20]);
+}
+
+#[test]
 fn deep_nesting_and_great_size_are_refused_not_fatal() {
     let mut simulator = start(weights(1, 0));
     let deep = "[".repeat(100_000);

@@ -227,3 +227,96 @@ fn value_that_would_cost_too_many_steps_matches_nothing() {
     let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(longest + 1))]);
     assert!(rules.trail(&request).passed[0].1[0].too_long, "and says so");
 }
+
+/// What a client of a gateway writes into `Host` reaches no port that the operator did not give.
+#[test]
+fn port_of_a_name_in_hosts_is_the_operators_and_never_the_clients() {
+    let decide = |host: &Value, ports: Option<Value>, authority: &str| {
+        let mut configuration = json!({
+            "cluster": "{service}:{port}", "hosts": {"shop.example.com": host},
+            "trafficSplits": [split("ns", "root", 1, &[])],
+        });
+        if let Some(ports) = ports {
+            configuration["services"] = json!({"ns/root": {"ports": ports}});
+        }
+        let configuration = Configuration::from_value(&configuration).unwrap();
+        let rules = Rules::new(&configuration, None);
+        match rules.decide(&Get(vec![(":authority", authority.into())]), &mut First) {
+            Decision::Backend(pick) => pick.cluster.to_string(),
+            Decision::Root(why) => format!("{why:?}"),
+        }
+    };
+    let with_port = json!({"service": "ns/root", "port": 80});
+    let short = json!("ns/root");
+    for (host, ports, authority, expected) in [
+        (&with_port, Some(json!([80, 9090])), "shop.example.com:9090", "v0:80"),
+        (&with_port, Some(json!([80, 9090])), "SHOP.example.com.", "v0:80"),
+        (&with_port, None, "shop.example.com:9090", "v0:80"),
+        (&with_port, Some(json!([9090])), "shop.example.com:9090", "NoPort"),
+        (&with_port, Some(json!([80])), "shop.example.com:x", "NoPort"),
+        (&short, Some(json!([80, 9090])), "shop.example.com:9090", "NoPort"),
+        (&short, Some(json!([80])), "shop.example.com:9090", "v0:80"),
+        (&short, None, "shop.example.com:9090", "v0:80"),
+        // A client in the mesh may call any port of the Service by its own name, as it could without a split.
+        (&short, Some(json!([80, 9090])), "root.ns:9090", "v0:9090"),
+    ] {
+        assert_eq!(decide(host, ports.clone(), authority), expected, "{host} {ports:?} {authority}");
+    }
+}
+
+#[test]
+fn host_without_a_usable_port_is_a_warning_that_names_the_remedy() {
+    let warnings = |host: Value| {
+        let configuration = json!({
+            "hosts": {"shop.example.com": host}, "services": {"ns/root": {"ports": [80, 9090]}},
+            "trafficSplits": [split("ns", "root", 1, &[])],
+        });
+        let rules = Rules::new(&Configuration::from_value(&configuration).unwrap(), None);
+        rules.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(json!({"service": "ns/root", "port": 80})), [""; 0]);
+    assert_eq!(
+        warnings(json!("ns/root")),
+        [
+            "configuration: hosts[\"shop.example.com\"]: ns/root has several ports (80, 9090), so requests to this host are \
+          split only on a listener of one of them; write {service: ns/root, port: …}"
+        ]
+    );
+    assert_eq!(
+        warnings(json!({"service": "ns/root", "port": 81})),
+        [
+            "configuration: hosts[\"shop.example.com\"]: ns/root has no port 81, so requests to this host are not split; its \
+          ports: 80, 9090"
+        ]
+    );
+}
+
+/// The trail that `explain` shows spends the steps of one request, not of two.
+#[test]
+fn explanation_has_as_many_steps_as_the_decision() {
+    let configuration = json!({
+        "trafficSplits": [split("ns", "root", 1, &["g".into()])],
+        "httpRouteGroups": [group("ns", "g", 1, "[a-z0-9-]{380}")],
+    });
+    let rules = Rules::new(&Configuration::from_value(&configuration).unwrap(), None);
+    let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(100))]);
+    assert!(!rules.trail(&request).passed[0].1[0].too_long);
+}
+
+/// Of longer values the rest does not count: the work for each backend has an end.
+#[test]
+fn sticky_value_counts_up_to_eight_kibibytes() {
+    let mut split = split("ns", "root", 16, &[]);
+    split["metadata"]["annotations"] = json!({"traffic-split/sticky-header": "x-user"});
+    let rules = Rules::new(&Configuration::from_value(&json!({"trafficSplits": [split]})).unwrap(), None);
+    let pick = |value: String| match rules
+        .decide(&Get(vec![(":authority", "root.ns".into()), ("x-user", value)]), &mut First)
+    {
+        Decision::Backend(pick) => pick.backend.to_owned(),
+        Decision::Root(why) => panic!("{why:?}"),
+    };
+    let at_limit = pick("u".repeat(8192));
+    let differs = |prefix: usize| (0..20).any(|n| pick(format!("{}{n:02}", "u".repeat(prefix))) != at_limit);
+    assert!(!differs(8192), "what follows does not count");
+    assert!(differs(8190), "all before it does");
+}
