@@ -47,7 +47,7 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
     mesh.wait_for_condition("httpbin", "long", "ResolvedRefs", ("False", "RefNotFound"))?;
 
     // The same reason twice, but not the same message.
-    for (root, word) in [("other", "sum to 0"), ("other..", "another namespace")] {
+    for (root, word) in [("other", "sum to 0"), ("other.elsewhere", "another namespace")] {
         mesh.apply(&split("wrong", root, json!([{"service": "httpbin-v1", "weight": 0}])))?;
         wait_for(&format!("an event that says {word}"), || {
             let described = mesh.kubectl(&["describe", "trafficsplit", "-n", "httpbin", "wrong"])?;
