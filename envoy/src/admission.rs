@@ -219,6 +219,10 @@ impl<'c, S: Fn(&str, bool) -> Option<Service>> Admission<'c, S> {
 
     /// The split that has a root already, once all older claimants are decided.
     fn owner(&mut self, root: &str, index: usize) -> Option<usize> {
+        // All claimants that are older than an owner were decided before it.
+        if let Some(owner) = self.owners.get(root) {
+            return Some(*owner);
+        }
         let claimants = self.claimants.get(root).cloned().unwrap_or_default();
         for older in claimants.into_iter().take_while(|&older| older != index) {
             self.decide(older);

@@ -104,11 +104,10 @@ pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &ClusterSna
     let candidates = planner.candidates();
     let mut order: Vec<_> = (0..candidates.len()).collect();
     order.sort_by_key(|&index| candidates[index].age());
-    let mut owners: BTreeMap<String, &str> = BTreeMap::new();
+    let mut owners: BTreeMap<String, usize> = BTreeMap::new();
     for &index in &order {
-        let Candidate { object, served, .. } = &candidates[index];
-        if let Some(root) = served.and_then(claimed_root) {
-            owners.entry(root).or_insert(&object.key);
+        if let Some(root) = candidates[index].served.and_then(claimed_root) {
+            owners.entry(root).or_insert(index);
         }
     }
     let outcomes = candidates.iter().map(|candidate| {
@@ -121,8 +120,7 @@ pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &ClusterSna
         };
         // The younger of two that want a root waits for the older, and not for the API server.
         let root = served.or(*current).and_then(claimed_root);
-        let owner = root.and_then(|root| owners.get(&root).copied());
-        let older = owner.and_then(|owner| candidates.iter().find(|other| other.object.key == owner));
+        let older = root.and_then(|root| owners.get(&root)).map(|&index| &candidates[index]);
         let conflict = older.filter(|older| older.age() < candidate.age()).map(|older| older.object.key.clone());
         match conflict {
             Some(conflict) => (Serves::Nothing, None, Some(conflict)),
