@@ -215,6 +215,12 @@ impl Envoy {
         self.process.memory_resident()
     }
 
+    /// Returns the resident bytes of the linear memories of all VMs; see [`Running::wasm_memory_resident`].
+    #[must_use]
+    pub fn wasm_memory_resident(&self) -> Option<u64> {
+        self.process.wasm_memory_resident()
+    }
+
     /// The bytes that Envoy's allocator has handed out.
     pub fn memory_allocated(&self) -> Result<u64> {
         let memory = self.admin("/memory")?;
