@@ -58,7 +58,7 @@ fn hostile() -> ClusterSnapshot {
 }
 
 fn served(mut cluster: ClusterSnapshot) -> ClusterSnapshot {
-    cluster.served = plan(&Configuration::default(), &Istio::default(), &cluster, ROOM).configuration;
+    cluster.served = plan(&Configuration::default(), &Istio::default(), &cluster, ROOM).configuration.into();
     cluster
 }
 

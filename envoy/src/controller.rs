@@ -2,28 +2,29 @@
 //! [`plan`] says. It is level-triggered: whatever has changed, all is planned anew, and only what differs is written.
 
 use crate::error_text::{LogLimit, RepeatedFailure, describe, one_line};
-use crate::istio::{Istio, envoy_filter, served_configuration, served_vm_epoch, vm_epoch_after, without_splits};
+use crate::istio::{Istio, envoy_filter, served_vm_epoch, vm_epoch_after, without_splits};
 use crate::lease;
 use crate::metrics::Metrics;
+use crate::own_writes::OwnWrites;
 use crate::plan::{Plan, Verdict, bytes, plan, plan_if_refused};
 use crate::projection::{
     DestinationRules, EnvoyFilters, HttpRouteGroups, Kind, Namespaces, Services, Sidecars, TrafficSplits,
     VirtualServices,
 };
+use crate::served_filter::{OwnedFilter, envoy_filters, value};
 use crate::server::{LIMITS, serve};
 use crate::snapshot::ClusterSnapshot;
 use crate::status::{news, status};
 use crate::store::Store;
 use crate::vm_rotation::VmRotation;
+use crate::wakeup::Wakeup;
 use crate::watch::{MAX_CONCURRENT_PAGES, Shared, Source, watch};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, future};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, GetParams, GroupVersionKind, Patch, PatchParams, PostParams, Resource,
-};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GetParams, GroupVersionKind, Patch, PatchParams, Resource};
 use kube::core::Request;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Config};
@@ -34,7 +35,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 use traffic_split::Configuration;
@@ -62,23 +63,21 @@ pub struct Options {
     pub most_bytes: usize,
 }
 
-/// How long nothing must change before what changed is looked at, and how long that may be put off.
-const QUIET: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_millis(300);
-/// Between two configurations: each goes to every proxy, with all splits in it.
-const SPACING: Duration = Duration::from_millis(500);
+/// The least time between two writes of the EnvoyFilter: every proxy gets the whole configuration each time.
+const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(500);
+/// The least time between a failed pass and the next.
+const MIN_BACKOFF: Duration = Duration::from_millis(300);
 /// After so many failures, one that may have passed by itself is said to last.
 const LASTING_FAILURES: u32 = 3;
-/// All is compared again after this, whatever has been heard.
-const RESYNC: Duration = Duration::from_secs(300);
-/// The API server is given up after this.
-const ANSWER: Duration = Duration::from_secs(20);
-/// The longest that anything waits after a failure.
-const AGAIN: Duration = Duration::from_secs(5);
-/// How long one pass may start writing statuses.
-const MAX_STATUS_TIME: Duration = Duration::from_millis(100);
-/// Statuses that are written at once.
-const WRITERS: usize = 16;
+/// A pass runs after this time even if nothing has changed.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(300);
+/// A request to the API server fails after this time without an answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// The most time between a failed pass and the next.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// A pass starts status writes for this long even if another change is waiting.
+const MIN_STATUS_TIME: Duration = Duration::from_millis(100);
+const MAX_CONCURRENT_STATUS_WRITES: usize = 16;
 
 struct Controller {
     options: Options,
@@ -92,11 +91,10 @@ struct Controller {
     virtual_services: Arc<Store<VirtualServices>>,
     destination_rules: Arc<Store<DestinationRules>>,
     sidecars: Arc<Store<Sidecars>>,
-    /// The controller's own, and no other.
-    envoy_filters: Arc<Store<EnvoyFilters>>,
+    filter: OwnedFilter,
+    own: OwnWrites,
     metrics: Metrics,
-    /// Whoever waits for changes hears of one.
-    changed: Arc<Notify>,
+    wakeup: Wakeup,
     /// For failures of single splits.
     log_limit: Mutex<LogLimit>,
     vm_rotation: Mutex<VmRotation>,
@@ -115,19 +113,19 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let metrics = Metrics::new();
     info!(address = %listener.local_addr()?, "health and metrics are at");
 
-    let changed = Arc::new(Notify::new());
+    let (wakeup, own) = (Wakeup::default(), OwnWrites::default());
     let mut watches = Watches {
         client: client.clone(),
         shared: Shared {
-            changed: changed.clone(),
+            wakeup: wakeup.clone(),
             pages: Arc::new(Semaphore::new(MAX_CONCURRENT_PAGES)),
             failures: metrics.watch_failures.clone(),
         },
         metrics: metrics.clone(),
         listed: Vec::new(),
     };
-    let traffic_splits =
-        watches.all(TRAFFIC_SPLIT, TrafficSplits { cluster_domain: options.base.cluster_domain.clone() });
+    let cluster_domain = options.base.cluster_domain.clone();
+    let traffic_splits = watches.all(TRAFFIC_SPLIT, TrafficSplits { cluster_domain, own: own.clone() });
     let http_route_groups = watches.all(["specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup"], HttpRouteGroups);
     let services = watches.all(["", "v1", "Service"], Services);
     let namespaces = watches.all(["", "v1", "Namespace"], Namespaces { exclude_label: EXCLUDE_LABEL });
@@ -136,12 +134,12 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let destination_rules = watches.all(istio("DestinationRule"), DestinationRules);
     let sidecars = watches.all(istio("Sidecar"), Sidecars);
     // To hear of other writers, and to know the configuration that is served if reading is forbidden later.
-    let own = Source {
-        resource: resource(ENVOY_FILTER),
+    let source = Source {
+        resource: envoy_filters(),
         namespace: Some(options.istio.namespace.clone()),
         name: Some(options.istio.name.clone()),
     };
-    let envoy_filters = watches.start(own, EnvoyFilters);
+    let watched_filter = watches.start(source, EnvoyFilters { own: own.clone() });
     tokio::spawn(serve(listener, metrics.router(), LIMITS));
     let listed = future::try_join_all(watches.listed);
     tokio::select! {
@@ -172,6 +170,8 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let reporter = Reporter { controller: MANAGER.into(), instance: Some(options.identity.clone()) };
     let controller = Controller {
         recorder: Recorder::new(client.clone(), reporter),
+        filter: OwnedFilter::new(client.clone(), &options.istio, watched_filter, own.clone()),
+        own,
         options,
         client,
         lease,
@@ -182,14 +182,13 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         virtual_services,
         destination_rules,
         sidecars,
-        envoy_filters,
         metrics,
-        changed: changed.clone(),
+        wakeup,
         log_limit: Mutex::default(),
         vm_rotation: Mutex::new(VmRotation::new(std::time::Instant::now())),
     };
     tokio::select! {
-        () = controller.lead(leads, &changed) => return Err("the lease is no longer looked after".into()),
+        () = controller.lead(leads) => return Err("the lease is no longer looked after".into()),
         () = ended => info!("asked to end"),
     }
     // Nobody listens any more, so it is given back.
@@ -205,7 +204,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// A client that hears of an API server that doesn't answer.
 async fn client() -> Result<Client, Failure> {
     let mut config = Config::infer().await.map_err(|why| format!("there is no way to the API server: {why}"))?;
-    (config.read_timeout, config.reset_reader_on_write) = (Some(ANSWER), true);
+    (config.read_timeout, config.reset_reader_on_write) = (Some(REQUEST_TIMEOUT), true);
     // What is tried again, and when, is decided here: kube would wait for minutes.
     config.default_retry = false;
     let server = config.cluster_url.clone();
@@ -249,7 +248,7 @@ pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl
             return Err(format!("the controller {holder} still runs: stop it, and uninstall again").into());
         }
     }
-    let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &resource(ENVOY_FILTER));
+    let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &envoy_filters());
     let Some(filter) = filters.get_opt(&istio.name).await.map_err(refused)? else {
         say(&format!("there is no EnvoyFilter {}/{}", istio.namespace, istio.name));
         return Ok(());
@@ -319,7 +318,6 @@ impl Watches {
 
 /// What is written, as group, version and kind.
 const TRAFFIC_SPLIT: [&str; 3] = ["split.smi-spec.io", "v1alpha4", "TrafficSplit"];
-const ENVOY_FILTER: [&str; 3] = ["networking.istio.io", "v1alpha3", "EnvoyFilter"];
 
 fn resource([group, version, kind]: [&str; 3]) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
@@ -341,7 +339,7 @@ async fn asked_to_end() {
 
 impl Controller {
     /// While this replica leads: looks at everything whenever something has changed. Ends when nobody can lead any more.
-    async fn lead(&self, mut leads: tokio::sync::watch::Receiver<bool>, changed: &Notify) {
+    async fn lead(&self, mut leads: tokio::sync::watch::Receiver<bool>) {
         loop {
             self.metrics.is_leader.set(i64::from(*leads.borrow()));
             if leads.wait_for(|leads| *leads).await.is_err() {
@@ -360,12 +358,12 @@ impl Controller {
                 };
                 let mut earliest = begun;
                 if self.metrics.writes.get() > writes {
-                    earliest += SPACING;
+                    earliest += MIN_WRITE_INTERVAL;
                 }
                 let next = match passed {
                     Ok(()) => {
                         failures.reset();
-                        RESYNC
+                        RESYNC_INTERVAL
                     }
                     Err(why) => {
                         self.metrics.failures.inc();
@@ -373,15 +371,15 @@ impl Controller {
                         if failures.should_log(&why) {
                             error!(why, failures = failures.count(), "not everything could be written, again soon");
                         }
-                        let next = Duration::from_millis(250 << failures.count().min(6)).min(AGAIN);
-                        // Whatever is heard meanwhile: it may be what was written in vain.
-                        earliest = Instant::now() + next.min(PATIENCE);
+                        let next = Duration::from_millis(250 << failures.count().min(6)).min(MAX_BACKOFF);
+                        // Ignore changes until then: they may come from the failed write.
+                        earliest = Instant::now() + next.min(MIN_BACKOFF);
                         next
                     }
                 };
                 self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
                 tokio::select! {
-                    _ = timeout(next, changed.notified()) => quiet(changed, earliest).await,
+                    _ = timeout(next, self.wakeup.settled()) => sleep_until(earliest).await,
                     lost = leads.changed() => if lost.is_err() { return },
                 }
             }
@@ -396,35 +394,33 @@ impl Controller {
     /// Compares what there is with what there should be, and writes what differs. Before it, so many have failed.
     async fn pass(&self, failures: u32) -> Result<(), kube::Error> {
         self.metrics.passes.inc();
-        let filters: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.options.istio.namespace, &resource(ENVOY_FILTER));
-        // Asked for and not looked up: what was watched may be older than what this controller wrote.
-        let (filter, refused) = match filters.get_opt(&self.options.istio.name).await {
-            Ok(filter) => (filter.map(|filter| value(&filter)), None),
+        let (filter, refused) = match self.filter.read().await {
+            Ok(filter) => (filter, None),
             Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
-                (self.envoy_filters.snapshot(|filter| (**filter).clone()).pop(), Some(kube::Error::Api(why)))
+                (self.filter.watched(), Some(kube::Error::Api(why)))
             }
             Err(why) => return Err(why),
         };
-        // Who was stopped or cut off may have been replaced without knowing. From here on, the version tells.
+        // A paused or partitioned replica may have lost the lease: check again. After this, resourceVersion conflicts protect
+        // the write.
         if !self.lease.holds().await? {
             info!("another leads");
             return Ok(());
         }
-        let served = filter.as_ref().and_then(served_configuration);
+        let served = filter.as_ref().and_then(|filter| filter.configuration.clone());
         let snapshot = self.snapshot(served.clone().unwrap_or_default());
         let Options { base, istio, most_bytes, .. } = &self.options;
         let mut planned = plan(base, istio, &snapshot, *most_bytes);
-        let served_epoch = filter.as_ref().and_then(served_vm_epoch);
+        let served_epoch = filter.as_ref().and_then(|filter| served_vm_epoch(&filter.object));
         let epoch = istio.vm_epoch.or_else(|| {
-            let wanted = vm_epoch_after(filter.as_ref()?, served.as_ref(), &planned.configuration);
+            let wanted = vm_epoch_after(&filter.as_ref()?.object, served.as_deref(), &planned.configuration);
             Some(self.vm_rotation().epoch(served_epoch, wanted, std::time::Instant::now()))
         });
         let wanted = envoy_filter(&planned.configuration, &Istio { vm_epoch: epoch, ..istio.clone() });
         let result = match refused {
             Some(why) => Err(why),
-            None if filter.as_ref().is_some_and(|filter| filter["spec"] == wanted["spec"]) => Ok(()),
-            None => self.write(&filters, filter.as_ref(), wanted).await.inspect(|()| {
+            None if filter.as_ref().is_some_and(|filter| filter.object["spec"] == wanted["spec"]) => Ok(()),
+            None => self.filter.write(filter.as_deref(), wanted, &planned.configuration).await.inspect(|()| {
                 if epoch != served_epoch {
                     self.vm_rotation().spend();
                 }
@@ -447,13 +443,14 @@ impl Controller {
         result.and(self.report_all(&snapshot, &verdicts).await)
     }
 
-    /// Writes the statuses that differ, one of each namespace in turn, as many as time allows. The next pass writes the
-    /// others: however many statuses one namespace needs, a change of another goes out meanwhile.
+    /// Writes the statuses that differ, one of each namespace in turn, until another change waits for a pass. That pass
+    /// writes the others: however many statuses one namespace needs, a change of another is served meanwhile.
     async fn report_all(
         &self,
         snapshot: &ClusterSnapshot,
         verdicts: &BTreeMap<String, Verdict>,
     ) -> Result<(), kube::Error> {
+        self.own.retain_statuses(|key| verdicts.contains_key(key));
         let now = format!("{:.0}", Timestamp::now());
         let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
         let mut reports: Vec<_> = (snapshot.traffic_splits.iter())
@@ -469,18 +466,12 @@ impl Controller {
             })
             .collect();
         reports.sort_by_key(|(rank, ..)| *rank);
-        let deadline = Instant::now() + MAX_STATUS_TIME;
-        let in_time = |_: &_| {
-            let is_in_time = Instant::now() < deadline;
-            if !is_in_time {
-                self.changed.notify_one();
-            }
-            future::ready(is_in_time)
-        };
+        let deadline = Instant::now() + MIN_STATUS_TIME;
+        let in_time = |_: &_| future::ready(Instant::now() < deadline || !self.wakeup.is_pending());
         let written = futures::stream::iter(reports)
             .take_while(in_time)
             .map(|(_, object, status, news)| self.report(object, status, news))
-            .buffer_unordered(WRITERS);
+            .buffer_unordered(MAX_CONCURRENT_STATUS_WRITES);
         // One that can't be written keeps no other from being.
         let written: Vec<_> = written.collect().await;
         written.into_iter().fold(Ok(()), Result::and)
@@ -491,7 +482,7 @@ impl Controller {
     }
 
     /// The objects of the cluster now. Nothing is copied but the references to them.
-    fn snapshot(&self, served: Configuration) -> ClusterSnapshot {
+    fn snapshot(&self, served: Arc<Configuration>) -> ClusterSnapshot {
         ClusterSnapshot {
             traffic_splits: self.traffic_splits.snapshot(Arc::clone),
             http_route_groups: self.http_route_groups.snapshot(Arc::clone),
@@ -508,44 +499,6 @@ impl Controller {
         }
     }
 
-    /// Gives sidecars another EnvoyFilter than the one that was found.
-    async fn write(
-        &self,
-        filters: &Api<DynamicObject>,
-        found: Option<&Value>,
-        mut wanted: Value,
-    ) -> Result<(), kube::Error> {
-        // What another has written meanwhile isn't overwritten.
-        let Some(found) = found else {
-            let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-            let wanted = serde_json::from_value(wanted).map_err(kube::Error::SerdeError)?;
-            return match filters.create(&parameters, &wanted).await {
-                Err(kube::Error::Api(mut why)) if why.code == 403 => {
-                    let Istio { namespace, name, .. } = &self.options.istio;
-                    why.message = format!(
-                        "EnvoyFilter {namespace}/{name} does not exist, and the controller may not create it; apply the \
-                         manifests (kubectl apply -k envoy/manifests): {}",
-                        why.message
-                    );
-                    Err(kube::Error::Api(why))
-                }
-                created => created.map(|_| ()),
-            };
-        };
-        wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"].clone();
-        let parameters = PatchParams::apply(MANAGER).force();
-        let applied = filters.patch(&self.options.istio.name, &parameters, &Patch::Apply(&wanted)).await?;
-        // What others have set beside it stays until it is said to go: a workloadSelector, say, would end all splits. That
-        // this was refused is no reason to say that the configuration was, and the next pass finds it again.
-        if let Some(surplus) = surplus(&value(&applied)["spec"], &wanted["spec"]) {
-            let patch = Patch::Merge(json!({"spec": surplus}));
-            if let Err(why) = filters.patch(&self.options.istio.name, &PatchParams::default(), &patch).await {
-                warn!(why = describe(&why), "what others have set in the EnvoyFilter could not be taken out");
-            }
-        }
-        Ok(())
-    }
-
     fn tell_of_write(&self, Plan { configuration, .. }: &Plan) {
         self.metrics.writes.inc();
         let (splits, size) = (configuration.traffic_splits.len(), bytes(configuration));
@@ -560,6 +513,7 @@ impl Controller {
         // Of the object as it was looked at: if it is another by now, that is told of in a moment.
         let version = object.pointer("/metadata/resourceVersion");
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
+        self.own.record_status(format!("{namespace}/{name}"), status.clone());
         let request = splits.patch_subresource("status", &name, &PatchParams::default(), &patch);
         // The response, which is the whole object, may be one that cannot be read.
         let request = request.map_err(kube::Error::BuildRequest)?;
@@ -629,30 +583,4 @@ fn is_refusal(code: u16, failures: u32) -> bool {
         400 | 403 | 404 | 413 | 422 => true,
         _ => failures >= LASTING_FAILURES,
     }
-}
-
-/// Waits until nothing has changed for a moment, but not for ever; then for the earliest time at which to look again.
-async fn quiet(changed: &Notify, earliest: Instant) {
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until && timeout(QUIET, changed.notified()).await.is_ok() {
-        // Many changes are told one by one.
-        sleep(Duration::from_millis(10)).await;
-    }
-    sleep_until(earliest).await;
-}
-
-fn value(object: &DynamicObject) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
-}
-
-/// The merge patch that takes out of an object what isn't wanted; `None` if there is nothing of it.
-fn surplus(found: &Value, wanted: &Value) -> Option<Value> {
-    let (found, wanted) = (found.as_object()?, wanted.as_object()?);
-    let patch: serde_json::Map<_, _> = (found.iter())
-        .filter_map(|(key, found)| match wanted.get(key) {
-            None => Some((key.clone(), Value::Null)),
-            Some(wanted) => surplus(found, wanted).map(|surplus| (key.clone(), surplus)),
-        })
-        .collect();
-    (!patch.is_empty()).then_some(Value::Object(patch))
 }

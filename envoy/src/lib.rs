@@ -23,11 +23,15 @@ mod lease;
 mod load;
 #[cfg(feature = "controller")]
 mod metrics;
+#[cfg(feature = "controller")]
+mod own_writes;
 mod plan;
 #[cfg(feature = "controller")]
 mod projection;
 #[cfg(feature = "controller")]
 mod raw_object;
+#[cfg(feature = "controller")]
+mod served_filter;
 #[cfg(feature = "controller")]
 mod server;
 mod snapshot;
@@ -36,6 +40,8 @@ mod status;
 mod store;
 #[cfg(feature = "controller")]
 mod vm_rotation;
+#[cfg(feature = "controller")]
+mod wakeup;
 #[cfg(feature = "controller")]
 mod watch;
 mod wiring;

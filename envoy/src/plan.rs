@@ -128,7 +128,7 @@ pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &ClusterSna
         }
     });
     let outcomes: Vec<_> = outcomes.collect();
-    planner.plan(&candidates, outcomes, cluster.served.clone())
+    planner.plan(&candidates, outcomes, Configuration::clone(&cluster.served))
 }
 
 /// What a configuration takes in an EnvoyFilter, where it is a string: its quotation marks and backslashes count twice.

@@ -2,6 +2,7 @@
 //! they cost no memory and cannot make an object unreadable.
 
 use crate::istio_rules::EXPORT_TO;
+use crate::own_writes::OwnWrites;
 use crate::raw_object::{RawObject, each_field, elements, fields, parse, scalar};
 use crate::snapshot::{GroupObject, SplitObject};
 use serde_json::value::RawValue;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 /// One kind of object: what is kept of it, and how much of it.
 pub(crate) trait Kind: Send + Sync + 'static {
     /// What the store holds for one object.
-    type Kept: Send + Sync + 'static;
+    type Kept: PartialEq + Send + Sync + 'static;
 
     /// The kind's name, as in `kind`.
     const NAME: &'static str;
@@ -27,6 +28,11 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// # Errors
     /// If the object cannot be read, or is larger than [`MAX_OBJECT_BYTES`](Self::MAX_OBJECT_BYTES) or the room.
     fn read(&self, object: &RawObject<'_>, room: usize) -> Result<Projected<Self::Kept>, NotKept>;
+
+    /// Whether a new version of an object leaves nothing to do for the controller.
+    fn is_same(&self, old: &Self::Kept, new: &Self::Kept) -> bool {
+        old == new
+    }
 
     /// Returns what is kept of an object that cannot be read, if it is to be reported at all.
     fn unreadable(&self, object: &RawObject<'_>, why: String) -> Option<Self::Kept> {
@@ -60,6 +66,8 @@ const ENTRY_BYTES: usize = 512;
 pub(crate) struct TrafficSplits {
     /// The Kubernetes cluster's DNS domain.
     pub(crate) cluster_domain: String,
+    /// The statuses that the controller has written.
+    pub(crate) own: OwnWrites,
 }
 
 /// A larger status is not kept, so the controller replaces it. The controller's own has at most 170 KiB.
@@ -102,6 +110,18 @@ impl Kind for TrafficSplits {
         }
         let kept = Arc::new(SplitObject::new(&value, &self.cluster_domain));
         Ok(Projected { kept, bytes })
+    }
+
+    /// Versions that differ in resourceVersion only, or in the status that the controller itself wrote, are the same.
+    fn is_same(&self, old: &Self::Kept, new: &Self::Kept) -> bool {
+        let [(old_status, old), (new_status, new)] = [old, new].map(|split| {
+            let mut split = SplitObject::clone(split);
+            if let Some(metadata) = split.object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("resourceVersion");
+            }
+            (split.object.as_object_mut().and_then(|object| object.remove("status")), split)
+        });
+        old == new && (old_status == new_status || self.own.is_status(&new.key, new_status.as_ref()))
     }
 
     fn unreadable(&self, object: &RawObject<'_>, why: String) -> Option<Self::Kept> {
@@ -297,7 +317,10 @@ impl Kind for Namespaces {
 
 /// EnvoyFilters: metadata and spec. Only the controller's own is watched; it is as large as `--max-bytes` allows, and more.
 #[derive(Debug)]
-pub(crate) struct EnvoyFilters;
+pub(crate) struct EnvoyFilters {
+    /// The EnvoyFilter that the controller has written.
+    pub(crate) own: OwnWrites,
+}
 
 impl Kind for EnvoyFilters {
     type Kept = Arc<Value>;
@@ -305,6 +328,11 @@ impl Kind for EnvoyFilters {
     const NAME: &'static str = "EnvoyFilter";
     const MAX_OBJECT_BYTES: usize = 8 << 20;
     const MAX_NAMESPACE_BYTES: usize = 8 << 20;
+
+    /// The version that the controller itself wrote is the same.
+    fn is_same(&self, _: &Self::Kept, new: &Self::Kept) -> bool {
+        self.own.is_filter_spec(&new["spec"])
+    }
 
     fn read(&self, object: &RawObject<'_>, room: usize) -> Result<Projected<Self::Kept>, NotKept> {
         let mut value = type_and_metadata::<Self>(object);
@@ -415,7 +443,7 @@ mod tests {
     }
 
     fn splits() -> TrafficSplits {
-        TrafficSplits { cluster_domain: "cluster.local".into() }
+        TrafficSplits { cluster_domain: "cluster.local".into(), own: OwnWrites::default() }
     }
 
     fn split(spec: &str) -> String {
@@ -427,6 +455,35 @@ mod tests {
                 "spec":{spec},"status":{{"state":"Programmed"}}}}"#,
             deep = "[".repeat(200) + &"]".repeat(200),
         )
+    }
+
+    #[test]
+    fn only_changes_that_planning_depends_on_count() {
+        let kind = splits();
+        let text = split(r#"{"service":"web","backends":[{"service":"v1","weight":1}]}"#);
+        let version = |old: &str, new: &str| {
+            assert!(text.contains(old), "{old}");
+            read(&kind, &text.replace(old, new)).unwrap()
+        };
+        let first = version("ns", "ns");
+        let is_same = |old: &str, new: &str| kind.is_same(&first, &version(old, new));
+        assert!(is_same(r#""resourceVersion":"1""#, r#""resourceVersion":"2""#));
+        assert!(is_same(r#""other":"x""#, r#""other":"y""#) && is_same(r#""a":"b""#, r#""a":"c""#));
+        assert!(!is_same("x-version", "x-other") && !is_same(r#""weight":1"#, r#""weight":2"#));
+        assert!(!is_same(r#""generation":2"#, r#""generation":3"#));
+        assert!(!is_same(r#""Programmed""#, r#""Other""#), "another client wrote the status");
+        kind.own.record_status("ns/s".into(), json!({"state": "Other"}));
+        assert!(is_same(r#""Programmed""#, r#""Other""#), "the controller wrote the status");
+        assert!(!is_same(r#""status":{"state":"Programmed"}"#, r#""x":0"#));
+
+        let kind = EnvoyFilters { own: OwnWrites::default() };
+        let filter = |spec: &str| {
+            let metadata = r#""metadata":{"name":"f","namespace":"ns","uid":"u","resourceVersion":"1"}"#;
+            read(&kind, &format!(r#"{{{metadata},"spec":{spec}}}"#)).unwrap()
+        };
+        kind.own.record_filter_spec(json!({"a": 1}));
+        let old = filter("{}");
+        assert!(kind.is_same(&old, &filter(r#"{"a":1}"#)) && !kind.is_same(&old, &filter("{}")));
     }
 
     #[test]

@@ -25,11 +25,11 @@ pub struct ClusterSnapshot {
     /// Namespaces whose clients pass everything through.
     pub excluded_namespaces: BTreeSet<String>,
     /// The configuration that sidecars have now: the source of each split's last good version.
-    pub served: Configuration,
+    pub served: Arc<Configuration>,
 }
 
 /// A TrafficSplit as the API server stores it, with the result of validating it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SplitObject {
     /// `namespace/name`.
@@ -47,7 +47,7 @@ pub struct SplitObject {
 }
 
 /// An HTTPRouteGroup as the API server stores it, with the result of validating it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct GroupObject {
     /// `namespace/name`.

@@ -52,7 +52,7 @@ impl<K: Kind> Store<K> {
         }
     }
 
-    /// Adds or replaces an object, unless the store has this version; returns whether anything changed.
+    /// Adds or replaces an object, unless the store has this version; returns whether planning may depend on the change.
     pub(crate) fn apply(&self, object: &RawObject<'_>) -> bool {
         let key = object.key();
         let room = {
@@ -95,7 +95,10 @@ impl<K: Kind> Store<K> {
         {
             warn!(kind = K::NAME, object = one_line(&key), why = one_line(&why), "the object cannot be used");
         }
-        let is_the_same = old.as_ref().is_some_and(|old| old.version == entry.version && old.problem == entry.problem);
+        let is_the_same = old.as_ref().is_some_and(|old| match (&old.kept, &entry.kept) {
+            (Some(old), Some(new)) => self.kind.is_same(old, new),
+            (old, new) => old.is_none() && new.is_none(),
+        });
         if old.is_some_and(|old| old.bytes > entry.bytes) {
             state.look_for_room(&object.namespace);
         }
@@ -114,10 +117,12 @@ impl<K: Kind> Store<K> {
         true
     }
 
-    /// Removes all objects but these; returns whether there were others.
-    pub(crate) fn retain(&self, keys: &BTreeSet<String>) -> bool {
-        let gone: Vec<_> = self.state().entries.keys().filter(|key| !keys.contains(*key)).cloned().collect();
-        gone.iter().filter(|key| self.delete(key)).count() > 0
+    /// Removes all objects but these; returns the namespaces of those removed.
+    pub(crate) fn retain(&self, keys: &BTreeSet<String>) -> BTreeSet<String> {
+        let is_gone =
+            |(key, entry): (&String, &Entry<_>)| (!keys.contains(key)).then(|| (key.clone(), entry.namespace.clone()));
+        let gone: Vec<_> = self.state().entries.iter().filter_map(is_gone).collect();
+        gone.into_iter().filter(|(key, _)| self.delete(key)).map(|(_, namespace)| namespace).collect()
     }
 
     /// Returns, once, whether a new list may make room for objects that had none.
@@ -219,8 +224,8 @@ pub(crate) mod tests {
         assert!(store.put("ns", "a", 2, "y") && store.put("ns", "b", 2, "z"));
         assert_eq!((store.texts(), reads()), (vec!["y".into(), "z".into()], 4));
         assert!(store.delete("ns/a") && !store.delete("ns/a"));
-        assert!(!store.retain(&BTreeSet::from(["ns/b".to_owned(), "ns/c".to_owned()])));
-        assert!(store.retain(&BTreeSet::new()));
+        assert!(store.retain(&BTreeSet::from(["ns/b".to_owned(), "ns/c".to_owned()])).is_empty());
+        assert_eq!(store.retain(&BTreeSet::new()), BTreeSet::from(["ns".to_owned()]));
         assert!(store.texts().is_empty() && store.state().bytes.is_empty());
     }
 

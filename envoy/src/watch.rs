@@ -5,6 +5,7 @@ use crate::error_text::{RepeatedFailure, describe, one_line};
 use crate::projection::Kind;
 use crate::raw_object::{RawObject, elements, fields, raw, text};
 use crate::store::Store;
+use crate::wakeup::Wakeup;
 use futures::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use futures::{FutureExt, pin_mut};
 use kube::Client;
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
@@ -53,8 +54,8 @@ pub(crate) struct Source {
 /// What the watches of all kinds share.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
-    /// Notified of each change.
-    pub(crate) changed: Arc<Notify>,
+    /// Notified of each change that planning may depend on.
+    pub(crate) wakeup: Wakeup,
     /// [`MAX_CONCURRENT_PAGES`].
     pub(crate) pages: Arc<Semaphore>,
     /// Counts the failures.
@@ -147,6 +148,11 @@ impl<K: Kind> Watcher<K> {
         sleep((MIN_BACKOFF * (1 << (self.failures.count() - 1).min(6))).min(MAX_BACKOFF)).await;
     }
 
+    /// Tells the reconcile loop that objects of these namespaces have changed.
+    fn tell(&self, namespaces: &BTreeSet<String>) {
+        namespaces.iter().for_each(|namespace| self.shared.wakeup.changed(namespace));
+    }
+
     fn succeeded(&mut self) {
         let failures = self.failures.reset();
         if failures > 0 {
@@ -173,9 +179,7 @@ impl<K: Kind> Watcher<K> {
             let store = self.store.clone();
             let (listed, keys) = in_background(move || read_page(&store, &page)).await??;
             seen.extend(keys);
-            if listed.changed {
-                self.shared.changed.notify_one();
-            }
+            self.tell(&listed.changed);
             match listed.continue_token {
                 Some(token) => continue_token = Some(token),
                 None => break listed.version,
@@ -185,9 +189,7 @@ impl<K: Kind> Watcher<K> {
             }
         };
         // Objects that are gone leave the store last; a pass in between sees them as it saw them before.
-        if self.store.retain(&seen) {
-            self.shared.changed.notify_one();
-        }
+        self.tell(&self.store.retain(&seen));
         self.succeeded();
         (self.version, self.listed_at) = (Some(version), Some(Instant::now()));
         if let Some(listed) = self.listed.take() {
@@ -256,9 +258,7 @@ impl<K: Kind> Watcher<K> {
             }
             let store = self.store.clone();
             let read = in_background(move || read_events(&store, &lines)).await?;
-            if read.changed {
-                self.shared.changed.notify_one();
-            }
+            self.tell(&read.changed);
             if let Some(version) = read.version {
                 self.version = Some(version);
                 self.succeeded();
@@ -303,7 +303,8 @@ fn into_text(bytes: Vec<u8>) -> String {
 struct Listed {
     version: String,
     continue_token: Option<String>,
-    changed: bool,
+    /// The namespaces of the objects that have changed.
+    changed: BTreeSet<String>,
 }
 
 /// Takes the objects of a page into the store; returns their keys, too.
@@ -319,10 +320,12 @@ fn read_page<K: Kind>(store: &Store<K>, page: &str) -> Result<(Listed, Vec<Strin
     let Some(version) = version else {
         return Err(Failure::Other("the list has no metadata.resourceVersion".into()));
     };
-    let mut listed = Listed { version, continue_token: token, changed: false };
+    let mut listed = Listed { version, continue_token: token, changed: BTreeSet::new() };
     let mut keys = Vec::new();
     for object in items.map(elements).unwrap_or_default().into_iter().filter_map(RawObject::new) {
-        listed.changed |= store.apply(&object);
+        if store.apply(&object) {
+            listed.changed.insert(object.namespace.clone());
+        }
         keys.push(object.key());
     }
     Ok((listed, keys))
@@ -332,7 +335,8 @@ fn read_page<K: Kind>(store: &Store<K>, page: &str) -> Result<(Listed, Vec<Strin
 struct Events {
     /// The resourceVersion of the last event.
     version: Option<String>,
-    changed: bool,
+    /// The namespaces of the objects that have changed.
+    changed: BTreeSet<String>,
     failure: Option<Failure>,
 }
 
@@ -378,7 +382,10 @@ fn read_events<K: Kind>(store: &Store<K>, lines: &[String]) -> Events {
     changes.reverse();
     changes.retain(|(_, object)| seen.insert(object.key()));
     for (is_deleted, object) in changes.iter().rev() {
-        read.changed |= if *is_deleted { store.delete(&object.key()) } else { store.apply(object) };
+        let changed = if *is_deleted { store.delete(&object.key()) } else { store.apply(object) };
+        if changed {
+            read.changed.insert(object.namespace.clone());
+        }
     }
     read
 }
@@ -403,9 +410,11 @@ impl From<io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::{MAX_CONCURRENT_PAGES, MAX_PAGE_BYTES, Shared, Source, watch};
+    use crate::own_writes::OwnWrites;
     use crate::projection::{HttpRouteGroups, Kind, Services, TrafficSplits};
     use crate::store::Store;
     use crate::store::tests::{Texts, object};
+    use crate::wakeup::Wakeup;
     use http::{Request, Response};
     use kube::Client;
     use kube::api::{ApiResource, GroupVersionKind};
@@ -416,7 +425,7 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
-    use tokio::sync::{Notify, Semaphore};
+    use tokio::sync::Semaphore;
     use tokio::time::{Instant, sleep, timeout};
 
     /// An API server that gives these answers, one for each request, and none after the last. While the next answer is a list,
@@ -458,7 +467,7 @@ mod tests {
         async fn watched<K: Kind>(&self, kind: K) -> Arc<Store<K>> {
             let answers = self.answers.lock().unwrap().len();
             let shared = Shared {
-                changed: Arc::new(Notify::new()),
+                wakeup: Wakeup::default(),
                 pages: Arc::new(Semaphore::new(MAX_CONCURRENT_PAGES)),
                 failures: Default::default(),
             };
@@ -534,7 +543,7 @@ mod tests {
             let server = ApiServer::answering([list(5, "", &[group("a", &deep)])]);
             assert_eq!(server.watched(Services).await.snapshot(|_| ()).len(), 1);
             let server = ApiServer::answering([list(5, "", &[group("a", &deep)])]);
-            let splits = TrafficSplits { cluster_domain: "cluster.local".into() };
+            let splits = TrafficSplits { cluster_domain: "cluster.local".into(), own: OwnWrites::default() };
             let splits = server.watched(splits).await.snapshot(|split| split.split.clone());
             let why = match levels {
                 100_000 => "the object has 391 KiB of JSON; the limit for a TrafficSplit is 128 KiB",

@@ -124,7 +124,7 @@ fn filter_takes_whatever_the_planner_gives_out() {
         // In less room, with nothing served yet.
         let (part, _) = check(&cluster, size * rng.usize(30..100) / 100 + 2000);
         // Beside what is served, of which half is deleted, and which keeps its room.
-        cluster.served = if rng.bool() { all } else { part };
+        cluster.served = (if rng.bool() { all } else { part }).into();
         rng.shuffle(&mut cluster.traffic_splits);
         cluster.traffic_splits.truncate(cluster.traffic_splits.len() / 2 + 1);
         check(&cluster, size + 200);

@@ -38,7 +38,7 @@ impl Cluster {
         snapshot.destination_rules = all(&self.destination_rules);
         snapshot.sidecars = all(&self.sidecars);
         snapshot.excluded_namespaces = self.excluded_namespaces.clone();
-        snapshot.served = self.served.clone();
+        snapshot.served = Arc::new(self.served.clone());
         snapshot
     }
 }

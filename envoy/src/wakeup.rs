@@ -1,0 +1,242 @@
+//! When a change of an object wakes the reconcile loop.
+//!
+//! Each pass looks at all objects, so a namespace that changes without end would keep the controller busy, and other
+//! namespaces' changes would wait for passes that are not theirs. Each namespace therefore has a budget of wakeups. A change
+//! above the budget waits for the next refill, or for the next pass if that comes first.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// A pass waits until nothing has changed for this long.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// The most that later changes delay the pass for the first one.
+const MAX_DELAY: Duration = Duration::from_millis(300);
+/// Changes of one namespace that may wake the reconcile loop in a row.
+pub(crate) const MAX_WAKEUPS: u32 = 20;
+/// The time after which a namespace may wake the reconcile loop once more.
+const REFILL_INTERVAL: Duration = Duration::from_secs(5);
+/// From this number of namespaces on, those with a full budget are forgotten.
+const MAX_REMEMBERED: usize = 1024;
+
+/// Wakes the one task that waits for changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wakeup(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    notify: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The first and the last change since the last pass began.
+    pending: Option<(Instant, Instant)>,
+    budgets: BTreeMap<String, Budget>,
+}
+
+/// A bucket of wakeups that is refilled over time.
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    refilled: Instant,
+    /// A change waits for the next refill.
+    is_waiting: bool,
+}
+
+// === impl Wakeup ===
+
+impl Wakeup {
+    /// An object of this namespace has changed.
+    pub(crate) fn changed(&self, namespace: &str) {
+        let now = Instant::now();
+        let refill = {
+            let mut state = self.state();
+            if state.budgets.len() >= MAX_REMEMBERED {
+                state.budgets.retain(|_, budget| budget.is_in_use(now));
+            }
+            let budget = state.budgets.entry(namespace.to_owned()).or_insert_with(|| Budget::new(now));
+            match budget.take(now) {
+                true => None,
+                false if budget.is_waiting => return,
+                false => {
+                    budget.is_waiting = true;
+                    Some(budget.refilled + REFILL_INTERVAL)
+                }
+            }
+        };
+        let Some(refill) = refill else { return self.wake() };
+        let (wakeup, namespace) = (self.clone(), namespace.to_owned());
+        tokio::spawn(async move {
+            sleep_until(refill).await;
+            if let Some(budget) = wakeup.state().budgets.get_mut(&namespace) {
+                budget.is_waiting = false;
+            }
+            wakeup.changed(&namespace);
+        });
+    }
+
+    /// Wakes the reconcile loop, whatever the budgets.
+    pub(crate) fn wake(&self) {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.pending = Some((state.pending.map_or(now, |(first, _)| first), now));
+        drop(state);
+        self.0.notify.notify_one();
+    }
+
+    /// Waits for a change, and then until changes pause for [`DEBOUNCE`], at most [`MAX_DELAY`].
+    pub(crate) async fn settled(&self) {
+        loop {
+            let pending = self.state().pending;
+            let Some((first, last)) = pending else {
+                self.0.notify.notified().await;
+                continue;
+            };
+            let due = (last + DEBOUNCE).min(first + MAX_DELAY);
+            if Instant::now() >= due {
+                self.state().pending = None;
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+
+    /// Whether something has changed since [`settled`](Self::settled) returned.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state().pending.is_some()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self { left: MAX_WAKEUPS, refilled: now, is_waiting: false }
+    }
+
+    /// Takes one wakeup, if any is left.
+    fn take(&mut self, now: Instant) -> bool {
+        while self.left < MAX_WAKEUPS && now.saturating_duration_since(self.refilled) >= REFILL_INTERVAL {
+            self.left += 1;
+            self.refilled += REFILL_INTERVAL;
+        }
+        if self.left == MAX_WAKEUPS {
+            self.refilled = now;
+        }
+        let is_left = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_left
+    }
+
+    /// Whether forgetting the budget would give wakeups away.
+    fn is_in_use(&self, now: Instant) -> bool {
+        let missing = MAX_WAKEUPS - self.left;
+        self.is_waiting || now.saturating_duration_since(self.refilled) < REFILL_INTERVAL * missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEBOUNCE, MAX_DELAY, MAX_REMEMBERED, MAX_WAKEUPS, REFILL_INTERVAL, Wakeup};
+    use std::time::Duration;
+    use tokio::time::{Instant, advance, sleep, timeout};
+
+    const STEP: Duration = Duration::from_millis(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_waits_for_a_pause_but_not_for_ever() {
+        let wakeup = Wakeup::default();
+        assert!(timeout(10 * MAX_DELAY, wakeup.settled()).await.is_err(), "nothing has changed");
+
+        wakeup.wake();
+        let begun = Instant::now();
+        wakeup.settled().await;
+        assert_eq!(begun.elapsed(), DEBOUNCE);
+        assert!(timeout(10 * MAX_DELAY, wakeup.settled()).await.is_err(), "one change is one pass");
+
+        let (begun, others) = (Instant::now(), wakeup.clone());
+        let changes = tokio::spawn(async move {
+            for _ in 0..100 {
+                others.wake();
+                sleep(STEP).await;
+            }
+        });
+        wakeup.settled().await;
+        assert_eq!(begun.elapsed(), MAX_DELAY);
+        changes.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_pass_counts_as_a_pause() {
+        let wakeup = Wakeup::default();
+        wakeup.wake();
+        advance(DEBOUNCE).await;
+        let begun = Instant::now();
+        wakeup.settled().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    /// Advances the clock in steps for `duration` while a namespace changes at each step; returns the number of wakeups.
+    async fn wakeups(wakeup: &Wakeup, namespace: &str, duration: Duration) -> u32 {
+        let (mut count, until) = (0, Instant::now() + duration);
+        while Instant::now() < until {
+            wakeup.changed(namespace);
+            if wakeup.is_pending() {
+                count += 1;
+                wakeup.state().pending = None;
+            }
+            sleep(STEP).await;
+        }
+        count
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_changes_without_end_wakes_once_an_interval() {
+        let wakeup = Wakeup::default();
+        assert_eq!(wakeups(&wakeup, "busy", MAX_WAKEUPS * STEP).await, MAX_WAKEUPS);
+        assert_eq!(wakeups(&wakeup, "busy", 10 * REFILL_INTERVAL).await, 10);
+        // Another namespace wakes at once.
+        wakeup.changed("quiet");
+        assert!(wakeup.is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_change_above_the_budget_wakes_later() {
+        let wakeup = Wakeup::default();
+        for _ in 0..=MAX_WAKEUPS {
+            wakeup.changed("busy");
+        }
+        wakeup.settled().await;
+        assert!(!wakeup.is_pending());
+        sleep(REFILL_INTERVAL).await;
+        assert!(wakeup.is_pending());
+        wakeup.settled().await;
+        sleep(2 * REFILL_INTERVAL).await;
+        assert!(!wakeup.is_pending(), "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_namespaces_with_a_full_budget_are_forgotten() {
+        let wakeup = Wakeup::default();
+        for _ in 0..MAX_WAKEUPS {
+            wakeup.changed("busy");
+        }
+        for number in 0..2 * MAX_REMEMBERED {
+            wakeup.changed(&format!("other-{number}"));
+            if number == MAX_REMEMBERED / 2 {
+                sleep(REFILL_INTERVAL).await;
+            }
+        }
+        let state = wakeup.state();
+        assert!(state.budgets.contains_key("busy") && !state.budgets.contains_key("other-0"));
+        assert!(state.budgets.contains_key(&format!("other-{}", 2 * MAX_REMEMBERED - 1)));
+    }
+}
