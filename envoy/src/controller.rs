@@ -377,7 +377,6 @@ impl Controller {
                         next
                     }
                 };
-                self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
                 tokio::select! {
                     _ = timeout(next, self.wakeup.settled()) => sleep_until(earliest).await,
                     lost = leads.changed() => if lost.is_err() { return },
@@ -394,6 +393,7 @@ impl Controller {
     /// Compares what there is with what there should be, and writes what differs. Before it, so many have failed.
     async fn pass(&self, failures: u32) -> Result<(), kube::Error> {
         self.metrics.passes.inc();
+        let begun = Instant::now();
         let (filter, refused) = match self.filter.read().await {
             Ok(filter) => (filter, None),
             Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
@@ -439,6 +439,9 @@ impl Controller {
         self.metrics.splits.set(i64::try_from(snapshot.traffic_splits.len()).unwrap_or(i64::MAX));
         let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
         self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
+
+        // Statuses follow for as long as no change waits, so they say nothing of how long a change takes.
+        self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
 
         result.and(self.report_all(&snapshot, &verdicts).await)
     }

@@ -51,7 +51,11 @@ impl Metrics {
             metrics.not_served.clone(),
         );
         registry.register("configuration_bytes", "Size of what sidecars get", metrics.bytes.clone());
-        registry.register("last_pass_seconds", "How long the last pass took", metrics.last_pass_seconds.clone());
+        registry.register(
+            "last_pass_seconds",
+            "Seconds that the last complete pass took, without status writes",
+            metrics.last_pass_seconds.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
