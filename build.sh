@@ -168,10 +168,10 @@ demo() {
   fi
   say "building the demo"
   if [[ $mode == envoy ]]; then
-    cargo build --profile tools -p journeys --bin demo
+    cargo build --profile tools -p e2e --bin demo
     exec "$TARGET/tools/demo"
   fi
-  cargo build --profile tools -p journeys --bin demo --features simulator
+  cargo build --profile tools -p e2e --bin demo --features simulator
   exec "$TARGET/tools/demo" --sim
 }
 
@@ -345,7 +345,7 @@ run_mesh() {
     build_filter
     build_controller
     say "building the mesh's program"
-    cargo build --profile tools -p journeys --bin mesh
+    cargo build --profile tools -p e2e --bin mesh
     exec "$TARGET/tools/mesh"
   fi
   test_mesh
@@ -360,7 +360,7 @@ test_mesh() {
   level "controller" cargo_controller test --lib
   level "images" go -C tests/mesh/tools test -v -count=1 .
   # One at a time: they bind the guide's port. What they measure is printed.
-  level "journeys, real mesh" cargo test --no-fail-fast -p journeys --test '*_mesh' -- --test-threads=1 --nocapture
+  level "e2e, real mesh" cargo test --no-fail-fast -p e2e --test mesh -- --test-threads=1 --nocapture
 }
 
 LEVELS=()
@@ -386,7 +386,7 @@ level() {
 }
 
 # `tests` with the core, the command, the simulator and Envoy behind it.
-journeys() { cargo test --no-fail-fast -p journeys --features simulator "$@"; }
+e2e() { cargo test --no-fail-fast -p e2e --features simulator "$@"; }
 
 run_tests() {
   local envoy=yes mesh=no
@@ -411,7 +411,7 @@ run_tests() {
 
   say "checking format and lints"
   cargo fmt --all --check || fail "run cargo fmt --all"
-  cargo clippy --quiet --all-targets --features journeys/simulator -- -D warnings
+  cargo clippy --quiet --all-targets --features e2e/simulator -- -D warnings
   cargo_filter clippy --quiet --release -p traffic-split-filter -- -D warnings
   cargo clippy --quiet --release --target wasm32-wasip1 -p probe -p example-filters --all-targets -- -D warnings
 
@@ -421,17 +421,17 @@ run_tests() {
   level "sticky picks, in Python" "$PYTHON" filter/core/tests/rendezvous.py
   level "host simulator" cargo test --no-fail-fast -p host-sim
   level "command" cargo test --no-fail-fast -p traffic-split-envoy
-  level "journeys, core" journeys --lib --test '*_core'
-  level "journeys, simulator" journeys --test '*_simulator'
+  level "e2e, core" e2e --lib --test core
+  level "e2e, simulator" e2e --test simulator
   if [[ $envoy == yes ]]; then
-    level "journeys, real Envoy $ENVOY_VERSION" journeys --test '*_envoy'
+    level "e2e, real Envoy $ENVOY_VERSION" e2e --test 'envoy*'
   else
-    LEVELS+=("  journeys, real Envoy: left out by --without-envoy")
+    LEVELS+=("  e2e, real Envoy: left out by --without-envoy")
   fi
   if [[ $mesh == yes ]]; then
     test_mesh
   else
-    LEVELS+=("  journeys, real mesh: ./build.sh mesh, or with --mesh")
+    LEVELS+=("  e2e, real mesh: ./build.sh mesh, or with --mesh")
   fi
   summary
 }

@@ -1,5 +1,5 @@
-//! What a guest may do while it allocates for the host, and what comes of what it may not. That Envoy does so, the journeys
-//! test.
+//! What a guest may do while it allocates for the host, and what comes of what it may not. The end-to-end tests show that
+//! Envoy does so.
 
 use host_sim::{Module, Outcome, Simulator};
 

@@ -1,4 +1,5 @@
-//! What a trap leaves: Envoy's message, with the functions that were being called. That it is Envoy's, the journeys test.
+//! What a trap leaves: Envoy's message, with the functions that were being called. The end-to-end tests show that it is
+//! Envoy's.
 
 use host_sim::{Error, Log, LogLevel, Module, Simulator};
 

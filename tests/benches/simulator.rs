@@ -1,7 +1,7 @@
-//! What the simulator costs, with our filter in it: `cargo bench -p journeys --features simulator`.
+//! What the simulator costs, with our filter in it: `cargo bench -p e2e --features simulator`.
 
+use e2e::guide::Guide;
 use host_sim::{Module, Simulator};
-use journeys::guide::Guide;
 
 const CONFIGURATION: &str = r#"{"trafficSplits": [{
     "apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",

@@ -1,4 +1,4 @@
-//! What the journeys are made of: a real [`Envoy`](envoy::Envoy), the [`Pod`](pod::Pod)s behind it, a
+//! What the end-to-end tests are made of: a real [`Envoy`](envoy::Envoy), the [`Pod`](pod::Pod)s behind it, a
 //! [`Client`](client::Client) in front of it that can send any bytes, a [`Load`](client::Load) that runs while the
 //! configuration changes, and the guide's [`World`](world::World).
 //!

@@ -1,10 +1,10 @@
 //! `demo`: the canary guide, live. Ten requests that all meet v1; then the weights move while requests run, and the
 //! answers move with them; at the end, what was promised and what was measured. Exit 1 if they differ.
 
-use journeys::client::{Client, Load, Tally};
-use journeys::guide::{Guide, Sidecar};
-use journeys::world::{OTHER, ROOT};
-use journeys::{Result, is_share};
+use e2e::client::{Client, Load, Tally};
+use e2e::guide::{Guide, Sidecar};
+use e2e::world::{OTHER, ROOT};
+use e2e::{Result, is_share};
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -353,15 +353,15 @@ fn simulated(guide: &Guide, screen: &mut Screen) -> Result<()> {
 }
 
 #[cfg(feature = "simulator")]
-fn in_words(error: impl std::fmt::Display) -> journeys::Error {
-    journeys::Error(error.to_string())
+fn in_words(error: impl std::fmt::Display) -> e2e::Error {
+    e2e::Error(error.to_string())
 }
 
 /// The journey in the simulator: the filter runs and picks, nothing answers. What shows is the cluster it picked.
 #[cfg(feature = "simulator")]
 mod simulator {
     use super::{Guide, OTHER, Proxy, RAMP, ROOT, Result, Tally, in_words};
-    use journeys::scratch::Scratch;
+    use e2e::scratch::Scratch;
 
     const CLUSTER: &str = "x-traffic-split-cluster";
 

@@ -1,8 +1,8 @@
 //! `mesh`: a whole mesh on this machine, ready for the canary guide, for a person to play with. It prints how, and stays
 //! until it is asked to end.
 
-use journeys::Error;
-use journeys::mesh::{PORT, wait_for_filter, with_the_guide};
+use e2e::Error;
+use e2e::mesh::{PORT, wait_for_filter, with_the_guide};
 use std::future::poll_fn;
 use std::process::ExitCode;
 use std::task::Poll;

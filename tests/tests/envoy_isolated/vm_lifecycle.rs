@@ -1,10 +1,10 @@
 //! When a VM dies, which configurations serve again, in a real Envoy; see docs/vm-lifecycle.md.
 
-use journeys::client::{Client, Load};
-use journeys::guide::{Guide, Sidecar};
-use journeys::scratch::Scratch;
-use journeys::world::ROOT;
-use journeys::{Result, wait_for};
+use e2e::client::{Client, Load};
+use e2e::guide::{Guide, Sidecar};
+use e2e::scratch::Scratch;
+use e2e::world::ROOT;
+use e2e::{Result, wait_for};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -165,7 +165,7 @@ fn no_request_fails_and_counters_go_on_while_vms_are_exchanged() -> Result<()> {
     let name =
         "wasmcustom.traffic_split_requests.split=.=httpbin/http-split;.;backend=.=httpbin-v1;.;reason=.=random;.;";
     let (mut counted, mut resets, mut last) = (0, 0, 0);
-    let mut count = |envoy: &journeys::envoy::Envoy| -> Result<()> {
+    let mut count = |envoy: &e2e::envoy::Envoy| -> Result<()> {
         let now = envoy.find_stat(name)?.unwrap_or(0);
         // As Prometheus' `increase` does.
         if now < last {

@@ -1,8 +1,8 @@
 //! The same hundred thousand configurations, in the compiled filter in the simulator.
 
+use e2e::configurations::Configurations;
+use e2e::guide::Guide;
 use host_sim::{Error, Module, Simulator};
-use journeys::configurations::Configurations;
-use journeys::guide::Guide;
 use traffic_split::Configuration;
 
 const CONFIGURATIONS: usize = 100_000;

@@ -1,9 +1,9 @@
 //! The controller on a real mesh: from `kubectl apply` to what the client's sidecar does.
 
-use journeys::client::{Client, Load};
-use journeys::mesh::{Mesh, PORT, split, version_at, wait_for_all_threads, wait_for_filter, with_the_guide};
-use journeys::world::{OTHER, ROOT, World};
-use journeys::{Result, is_share, wait_for};
+use e2e::client::{Client, Load};
+use e2e::mesh::{Mesh, PORT, split, version_at, wait_for_all_threads, wait_for_filter, with_the_guide};
+use e2e::world::{OTHER, ROOT, World};
+use e2e::{Result, is_share, wait_for};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -211,14 +211,14 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
     };
     let delete = || mesh.kubectl(&["delete", "service,serviceentry", "-n", "httpbin", "httpbin-v2"]);
     let cluster = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
-    let is_there = || Ok::<_, journeys::Error>(sidecar.admin("/clusters")?.contains(cluster));
+    let is_there = || Ok::<_, e2e::Error>(sidecar.admin("/clusters")?.contains(cluster));
     weights(100, 0)?;
     let load = Load::start(PORT, ROOT, 1);
     load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
     delete()?;
     wait_for("its cluster to be gone", || Ok((!is_there()?).then_some(())))?;
     load.more(100)?;
-    mesh.apply(&journeys::mesh::service("httpbin-v2", "httpbin").to_string())?;
+    mesh.apply(&e2e::mesh::service("httpbin-v2", "httpbin").to_string())?;
     mesh.place("httpbin-v2.httpbin", world.v2.address())?;
     wait_for("its cluster to be back", || Ok(is_there()?.then_some(())))?;
     weights(50, 50)?;
@@ -228,7 +228,7 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
     let without_cluster = || {
         let stats = sidecar.admin("/stats?filter=no_cluster")?;
         let counts = stats.lines().filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok());
-        Ok::<_, journeys::Error>(counts.sum::<u64>())
+        Ok::<_, e2e::Error>(counts.sum::<u64>())
     };
     let (before, without_before) = (load.tally(), without_cluster()?);
     let begun = Instant::now();
@@ -263,7 +263,7 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
             .map(|(one, number)| object(one, &namespace(number)))
             .collect::<Vec<_>>()
     };
-    let services = of_each(&|one, namespace| journeys::mesh::service(&format!("s{one}"), namespace));
+    let services = of_each(&|one, namespace| e2e::mesh::service(&format!("s{one}"), namespace));
     mesh.kubectl_with_input(&["create", "-f", "-"], &list(services))?;
     let writes = || controller.metric("traffic_split_controller_envoyfilter_writes_total");
     let before = writes()?;
@@ -547,7 +547,7 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
         mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))
     };
     let ask = |path: &str, headers: &[(&str, &[u8])]| Client::new(PORT).get(ROOT, path, headers);
-    let version = |headers: &[(&str, &[u8])]| Ok::<_, journeys::Error>(ask("/json", headers)?.version());
+    let version = |headers: &[(&str, &[u8])]| Ok::<_, e2e::Error>(ask("/json", headers)?.version());
 
     example("override.yaml")?;
     wait_for_all_threads("the override", || Ok(version(&[("x-version", b"httpbin-v2")])? == "httpbin-v2"))?;
@@ -672,7 +672,7 @@ fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> R
         // The controller may not create it: whoever deletes it applies the manifest again.
         ("none at all", &|| {
             mesh.kubectl(&[&["delete"], &FILTER[..]].concat())?;
-            mesh.kubectl(&["apply", "-f", &journeys::mesh::manifests().join("envoyfilter.yaml").display().to_string()])
+            mesh.kubectl(&["apply", "-f", &e2e::mesh::manifests().join("envoyfilter.yaml").display().to_string()])
         }),
         ("their own", &|| applied(theirs.clone())),
     ];
@@ -733,7 +733,7 @@ fn an_api_server_that_hangs_is_silent_or_forgets_costs_no_request_and_loses_no_c
             tally.total()
         );
         assert_eq!(tally.failed, 0, "{what}: {tally:?}");
-        Ok::<_, journeys::Error>(())
+        Ok::<_, e2e::Error>(())
     };
     change("nothing", "httpbin-v1", &|_| Ok(()))?;
     change("halted", "httpbin-v2", &|mesh| {

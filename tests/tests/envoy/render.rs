@@ -1,11 +1,11 @@
 //! What `traffic-split render` prints, in a real Envoy: that it is taken, and does what it says.
 
-use journeys::client::{Client, TIMEOUT};
-use journeys::envoy::{Envoy, available};
-use journeys::guide::Guide;
-use journeys::scratch::{Scratch, replace};
-use journeys::world::{OTHER, ROOT, World};
-use journeys::{Result, wait_for};
+use e2e::client::{Client, TIMEOUT};
+use e2e::envoy::{Envoy, available};
+use e2e::guide::Guide;
+use e2e::scratch::{Scratch, replace};
+use e2e::world::{OTHER, ROOT, World};
+use e2e::{Result, wait_for};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

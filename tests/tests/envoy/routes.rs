@@ -1,12 +1,12 @@
 //! The simulator's route table and a real Envoy, given the same routes and the same requests: both must send them to
 //! the same cluster, with the same headers, and answer alike.
 
+use e2e::client::Client;
+use e2e::envoy::Envoy;
+use e2e::pod::Pod;
+use e2e::scratch::Scratch;
+use e2e::{Error, Result, wait_for};
 use host_sim::{AppendAction, HeaderMatch, Headers, Mirror, Route, RouteTable, VirtualHost};
-use journeys::client::Client;
-use journeys::envoy::Envoy;
-use journeys::pod::Pod;
-use journeys::scratch::Scratch;
-use journeys::{Error, Result, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! The compiled filter in the simulator: what it does to requests, to its host and to itself, whatever comes in.
 
+use e2e::guide::Guide;
+use e2e::is_share;
 use host_sim::{Error, LogLevel, Module, Outcome, Simulator, Value};
-use journeys::guide::Guide;
-use journeys::is_share;
 use serde_json::json;
 use std::sync::LazyLock;
 

@@ -1,14 +1,14 @@
 //! What annotations and matches do in a real Envoy, with the bootstrap and the extension configuration as the command
 //! prints them: stickiness, override, mirror, and which requests a split is for.
 
+use e2e::client::{Answer, Client};
+use e2e::envoy::free_port;
+use e2e::guide::{Guide, Sidecar};
+use e2e::pod::version;
+use e2e::world::{OTHER, ROOT};
+use e2e::{Error, Result, is_share, wait_for};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use journeys::client::{Answer, Client};
-use journeys::envoy::free_port;
-use journeys::guide::{Guide, Sidecar};
-use journeys::pod::version;
-use journeys::world::{OTHER, ROOT};
-use journeys::{Error, Result, is_share, wait_for};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};

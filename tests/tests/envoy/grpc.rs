@@ -2,12 +2,12 @@
 //! streams, metadata, trailers and errors come through as they are.
 
 use bytes::{Buf, BufMut};
+use e2e::guide::{Guide, Sidecar};
+use e2e::{Error, Result, is_share, wait_for};
 use hyper::http::uri::PathAndQuery;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use journeys::guide::{Guide, Sidecar};
-use journeys::{Error, Result, is_share, wait_for};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::future::{Ready, ready};

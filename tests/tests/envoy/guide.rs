@@ -1,12 +1,12 @@
 //! The canary guide in a real Envoy, with the filter and the command as they were built.
 
+use e2e::client::{Client, Load};
+use e2e::guide::{Guide, Sidecar};
+use e2e::pod::{Pod, version};
+use e2e::world::{OTHER, ROOT};
+use e2e::{Error, Result, is_share};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use journeys::client::{Client, Load};
-use journeys::guide::{Guide, Sidecar};
-use journeys::pod::{Pod, version};
-use journeys::world::{OTHER, ROOT};
-use journeys::{Error, Result, is_share};
 use std::collections::BTreeMap;
 
 /// Asks the root ten times, as ten calls of curl would; the versions that answered.

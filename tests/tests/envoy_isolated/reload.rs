@@ -1,9 +1,9 @@
 //! Reloads of a large configuration, in a real Envoy: what they leave behind.
 
-use journeys::Result;
-use journeys::client::Client;
-use journeys::guide::{Guide, Sidecar};
-use journeys::scratch::replace;
+use e2e::Result;
+use e2e::client::Client;
+use e2e::guide::{Guide, Sidecar};
+use e2e::scratch::replace;
 use serde_json::json;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};

@@ -1,13 +1,13 @@
 //! The table of cases, in a real Envoy: one for each suite.
 
-use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, SERVED_BY, Wasm};
-use journeys::cases::{Case, PORTS, SUITES, Suite};
-use journeys::client::Client;
-use journeys::envoy::{Envoy, free_port};
-use journeys::guide::Guide;
-use journeys::pod::Pod;
-use journeys::scratch::Scratch;
-use journeys::{Error, Result};
+use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, SERVED_BY, Wasm};
+use e2e::cases::{Case, PORTS, SUITES, Suite};
+use e2e::client::Client;
+use e2e::envoy::{Envoy, free_port};
+use e2e::guide::Guide;
+use e2e::pod::Pod;
+use e2e::scratch::Scratch;
+use e2e::{Error, Result};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 

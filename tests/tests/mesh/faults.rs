@@ -1,10 +1,10 @@
 //! The controller on a real mesh when something is odd: objects that pass the schema, a lease that is lost unnoticed, another
 //! controller that nobody knew of.
 
-use journeys::client::Load;
-use journeys::mesh::{PORT, manifests, split, version_at, with_the_guide};
-use journeys::world::ROOT;
-use journeys::{Result, wait_for};
+use e2e::client::Load;
+use e2e::mesh::{PORT, manifests, split, version_at, with_the_guide};
+use e2e::world::ROOT;
+use e2e::{Result, wait_for};
 use serde_json::{Value, json};
 
 fn service(name: &str, spec: Value) -> Value {

@@ -1,6 +1,11 @@
 //! The guest `probe` of `host-sim` in a real Envoy: what Envoy answers to every host function in every callback is what
 //! the repository says that it answers, which the simulator is held against.
 
+use e2e::client::Client;
+use e2e::envoy::Envoy;
+use e2e::report::{CONNECTIONS, FORBIDDEN, Report, SCENARIOS, Shape, Step, envoy_report_path, probe};
+use e2e::scratch::{Scratch, replace};
+use e2e::{PATIENCE, Result, wait_for};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
@@ -8,11 +13,6 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use journeys::client::Client;
-use journeys::envoy::Envoy;
-use journeys::report::{CONNECTIONS, FORBIDDEN, Report, SCENARIOS, Shape, Step, envoy_report_path, probe};
-use journeys::scratch::{Scratch, replace};
-use journeys::{PATIENCE, Result, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;

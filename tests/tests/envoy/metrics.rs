@@ -1,13 +1,13 @@
 //! The requests that a split decided, as Prometheus scrapes them: by split, backend and reason, before a bare Envoy and
 //! before one of Istio's.
 
-use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
-use journeys::client::Client;
-use journeys::envoy::Envoy;
-use journeys::guide::{Guide, Sidecar};
-use journeys::scratch::Scratch;
-use journeys::world::{OTHER, ROOT, World};
-use journeys::{Error, Result, wait_for};
+use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
+use e2e::client::Client;
+use e2e::envoy::Envoy;
+use e2e::guide::{Guide, Sidecar};
+use e2e::scratch::Scratch;
+use e2e::world::{OTHER, ROOT, World};
+use e2e::{Error, Result, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,10 +1,10 @@
 //! The canary guide in the simulator: the command renders, the filter picks.
 
+use e2e::guide::Guide;
+use e2e::scratch::Scratch;
+use e2e::world::{OTHER, ROOT};
+use e2e::{Result, is_share};
 use host_sim::{Module, Simulator};
-use journeys::guide::Guide;
-use journeys::scratch::Scratch;
-use journeys::world::{OTHER, ROOT};
-use journeys::{Result, is_share};
 
 /// Which of the guide's clusters a request goes to, if it isn't left alone.
 fn ask(simulator: &mut Simulator, authority: &str) -> Option<&'static str> {

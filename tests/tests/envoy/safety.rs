@@ -1,14 +1,14 @@
 //! What must never happen, in a real Envoy: a client that picks its own cluster, a request that stops the filter, a
 //! configuration that stops traffic, a reload that costs memory for good.
 
-use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, TRAPPING, Wasm};
-use journeys::client::{Answer, Client, Load};
-use journeys::envoy::Envoy;
-use journeys::guide::{Guide, Sidecar};
-use journeys::pod::Pod;
-use journeys::scratch::Scratch;
-use journeys::world::{OTHER, ROOT, World};
-use journeys::{Error, Result};
+use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, TRAPPING, Wasm};
+use e2e::client::{Answer, Client, Load};
+use e2e::envoy::Envoy;
+use e2e::guide::{Guide, Sidecar};
+use e2e::pod::Pod;
+use e2e::scratch::Scratch;
+use e2e::world::{OTHER, ROOT, World};
+use e2e::{Error, Result};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;

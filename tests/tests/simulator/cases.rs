@@ -1,8 +1,8 @@
 //! The table of cases, in the compiled filter in the simulator.
 
+use e2e::cases::SUITES;
+use e2e::guide::Guide;
 use host_sim::{Module, Simulator, Value};
-use journeys::cases::SUITES;
-use journeys::guide::Guide;
 
 #[test]
 fn every_case_goes_where_the_table_says() {

@@ -1,6 +1,6 @@
 //! A hundred thousand configurations, in the core.
 
-use journeys::configurations::Configurations;
+use e2e::configurations::Configurations;
 use std::borrow::Cow;
 use traffic_split::{Chance, Configuration, Decision, Request, Rules};
 

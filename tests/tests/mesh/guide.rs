@@ -1,10 +1,10 @@
 //! The canary guide on a real mesh: Kubernetes' API, Istiod, and the sidecar that it configures.
 
-use journeys::bootstrap::TRAPPING;
-use journeys::client::{Client, Load};
-use journeys::mesh::{PORT, version_at, wait_for_all_threads, with_the_guide};
-use journeys::world::{OTHER, ROOT};
-use journeys::{Result, is_share, wait_for};
+use e2e::bootstrap::TRAPPING;
+use e2e::client::{Client, Load};
+use e2e::mesh::{PORT, version_at, wait_for_all_threads, with_the_guide};
+use e2e::world::{OTHER, ROOT};
+use e2e::{Result, is_share, wait_for};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn a_broken_configuration_a_dead_filter_and_a_client_s_headers_harm_nobody() -> 
         let headers: [(&str, &[u8]); 2] = [("x-traffic-split-cluster", CLUSTER), ("x-traffic-split-mirror", CLUSTER)];
         let answer = Client::new(PORT).get(host, "/json", &headers)?;
         assert_eq!((answer.status, answer.received("x-traffic-split-mirror")), (200, vec![]), "{host}");
-        Ok::<_, journeys::Error>(answer.version())
+        Ok::<_, e2e::Error>(answer.version())
     };
     let extension = "/spec/configPatches/2/patch/value/typed_config";
     for (path, value) in [

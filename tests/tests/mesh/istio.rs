@@ -1,12 +1,12 @@
 //! What `traffic-split render` writes for Istio beside the whole mesh's EnvoyFilter, on a real mesh: a WasmPlugin, filters of
 //! one namespace or of some pods, and gateways.
 
-use journeys::client::{Client, Load};
-use journeys::envoy::{Envoy, free_port};
-use journeys::guide::Guide;
-use journeys::mesh::{Mesh, PORT, version_at, wait_for_all_threads, with_the_guide};
-use journeys::world::{OTHER, ROOT};
-use journeys::{Result, is_share, wait_for};
+use e2e::client::{Client, Load};
+use e2e::envoy::{Envoy, free_port};
+use e2e::guide::Guide;
+use e2e::mesh::{Mesh, PORT, version_at, wait_for_all_threads, with_the_guide};
+use e2e::world::{OTHER, ROOT};
+use e2e::{Result, is_share, wait_for};
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs;

@@ -1,9 +1,9 @@
 //! The guest `probe` of `host-sim` in the simulator, on the journey that it made in a real Envoy: what the simulator
 //! answers to every host function in every callback is what Envoy answers, but for what the simulator documents.
 
+use e2e::Result;
+use e2e::report::{Asked, CONNECTIONS, FORBIDDEN, Report, SCENARIOS, Shape, Step, envoy_report_path, probe};
 use host_sim::{Builder, Error, FailurePolicy, Headers, LogLevel, Module, Outcome, Response, Simulator};
-use journeys::Result;
-use journeys::report::{Asked, CONNECTIONS, FORBIDDEN, Report, SCENARIOS, Shape, Step, envoy_report_path, probe};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;

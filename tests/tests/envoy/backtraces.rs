@@ -1,15 +1,15 @@
 //! What a trap leaves in the log: in the simulator what a real Envoy writes, but for the addresses, which are the
 //! functions', not the instructions'.
 
+use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
+use e2e::client::Client;
+use e2e::envoy::Envoy;
+use e2e::pod::Pod;
+use e2e::report::probe;
+use e2e::scratch::Scratch;
+use e2e::world::{ROOT, World};
+use e2e::{Result, wait_for};
 use host_sim::{LogLevel, Module, Simulator};
-use journeys::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
-use journeys::client::Client;
-use journeys::envoy::Envoy;
-use journeys::pod::Pod;
-use journeys::report::probe;
-use journeys::scratch::Scratch;
-use journeys::world::{ROOT, World};
-use journeys::{Result, wait_for};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! The mesh that `./build.sh mesh --keep` leaves up.
 
-use journeys::scratch::Scratch;
-use journeys::{Result, wait_for};
+use e2e::scratch::Scratch;
+use e2e::{Result, wait_for};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -13,7 +13,7 @@ fn what_the_kept_mesh_prints_works_as_printed() -> Result<()> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
     command.stdout(fs::File::create(&printed)?).stdin(Stdio::null());
     let mut mesh = command.spawn()?;
-    let text = || fs::read_to_string(&printed).map_err(journeys::Error::from);
+    let text = || fs::read_to_string(&printed).map_err(e2e::Error::from);
     wait_for("the mesh", || Ok(text()?.contains("Ctrl-C").then_some(())))?;
     let text = text()?;
 

@@ -1,9 +1,9 @@
 //! The controller on a real mesh beside a hostile tenant: objects that cannot be read, and objects that are large.
 
-use journeys::client::Load;
-use journeys::mesh::{Controller, Mesh, PORT, split, version_at, with_the_guide};
-use journeys::world::ROOT;
-use journeys::{Result, wait_for};
+use e2e::client::Load;
+use e2e::mesh::{Controller, Mesh, PORT, split, version_at, with_the_guide};
+use e2e::world::ROOT;
+use e2e::{Result, wait_for};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ fn an_object_that_cannot_be_read_costs_only_itself() -> Result<()> {
 
     let mut large = split_by("large", "deep");
     large["metadata"]["annotations"] = json!({"traffic-split/junk": "x".repeat(200 << 10)});
-    let mut annotated = journeys::mesh::service("annotated", TENANT);
+    let mut annotated = e2e::mesh::service("annotated", TENANT);
     annotated["metadata"]["annotations"] = json!({"junk": "x".repeat(200 << 10)});
     let virtual_service = of_tenant(
         "networking.istio.io/v1",
@@ -104,7 +104,7 @@ fn an_object_that_cannot_be_read_costs_only_itself() -> Result<()> {
         assert!(message.contains("HTTPRouteGroup deep: spec: nests more than 127 levels deep"), "{message}");
         let condition = mesh.wait_for_condition(TENANT, "large", "Accepted", ("False", "Invalid"))?;
         assert_eq!(condition["message"], "the object has 201 KiB of JSON; the limit for a TrafficSplit is 128 KiB");
-        Ok::<_, journeys::Error>(())
+        Ok::<_, e2e::Error>(())
     };
     told()?;
     change(&mesh, "httpbin-v2")?;
@@ -145,7 +145,7 @@ fn what_planning_does_not_use_costs_no_memory() -> Result<()> {
     mesh.kubectl(&["create", "namespace", TENANT])?;
     let services: Vec<_> = (0..300)
         .map(|number| {
-            let mut service = journeys::mesh::service(&format!("s{number}"), TENANT);
+            let mut service = e2e::mesh::service(&format!("s{number}"), TENANT);
             service["metadata"]["annotations"] = json!({"junk": "x".repeat(200 << 10)});
             service
         })
@@ -159,7 +159,7 @@ fn what_planning_does_not_use_costs_no_memory() -> Result<()> {
         let megabytes = controller.process.memory_resident().unwrap_or_default() / 1_000_000;
         let seconds = controller.metric("traffic_split_controller_last_pass_seconds")?;
         println!("{what}: the controller has {megabytes} MB; its last pass took {seconds:.3} s");
-        Ok::<_, journeys::Error>(megabytes)
+        Ok::<_, e2e::Error>(megabytes)
     };
     let megabytes = figures("300 Services with annotations of 200 KiB")?;
     let patterns = |first: usize| (first..first + 100).map(|number| (format!("h{number}"), json!("a{2000}")));
@@ -246,7 +246,7 @@ fn tenant_at_all_limits_holds_back_no_change_and_no_request_of_others() -> Resul
                 wait_for(&format!("{version} to answer"), || Ok((version_at(PORT, ROOT)? == version).then_some(())))?;
                 latencies.push(begun.elapsed());
             }
-            Ok::<_, journeys::Error>(())
+            Ok::<_, e2e::Error>(())
         })();
         stop.store(true, Ordering::Relaxed);
         changed.map(|()| latencies)

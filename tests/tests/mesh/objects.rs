@@ -1,8 +1,8 @@
 //! Our resource definitions in a real Kubernetes API server: what it takes, what it refuses, and in which version it hands
 //! it out.
 
-use journeys::Result;
-use journeys::mesh::{Mesh, manifests};
+use e2e::Result;
+use e2e::mesh::{Mesh, manifests};
 use serde_json::{Value, json};
 
 fn split(version: &str, backends: Value) -> Value {

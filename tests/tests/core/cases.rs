@@ -1,6 +1,6 @@
 //! The table of cases, in the core.
 
-use journeys::cases::{self, Case, SUITES};
+use e2e::cases::{self, Case, SUITES};
 use std::borrow::Cow;
 use traffic_split::{Chance, Configuration, Decision, Request, Rules, WhyRoot};
 

@@ -1,11 +1,11 @@
 //! The harness itself: an Envoy without the filter, pods that say what reached them, loads that miss nothing.
 
-use journeys::client::{Client, Load};
-use journeys::envoy::Envoy;
-use journeys::pod::Pod;
-use journeys::scratch::{Scratch, replace};
-use journeys::world::{OTHER, ROOT, World};
-use journeys::{Result, is_share};
+use e2e::client::{Client, Load};
+use e2e::envoy::Envoy;
+use e2e::pod::Pod;
+use e2e::scratch::{Scratch, replace};
+use e2e::world::{OTHER, ROOT, World};
+use e2e::{Result, is_share};
 use std::net::SocketAddr;
 
 const HTTP2: &str = "
