@@ -16,8 +16,8 @@ usage() {
 usage: ./build.sh COMMAND
 
   build [--controller]
-                  the filter and the commands, into dist/. --controller: only the command with the
-                  controller, as dist/traffic-split-controller
+                  the filter and the commands, into dist/. --controller: only the controller, as
+                  dist/traffic-split-controller
   demo [--sim]    the guide "canary rollout with SMI TrafficSplit", live: in a real Envoy where
                   Python can install it, else (or with --sim) in the simulator
   test [--without-envoy | --mesh]
@@ -107,21 +107,21 @@ build_command() {
   install_file "$TARGET/tools/$2" "$2"
 }
 
-# The command with its controller, which takes a Kubernetes client. It is all that is in its image, so nothing is linked
-# to it when it starts.
+# The controller is the only file in its image, so it is linked statically.
 build_controller() {
   need_rust
   say "building the controller (dist/traffic-split-controller)"
-  cargo_controller build --bin traffic-split
-  install_file "$TARGET/$(host)/tools/traffic-split" traffic-split-controller
+  cargo_controller build
+  install_file "$TARGET/$(host)/tools/traffic-split-controller" traffic-split-controller
 }
 
+# cargo_controller COMMAND ARGUMENT…: runs cargo for the controller, always with the same profile, so it is built once.
 cargo_controller() {
   local command=$1
   shift
   # For a target by its name: else what runs at build time would be linked so, too, which is no good.
-  RUSTFLAGS='-C target-feature=+crt-static' cargo "$command" --profile tools -p traffic-split-envoy \
-    --features controller --target "$(host)" "$@"
+  RUSTFLAGS='-C target-feature=+crt-static' cargo "$command" --profile tools -p traffic-split-controller \
+    --target "$(host)" "$@"
 }
 
 host() { rustc -vV | sed -n 's/^host: //p'; }
@@ -147,7 +147,7 @@ build() {
     *) usage >&2; exit 2 ;;
   esac
   build_filter
-  build_command traffic-split-envoy traffic-split
+  build_command traffic-split-cli traffic-split
   build_command host-sim host-sim
   say "done"
   ls -l dist >&2
@@ -161,7 +161,7 @@ demo() {
     *) usage >&2; exit 2 ;;
   esac
   build_filter
-  build_command traffic-split-envoy traffic-split
+  build_command traffic-split-cli traffic-split
   if [[ $mode == envoy ]] && ! install_envoy; then
     say "no Envoy could be installed here: the simulator stands in for it"
     mode=simulator
@@ -217,8 +217,8 @@ package() {
   say "packaging (dist/traffic-split-oci, dist/traffic-split-controller-oci, dist/manifests)"
   image dist/traffic-split-oci dist/traffic-split.wasm plugin.wasm 644 '"architecture":"wasm","os":"wasip1","config":{}'
   printf 'file    dist/traffic-split.wasm\nsha256  %s\n' "$(sha256 dist/traffic-split.wasm)"
-  image dist/traffic-split-controller-oci dist/traffic-split-controller traffic-split 755 \
-    "\"architecture\":\"$(architecture)\",\"os\":\"linux\",\"config\":{\"User\":\"65532:65532\",\"Entrypoint\":[\"/traffic-split\"]}"
+  image dist/traffic-split-controller-oci dist/traffic-split-controller traffic-split-controller 755 \
+    "\"architecture\":\"$(architecture)\",\"os\":\"linux\",\"config\":{\"User\":\"65532:65532\",\"Entrypoint\":[\"/traffic-split-controller\"]}"
   filter=$(digest dist/traffic-split-oci)
   controller=$(digest dist/traffic-split-controller-oci)
   manifests "$registry" "$filter" "$controller"
@@ -340,7 +340,7 @@ run_mesh() {
   build_mesh
   [[ $what == build ]] && return
   install_envoy || fail "Envoy could not be installed (see above)"
-  build_command traffic-split-envoy traffic-split
+  build_command traffic-split-cli traffic-split
   if [[ $what == keep ]]; then
     build_filter
     build_controller
@@ -355,9 +355,6 @@ run_mesh() {
 # What is tested on the mesh, which is there already, with the command and Envoy.
 test_mesh() {
   package
-  say "checking the controller's lints"
-  cargo clippy --quiet -p traffic-split-envoy --all-targets --features controller -- -D warnings
-  level "controller" cargo_controller test --lib
   level "images" go -C tests/mesh/tools test -v -count=1 .
   # One at a time: they bind the guide's port. What they measure is printed.
   level "e2e, real mesh" cargo test --no-fail-fast -p e2e --test mesh -- --test-threads=1 --nocapture
@@ -412,6 +409,7 @@ run_tests() {
   say "checking format and lints"
   cargo fmt --all --check || fail "run cargo fmt --all"
   cargo clippy --quiet --all-targets --features e2e/simulator -- -D warnings
+  cargo clippy --quiet -p traffic-split-controller --all-targets -- -D warnings
   cargo_filter clippy --quiet --release -p traffic-split-filter -- -D warnings
   cargo clippy --quiet --release --target wasm32-wasip1 -p probe -p example-filters --all-targets -- -D warnings
 
@@ -420,7 +418,8 @@ run_tests() {
     cargo test --no-fail-fast -p traffic-split --target wasm32-unknown-unknown --lib --tests
   level "sticky picks, in Python" "$PYTHON" filter/core/tests/rendezvous.py
   level "host simulator" cargo test --no-fail-fast -p host-sim
-  level "command" cargo test --no-fail-fast -p traffic-split-envoy
+  level "command" cargo test --no-fail-fast -p traffic-split-envoy -p traffic-split-cli
+  level "controller" cargo_controller test --no-fail-fast
   level "e2e, core" e2e --lib --test core
   level "e2e, simulator" e2e --test simulator
   if [[ $envoy == yes ]]; then

@@ -2,15 +2,15 @@
 //! but not a backend. The words and patterns are those of Istio's reference for VirtualService, DestinationRule, Sidecar and
 //! `networking.istio.io/exportTo`.
 
+use crate::condition::Said;
 use crate::document::{name, text};
-use crate::plan::Said;
 use crate::snapshot::ClusterSnapshot;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use traffic_split::TrafficSplit;
 
 /// Where a Service may be exported to: the annotation's key.
-pub(crate) const EXPORT_TO: &str = "networking.istio.io/exportTo";
+pub const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
 /// Istio's objects, read once for all splits: a mesh has thousands of either.
 pub(crate) struct IstioRules<'c> {

@@ -5,8 +5,6 @@ use crate::yaml;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read};
-use std::path::Path;
 use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
 
 /// One thing wrong, or odd, in one file.
@@ -24,6 +22,15 @@ pub struct Fault {
     pub field: String,
     /// What is wrong and why.
     pub message: String,
+}
+
+/// A file of Kubernetes objects, or of a plugin configuration, with its content.
+#[derive(Clone, Debug)]
+pub struct InputFile {
+    /// The name of the file in messages: one line.
+    pub name: String,
+    /// The content, or why the file cannot be read.
+    pub content: Result<Vec<u8>, String>,
 }
 
 /// What a file held that counts here.
@@ -58,19 +65,18 @@ pub struct Input {
     split_files: BTreeMap<String, String>,
 }
 
-/// Reads files of Kubernetes objects, YAML or JSON, into one plugin configuration; `-` is
-/// standard input. `config` is a file with a plugin configuration to begin with: its keys stay,
-/// and what the files hold is added.
+/// Parses files of Kubernetes objects, YAML or JSON, into one plugin configuration. `config` is a file with a plugin
+/// configuration to begin with: its keys stay, and the objects of the files are added.
 ///
 /// # Errors
 /// Every fault found in any of the files; at least one.
-pub fn load<P: AsRef<Path>>(files: &[P], config: Option<&Path>) -> Result<Input, Vec<Fault>> {
+pub fn load(files: &[InputFile], config: Option<&InputFile>) -> Result<Input, Vec<Fault>> {
     let mut loader = Loader::default();
     if let Some(config) = config {
         loader.read_config(config);
     }
     for file in files {
-        loader.read_file(file.as_ref());
+        loader.read_file(file);
     }
     loader.finish()
 }
@@ -110,10 +116,10 @@ impl Input {
 // === impl Loader ===
 
 impl Loader {
-    fn read_config(&mut self, path: &Path) {
-        let file = display(path);
+    fn read_config(&mut self, config: &InputFile) {
+        let file = config.name.clone();
         self.config = Some(file.clone());
-        match read_documents(path) {
+        match read_documents(config) {
             Err(message) => self.fault(&file, "", "", message),
             Ok(documents) => match <[Value; 1]>::try_from(documents) {
                 Ok([Value::Object(map)]) => self.base = map,
@@ -123,9 +129,9 @@ impl Loader {
         }
     }
 
-    fn read_file(&mut self, path: &Path) {
-        let file = display(path);
-        let documents = match read_documents(path) {
+    fn read_file(&mut self, input: &InputFile) {
+        let file = input.name.clone();
+        let documents = match read_documents(input) {
             Ok(documents) => documents,
             Err(message) => return self.fault(&file, "", "", message),
         };
@@ -302,28 +308,12 @@ fn origin<'o>(whole: &Value, list: &str, origins: &'o [Origin], index: usize) ->
 }
 
 /// All documents of a file; at least one.
-fn read_documents(path: &Path) -> Result<Vec<Value>, String> {
-    let text = if path == Path::new("-") {
-        let mut text = Vec::new();
-        io::stdin().lock().read_to_end(&mut text).map(|_| text)
-    } else {
-        std::fs::read(path)
-    };
-    let text = text.map_err(|why| match why.kind() {
-        io::ErrorKind::NotFound => "no such file".into(),
-        io::ErrorKind::IsADirectory => "is a directory, must be a file".into(),
-        io::ErrorKind::PermissionDenied => "may not be read: permission denied".into(),
-        _ => format!("cannot be read: {why}"),
-    })?;
-    let documents = yaml::read(&text)?;
+fn read_documents(file: &InputFile) -> Result<Vec<Value>, String> {
+    let documents = yaml::read(file.content.as_ref().map_err(String::clone)?)?;
     if documents.is_empty() {
         return Err("is empty".into());
     }
     Ok(documents)
-}
-
-fn display(path: &Path) -> String {
-    if path == Path::new("-") { "stdin".into() } else { yaml::one_line(&path.display().to_string()) }
 }
 
 // === impl Fault ===

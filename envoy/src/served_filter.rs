@@ -1,162 +1,76 @@
-//! The EnvoyFilter that the controller owns: reads it, and replaces its spec.
+//! What the EnvoyFilter that the API server has serves: its configuration and its VM epoch.
 
-use crate::controller::MANAGER;
-use crate::istio::{Istio, served_configuration};
-use crate::own_writes::OwnWrites;
-use crate::projection::EnvoyFilters;
-use crate::store::Store;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
-use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::wiring;
+use crate::yaml::ALWAYS_JSON;
+use serde_json::Value;
 use traffic_split::Configuration;
 
-/// Returns the resource of EnvoyFilters.
-pub(crate) fn envoy_filters() -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1alpha3", "EnvoyFilter"))
+/// The configuration that proxies get by an EnvoyFilter; `None` if it has none that the filter takes.
+#[must_use]
+pub fn served_configuration(filter: &Value) -> Option<Configuration> {
+    let patches = filter.pointer("/spec/configPatches")?.as_array()?;
+    let extension = patches.iter().find(|patch| patch["applyTo"] == "EXTENSION_CONFIG")?;
+    let text = extension.pointer("/patch/value/typed_config/config/configuration/value")?.as_str()?;
+    Configuration::from_json(text.as_bytes()).ok()
 }
 
-/// The access to the one EnvoyFilter.
-pub(crate) struct OwnedFilter {
-    api: Api<DynamicObject>,
-    namespace: String,
-    name: String,
-    /// The copy that a watch keeps up to date.
-    watched: Arc<Store<EnvoyFilters>>,
-    own: OwnWrites,
-    /// The version that was last read or written.
-    last: Mutex<Option<Arc<ServedFilter>>>,
+/// The number of changes of an EnvoyFilter after which its VM is replaced even if only weights change.
+const MAX_CHANGES_PER_VM: u64 = 100;
+
+/// The [`vm_epoch`](crate::Istio::vm_epoch) for the EnvoyFilter that replaces `served`, as the API server has it, with this configuration.
+///
+/// It differs from the one served if more than weights change, so that the configuration serves even if the workers' VMs
+/// trapped on the one served; and after every hundredth change, by `metadata.generation`, so that Envoy frees the VM's
+/// memory and metrics.
+///
+/// Apply the result to one replacement only: before each retry, ask again with the EnvoyFilter that is there then.
+#[must_use]
+pub fn next_vm_epoch(served: &Value, configuration: &Configuration) -> u64 {
+    vm_epoch_after(served, served_configuration(served).as_ref(), configuration)
 }
 
-/// The EnvoyFilter as the API server has it, and the configuration in it.
-#[derive(Debug)]
-pub(crate) struct ServedFilter {
-    pub(crate) object: Value,
-    /// `None` if the filter would refuse it.
-    pub(crate) configuration: Option<Arc<Configuration>>,
-}
-
-// === impl OwnedFilter ===
-
-impl OwnedFilter {
-    pub(crate) fn new(client: Client, istio: &Istio, watched: Arc<Store<EnvoyFilters>>, own: OwnWrites) -> Self {
-        let api = Api::namespaced_with(client, &istio.namespace, &envoy_filters());
-        let (namespace, name) = (istio.namespace.clone(), istio.name.clone());
-        Self { api, namespace, name, watched, own, last: Mutex::default() }
+/// Returns the same as [`next_vm_epoch`] for an EnvoyFilter whose configuration was read before.
+#[must_use]
+pub fn vm_epoch_after(served: &Value, previous: Option<&Configuration>, configuration: &Configuration) -> u64 {
+    let Some((epoch, previous)) = served_vm_epoch(served).zip(previous) else {
+        return served_vm_epoch(served).map_or_else(|| wiring::vm_epoch(configuration), wiring::following_vm_epoch);
+    };
+    let generation = served.pointer("/metadata/generation").and_then(Value::as_u64).unwrap_or_default();
+    if generation > 0 && generation.is_multiple_of(MAX_CHANGES_PER_VM) {
+        return wiring::following_vm_epoch(epoch);
     }
+    wiring::next_vm_epoch(previous, epoch, configuration)
+}
 
-    /// Returns the EnvoyFilter, if there is one.
-    ///
-    /// The watched copy may be older than the controller's last write. If it has the version that was last read or written,
-    /// no request is made.
-    ///
-    /// # Errors
-    /// If the API server does not answer, or refuses the request.
-    pub(crate) async fn read(&self) -> Result<Option<Arc<ServedFilter>>, kube::Error> {
-        let watched = self.watched.snapshot(|filter| filter["metadata"]["resourceVersion"].clone()).pop();
-        let last = self.last().clone();
-        if last.is_some() && last.as_ref().map(|last| &last.object["metadata"]["resourceVersion"]) == watched.as_ref() {
-            return Ok(last);
+/// The epoch at the end of the VM's id; `None` in an EnvoyFilter of a version that wrote none.
+#[must_use]
+pub fn served_vm_epoch(filter: &Value) -> Option<u64> {
+    let patches = filter.pointer("/spec/configPatches")?.as_array()?;
+    let extension = patches.iter().find(|patch| patch["applyTo"] == "EXTENSION_CONFIG")?;
+    let id = extension.pointer("/patch/value/typed_config/config/vm_config/vm_id")?.as_str()?;
+    id.rsplit_once('-')?.1.parse().ok().filter(|epoch| *epoch < wiring::VM_EPOCHS)
+}
+
+/// Takes all splits out of an EnvoyFilter, so that every root serves. False if it has none, or no configuration.
+pub fn without_splits(filter: &mut Value) -> bool {
+    let Some(mut configuration) = served_configuration(filter).filter(|served| !served.traffic_splits.is_empty())
+    else {
+        return false;
+    };
+    configuration.traffic_splits.clear();
+    let text = serde_json::to_string(&wiring::what_the_filter_needs(&configuration)).expect(ALWAYS_JSON);
+    let epoch = next_vm_epoch(filter, &configuration);
+    let patches = filter.pointer_mut("/spec/configPatches").and_then(Value::as_array_mut);
+    for patch in patches.into_iter().flatten() {
+        if let Some(Value::String(id)) = patch.pointer_mut("/patch/value/typed_config/config/vm_config/vm_id")
+            && let Some((filter, served)) = id.rsplit_once('-')
+            && served.parse::<u64>().is_ok_and(|served| served < wiring::VM_EPOCHS)
+        {
+            *id = format!("{filter}-{epoch}");
         }
-        let found = self.api.get_opt(&self.name).await?;
-        let found = found.map(|filter| Arc::new(ServedFilter::new(value(&filter))));
-        self.last().clone_from(&found);
-        Ok(found)
-    }
-
-    /// Returns the watched copy, for a controller that may not read the EnvoyFilter any more.
-    pub(crate) fn watched(&self) -> Option<Arc<ServedFilter>> {
-        let watched = self.watched.snapshot(|filter| ServedFilter::new(Value::clone(filter))).pop();
-        watched.map(Arc::new)
-    }
-
-    /// Replaces the EnvoyFilter `found` by `wanted`, which carries `configuration`. A version that another client has written
-    /// meanwhile is not overwritten.
-    ///
-    /// # Errors
-    /// If the API server does not answer, or refuses the EnvoyFilter.
-    pub(crate) async fn write(
-        &self,
-        found: Option<&ServedFilter>,
-        wanted: Value,
-        configuration: &Configuration,
-    ) -> Result<(), kube::Error> {
-        self.own.record_filter_spec(wanted["spec"].clone());
-        let Some(found) = found else { return self.create(wanted).await };
-        // A merge patch, not a server-side apply: an apply keeps fields that other clients have set, and a workloadSelector
-        // would end all splits.
-        let patch = Patch::Merge(json!({
-            "metadata": {"resourceVersion": found.object["metadata"]["resourceVersion"]},
-            "spec": replacement(&found.object["spec"], wanted["spec"].clone()),
-        }));
-        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let written = value(&self.api.patch(&self.name, &parameters, &patch).await?);
-        let written = match written["spec"] == wanted["spec"] {
-            // Reading the configuration back would take as long as planning it.
-            true => ServedFilter { object: written, configuration: Some(Arc::new(configuration.clone())) },
-            false => ServedFilter::new(written),
-        };
-        *self.last() = Some(Arc::new(written));
-        Ok(())
-    }
-
-    async fn create(&self, wanted: Value) -> Result<(), kube::Error> {
-        let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-        let wanted = serde_json::from_value(wanted).map_err(kube::Error::SerdeError)?;
-        match self.api.create(&parameters, &wanted).await {
-            Err(kube::Error::Api(mut why)) if why.code == 403 => {
-                why.message = format!(
-                    "EnvoyFilter {}/{} does not exist, and the controller may not create it; apply the manifests (kubectl \
-                     apply -k envoy/manifests): {}",
-                    self.namespace, self.name, why.message
-                );
-                Err(kube::Error::Api(why))
-            }
-            created => created.map(|_| ()),
+        if let Some(value) = patch.pointer_mut("/patch/value/typed_config/config/configuration/value") {
+            *value = text.as_str().into();
         }
     }
-
-    fn last(&self) -> std::sync::MutexGuard<'_, Option<Arc<ServedFilter>>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl ServedFilter ===
-
-impl ServedFilter {
-    fn new(object: Value) -> Self {
-        Self { configuration: served_configuration(&object).map(Arc::new), object }
-    }
-}
-
-pub(crate) fn value(object: &DynamicObject) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
-}
-
-/// Returns the merge patch that turns `found` into `wanted`: `wanted`, and `null` for each field that only `found` has.
-fn replacement(found: &Value, mut wanted: Value) -> Value {
-    if let (Some(found), Some(wanted)) = (found.as_object(), wanted.as_object_mut()) {
-        for (key, found) in found {
-            let field = wanted.get_mut(key).map_or(Value::Null, |wanted| replacement(found, wanted.take()));
-            wanted.insert(key.clone(), field);
-        }
-    }
-    wanted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::replacement;
-    use serde_json::json;
-
-    #[test]
-    fn a_merge_patch_removes_fields_that_others_have_set() {
-        let found =
-            json!({"configPatches": [1, 2], "workloadSelector": {"labels": {"app": "a", "x": "y"}}, "priority": 7});
-        let wanted = json!({"configPatches": [3], "workloadSelector": {"labels": {"app": "b", "n": "m"}}});
-        let patch = replacement(&found, wanted);
-        let labels = json!({"app": "b", "n": "m", "x": null});
-        assert_eq!(patch, json!({"configPatches": [3], "workloadSelector": {"labels": labels}, "priority": null}));
-        assert_eq!(replacement(&json!(null), json!({"a": 1})), json!({"a": 1}));
-    }
+    true
 }

@@ -1,7 +1,8 @@
 //! A verdict as Kubernetes shows it: the status of a TrafficSplit, and what changed in it that people want to hear of.
 
+use crate::condition::Said;
 use crate::document;
-use crate::plan::{Said, Serves, Verdict};
+use crate::plan::{Serves, Verdict};
 use serde_json::{Value, json};
 
 /// Something to tell of a TrafficSplit.

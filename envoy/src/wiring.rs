@@ -1,6 +1,6 @@
 //! What the filter needs around it in Envoy, whoever writes it down: a bootstrap's file, or an EnvoyFilter.
 
-use crate::ALWAYS_JSON;
+use crate::yaml::ALWAYS_JSON;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -106,7 +106,8 @@ pub(crate) fn next_vm_epoch(served: &Configuration, served_epoch: u64, configura
 }
 
 /// The epoch after this one.
-pub(crate) fn following_vm_epoch(epoch: u64) -> u64 {
+#[must_use]
+pub fn following_vm_epoch(epoch: u64) -> u64 {
     epoch.wrapping_add(1) % VM_EPOCHS
 }
 

@@ -6,6 +6,9 @@ use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, UserMessageFormatter};
 use traffic_split::Strict;
 
+/// Why serialising a configuration cannot fail.
+pub(crate) const ALWAYS_JSON: &str = "a configuration is made of strings, numbers, lists and maps with string keys";
+
 /// Deeper than anything of ours, shallow enough for any stack.
 const MAX_DEPTH: usize = 100;
 
@@ -86,7 +89,7 @@ impl Serialize for Ordered<'_> {
 
 /// Text that came from a file, fit for one line on a terminal: without control characters, and without those that
 /// turn the direction of writing.
-pub(crate) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let turns = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|char| if char.is_control() || turns(char) { ' ' } else { char }).collect()
 }

@@ -1,14 +1,15 @@
 //! The bootstrap for a bare Envoy: what it must hold, whatever is asked for.
 
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use traffic_split::Configuration;
-use traffic_split_envoy::{Bootstrap, Protocol, bootstrap, load};
+use traffic_split_envoy::{Bootstrap, InputFile, Protocol, bootstrap, load};
 
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
-fn guide(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guide").join(file)
+fn guide(file: &str) -> InputFile {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guide").join(file);
+    InputFile { name: file.into(), content: std::fs::read(path).map_err(|why| why.to_string()) }
 }
 
 fn configuration() -> Configuration {
@@ -212,10 +213,9 @@ fn other_hosts_go_where_they_are_said_to_be() {
 
 #[test]
 fn a_service_s_further_ports_are_told_apart_by_the_host_header() {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ports-{}.yaml", std::process::id()));
-    std::fs::write(&path, "services: {httpbin/httpbin: {ports: [80, 14001]}}").unwrap();
-    let configuration = load(&[guide("trafficsplit-v1.yaml")], Some(&path)).unwrap().configuration;
-    std::fs::remove_file(&path).unwrap();
+    let config = b"services: {httpbin/httpbin: {ports: [80, 14001]}}".to_vec();
+    let config = InputFile { name: "config.yaml".into(), content: Ok(config) };
+    let configuration = load(&[guide("trafficsplit-v1.yaml")], Some(&config)).unwrap().configuration;
     let envoy = render(&configuration, &Bootstrap::default());
     let routes = virtual_hosts(&envoy)[0]["routes"].as_array().unwrap();
     assert_eq!(routes[1].pointer("/match/headers/0/string_match/suffix").unwrap(), ":80");

@@ -1,15 +1,16 @@
 //! The objects by which Istio loads the filter: what they must hold, whatever is asked for.
 
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use traffic_split::Configuration;
 use traffic_split_envoy::{
-    Context, FailurePolicy, Istio, VM_EPOCHS, Wasm, envoy_filter, load, next_vm_epoch, vm_epoch, wasm_plugin,
+    Context, FailurePolicy, InputFile, Istio, VM_EPOCHS, Wasm, envoy_filter, load, next_vm_epoch, vm_epoch, wasm_plugin,
 };
 
-fn guide(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guide").join(file)
+fn guide(file: &str) -> InputFile {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guide").join(file);
+    InputFile { name: file.into(), content: std::fs::read(path).map_err(|why| why.to_string()) }
 }
 
 fn configuration() -> Configuration {

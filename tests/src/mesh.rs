@@ -267,7 +267,7 @@ impl Mesh {
         Ok(Controller { process, port })
     }
 
-    /// Runs `traffic-split uninstall` as the administrator.
+    /// Runs `traffic-split-controller uninstall` as the administrator.
     pub fn uninstall(&self, guide: &Guide) -> Result<()> {
         let command = guide.command.with_file_name("traffic-split-controller");
         let log = self.scratch.join("uninstall.log");

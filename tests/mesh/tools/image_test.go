@@ -163,7 +163,7 @@ func TestTheControllersImageIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(config.Config.Entrypoint, []string{"/traffic-split"}) || config.Config.User != "65532:65532" {
+	if !slices.Equal(config.Config.Entrypoint, []string{"/traffic-split-controller"}) || config.Config.User != "65532:65532" {
 		t.Fatalf("it starts %v as %s", config.Config.Entrypoint, config.Config.User)
 	}
 
@@ -172,7 +172,7 @@ func TestTheControllersImageIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if header.Name != "traffic-split" || header.Mode != 0o755 {
+	if header.Name != "traffic-split-controller" || header.Mode != 0o755 {
 		t.Fatalf("%s has the mode %o", header.Name, header.Mode)
 	}
 	controller, err := io.ReadAll(files)
@@ -192,11 +192,11 @@ func TestTheControllersImageIsWhole(t *testing.T) {
 			t.Fatal("it wants a dynamic linker, and there is none in the image")
 		}
 	}
-	path := filepath.Join(t.TempDir(), "traffic-split")
+	path := filepath.Join(t.TempDir(), "traffic-split-controller")
 	if err := os.WriteFile(path, controller, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	help, err := exec.Command(path, "controller", "--help").Output()
+	help, err := exec.Command(path, "run", "--help").Output()
 	if err != nil || !strings.Contains(string(help), "--lease-namespace") {
 		t.Fatalf("%v: %s", err, help)
 	}

@@ -52,7 +52,7 @@ impl Files {
         if !self.0.join("envoy").exists() {
             std::fs::create_dir(self.0.join("dist")).unwrap();
             link(env!("CARGO_BIN_EXE_traffic-split"), "dist/traffic-split").unwrap();
-            link(env!("CARGO_MANIFEST_DIR"), "envoy").unwrap();
+            link(concat!(env!("CARGO_MANIFEST_DIR"), "/.."), "envoy").unwrap();
         }
         let script = format!("set -e\n{script}");
         Ran::new(Command::new("sh").args(["-c", &script]).current_dir(&self.0).output().unwrap())
@@ -463,8 +463,8 @@ fn the_examples_of_help_work_as_they_are_written() {
 #[test]
 fn the_guide_s_rendered_examples_are_what_their_first_lines_say() {
     for (written, begin) in [
-        (include_str!("../examples/guide/envoy.yaml"), "# A bare Envoy"),
-        (include_str!("../examples/guide/envoyfilter.yaml"), "# Loads the filter"),
+        (include_str!("../../examples/guide/envoy.yaml"), "# A bare Envoy"),
+        (include_str!("../../examples/guide/envoyfilter.yaml"), "# Loads the filter"),
     ] {
         let start = written.find(begin).unwrap();
         let lines = written[..start].lines().skip(1);
@@ -576,4 +576,14 @@ fn an_image_is_rendered_by_digest_only() {
     assert!(refused.contains(what) && refused.contains("append `@sha256:DIGEST`"), "{refused}");
     let refused = render(&[&by_digest, "--wasm-sha256", &"a".repeat(64)]).stderr;
     assert!(refused.contains("its digest differs from --wasm-sha256"), "{refused}");
+}
+
+#[test]
+fn controller_subcommands_name_the_controllers_own_command() {
+    for (old, new) in [("controller", "run"), ("uninstall", "uninstall")] {
+        let ran = Files::new(&[]).run(&[old, "--wasm", "x", "--help"]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+        let wanted = format!("run `traffic-split-controller {new}`");
+        assert!(ran.stderr.contains(&wanted) && ran.stderr.contains("./build.sh build --controller"), "{}", ran.stderr);
+    }
 }

@@ -5,13 +5,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use traffic_split::{Chance, Decision, Rules};
+use traffic_split_cli::input::read;
 use traffic_split_envoy::{Described, explain, load};
 
 const EXAMPLES: [&str; 4] = ["ab-test.yaml", "sticky.yaml", "mirror.yaml", "override.yaml"];
 const SERVICES: &str = "guide/services.yaml";
 
 fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 
 struct Ran {
@@ -410,7 +411,7 @@ fn the_examples_are_fine() {
 
 #[test]
 fn the_readme_shows_what_explain_says() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let shown: Vec<_> = readme.split("\n$ dist/traffic-split explain envoy/examples/").skip(1).collect();
     assert_eq!(shown.len(), 2);
     for shown in shown {
@@ -450,7 +451,7 @@ fn the_answer_is_what_the_filter_does_whatever_chance_gives() {
     let mut seen = [0; 3];
     for example in EXAMPLES {
         for files in [&[example][..], &[example, SERVICES]] {
-            let files: Vec<_> = files.iter().map(|file| examples().join(file)).collect();
+            let files: Vec<_> = files.iter().map(|file| read(&examples().join(file))).collect();
             let input = load(&files, None).unwrap();
             let rules = Rules::new(&input.configuration, Some("httpbin"));
             for host in ["httpbin", "httpbin.httpbin:14001", "httpbin.httpbin:9", "httpbin.httpbin:x", "example.com"] {

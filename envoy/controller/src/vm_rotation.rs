@@ -3,8 +3,8 @@
 //! Another VM heals one that has died, but Envoy drops the counters of the old one. A tenant whose splits change without
 //! end must not reset everybody's counters each time.
 
-use crate::wiring::following_vm_epoch;
 use std::time::{Duration, Instant};
+use traffic_split_envoy::following_vm_epoch;
 
 /// How many changes in a row may get another VM.
 const MAX_ROTATIONS: u32 = 4;
@@ -47,6 +47,12 @@ impl VmRotation {
     pub(crate) fn spend(&mut self) {
         self.left = self.left.saturating_sub(1);
         self.is_owed = false;
+    }
+}
+
+impl Default for VmRotation {
+    fn default() -> Self {
+        Self::new(Instant::now())
     }
 }
 

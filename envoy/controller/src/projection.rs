@@ -1,13 +1,12 @@
 //! The kinds that the controller watches, and the parts of their objects that planning uses. All other parts are skipped, so
 //! they cost no memory and cannot make an object unreadable.
 
-use crate::istio_rules::EXPORT_TO;
 use crate::own_writes::OwnWrites;
 use crate::raw_object::{RawObject, each_field, elements, fields, parse, scalar};
-use crate::snapshot::{GroupObject, SplitObject};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use traffic_split_envoy::{EXPORT_TO, GroupObject, SplitObject};
 
 /// One kind of object: what is kept of it, and how much of it.
 pub(crate) trait Kind: Send + Sync + 'static {

@@ -21,11 +21,11 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_secs(6);
 const LAST_TRY: Duration = Duration::from_secs(1);
 /// How long an answer of the API server is waited for, and after what time it is asked again if there was none.
-pub(crate) const ANSWER: Duration = Duration::from_secs(3);
-const AGAIN: Duration = Duration::from_millis(500);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A replica that would lead.
-pub(crate) struct Candidate {
+pub(crate) struct LeaseCandidate {
     pub(crate) leases: Api<Lease>,
     /// The Lease's name.
     pub(crate) name: String,
@@ -74,9 +74,9 @@ fn step(identity: &str, found: LeaseSpec, seen: &mut Seen, now: Instant, time: T
     })
 }
 
-// === impl Candidate ===
+// === impl LeaseCandidate ===
 
-impl Candidate {
+impl LeaseCandidate {
     /// Says whether this replica leads, until nobody listens any more; then gives the Lease back, so that whoever waits for it
     /// needn't wait longer.
     pub(crate) async fn run(&self, leads: watch::Sender<bool>) {
@@ -86,14 +86,14 @@ impl Candidate {
         let mut failures = RepeatedFailure::default();
         loop {
             let begun = Instant::now();
-            let left = renewed.map_or(ANSWER, |renewed| DEADLINE.saturating_sub(renewed.elapsed()));
-            let mut next = AGAIN;
+            let left = renewed.map_or(REQUEST_TIMEOUT, |renewed| DEADLINE.saturating_sub(renewed.elapsed()));
+            let mut next = RETRY_INTERVAL;
             let mut failed = |why: String| {
                 if failures.should_log(&why) {
                     warn!(why, failures = failures.count(), "the Lease, again soon");
                 }
             };
-            match timeout(left.clamp(LAST_TRY, ANSWER), self.attempt(&mut seen)).await {
+            match timeout(left.clamp(LAST_TRY, REQUEST_TIMEOUT), self.attempt(&mut seen)).await {
                 Ok(Ok(holds)) => {
                     failures.reset();
                     (renewed, next) = (holds.then_some(begun), INTERVAL);

@@ -1,0 +1,64 @@
+//! Publishes Events of TrafficSplits.
+
+use crate::error_text::{LogLimit, one_line};
+use crate::kubernetes::CONTROLLER_NAME;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex};
+use tracing::{info, warn};
+use traffic_split_envoy::News;
+
+/// Publishes Events in the name of this replica.
+pub(crate) struct Events {
+    recorder: Recorder,
+    log_limit: Arc<Mutex<LogLimit>>,
+}
+
+impl Events {
+    /// `identity` is this replica's name.
+    pub(crate) fn new(client: Client, identity: &str, log_limit: Arc<Mutex<LogLimit>>) -> Self {
+        let reporter = Reporter { controller: CONTROLLER_NAME.into(), instance: Some(identity.to_owned()) };
+        Self { recorder: Recorder::new(client, reporter), log_limit }
+    }
+
+    /// Publishes Events of a TrafficSplit. A failure is logged only: the status says the same.
+    pub(crate) async fn publish(&self, object: &Value, news: Vec<News>) {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        let regarding = ObjectReference {
+            api_version: Some(text("/apiVersion")),
+            kind: Some("TrafficSplit".into()),
+            name: Some(name.clone()),
+            namespace: Some(namespace.clone()),
+            uid: Some(text("/metadata/uid")),
+            ..ObjectReference::default()
+        };
+        for one in news {
+            let type_ = if one.is_warning { EventType::Warning } else { EventType::Normal };
+            info!(split = format!("{namespace}/{name}"), reason = one.reason, message = one_line(&one.message), "told");
+            let event = Event {
+                type_,
+                reason: one.reason.into(),
+                // What Kubernetes takes is 1 KB.
+                note: Some(one.message.chars().take(250).collect()),
+                // What is of one action counts as the same event, with the first one's note.
+                action: format!("Program-{:x}", hash(&one.message)),
+                secondary: None,
+            };
+            if let Err(why) = self.recorder.publish(&event, &regarding).await
+                && self.log_limit.lock().is_ok_and(|mut limit| limit.allows())
+            {
+                warn!(why = one_line(&why.to_string()), "an event could not be written");
+            }
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}

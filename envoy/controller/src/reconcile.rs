@@ -1,0 +1,180 @@
+//! The reconcile loop: plans the whole cluster after every change, and writes what differs.
+//!
+//! It is level-triggered: each pass compares all objects with what sidecars have, whatever has changed.
+
+use crate::apply::OwnedFilter;
+use crate::cluster::Cluster;
+use crate::error_text::{RepeatedFailure, describe};
+use crate::lease::LeaseCandidate;
+use crate::metrics::Metrics;
+use crate::status_writer::StatusWriter;
+use crate::vm_rotation::VmRotation;
+use crate::wakeup::Wakeup;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{error, info};
+use traffic_split::Configuration;
+use traffic_split_envoy::{Istio, Plan, bytes, envoy_filter, plan, plan_if_refused, served_vm_epoch, vm_epoch_after};
+
+/// The least time between two writes of the EnvoyFilter: every proxy gets the whole configuration each time.
+const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(500);
+/// The least time between a failed pass and the next.
+const MIN_BACKOFF: Duration = Duration::from_millis(300);
+/// After so many failures, one that may have passed by itself is said to last.
+const LASTING_FAILURES: u32 = 3;
+/// A pass runs after this time even if nothing has changed.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(300);
+/// The most time between a failed pass and the next.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What a pass needs.
+pub(crate) struct Reconciler {
+    /// The plugin configuration to which the cluster's objects are added.
+    pub(crate) base: Configuration,
+    pub(crate) istio: Istio,
+    /// The most bytes that the configuration may take in the EnvoyFilter.
+    pub(crate) max_bytes: usize,
+    pub(crate) cluster: Cluster,
+    pub(crate) lease: Arc<LeaseCandidate>,
+    pub(crate) filter: OwnedFilter,
+    pub(crate) statuses: StatusWriter,
+    pub(crate) metrics: Metrics,
+    pub(crate) wakeup: Wakeup,
+    pub(crate) vm_rotation: Mutex<VmRotation>,
+}
+
+// === impl Reconciler ===
+
+impl Reconciler {
+    /// While this replica leads: looks at everything whenever something has changed. Ends when nobody can lead any more.
+    pub(crate) async fn run(&self, mut leads: watch::Receiver<bool>) {
+        loop {
+            self.metrics.is_leader.set(i64::from(*leads.borrow()));
+            if leads.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            self.metrics.is_leader.set(1);
+            info!("leads");
+            let mut failures = RepeatedFailure::default();
+            while *leads.borrow_and_update() {
+                let begun = Instant::now();
+                let writes = self.metrics.writes.get();
+                let passed = tokio::select! {
+                    passed = self.pass(failures.count()) => passed,
+                    // It may wait for an answer for long, and another may lead meanwhile.
+                    lost = leads.wait_for(|leads| !*leads) => if lost.is_err() { return } else { break },
+                };
+                let mut earliest = begun;
+                if self.metrics.writes.get() > writes {
+                    earliest += MIN_WRITE_INTERVAL;
+                }
+                let next = match passed {
+                    Ok(()) => {
+                        failures.reset();
+                        RESYNC_INTERVAL
+                    }
+                    Err(why) => {
+                        self.metrics.failures.inc();
+                        let why = describe(&why);
+                        if failures.should_log(&why) {
+                            error!(why, failures = failures.count(), "not everything could be written, again soon");
+                        }
+                        let next = Duration::from_millis(250 << failures.count().min(6)).min(MAX_BACKOFF);
+                        // Ignore changes until then: they may come from the failed write.
+                        earliest = Instant::now() + next.min(MIN_BACKOFF);
+                        next
+                    }
+                };
+                tokio::select! {
+                    _ = timeout(next, self.wakeup.settled()) => sleep_until(earliest).await,
+                    lost = leads.changed() => if lost.is_err() { return },
+                }
+            }
+            info!("leads no more");
+            // What another may have changed since.
+            for gauge in [&self.metrics.splits, &self.metrics.not_served, &self.metrics.bytes] {
+                gauge.set(0);
+            }
+        }
+    }
+
+    /// Compares what there is with what there should be, and writes what differs. Before it, so many have failed.
+    async fn pass(&self, failures: u32) -> Result<(), kube::Error> {
+        self.metrics.passes.inc();
+        let begun = Instant::now();
+        let (filter, refused) = match self.filter.read().await {
+            Ok(filter) => (filter, None),
+            Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
+                (self.filter.watched(), Some(kube::Error::Api(why)))
+            }
+            Err(why) => return Err(why),
+        };
+        // A paused or partitioned replica may have lost the lease: check again. After this, resourceVersion conflicts protect
+        // the write.
+        if !self.lease.holds().await? {
+            info!("another leads");
+            return Ok(());
+        }
+        let served = filter.as_ref().and_then(|filter| filter.configuration.clone());
+        let snapshot = self.cluster.snapshot(served.clone().unwrap_or_default());
+        let Self { base, istio, .. } = self;
+        let mut planned = plan(base, istio, &snapshot, self.max_bytes);
+        let served_epoch = filter.as_ref().and_then(|filter| served_vm_epoch(&filter.object));
+        let epoch = istio.vm_epoch.or_else(|| {
+            let wanted = vm_epoch_after(&filter.as_ref()?.object, served.as_deref(), &planned.configuration);
+            Some(self.vm_rotation().epoch(served_epoch, wanted, std::time::Instant::now()))
+        });
+        let mut options = istio.clone();
+        options.vm_epoch = epoch;
+        let wanted = envoy_filter(&planned.configuration, &options);
+        let result = match refused {
+            Some(why) => Err(why),
+            None if filter.as_ref().is_some_and(|filter| filter.object["spec"] == wanted["spec"]) => Ok(()),
+            None => self.filter.write(filter.as_deref(), wanted, &planned.configuration).await.inspect(|()| {
+                if epoch != served_epoch {
+                    self.vm_rotation().spend();
+                }
+                self.tell_of_write(&planned);
+            }),
+        };
+        match &result {
+            Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
+                planned = plan_if_refused(base, istio, &snapshot, &why.message);
+            }
+            Err(_) => return result,
+            Ok(()) => {}
+        }
+        let Plan { configuration, verdicts, .. } = planned;
+        self.metrics.bytes.set(i64::try_from(bytes(&configuration)).unwrap_or(i64::MAX));
+        self.metrics.splits.set(i64::try_from(snapshot.traffic_splits.len()).unwrap_or(i64::MAX));
+        let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
+        self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
+
+        // Statuses follow for as long as no change waits, so they say nothing of how long a change takes.
+        self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
+
+        result.and(self.statuses.write_all(&snapshot, &verdicts).await)
+    }
+
+    fn vm_rotation(&self) -> MutexGuard<'_, VmRotation> {
+        self.vm_rotation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_of_write(&self, Plan { configuration, .. }: &Plan) {
+        self.metrics.writes.inc();
+        let (splits, size) = (configuration.traffic_splits.len(), bytes(configuration));
+        info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
+    }
+}
+
+/// Whether the API server, by its status code, doesn't take what it is given. What may pass by itself counts when it lasts.
+fn is_refusal(code: u16, failures: u32) -> bool {
+    match code {
+        // Somebody else wrote in between.
+        409 => false,
+        400 | 403 | 404 | 413 | 422 => true,
+        _ => failures >= LASTING_FAILURES,
+    }
+}
