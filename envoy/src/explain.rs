@@ -1,7 +1,7 @@
 //! What the filter does with a described request, and why, for people and for programs.
 //!
-//! Nothing is decided here: [`Rules::explain`] and [`Rules::trail`] are the filter's own decision.
-//! This puts names of files and reasons to what they answer.
+//! Nothing is decided here: [`Rules::explain`] records the filter's own decision. This module adds file names and
+//! reasons.
 
 use crate::load::Input;
 use crate::yaml::one_line;
@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use traffic_split::{
-    By, Condition, Configuration, Explanation, Miss, Reason, Request, Rules, TrafficSplit, Trail, Weight, WhyRoot,
+    Configuration, FailedMatch, MatchCondition, Reason, Request, RootReason, RoutingTrace, Rules, TrafficSplit, Weight,
     is_label, is_token,
 };
 
@@ -151,23 +151,22 @@ pub fn explain(input: &Input, request: &Described) -> Answer {
         request.namespace.clone_from(&configuration.namespace);
     }
     let rules = Rules::new(configuration, request.namespace.as_deref());
-    let trail = rules.trail(&request);
-    let explained = rules.explain(&request);
+    let trace = rules.explain(&request);
     let named = |name: &str| Named { name: name.into(), file: input.file_of_split(name).map(Into::into) };
-    let split = trail.found.and_then(|(name, _)| configuration.traffic_splits.iter().find(|split| split.key() == name));
+    let split = trace.split.and_then(|name| configuration.traffic_splits.iter().find(|split| split.key() == name));
     let mut answer = Answer {
-        root_service: trail.root.map(Into::into),
-        skipped: trail
-            .passed
+        root_service: trace.root.map(Into::into),
+        skipped: trace
+            .skipped
             .iter()
             .map(|(split, misses)| Skipped {
                 split: named(split),
                 matches: misses.iter().map(|miss| Missed::new(miss, &request)).collect(),
             })
             .collect(),
-        split: trail.found.map(|(split, _)| named(split)),
-        matched: trail.found.and_then(|(_, matched)| matched).map(Into::into),
-        port: trail.port,
+        split: trace.split.map(named),
+        matched: trace.matched.map(Into::into),
+        port: trace.port,
         reason: None,
         decided_by: None,
         backend: None,
@@ -179,14 +178,14 @@ pub fn explain(input: &Input, request: &Described) -> Answer {
         notes: Vec::new(),
         request,
     };
-    match &explained {
-        Ok(explanation) => answer.goes_to_backend(explanation, split),
-        Err(why) => answer.root = Some(GoesToRoot::new(*why)),
+    match trace.root_reason {
+        None => answer.goes_to_backend(&trace, split),
+        Some(reason) => answer.root = Some(GoesToRoot::new(reason)),
     }
-    if let (Some(split), Some(port)) = (split, trail.port) {
+    if let (Some(split), Some(port)) = (split, trace.port) {
         answer.leave_out(configuration, split, port);
     }
-    answer.add_notes(configuration, &trail, split);
+    answer.add_notes(configuration, &trace, split);
     answer
 }
 
@@ -242,8 +241,8 @@ impl FromStr for Header {
 // === impl Answer ===
 
 impl Answer {
-    fn goes_to_backend(&mut self, explanation: &Explanation<'_>, split: Option<&TrafficSplit>) {
-        self.shares = explanation
+    fn goes_to_backend(&mut self, trace: &RoutingTrace<'_>, split: Option<&TrafficSplit>) {
+        self.shares = trace
             .shares
             .iter()
             .map(|share| Shared {
@@ -253,11 +252,11 @@ impl Answer {
                 share: share.share,
             })
             .collect();
-        let reason = match (&explanation.certain, explanation.new_cookie) {
-            (Some((service, reason, by)), _) => {
-                self.backend = self.destination(service);
-                self.decided_by = Some(DecidedBy::new(by));
-                *reason
+        let reason = match (&trace.certain, trace.new_cookie) {
+            (Some(certain), _) => {
+                self.backend = self.destination(certain.backend);
+                self.decided_by = Some(DecidedBy::new(&certain.decided_by));
+                certain.reason
             }
             (None, Some(cookie)) => {
                 let annotations = split.map(|split| &split.metadata.annotations);
@@ -275,7 +274,7 @@ impl Answer {
             // There is nothing left to chance.
             self.backend = Some(Destination { service: only.service.clone(), cluster: only.cluster.clone() });
         }
-        if let Some((service, percent)) = explanation.mirror
+        if let Some((service, percent)) = trace.mirror
             && let Some(Destination { service, cluster }) = self.destination(service)
         {
             match &self.backend {
@@ -309,13 +308,13 @@ impl Answer {
     }
 
     /// Says what else may puzzle.
-    fn add_notes(&mut self, configuration: &Configuration, trail: &Trail<'_>, split: Option<&TrafficSplit>) {
-        let known = trail.root.and_then(|root| {
+    fn add_notes(&mut self, configuration: &Configuration, trace: &RoutingTrace<'_>, split: Option<&TrafficSplit>) {
+        let known = trace.root.and_then(|root| {
             let (service, namespace) = root.split_once('.')?;
             ports(configuration, &format!("{namespace}/{service}"))
         });
         let is_bare = self.request.host.split(':').next().is_some_and(|host| is_label(&host.to_ascii_lowercase()));
-        match (trail.root, trail.port, known) {
+        match (trace.root, trace.port, known) {
             (None, ..) if is_bare && self.request.namespace.is_none() => self.notes.push(
                 "a bare name means a root only to clients in its namespace; say with --namespace where the client is"
                     .into(),
@@ -445,14 +444,14 @@ impl fmt::Display for Named {
 // === impl Missed ===
 
 impl Missed {
-    fn new(miss: &Miss<'_>, request: &Described) -> Self {
+    fn new(miss: &FailedMatch<'_>, request: &Described) -> Self {
         let why = match miss.condition {
-            Condition::Method(methods) => format!("the method {} is not {}", request.method, methods.join(" or ")),
-            Condition::Path(pattern) => {
+            MatchCondition::Method(methods) => format!("the method {} is not {}", request.method, methods.join(" or ")),
+            MatchCondition::Path(pattern) => {
                 let path = request.path.split('?').next().unwrap_or_default();
                 format!("the path {path} does not begin with {pattern}")
             }
-            Condition::Header(name, pattern) => match request.value(name) {
+            MatchCondition::Header(name, pattern) => match request.value(name) {
                 Some(value) => format!("the header {name}: {value} does not match {pattern}"),
                 None => format!("there is no header {name}, which must match {pattern}"),
             },
@@ -462,17 +461,17 @@ impl Missed {
             true => format!("{why} (the value is too long to be matched: see docs/limits.md)"),
             false => why,
         };
-        Self { name: miss.matched.into(), why }
+        Self { name: miss.name.into(), why }
     }
 }
 
 // === impl DecidedBy ===
 
 impl DecidedBy {
-    fn new(by: &By<'_>) -> Self {
+    fn new(by: &traffic_split::DecidedBy<'_>) -> Self {
         let (kind, name, value) = match by {
-            By::Header(name, value) => ("header", name, value),
-            By::Cookie(name, value) => ("cookie", name, value),
+            traffic_split::DecidedBy::Header(name, value) => ("header", name, value),
+            traffic_split::DecidedBy::Cookie(name, value) => ("cookie", name, value),
         };
         Self { kind, name: (*name).into(), value: String::from_utf8_lossy(value).into() }
     }
@@ -481,13 +480,13 @@ impl DecidedBy {
 // === impl GoesToRoot ===
 
 impl GoesToRoot {
-    fn new(why: WhyRoot) -> Self {
+    fn new(why: RootReason) -> Self {
         let code = match why {
-            WhyRoot::Excluded => "excluded",
-            WhyRoot::NoSplit => "noSplit",
-            WhyRoot::NoPort => "noPort",
-            WhyRoot::NoMatch => "noMatch",
-            WhyRoot::NoBackend => "noBackend",
+            RootReason::Excluded => "excluded",
+            RootReason::NoSplit => "noSplit",
+            RootReason::NoPort => "noPort",
+            RootReason::NoMatch => "noMatch",
+            RootReason::NoBackend => "noBackend",
             _ => "other",
         };
         Self { code, why: why.to_string() }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
-use traffic_split::{Chance, Configuration, Decision, Pick, Problem, Rules};
+use traffic_split::{Configuration, Decision, Pick, Problem, RandomSource, Rules};
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::new());
@@ -53,7 +53,7 @@ struct Headers {
 }
 
 /// The chance that decisions have: numbers of the VM's own generator, ids from the host.
-struct Luck<'a>(&'a mut Rng);
+struct VmRandom<'a>(&'a mut Rng);
 
 /// Calls `f` with the VM's state; `None` if it is in use already, which no host does.
 pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
@@ -120,7 +120,7 @@ impl Vm {
         };
         let request = CurrentRequest { ends };
         let headers = &*plugin.headers;
-        match plugin.rules.decide(&request, &mut Luck(&mut self.rng)) {
+        match plugin.rules.decide(&request, &mut VmRandom(&mut self.rng)) {
             Decision::Root(_) if headers.stripped => {}
             Decision::Root(_) => request.remove_header(&headers.cluster),
             Decision::Backend(pick) => {
@@ -159,9 +159,9 @@ impl Vm {
     }
 }
 
-// === impl Luck ===
+// === impl VmRandom ===
 
-impl Chance for Luck<'_> {
+impl RandomSource for VmRandom<'_> {
     fn number(&mut self) -> u64 {
         self.0.u64(..)
     }

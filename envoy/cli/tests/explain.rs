@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use traffic_split::{Chance, Decision, Rules};
+use traffic_split::{Decision, RandomSource, Rules};
 use traffic_split_cli::input::read;
 use traffic_split_envoy::{Described, explain, load};
 
@@ -424,7 +424,7 @@ fn the_readme_shows_what_explain_says() {
 
 struct Given(u64);
 
-impl Chance for Given {
+impl RandomSource for Given {
     fn number(&mut self) -> u64 {
         self.0
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use std::borrow::Cow;
-use traffic_split::{Chance, Configuration, Decision, Request, Rules};
+use traffic_split::{Configuration, Decision, RandomSource, Request, Rules};
 
 struct To(String);
 
@@ -33,7 +33,7 @@ impl Request for Asks {
 /// Another number each time.
 struct Numbers(u64);
 
-impl Chance for Numbers {
+impl RandomSource for Numbers {
     fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0

@@ -1,13 +1,15 @@
-//! SMI `TrafficSplit`: plugin configuration → rules → decision.
+//! SMI `TrafficSplit`: from plugin configuration to rules to a decision.
 //!
-//! Everything that is decided is decided here, and nothing here does I/O, reads a clock or
-//! keeps a global: [`Configuration`] is what a control plane writes, [`Rules`] is what one
-//! client's sidecar makes of it, and [`Rules::decide`] says for one [`Request`] and some
-//! [`Chance`] where it goes. The Proxy-Wasm filter and the commands are adapters around it.
+//! Pure logic: no I/O, no clock, no global state. [`Configuration`] is the parsed plugin configuration, [`Rules`] are
+//! the rules of one client's sidecar, and [`Rules::decide`] returns where a [`Request`] goes. The Proxy-Wasm filter and
+//! the commands are adapters around this crate.
+//!
+//! The module `configuration` holds what a configuration may say (parsing and validation). The module `routing` holds
+//! where a request goes (root lookup, matching, selection, mirroring, explanation).
 //!
 //! ```
 //! use std::borrow::Cow;
-//! use traffic_split::{Chance, Configuration, Decision, Request, Rules};
+//! use traffic_split::{Configuration, Decision, RandomSource, Request, Rules};
 //!
 //! struct Get(&'static str);
 //! impl Request for Get {
@@ -19,8 +21,8 @@
 //!     }
 //! }
 //!
-//! struct Always(u64);
-//! impl Chance for Always {
+//! struct Fixed(u64);
+//! impl RandomSource for Fixed {
 //!     fn number(&mut self) -> u64 {
 //!         self.0
 //!     }
@@ -37,43 +39,32 @@
 //! )
 //! .map_err(|problems| problems[0].to_string())?;
 //! let rules = Rules::new(&configuration, None);
-//! let Decision::Backend(pick) = rules.decide(&Get("httpbin.httpbin:14001"), &mut Always(0)) else { panic!() };
+//! let Decision::Backend(pick) = rules.decide(&Get("httpbin.httpbin:14001"), &mut Fixed(0)) else { panic!() };
 //! assert_eq!(pick.cluster, "outbound|14001||httpbin-v1.httpbin.svc.cluster.local");
 //! # Ok::<(), String>(())
 //! ```
 
-mod annotations;
-mod authority;
-mod budget;
-mod cluster;
 mod configuration;
-mod cookie;
-mod http_route_group;
-mod json;
-mod name;
-mod pattern;
-mod pattern_size;
-mod problem;
-mod read;
-pub mod rendezvous;
-mod request;
-mod rules;
-mod split;
-mod traffic_split;
-mod weight;
+mod routing;
 
-pub use annotations::{Annotations, Mirror};
-pub use budget::{Budget, Cost, Exceeded, Ledger, Resource, Scope};
-pub use cluster::ClusterTemplate;
-pub use configuration::{Configuration, HostRoot, Service};
-pub use cookie::CookieAttributes;
-pub use http_route_group::{HttpMatch, HttpRouteGroup, HttpRouteGroupSpec};
-pub use json::Strict;
-pub use name::{is_label, is_subdomain, is_token};
-pub use pattern::Pattern;
-pub use problem::{Object, Problem};
-pub use request::{Chance, Request};
-pub use rules::{By, Decision, Explanation, Pick, Reason, Rules, Share, Trail, WhyRoot};
-pub use split::{Condition, Miss};
-pub use traffic_split::{Backend, MatchReference, Metadata, Spec, TrafficSplit};
-pub use weight::Weight;
+pub use configuration::annotations::{Annotations, Mirror};
+pub use configuration::budget::{Budget, Cost, Exceeded, Ledger, Resource, Scope};
+pub use configuration::cluster_template::ClusterTemplate;
+pub use configuration::cookie_attributes::CookieAttributes;
+pub use configuration::http_route_group::{HttpMatch, HttpRouteGroup, HttpRouteGroupSpec};
+pub use configuration::names::{is_label, is_subdomain, is_token};
+pub use configuration::pattern::Pattern;
+pub use configuration::plugin_configuration::Configuration;
+pub use configuration::problem::{Object, Problem};
+pub use configuration::service::{HostRoot, Service};
+pub use configuration::strict_json::Strict;
+pub use configuration::traffic_split::{Backend, MatchReference, Metadata, Spec, TrafficSplit};
+pub use configuration::weight::Weight;
+pub use routing::counter::Reason;
+pub use routing::decision::{Decision, Pick, RootReason};
+pub use routing::matching::{FailedMatch, MatchCondition};
+pub use routing::random::RandomSource;
+pub use routing::rendezvous;
+pub use routing::request::Request;
+pub use routing::rules::Rules;
+pub use routing::trace::{Certain, DecidedBy, RoutingTrace, Share};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use traffic_split::{Budget, Chance, Configuration, Cost, Decision, Ledger, Request, Rules, WhyRoot};
+use traffic_split::{Budget, Configuration, Cost, Decision, Ledger, RandomSource, Request, RootReason, Rules};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -196,7 +196,7 @@ impl Request for Get {
 
 struct First;
 
-impl Chance for First {
+impl RandomSource for First {
     fn number(&mut self) -> u64 {
         0
     }
@@ -223,9 +223,9 @@ fn value_that_would_cost_too_many_steps_matches_nothing() {
     };
     assert!(longest > 100 && longest < 450, "{longest} for the size {size}");
     assert!(matches!(decide(longest), Decision::Backend(_)));
-    assert_eq!(decide(longest + 1), Decision::Root(WhyRoot::NoMatch));
+    assert_eq!(decide(longest + 1), Decision::Root(RootReason::NoMatch));
     let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(longest + 1))]);
-    assert!(rules.trail(&request).passed[0].1[0].too_long, "and says so");
+    assert!(rules.explain(&request).skipped[0].1[0].too_long, "and says so");
 }
 
 /// What a client of a gateway writes into `Host` reaches no port that the operator did not give.
@@ -300,7 +300,7 @@ fn explanation_has_as_many_steps_as_the_decision() {
     });
     let rules = Rules::new(&Configuration::from_value(&configuration).unwrap(), None);
     let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(100))]);
-    assert!(!rules.trail(&request).passed[0].1[0].too_long);
+    assert!(!rules.explain(&request).skipped[0].1[0].too_long);
 }
 
 /// Of longer values the rest does not count: the work for each backend has an end.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::cell::Cell;
-use traffic_split::{Chance, Configuration, Decision, Pick, Reason, Request, Rules, WhyRoot};
+use traffic_split::{Configuration, Decision, Pick, RandomSource, Reason, Request, RootReason, Rules};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -39,7 +39,7 @@ fn always(number: u64) -> Always {
     Always { number, asked: 0 }
 }
 
-impl Chance for Always {
+impl RandomSource for Always {
     fn number(&mut self) -> u64 {
         self.asked += 1;
         self.number
@@ -177,16 +177,16 @@ fn what_goes_to_the_root_goes_for_a_reason() {
     let configuration = Configuration::from_value(&configuration).expect("a configuration");
     let rules = Rules::new(&configuration, Some("curl"));
     for (authority, why) in [
-        ("other.ns", WhyRoot::NoSplit),
-        ("", WhyRoot::NoSplit),
-        ("root.ns:82", WhyRoot::NoPort),
-        ("root.ns:x", WhyRoot::NoPort),
-        ("root.ns:81", WhyRoot::NoBackend),
+        ("other.ns", RootReason::NoSplit),
+        ("", RootReason::NoSplit),
+        ("root.ns:82", RootReason::NoPort),
+        ("root.ns:x", RootReason::NoPort),
+        ("root.ns:81", RootReason::NoBackend),
     ] {
         assert_eq!(rules.decide(&to(authority), &mut always(0)), Decision::Root(why), "{authority}");
     }
     let excluded = Rules::new(&configuration, Some("kube-system"));
-    assert_eq!(excluded.decide(&to("root.ns:80"), &mut always(0)), Decision::Root(WhyRoot::Excluded));
+    assert_eq!(excluded.decide(&to("root.ns:80"), &mut always(0)), Decision::Root(RootReason::Excluded));
 }
 
 /// What is asked may cost a call of the host.

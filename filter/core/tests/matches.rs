@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::cell::RefCell;
-use traffic_split::{Chance, Condition, Configuration, Decision, Miss, Request, Rules, Trail, WhyRoot};
+use traffic_split::{
+    Configuration, Decision, FailedMatch, MatchCondition, RandomSource, Request, RootReason, RoutingTrace, Rules,
+};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -26,7 +28,7 @@ impl Request for Asks {
 
 struct First;
 
-impl Chance for First {
+impl RandomSource for First {
     fn number(&mut self) -> u64 {
         0
     }
@@ -80,7 +82,7 @@ fn backend<'r>(rules: &'r Rules, request: &Asks) -> Option<&'r str> {
     match rules.decide(request, &mut First) {
         Decision::Backend(pick) => Some(pick.backend),
         Decision::Root(why) => {
-            assert_eq!(why, WhyRoot::NoMatch);
+            assert_eq!(why, RootReason::NoMatch);
             None
         }
     }
@@ -339,7 +341,7 @@ fn what_is_wrong_with_a_group_names_match_and_header() {
 }
 
 #[test]
-fn a_trail_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
+fn a_trace_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
     let rules = rules(json!({
         "trafficSplits": [split("a", "v1", &["g", "h"]), split("b", "v2", &["h"]), split("c", "v3", &[])],
         "httpRouteGroups": [
@@ -348,36 +350,40 @@ fn a_trail_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
         ],
         "services": {"ns/root": {"ports": [80]}},
     }));
-    let missed = |trail: &Trail<'_>| {
-        let misses = |misses: &[Miss<'_>]| {
+    let missed = |trace: &RoutingTrace<'_>| {
+        let misses = |misses: &[FailedMatch<'_>]| {
             let said = misses.iter().map(|miss| match miss.condition {
-                Condition::Method(methods) => format!("{} {methods:?}", miss.matched),
-                Condition::Path(pattern) => format!("{} path {pattern}", miss.matched),
-                Condition::Header(header, pattern) => format!("{} {header} {pattern}", miss.matched),
+                MatchCondition::Method(methods) => format!("{} {methods:?}", miss.name),
+                MatchCondition::Path(pattern) => format!("{} path {pattern}", miss.name),
+                MatchCondition::Header(header, pattern) => format!("{} {header} {pattern}", miss.name),
                 _ => String::new(),
             });
             said.collect::<Vec<_>>().join(", ")
         };
-        let said = trail.passed.iter().map(|(split, missed)| format!("{split}: {}", misses(missed)));
+        let said = trace.skipped.iter().map(|(split, missed)| format!("{split}: {}", misses(missed)));
         said.collect::<Vec<_>>()
     };
     let a = "ns/a: g/write [\"PUT\"], g/matches[1] path /api, h/beta x-beta yes";
     let beta: (&str, &[u8]) = ("x-beta", b"yes");
 
     let plain = request("GET", b"/", &[]);
-    let trail = rules.trail(&plain);
-    assert_eq!((trail.root, trail.port, trail.found), (Some("root.ns"), Some(80), Some(("ns/c", None))));
-    assert_eq!(missed(&trail), [a, "ns/b: h/beta x-beta yes"]);
+    let trace = rules.explain(&plain);
+    assert_eq!((trace.root, trace.port), (Some("root.ns"), Some(80)));
+    assert_eq!((trace.split, trace.matched), (Some("ns/c"), None));
+    assert_eq!(missed(&trace), [a, "ns/b: h/beta x-beta yes"]);
 
-    let trail = rules.trail(&request("GET", b"/", &[beta]));
-    assert_eq!((trail.found, trail.passed), (Some(("ns/a", Some("h/beta"))), vec![]));
+    let trace = rules.explain(&request("GET", b"/", &[beta]));
+    assert_eq!((trace.split, trace.matched, trace.skipped), (Some("ns/a"), Some("h/beta"), vec![]));
 
     let mut elsewhere = request("GET", b"/", &[]);
     elsewhere.headers[0] = (":authority", b"root.ns:x");
-    let trail = rules.trail(&elsewhere);
-    assert_eq!((trail.root, trail.port, trail.found, trail.passed), (Some("root.ns"), None, None, vec![]));
+    let trace = rules.explain(&elsewhere);
+    assert_eq!((trace.root, trace.port, trace.split, trace.skipped), (Some("root.ns"), None, None, vec![]));
+    assert_eq!(trace.root_reason, Some(RootReason::NoPort));
     elsewhere.headers[0] = (":authority", b"other.ns");
-    assert_eq!(rules.trail(&elsewhere), Trail::default());
+    let trace = rules.explain(&elsewhere);
+    assert_eq!((trace.root, trace.port, trace.skipped, trace.split), (None, None, vec![], None));
+    assert_eq!(trace.root_reason, Some(RootReason::NoSplit));
 }
 
 /// What a thousand splits take of a group of a thousand matches is the group, not a million matches.

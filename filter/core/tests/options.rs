@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use traffic_split::{By, Chance, Configuration, Decision, Pick, Reason, Request, Rules, WhyRoot};
+use traffic_split::{Configuration, DecidedBy, Decision, Pick, RandomSource, Reason, Request, RootReason, Rules};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -28,7 +28,7 @@ struct Given {
     ids_asked: usize,
 }
 
-impl Chance for Given {
+impl RandomSource for Given {
     fn number(&mut self) -> u64 {
         self.numbers.remove(0)
     }
@@ -172,7 +172,7 @@ fn nothing_to_choose_costs_no_id() {
     let services = json!({"ns/root": {"ports": [80]}, "ns/v1": {"ports": [81]}});
     let rules = rules_with(json!({"sticky-cookie": "canary"}), &[("v1", 1), ("v2", 0)], services);
     let mut chance = numbers(&[]);
-    assert_eq!(rules.decide(&With(&[]), &mut chance), Decision::Root(WhyRoot::NoBackend));
+    assert_eq!(rules.decide(&With(&[]), &mut chance), Decision::Root(RootReason::NoBackend));
     assert_eq!(chance.ids_asked, 0);
 }
 
@@ -250,21 +250,18 @@ fn an_explanation_says_what_a_decision_would_do() {
     let all = json!({"override-header": "x-b", "sticky-header": "x-user", "sticky-cookie": "c", "mirror": "v3=10"});
     let rules = rules(all, &[("v1", 3), ("v2", 1), ("v3", 0)]);
     let explain = |headers: &[(&str, &[u8])]| {
-        let explanation = rules.explain(&With(headers)).expect("a split");
-        assert_eq!((explanation.split, explanation.matched, explanation.port), ("ns/s", None, 80));
-        let shares: Vec<_> = explanation.shares.iter().map(|share| (share.backend, share.share)).collect();
+        let trace = rules.explain(&With(headers));
+        assert_eq!((trace.split, trace.matched, trace.port), (Some("ns/s"), None, Some(80)));
+        let shares: Vec<_> = trace.shares.iter().map(|share| (share.backend, share.share)).collect();
         assert_eq!(shares, [("v1", 0.75), ("v2", 0.25), ("v3", 0.0)]);
-        assert_eq!(
-            explanation.mirror.map(|(backend, percent)| (backend, percent.to_string())),
-            Some(("v3", "10".into()))
-        );
-        (explanation.certain, explanation.new_cookie)
+        assert_eq!(trace.mirror.map(|(backend, percent)| (backend, percent.to_string())), Some(("v3", "10".into())));
+        (trace.certain.map(|certain| (certain.backend, certain.reason, certain.decided_by)), trace.new_cookie)
     };
-    let header = |name, value: &str| By::Header(name, value.into());
+    let header = |name, value: &str| DecidedBy::Header(name, value.into());
     assert_eq!(explain(&[("x-b", b"v3")]), (Some(("v3", Reason::Override, header("x-b", "v3"))), None));
     let backend = pick(&rules, &[("x-user", b"alice")], numbers(&[0])).backend;
     assert_eq!(explain(&[("x-user", b"alice")]), (Some((backend, Reason::Sticky, header("x-user", "alice"))), None));
-    let cookie = By::Cookie("c", b"alice".into());
+    let cookie = DecidedBy::Cookie("c", b"alice".into());
     assert_eq!(explain(&[("cookie", b"a=b; c=\"alice\"")]), (Some((backend, Reason::Sticky, cookie)), None));
     assert_eq!(explain(&[]), (None, Some("c")));
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use traffic_split::{Chance, Configuration, Decision, Pick, Reason, Request, Rules, Weight, rendezvous};
+use traffic_split::{Configuration, Decision, Pick, RandomSource, Reason, Request, Rules, Weight, rendezvous};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -27,7 +27,7 @@ impl Request for User<'_> {
 /// Nothing may be left to chance.
 struct NoChance;
 
-impl Chance for NoChance {
+impl RandomSource for NoChance {
     fn number(&mut self) -> u64 {
         panic!("a sticky pick is no matter of chance")
     }

@@ -2,7 +2,7 @@
 
 use e2e::cases::{self, Case, SUITES};
 use std::borrow::Cow;
-use traffic_split::{Chance, Configuration, Decision, Request, Rules, WhyRoot};
+use traffic_split::{Configuration, Decision, RandomSource, Request, RootReason, Rules};
 
 struct Asked<'a>(&'a Case);
 
@@ -18,7 +18,7 @@ impl Request for Asked<'_> {
 
 struct Always(u64);
 
-impl Chance for Always {
+impl RandomSource for Always {
     fn number(&mut self) -> u64 {
         self.0
     }
@@ -64,26 +64,27 @@ fn an_explanation_of_every_case_says_what_is_done() {
         let rules = Rules::new(&configuration, Some(suite.namespace));
         for case in suite.cases {
             let about = format!("{}: {}", suite.about, case.describe());
-            match (rules.explain(&Asked(case)), rules.decide(&Asked(case), &mut Always(0))) {
-                (Err(why), decided) => assert_eq!(decided, Decision::Root(why), "{about}"),
-                (Ok(explained), Decision::Backend(pick)) => {
+            let trace = rules.explain(&Asked(case));
+            match (trace.root_reason, rules.decide(&Asked(case), &mut Always(0))) {
+                (Some(reason), decided) => assert_eq!(decided, Decision::Root(reason), "{about}"),
+                (None, Decision::Backend(pick)) => {
                     assert_eq!(
-                        (explained.split, explained.new_cookie.is_some()),
-                        (pick.split, case.sets_cookie),
+                        (trace.split, trace.new_cookie.is_some()),
+                        (Some(pick.split), case.sets_cookie),
                         "{about}"
                     );
-                    let certain = explained.certain.map(|(backend, reason, _)| (backend, reason));
+                    let certain = trace.certain.map(|certain| (certain.backend, certain.reason));
                     assert!(certain.is_none_or(|certain| certain == (pick.backend, pick.reason)), "{about}");
-                    let share = explained.shares.iter().find(|share| share.backend == pick.backend);
+                    let share = trace.shares.iter().find(|share| share.backend == pick.backend);
                     let share = share.unwrap_or_else(|| panic!("{about}: no share of {}", pick.backend));
                     assert_eq!(share.cluster, pick.cluster, "{about}");
                     assert!(certain.is_some() || share.share > 0.0, "{about}");
                 }
-                (Ok(explained), Decision::Root(why)) => panic!("{about}: {explained:?}, but {why:?}"),
+                (None, Decision::Root(reason)) => panic!("{about}: {trace:?}, but {reason:?}"),
             }
         }
     }
     let configuration = Configuration::from_json(br#"{"excludedNamespaces": ["a"]}"#).expect("a configuration");
     let case = SUITES[0].cases[0];
-    assert_eq!(Rules::new(&configuration, Some("a")).explain(&Asked(&case)), Err(WhyRoot::Excluded));
+    assert_eq!(Rules::new(&configuration, Some("a")).explain(&Asked(&case)).root_reason, Some(RootReason::Excluded));
 }

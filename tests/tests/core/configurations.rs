@@ -2,7 +2,7 @@
 
 use e2e::configurations::Configurations;
 use std::borrow::Cow;
-use traffic_split::{Chance, Configuration, Decision, Request, Rules};
+use traffic_split::{Configuration, Decision, RandomSource, Request, Rules};
 
 const CONFIGURATIONS: usize = 100_000;
 
@@ -21,7 +21,7 @@ impl Request for Same<'_> {
 
 struct Greatest;
 
-impl Chance for Greatest {
+impl RandomSource for Greatest {
     fn number(&mut self) -> u64 {
         u64::MAX
     }

@@ -22,7 +22,7 @@
 //!
 //! The formula is part of the contract: `tests/rendezvous.json` has vectors, to the bit.
 
-use crate::weight::Weight;
+use crate::configuration::weight::Weight;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The longest part of a value that counts, in bytes.

@@ -1,9 +1,9 @@
 //! What a TrafficSplit asks for beside weights: annotations that begin with `traffic-split/`.
 
-use crate::cookie::CookieAttributes;
-use crate::name;
-use crate::read::{A_TOKEN, Reader, get, quote};
-use crate::weight::Weight;
+use crate::configuration::cookie_attributes::CookieAttributes;
+use crate::configuration::names;
+use crate::configuration::reader::{A_TOKEN, Reader, get, quote};
+use crate::configuration::weight::Weight;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -13,7 +13,7 @@ const PREFIX: &str = "traffic-split/";
 /// What stands behind the prefix.
 const KNOWN: [&str; 5] = ["mirror", "override-header", "sticky-cookie", "sticky-cookie-attributes", "sticky-header"];
 /// 100 percent, in billionths.
-pub(crate) const ALL: u64 = 100_000_000_000;
+pub(crate) const HUNDRED_PERCENT: u64 = 100_000_000_000;
 
 /// A split's options. They serialise to the annotations that they were read from; others are
 /// Kubernetes' business and are gone.
@@ -73,7 +73,7 @@ impl Annotations {
                 "sticky-header" => annotations.sticky_header = read_header(value, field, reader),
                 "sticky-cookie" => {
                     let must = "the name of a cookie (an RFC 9110 token)";
-                    annotations.sticky_cookie = reader.name(value, field, name::is_token, must).map(Into::into);
+                    annotations.sticky_cookie = reader.name(value, field, names::is_token, must).map(Into::into);
                 }
                 "sticky-cookie-attributes" => {
                     let parsed = reader.string(value, field).map(CookieAttributes::parse);
@@ -109,7 +109,7 @@ fn field(key: &str) -> String {
 }
 
 fn read_header(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<String> {
-    reader.name(value, field, name::is_token, A_TOKEN).map(str::to_ascii_lowercase)
+    reader.name(value, field, names::is_token, A_TOKEN).map(str::to_ascii_lowercase)
 }
 
 // === impl Mirror ===
@@ -121,7 +121,7 @@ impl Mirror {
         let backend = service(backend.trim())?;
         let number = percent.trim();
         match Weight::from_quantity(number) {
-            Ok(percent) if percent.billionths() <= ALL => Ok(Self { backend, percent }),
+            Ok(percent) if percent.billionths() <= HUNDRED_PERCENT => Ok(Self { backend, percent }),
             Ok(_) => Err(format!("{} is above 100 percent", quote(number))),
             Err(_) => Err(format!("{} is not a percentage from 0 to 100, as 10 or 0.5", quote(number))),
         }

@@ -1,6 +1,6 @@
 //! Regular expressions of HTTPRouteGroups.
 
-use crate::pattern_size::{self, PatternSize};
+use crate::configuration::pattern_size::{self, PatternSize};
 use regex_lite::{Regex, RegexBuilder};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -59,7 +59,7 @@ impl Pattern {
         if size > MAX_PATTERN_SIZE {
             return Err(format!(
                 "{} has size {size}, which is above {MAX_PATTERN_SIZE}; use a shorter pattern or smaller repetitions",
-                crate::read::quote(text)
+                crate::configuration::reader::quote(text)
             ));
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
@@ -70,7 +70,10 @@ impl Pattern {
         let compiled = parsed.and_then(|()| if text.contains('#') { pattern.compile().map(|_| ()) } else { Ok(()) });
         compiled.map_err(|why| {
             let why: String = why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            format!("{} is not a regular expression that can be used here: {why}", crate::read::quote(text))
+            format!(
+                "{} is not a regular expression that can be used here: {why}",
+                crate::configuration::reader::quote(text)
+            )
         })?;
         Ok(pattern)
     }

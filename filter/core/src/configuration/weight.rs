@@ -1,6 +1,6 @@
 //! A backend's weight: relative, exact.
 
-use crate::read::quote;
+use crate::configuration::reader::quote;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
@@ -29,7 +29,10 @@ impl Weight {
         match value {
             Value::Number(number) => Self::from_number(number),
             Value::String(text) => Self::from_quantity(text),
-            other => Err(format!("is {}, must be a number or a Kubernetes quantity", crate::read::kind(other))),
+            other => Err(format!(
+                "is {}, must be a number or a Kubernetes quantity",
+                crate::configuration::reader::kind(other)
+            )),
         }
     }
 

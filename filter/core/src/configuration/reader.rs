@@ -1,7 +1,7 @@
 //! Reading fields of a JSON value one by one, so that every problem is found, not only the
 //! first.
 
-use crate::problem::{Object, Problem};
+use crate::configuration::problem::{Object, Problem};
 use serde_json::{Map, Value};
 
 /// The most problems that are kept of one configuration: a list without an end would exhaust the filter's memory.

@@ -1,6 +1,6 @@
 //! The host a request asks for.
 
-use crate::name;
+use crate::configuration::names;
 use std::borrow::Cow;
 
 /// A request's `:authority`, taken apart.
@@ -25,7 +25,7 @@ impl<'a> Authority<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (host, port) = match text.split_once(':') {
-            Some((host, port)) => (host, name::port(port).map_or(Port::Invalid, Port::Number)),
+            Some((host, port)) => (host, names::port(port).map_or(Port::Invalid, Port::Number)),
             None => (text, Port::None),
         };
         let host = host.strip_suffix('.').unwrap_or(host);

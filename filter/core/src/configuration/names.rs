@@ -55,7 +55,7 @@ pub(crate) fn service<'t>(text: &'t str, namespace: &str, cluster_domain: &str) 
     if !is_label(service) {
         return Err(format!(
             "{} is not the name of a Service (lower-case letters, digits and `-`)",
-            crate::read::quote(text)
+            crate::configuration::reader::quote(text)
         ));
     }
     if let Some(other) = labels.next()
@@ -63,15 +63,16 @@ pub(crate) fn service<'t>(text: &'t str, namespace: &str, cluster_domain: &str) 
     {
         return Err(format!(
             "{} is in another namespace than the TrafficSplit, which is in {namespace:?}",
-            crate::read::quote(text)
+            crate::configuration::reader::quote(text)
         ));
     }
     match labels.next() {
         None => Ok(service),
         Some(tail) if is_service_domain(tail, cluster_domain) => Ok(service),
-        Some(_) => {
-            Err(format!("{} is not a Service of the cluster domain {cluster_domain:?}", crate::read::quote(text)))
-        }
+        Some(_) => Err(format!(
+            "{} is not a Service of the cluster domain {cluster_domain:?}",
+            crate::configuration::reader::quote(text)
+        )),
     }
 }
 

@@ -6,15 +6,10 @@
 //! Without a total, many small objects cost what one large one may not: one namespace could exhaust the memory of every
 //! sidecar, and so end the splits of all others.
 
-use crate::configuration::{Configuration, Service};
-use crate::http_route_group::HttpRouteGroup;
-use crate::pattern_size;
-use crate::traffic_split::TrafficSplit;
-use serde::Serialize;
+use crate::configuration::pattern_size;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 
 /// What objects of a configuration cost a sidecar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,22 +92,6 @@ pub struct Ledger {
 // === impl Cost ===
 
 impl Cost {
-    /// A split by itself, without the groups that it names.
-    #[must_use]
-    pub fn of_split(split: &TrafficSplit) -> Self {
-        Self { bytes: bytes(split), backends: count(split.spec.backends.len()), ..Self::default() }
-    }
-
-    /// A group, however many splits name it.
-    #[must_use]
-    pub fn of_group(group: &HttpRouteGroup) -> Self {
-        let matches = &group.spec.matches;
-        let conditions = matches.iter().map(|one| 1 + one.methods.len() + one.headers.len()).map(count).sum();
-        let patterns = matches.iter().flat_map(|one| one.path_regex.iter().chain(one.headers.iter().map(|(_, it)| it)));
-        let pattern_size = patterns.map(|pattern| u64::from(pattern.size())).sum();
-        Self { bytes: bytes(group), conditions, pattern_size, ..Self::default() }
-    }
-
     /// What matches cost, as JSON that was not validated: their text decides, and nothing is compiled.
     pub(crate) fn of_matches(matches: &[Value]) -> Self {
         let mut cost = Self::default();
@@ -130,20 +109,6 @@ impl Cost {
             cost = cost.plus(Self { conditions: count(conditions), pattern_size, ..Self::default() });
         }
         cost
-    }
-
-    /// What is known of a Service; `key` is its `namespace/name`.
-    #[must_use]
-    pub fn of_service(key: &str, service: &Service) -> Self {
-        // The quotation marks of the key, its colon, and the comma that `bytes` adds.
-        Self { bytes: bytes(&key).saturating_add(bytes(service)), ..Self::default() }
-    }
-
-    /// A configuration without splits, groups and Services.
-    pub(crate) fn of_base(configuration: &Configuration) -> Self {
-        // Quotation marks around all of it, and the keys of lists that are absent while they are empty.
-        const KEYS: &str = r#"""\"httpRouteGroups\":[],\"services\":{},"#;
-        Self { bytes: bytes(configuration).saturating_add(count(KEYS.len())), ..Self::default() }
     }
 
     /// Of groups, what counts for each split that names them: its requests are tested against all their matches.
@@ -192,27 +157,6 @@ impl Cost {
 
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
-}
-
-/// The length of a value as JSON inside a JSON string, and of a comma behind it.
-fn bytes(value: &impl Serialize) -> u64 {
-    struct Counter(u64);
-    impl io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let escaped = bytes.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
-            self.0 = self.0.saturating_add(count(bytes.len()).saturating_add(count(escaped)));
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(1);
-    match serde_json::to_writer(&mut counter, value) {
-        Ok(()) => counter.0,
-        // What can't be written costs too much for any budget.
-        Err(_) => u64::MAX,
-    }
 }
 
 // === impl Budget ===

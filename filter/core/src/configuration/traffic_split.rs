@@ -1,10 +1,10 @@
 //! SMI's TrafficSplit, `split.smi-spec.io/v1alpha1` to `v1alpha4`, as it is read and written.
 
-use crate::annotations::Annotations;
-use crate::name;
-use crate::problem::{Object, Problem};
-use crate::read::{A_LABEL, A_SUBDOMAIN, Reader, get, quote};
-use crate::weight::Weight;
+use crate::configuration::annotations::Annotations;
+use crate::configuration::names;
+use crate::configuration::problem::{Object, Problem};
+use crate::configuration::reader::{A_LABEL, A_SUBDOMAIN, Reader, get, quote};
+use crate::configuration::weight::Weight;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,7 +128,7 @@ impl TrafficSplit {
         {
             let backends = spec.as_ref().map(|spec| spec.backends.as_slice()).unwrap_or_default();
             let mut backend = |text: &str| {
-                let service = name::service(text, &metadata.namespace, cluster_domain)?;
+                let service = names::service(text, &metadata.namespace, cluster_domain)?;
                 match backends.iter().any(|backend| backend.service == service) {
                     true => Ok(service.into()),
                     false => Err(format!("{} is no backend of the split", quote(text))),
@@ -152,10 +152,10 @@ impl Metadata {
         let map = reader.required(object, "metadata", "metadata").and_then(|value| reader.map(value, "metadata"))?;
         let name = reader
             .required(map, "name", "metadata.name")
-            .and_then(|value| reader.name(value, "metadata.name", name::is_subdomain, A_SUBDOMAIN));
+            .and_then(|value| reader.name(value, "metadata.name", names::is_subdomain, A_SUBDOMAIN));
         let namespace = reader
             .required(map, "namespace", "metadata.namespace")
-            .and_then(|value| reader.name(value, "metadata.namespace", name::is_label, A_LABEL));
+            .and_then(|value| reader.name(value, "metadata.namespace", names::is_label, A_LABEL));
         Some(Self { name: name?.into(), namespace: namespace?.into(), annotations: Annotations::default() })
     }
 }
@@ -193,7 +193,7 @@ impl Spec {
             .and_then(|value| reader.string(value, "spec.service"))
             .and_then(|text| match text.split_once(':') {
                 // The port some tools write after the root is of no account.
-                Some((_, port)) if name::port(port).is_none() => {
+                Some((_, port)) if names::port(port).is_none() => {
                     reader.problem("spec.service", format!("{} ends in no port (1–65535)", quote(text)));
                     None
                 }
@@ -248,7 +248,7 @@ impl MatchReference {
         }
         let field = format!("{field}.name");
         let name = reader.required(map, "name", &field)?;
-        let name = reader.name(name, &field, name::is_subdomain, A_SUBDOMAIN)?;
+        let name = reader.name(name, &field, names::is_subdomain, A_SUBDOMAIN)?;
         Some(Self { kind: KIND.into(), name: name.into() })
     }
 }
@@ -292,7 +292,7 @@ fn service(
     cluster_domain: &str,
     reader: &mut Reader<'_>,
 ) -> Option<String> {
-    match name::service(text, namespace?, cluster_domain) {
+    match names::service(text, namespace?, cluster_domain) {
         Ok(service) => Some(service.into()),
         Err(why) => {
             reader.problem(field, why);
@@ -305,10 +305,10 @@ fn service(
 pub(crate) fn object_name(value: &Value) -> String {
     let part = |key| value.pointer("/metadata").and_then(|metadata| metadata.get(key)).and_then(Value::as_str);
     match (part("namespace"), part("name")) {
-        (Some(namespace), Some(name)) if name::is_label(namespace) && name::is_subdomain(name) => {
+        (Some(namespace), Some(name)) if names::is_label(namespace) && names::is_subdomain(name) => {
             format!("{namespace}/{name}")
         }
-        (None, Some(name)) if name::is_subdomain(name) => name.into(),
+        (None, Some(name)) if names::is_subdomain(name) => name.into(),
         _ => String::new(),
     }
 }

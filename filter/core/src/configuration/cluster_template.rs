@@ -22,7 +22,7 @@ enum Piece {
 
 /// One backend's cluster name, save for the port.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Cluster {
+pub(crate) struct ClusterName {
     /// The text between the ports: one more piece than there are ports.
     pieces: Box<[Box<str>]>,
 }
@@ -48,7 +48,7 @@ impl ClusterTemplate {
                 _ => {
                     return Err(format!(
                         "has the unknown placeholder {}; known are {{service}}, {{namespace}}, {{port}} and {{clusterDomain}}",
-                        crate::read::quote(name)
+                        crate::configuration::reader::quote(name)
                     ));
                 }
             });
@@ -61,7 +61,7 @@ impl ClusterTemplate {
         Ok(Self { pieces })
     }
 
-    pub(crate) fn cluster(&self, service: &str, namespace: &str, cluster_domain: &str) -> Cluster {
+    pub(crate) fn cluster(&self, service: &str, namespace: &str, cluster_domain: &str) -> ClusterName {
         let mut pieces = Vec::new();
         let mut text = String::new();
         for piece in &self.pieces {
@@ -74,7 +74,7 @@ impl ClusterTemplate {
             }
         }
         pieces.push(text.into_boxed_str());
-        Cluster { pieces: pieces.into() }
+        ClusterName { pieces: pieces.into() }
     }
 }
 
@@ -118,9 +118,9 @@ impl Serialize for ClusterTemplate {
     }
 }
 
-// === impl Cluster ===
+// === impl ClusterName ===
 
-impl Cluster {
+impl ClusterName {
     /// A name in which nothing is replaced.
     pub(crate) fn literal(name: &str) -> Self {
         Self { pieces: [name.into()].into() }

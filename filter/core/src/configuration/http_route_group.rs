@@ -1,11 +1,11 @@
 //! SMI's HTTPRouteGroup, `specs.smi-spec.io/v1alpha2` to `v1alpha4`, as it is read and written.
 
-use crate::budget::{Budget, Cost};
-use crate::name;
-use crate::pattern::Pattern;
-use crate::problem::{Object, Problem};
-use crate::read::{Reader, get, quote};
-use crate::traffic_split::{Metadata, object_name};
+use crate::configuration::budget::{Budget, Cost};
+use crate::configuration::names;
+use crate::configuration::pattern::Pattern;
+use crate::configuration::problem::{Object, Problem};
+use crate::configuration::reader::{Reader, get, kind, quote};
+use crate::configuration::traffic_split::{Metadata, object_name};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -144,7 +144,7 @@ fn read_methods(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
     let mut methods = Vec::with_capacity(list.len());
     for (place, value) in list.iter().enumerate() {
         let field = &format!("{field}[{place}]");
-        let Some(method) = reader.name(value, field, name::is_token, "an HTTP method, as GET, or *") else { continue };
+        let Some(method) = reader.name(value, field, names::is_token, "an HTTP method, as GET, or *") else { continue };
         if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
             reader.problem(field.as_str(), format!("{} would match nothing: methods are upper case", quote(method)));
         }
@@ -167,7 +167,7 @@ fn read_headers(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
     let mut read_map = |value, field: &str, reader: &mut Reader<'_>| {
         for (name, value) in reader.map(value, field).into_iter().flatten() {
             let field = &format!("{field}[{}]", quote(name));
-            if !name::is_token(name) && name != ":authority" {
+            if !names::is_token(name) && name != ":authority" {
                 reader.problem(field.as_str(), "is not the name of an HTTP header (an RFC 9110 token)");
                 continue;
             }
@@ -183,10 +183,9 @@ fn read_headers(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
             }
         }
         Value::Object(_) => read_map(value, field, reader),
-        other => reader.problem(
-            field.as_str(),
-            format!("is {}, must be a map of header names to patterns", crate::read::kind(other)),
-        ),
+        other => {
+            reader.problem(field.as_str(), format!("is {}, must be a map of header names to patterns", kind(other)))
+        }
     }
     headers
 }

@@ -1,6 +1,6 @@
-//! Cookies (RFC 6265): one value out of a `Cookie` header, and the attributes of a `Set-Cookie`.
+//! Attributes of a `Set-Cookie` header (RFC 6265).
 
-use crate::read::quote;
+use crate::configuration::reader::quote;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -34,17 +34,6 @@ const KNOWN: [(&str, Value); 8] = [
     ("SameSite", Value::SameSite),
     ("Secure", Value::None),
 ];
-
-/// The value of the first cookie of this name, without the quotes around it; empty is none.
-pub(crate) fn find<'h>(header: &'h [u8], name: &str) -> Option<&'h [u8]> {
-    let value = header.split(|&byte| byte == b';').find_map(|pair| {
-        let equals = pair.iter().position(|&byte| byte == b'=')?;
-        let (own, value) = (pair.get(..equals)?, pair.get(equals + 1..)?);
-        (own.trim_ascii() == name.as_bytes()).then(|| value.trim_ascii())
-    })?;
-    let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-    (!unquoted.is_empty()).then_some(unquoted)
-}
 
 // === impl CookieAttributes ===
 
@@ -117,7 +106,9 @@ impl Value {
             Self::Number => {
                 (plain && value.len() <= 10 && value.bytes().all(|byte| byte.is_ascii_digit()), "a number of seconds")
             }
-            Self::Domain => (crate::name::is_subdomain(value.strip_prefix('.').unwrap_or(value)), "a DNS name"),
+            Self::Domain => {
+                (crate::configuration::names::is_subdomain(value.strip_prefix('.').unwrap_or(value)), "a DNS name")
+            }
             Self::Path => (plain && value.starts_with('/'), "a path, which begins with / and is ASCII"),
             Self::Date => (plain, "an HTTP date, as `Wed, 21 Oct 2026 07:28:00 GMT`"),
             Self::SameSite => {
@@ -130,35 +121,9 @@ impl Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{CookieAttributes, find};
+    use super::CookieAttributes;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    #[test]
-    fn a_cookie_is_found_among_others_quotes_and_rubbish() {
-        for (header, value) in [
-            (&b"id=a"[..], Some(&b"a"[..])),
-            (b"x=1; id=a; y=2", Some(b"a")),
-            (b"x=1;id=a;y=2", Some(b"a")),
-            (b"  id = a  ; y", Some(b"a")),
-            (b"id=\"a\"", Some(b"a")),
-            (b"id=\"a", Some(b"\"a")),
-            (b"id=\"", Some(b"\"")),
-            (b"id=a=b", Some(b"a=b")),
-            (b"id=a; id=b", Some(b"a")),
-            (b"id=\xff\xfe", Some(b"\xff\xfe")),
-            (b"\xff=1; \xfe; ;;=; =x; id=a", Some(b"a")),
-            (b"id=", None),
-            (b"id=\"\"", None),
-            (b"id=; id=b", None),
-            (b"id", None),
-            (b"ID=a", None),
-            (b"xid=a; idx=b", None),
-            (b"", None),
-        ] {
-            assert_eq!(find(header, "id"), value, "{}", header.escape_ascii());
-        }
-    }
 
     #[test]
     fn attributes_are_known_ones_and_come_out_as_browsers_read_them() {

@@ -1,0 +1,58 @@
+//! The cost of each object, as counted against the [budget](crate::Budget).
+
+use crate::configuration::budget::Cost;
+use crate::configuration::http_route_group::HttpRouteGroup;
+use crate::configuration::service::Service;
+use crate::configuration::traffic_split::TrafficSplit;
+use serde::Serialize;
+use std::io;
+
+impl Cost {
+    /// Returns the cost of a split, without the groups that it names.
+    #[must_use]
+    pub fn of_split(split: &TrafficSplit) -> Self {
+        Self { bytes: escaped_bytes(split), backends: count(split.spec.backends.len()), ..Self::default() }
+    }
+
+    /// Returns the cost of a group. It counts once, however many splits name the group.
+    #[must_use]
+    pub fn of_group(group: &HttpRouteGroup) -> Self {
+        let matches = &group.spec.matches;
+        let conditions = matches.iter().map(|one| 1 + one.methods.len() + one.headers.len()).map(count).sum();
+        let patterns = matches.iter().flat_map(|one| one.path_regex.iter().chain(one.headers.iter().map(|(_, it)| it)));
+        let pattern_size = patterns.map(|pattern| u64::from(pattern.size())).sum();
+        Self { bytes: escaped_bytes(group), conditions, pattern_size, ..Self::default() }
+    }
+
+    /// Returns the cost of an entry of `services`; `key` is its `namespace/name`.
+    #[must_use]
+    pub fn of_service(key: &str, service: &Service) -> Self {
+        // `escaped_bytes` counts the quotation marks of the key and one byte more, which stands for its colon.
+        Self { bytes: escaped_bytes(&key).saturating_add(escaped_bytes(service)), ..Self::default() }
+    }
+}
+
+pub(crate) fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// Returns the length of `value` as JSON inside a JSON string, plus one byte for the comma after it.
+pub(crate) fn escaped_bytes(value: &impl Serialize) -> u64 {
+    struct Counter(u64);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let escaped = bytes.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+            self.0 = self.0.saturating_add(count(bytes.len()).saturating_add(count(escaped)));
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(1);
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.0,
+        // A value that cannot be serialised exceeds every budget.
+        Err(_) => u64::MAX,
+    }
+}

@@ -1,0 +1,195 @@
+//! Parsing of the plugin configuration. It collects every problem, not only the first.
+
+use crate::configuration::budget::{Budget, Cost};
+use crate::configuration::cluster_template::ClusterTemplate;
+use crate::configuration::http_route_group::{HttpRouteGroup, cost_of_group};
+use crate::configuration::names;
+use crate::configuration::plugin_configuration::Configuration;
+use crate::configuration::problem::{Object, Problem};
+use crate::configuration::reader::{A_LABEL, A_SUBDOMAIN, A_TOKEN, Reader, get, quote};
+use crate::configuration::service::{HostRoot, Service, is_service_key};
+use crate::configuration::strict_json::Strict;
+use crate::configuration::traffic_split::{TrafficSplit, object_name};
+use crate::configuration::validation;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The longest text of a configuration, in bytes, with white space and fields that are ignored.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
+/// The keys of a plugin configuration.
+const KEYS: [&str; 13] = [
+    "backendHeader",
+    "cluster",
+    "clusterDomain",
+    "clusterHeader",
+    "excludedNamespaces",
+    "headersStripped",
+    "hosts",
+    "httpRouteGroups",
+    "mirrorHeader",
+    "namespace",
+    "services",
+    "setCookieHeader",
+    "trafficSplits",
+];
+
+impl Configuration {
+    /// Reads a plugin configuration from JSON text.
+    ///
+    /// # Errors
+    /// Every problem found, in the order of the text's fields; at least one. Text that isn't
+    /// JSON is one problem, with line and column.
+    pub fn from_json(text: &[u8]) -> Result<Self, Vec<Problem>> {
+        let whole =
+            |message: String| Err(vec![Problem { object: Object::Configuration, field: String::new(), message }]);
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return whole("is empty; the configuration without splits is {}".into());
+        }
+        if text.len() > MAX_TEXT_BYTES {
+            return whole(format!("has {} bytes, and may have {MAX_TEXT_BYTES}; remove splits", text.len()));
+        }
+        match serde_json::from_slice::<Strict>(text) {
+            Ok(Strict(value)) => Self::from_value(&value),
+            Err(why) => whole(format!("is not valid JSON: {why}")),
+        }
+    }
+
+    /// Reads a plugin configuration from a JSON value.
+    ///
+    /// # Errors
+    /// Every problem found; at least one.
+    pub fn from_value(value: &Value) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let configuration = Self::read(value, &mut problems);
+        if problems.is_empty() { Ok(configuration) } else { Err(problems) }
+    }
+
+    /// What could be read; a default stands for what couldn't, so that the rest is checked too.
+    fn read(value: &Value, problems: &mut Vec<Problem>) -> Self {
+        let mut configuration = Self::default();
+        let mut reader = Reader { object: Object::Configuration, problems };
+        let Some(map) = reader.map(value, "") else {
+            return configuration;
+        };
+        // Splits are read by the domain, wherever it stands.
+        if let Some(value) = get(map, "clusterDomain")
+            && let Some(domain) = reader.name(value, "clusterDomain", names::is_subdomain, A_SUBDOMAIN)
+        {
+            configuration.cluster_domain = domain.into();
+        }
+        // The places of the splits that could be read, and the names of all groups.
+        let (mut places, mut groups) = (Vec::new(), BTreeSet::new());
+        for (key, value) in map {
+            if value.is_null() && KEYS.contains(&key.as_str()) {
+                continue;
+            }
+            let reader = &mut Reader { object: Object::Configuration, problems: &mut *reader.problems };
+            match key.as_str() {
+                "clusterDomain" => {}
+                "clusterHeader" => read_header(value, key, reader, &mut configuration.cluster_header),
+                "mirrorHeader" => read_header(value, key, reader, &mut configuration.mirror_header),
+                "setCookieHeader" => read_header(value, key, reader, &mut configuration.set_cookie_header),
+                "backendHeader" => {
+                    read_header(value, key, reader, configuration.backend_header.get_or_insert_default())
+                }
+                "cluster" => {
+                    if let Some(template) = reader.name(
+                        value,
+                        key,
+                        names::is_visible,
+                        "a cluster name: it must be visible ASCII, not empty",
+                    ) {
+                        match ClusterTemplate::parse(template) {
+                            Ok(template) => configuration.cluster = template,
+                            Err(why) => reader.problem(key, format!("{} {why}", quote(template))),
+                        }
+                    }
+                }
+                "namespace" => {
+                    configuration.namespace = reader.name(value, key, names::is_label, A_LABEL).map(Into::into)
+                }
+                "excludedNamespaces" => {
+                    for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
+                        let namespace = reader.name(value, &format!("{key}[{index}]"), names::is_label, A_LABEL);
+                        configuration.excluded_namespaces.extend(namespace.map(str::to_owned));
+                    }
+                }
+                "headersStripped" => configuration.headers_stripped = reader.bool(value, key),
+                "trafficSplits" => {
+                    for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
+                        let split = TrafficSplit::read(index, value, &configuration.cluster_domain, reader.problems);
+                        places.extend(split.is_some().then_some(index));
+                        configuration.traffic_splits.extend(split);
+                    }
+                }
+                "httpRouteGroups" => {
+                    let list = reader.list(value, key).unwrap_or_default();
+                    // Before anything is compiled.
+                    let cost = list.iter().map(cost_of_group).fold(Cost::default(), Cost::plus);
+                    if let Err(why) = Budget::FILTER.check_total(cost) {
+                        reader.problem(key, why.to_string());
+                        continue;
+                    }
+                    for (index, value) in list.iter().enumerate() {
+                        let name = object_name(value);
+                        let group = HttpRouteGroup::read(index, value, reader.problems);
+                        if group.is_some() && groups.contains(&name) {
+                            reader.object = Object::HttpRouteGroup { index, name: name.clone() };
+                            reader.problem("metadata.name", "stands in the list twice");
+                        }
+                        // One that is wrong is there all the same, for the splits that name it.
+                        groups.insert(name);
+                        configuration.http_route_groups.extend(group);
+                    }
+                }
+                "services" => {
+                    for (key, value) in reader.map(value, key).into_iter().flatten() {
+                        // What isn't a name is quoted: it may be anything.
+                        let name = if is_service_key(key) { key.clone() } else { quote(key) };
+                        reader.object = Object::Service { name };
+                        if !is_service_key(key) {
+                            reader.problem("", "is not a Service's `namespace/name`");
+                        }
+                        if let Some(service) = Service::read(value, reader) {
+                            configuration.services.insert(key.clone(), service);
+                        }
+                    }
+                }
+                "hosts" => {
+                    for (host, value) in reader.map(value, key).into_iter().flatten() {
+                        let field = format!("hosts[{}]", quote(host));
+                        let Some(root) = HostRoot::read(value, &field, reader) else { continue };
+                        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+                        if !names::is_subdomain(&name) {
+                            reader.problem(field, "is not a host name (without a port)");
+                        } else if names::is_ip_address(&name) {
+                            reader.problem(field, "is an IP address, which is never the name of a root");
+                        } else if configuration.hosts.get(&name).is_some_and(|other| *other != root) {
+                            reader.problem(field, "is duplicated with a different root; remove one of them");
+                        } else {
+                            configuration.hosts.insert(name, root);
+                        }
+                    }
+                }
+                _ => reader.problem("", format!("the key {} is unknown; known are {}", quote(key), KEYS.join(", "))),
+            }
+        }
+        validation::check_headers_differ(&configuration, &mut reader);
+        validation::check_splits(&configuration, &places, &groups, reader.problems);
+        if problems.is_empty() {
+            validation::check_budget(&configuration, &Budget::FILTER, problems);
+        }
+        configuration
+    }
+}
+
+fn read_header(value: &Value, key: &str, reader: &mut Reader<'_>, into: &mut String) {
+    let Some(header) = reader.name(value, key, names::is_token, A_TOKEN) else { return };
+    let header = header.to_ascii_lowercase();
+    if header == "host" {
+        reader.problem(key, "must not be host: the route is found by it");
+        return;
+    }
+    *into = header;
+}

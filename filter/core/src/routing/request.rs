@@ -1,0 +1,15 @@
+//! What a decision reads from a request.
+
+use std::borrow::Cow;
+
+/// A request. Each call may cost a hostcall, so a decision reads only what it needs, and no header twice.
+pub trait Request {
+    /// Returns the first value of a header. `name` is lower case and may be a pseudo-header such as `:authority`.
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+    /// Returns the port that the client connected to.
+    fn destination_port(&self) -> Option<u16>;
+    /// Whether a body follows the headers. Defaults to `false`.
+    fn has_body(&self) -> bool {
+        false
+    }
+}
