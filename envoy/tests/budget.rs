@@ -83,10 +83,10 @@ fn conditions(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
     }
 }
 
-/// Quotation marks and backslashes count twice.
+/// Quotation marks and backslashes take two bytes, and characters that the API server escapes take six.
 fn text(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
     for root in 0..rng.usize(1..400) {
-        let value = r#"Path=/\"; Max-Age=1"#.replace(r#"\""#, "");
+        let value = format!("Path=/{}; Max-Age=1", "<>&".repeat(rng.usize(0..20)));
         let name = format!("t{root}");
         let mut object = json!({
             "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",

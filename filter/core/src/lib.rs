@@ -51,6 +51,7 @@ pub use configuration::annotations::{Annotations, Mirror};
 pub use configuration::budget::{Budget, Cost, Exceeded, Ledger, Resource, Scope};
 pub use configuration::cluster_template::ClusterTemplate;
 pub use configuration::cookie_attributes::CookieAttributes;
+pub use configuration::cost::escape_bytes;
 pub use configuration::http_route_group::{HttpMatch, HttpRouteGroup, HttpRouteGroupSpec};
 pub use configuration::names::{is_label, is_subdomain, is_token};
 pub use configuration::pattern::Pattern;

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 /// The largest size of one pattern; see [`Pattern::size`].
 const MAX_PATTERN_SIZE: u64 = 4096;
 /// The longest value that a pattern is matched against, in bytes.
-const MAX_VALUE_BYTES: usize = 8 << 10;
+pub(crate) const MAX_VALUE_BYTES: usize = 8 << 10;
 
 /// A valid regular expression with its anchors. Displayed and serialised as it was written.
 ///
@@ -85,12 +85,11 @@ impl Pattern {
         self.size
     }
 
-    /// Matches a value and takes what that costs from `steps`. A value that is not UTF-8 never matches.
-    pub(crate) fn matches(&self, value: &[u8], steps: &mut MatchingSteps) -> Matched {
+    /// Matches a value of at most [`MAX_VALUE_BYTES`] and takes what that costs from `steps`.
+    pub(crate) fn matches(&self, value: &str, steps: &mut MatchingSteps) -> Matched {
         if value.len() > MAX_VALUE_BYTES || !steps.take(self, value) {
             return Matched::TooLong;
         }
-        let Ok(value) = std::str::from_utf8(value) else { return Matched::No };
         let regex = self.regex.get_or_init(|| self.compile().ok());
         match regex.as_ref().is_some_and(|regex| regex.is_match(value)) {
             true => Matched::Yes,
@@ -131,7 +130,7 @@ impl MatchingSteps {
     }
 
     /// Takes the steps of matching `value`; false, and takes nothing, if fewer are left.
-    fn take(&mut self, pattern: &Pattern, value: &[u8]) -> bool {
+    fn take(&mut self, pattern: &Pattern, value: &str) -> bool {
         let characters = u64::try_from(value.len()).unwrap_or(u64::MAX).min(pattern.width).saturating_add(1);
         let left = self.0.checked_sub(characters.saturating_mul(pattern.size.into()));
         self.0 = left.unwrap_or(self.0);
@@ -169,7 +168,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn matches(pattern: &Pattern, value: &[u8]) -> bool {
+    fn matches(pattern: &Pattern, value: &str) -> bool {
         pattern.matches(value, &mut MatchingSteps::new()) == Matched::Yes
     }
 
@@ -190,16 +189,10 @@ mod tests {
             ("(?m)a", "b\na", false, false),
             ("(?m)a", "a\nb", true, false),
         ] {
-            let matches = |pattern: Result<Pattern, String>| matches(&pattern.expect("a pattern"), text.as_bytes());
+            let matches = |pattern: Result<Pattern, String>| matches(&pattern.expect("a pattern"), text);
             assert_eq!(matches(Pattern::prefix(pattern)), path, "path {pattern:?} {text:?}");
             assert_eq!(matches(Pattern::whole(pattern)), header, "header {pattern:?} {text:?}");
         }
-    }
-
-    #[test]
-    fn what_is_not_utf_8_matches_nothing_not_even_a_pattern_for_everything() {
-        assert!(!matches(&Pattern::prefix("").expect("a pattern"), b"/\xff"));
-        assert!(!matches(&Pattern::whole("(?s).*").expect("a pattern"), b"\xff"));
     }
 
     #[test]
@@ -231,9 +224,9 @@ mod tests {
     fn a_value_longer_than_8_kib_matches_nothing() {
         for pattern in ["(?s).*", "a+", "(a*)*"] {
             let pattern = Pattern::whole(pattern).expect("a pattern");
-            assert!(matches(&pattern, "a".repeat(8192).as_bytes()));
+            assert!(matches(&pattern, &"a".repeat(8192)));
             let steps = &mut MatchingSteps::new();
-            assert_eq!(pattern.matches("a".repeat(8193).as_bytes(), steps), Matched::TooLong);
+            assert_eq!(pattern.matches(&"a".repeat(8193), steps), Matched::TooLong);
         }
     }
 
@@ -244,10 +237,10 @@ mod tests {
         let value = "c".repeat(200);
         let cost = 201 * u64::from(large.size());
         for _ in 0..MatchingSteps::PER_REQUEST / cost {
-            assert_eq!(large.matches(value.as_bytes(), steps), Matched::No);
+            assert_eq!(large.matches(&value, steps), Matched::No);
         }
-        assert_eq!(large.matches(value.as_bytes(), steps), Matched::TooLong);
+        assert_eq!(large.matches(&value, steps), Matched::TooLong);
         // What costs less than what is left is still matched.
-        assert_eq!(Pattern::whole("c+").expect("a pattern").matches(value.as_bytes(), steps), Matched::Yes);
+        assert_eq!(Pattern::whole("c+").expect("a pattern").matches(&value, steps), Matched::Yes);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::configuration::http_route_group::{HttpMatch, HttpRouteGroup};
 use crate::configuration::pattern::{Matched, MatchingSteps, Pattern};
-use crate::routing::header_cache::HeaderCache;
+use crate::routing::header_cache::{HeaderCache, Value};
 use crate::routing::request::Request;
 use std::sync::Arc;
 
@@ -72,22 +72,23 @@ fn failed_condition<'r>(
         }
     }
     if let Some(pattern) = &conditions.path_regex {
-        let path = headers.get(":path").map(without_query);
-        match path.map_or(Matched::No, |path| pattern.matches(path, steps)) {
+        match matched(pattern, headers.path(), steps) {
             Matched::Yes => {}
             failed => return Some((MatchCondition::Path(pattern), failed == Matched::TooLong)),
         }
     }
-    conditions.headers.iter().find_map(|(name, pattern)| {
-        match headers.get(name).map_or(Matched::No, |value| pattern.matches(value, steps)) {
-            Matched::Yes => None,
-            failed => Some((MatchCondition::Header(name, pattern), failed == Matched::TooLong)),
-        }
+    conditions.headers.iter().find_map(|(name, pattern)| match matched(pattern, headers.value(name), steps) {
+        Matched::Yes => None,
+        failed => Some((MatchCondition::Header(name, pattern), failed == Matched::TooLong)),
     })
 }
 
-fn without_query(path: &[u8]) -> &[u8] {
-    path.split(|&byte| byte == b'?').next().unwrap_or_default()
+fn matched(pattern: &Pattern, value: Value<'_>, steps: &mut MatchingSteps) -> Matched {
+    match value {
+        Value::Text(value) => pattern.matches(value, steps),
+        Value::TooLong => Matched::TooLong,
+        Value::Absent | Value::NotUtf8 => Matched::No,
+    }
 }
 
 // === impl MatchGroup ===
