@@ -6,7 +6,7 @@
 //! first, then older ones. A split that has outgrown its room stays as sidecars have it.
 
 use crate::snapshot::{GroupObject, SplitObject};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use traffic_split::{Configuration, Cost, Exceeded, HttpRouteGroup, Ledger, Service, TrafficSplit};
 
 /// The versions of HTTPRouteGroups, by `namespace/name`.
@@ -45,12 +45,19 @@ pub(crate) struct Admitted {
     pub(crate) conflict: Option<String>,
 }
 
+/// A Service's namespace and name, and whether it is used as a backend.
+type ServiceUse<'c> = (&'c str, &'c str, bool);
+
 /// Gives the budget to candidates.
 pub(crate) struct Admission<'c, S> {
     candidates: &'c [Candidate<'c>],
     groups: &'c Groups<'c>,
-    /// The entry of `services` for a Service, by `namespace/name` and whether it is a backend.
+    /// Returns the entry of `services` for a Service, by namespace, name and whether it is a backend.
     service: S,
+    /// What `service` has returned, with its cost: splits share Services, and a Service may have many ports.
+    priced: HashMap<ServiceUse<'c>, Option<(Service, Cost)>>,
+    /// The Services in `services`, and whether each is there as a backend.
+    admitted: HashMap<(&'c str, &'c str), bool>,
     ledger: Ledger,
     results: Vec<Option<Admitted>>,
     /// The candidates with a version without matches, by `namespace/root`, the oldest first.
@@ -138,7 +145,7 @@ pub(crate) fn group_keys(split: &TrafficSplit) -> impl Iterator<Item = String> {
 
 // === impl Admission ===
 
-impl<'c, S: Fn(&str, bool) -> Option<Service>> Admission<'c, S> {
+impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
     pub(crate) fn new(candidates: &'c [Candidate<'c>], groups: &'c Groups<'c>, ledger: Ledger, service: S) -> Self {
         let mut claimants: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut by_age: Vec<_> = (0..candidates.len()).collect();
@@ -154,6 +161,8 @@ impl<'c, S: Fn(&str, bool) -> Option<Service>> Admission<'c, S> {
             candidates,
             groups,
             service,
+            priced: HashMap::new(),
+            admitted: HashMap::new(),
             ledger,
             results: candidates.iter().map(|_| None).collect(),
             claimants,
@@ -278,21 +287,31 @@ impl<'c, S: Fn(&str, bool) -> Option<Service>> Admission<'c, S> {
         let mut new_services = Vec::new();
         let namespace = &split.metadata.namespace;
         let backends = split.spec.backends.iter().map(|backend| (&backend.service, true));
-        for (service, is_backend) in [(&split.spec.service, false)].into_iter().chain(backends) {
-            let key = format!("{namespace}/{service}");
-            let Some(service) = (self.service)(&key, is_backend) else { continue };
-            let is_new = !self.services.contains_key(&key);
-            if is_new {
-                cost = cost.plus(Cost::of_service(&key, &service));
-            }
+        for (name, is_backend) in [(&split.spec.service, false)].into_iter().chain(backends) {
+            let admitted = self.admitted.get(&(namespace.as_str(), name.as_str())).copied();
             // What a backend needs comes before what a root needs.
-            if is_new || is_backend {
-                new_services.push((key, service));
+            if admitted.is_some_and(|as_backend| as_backend || !is_backend) {
+                continue;
             }
+            let service = &self.service;
+            let priced = self.priced.entry((namespace, name, is_backend)).or_insert_with(|| {
+                let service = service(namespace, name, is_backend)?;
+                let cost = Cost::of_service(&format!("{namespace}/{name}"), &service);
+                Some((service, cost))
+            });
+            let Some((_, of_service)) = priced else { continue };
+            if admitted.is_none() {
+                cost = cost.plus(*of_service);
+            }
+            new_services.push((name.as_str(), is_backend));
         }
         self.ledger.spend(namespace, cost, Some((&root_key(split), matching))).map_err(Some)?;
         self.chosen_groups.extend(new_groups);
-        self.services.extend(new_services);
+        for (name, is_backend) in new_services {
+            let Some(Some((service, _))) = self.priced.get(&(namespace.as_str(), name, is_backend)) else { continue };
+            self.services.insert(format!("{namespace}/{name}"), service.clone());
+            self.admitted.insert((namespace, name), is_backend);
+        }
         Ok(())
     }
 }

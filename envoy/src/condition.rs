@@ -1,5 +1,7 @@
 //! A condition of a TrafficSplit's status.
 
+use crate::snapshot::MAX_MESSAGE_CHARACTERS;
+
 /// A condition's status, reason and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -19,12 +21,15 @@ impl Said {
     }
 
     pub(crate) fn no(reason: &'static str, mut message: String) -> Self {
-        /// A condition's message may have 32,768 bytes; with a longer one the API server takes no status at all.
-        const MOST_CHARACTERS: usize = 8000;
-        if let Some((end, _)) = message.char_indices().nth(MOST_CHARACTERS) {
+        if message.len() >= MAX_MESSAGE_CHARACTERS
+            && message.chars().nth(MAX_MESSAGE_CHARACTERS).is_some()
+            && let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARACTERS - 1)
+        {
             message.truncate(end);
             message.push('…');
         }
+        // Truncating keeps the memory.
+        message.shrink_to_fit();
         Self { holds: false, reason, message }
     }
 }

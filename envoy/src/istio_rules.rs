@@ -4,46 +4,93 @@
 
 use crate::condition::Said;
 use crate::document::{name, text};
-use crate::snapshot::ClusterSnapshot;
+use crate::snapshot::{ClusterSnapshot, Export, MAX_EXPORTS, ServiceFacts, Services};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
 use traffic_split::TrafficSplit;
 
-/// Where a Service may be exported to: the annotation's key.
-pub const EXPORT_TO: &str = "networking.istio.io/exportTo";
+use crate::snapshot::EXPORT_TO;
 
 /// Istio's objects, read once for all splits: a mesh has thousands of either.
 pub(crate) struct IstioRules<'c> {
-    /// The cluster's, by `namespace/name`.
-    services: &'c BTreeMap<String, &'c Value>,
+    services: &'c Services<'c>,
     /// The Kubernetes cluster's DNS domain.
     domain: &'c str,
     /// What split requests bypass, and what to do about it.
     bypassed: Vec<(String, &'static str)>,
-    /// Which of these name a host, by its DNS name.
-    named: HashMap<String, Vec<usize>>,
-    /// The same by the DNS name's end.
-    wildcards: HashMap<&'c str, Vec<usize>>,
     /// The names of all Sidecars.
     sidecars: Vec<String>,
-    /// The Sidecars whose egress lists a host, by the host's namespace (or `*`) and its DNS name.
-    visible: HashMap<(&'c str, &'c str), Vec<usize>>,
-    /// The same by the DNS name's end.
-    visible_ends: HashMap<(&'c str, &'c str), Vec<usize>>,
-    /// The lengths of all ends.
-    end_lengths: BTreeSet<usize>,
+    /// The host patterns of all rules and Sidecars, each once.
+    patterns: Vec<Pattern<'c>>,
+    /// Patterns that are a short name, by the rule's namespace.
+    short: HashMap<(&'c str, &'c str), usize>,
+    /// Patterns that are a DNS name.
+    full: HashMap<&'c str, usize>,
+    ends: Ends,
+    namespaces: HashMap<&'c str, usize>,
+    /// The place in `lists` of the Sidecars that list a pattern, by the number of the hosts' namespace and the pattern.
+    visible: HashMap<(usize, usize), usize>,
+    /// Lists of Sidecars, sorted.
+    lists: Vec<Vec<usize>>,
+    memo: RefCell<Memo<'c>>,
 }
+
+/// A DNS name, a short name, or a DNS name's end.
+struct Pattern<'c> {
+    text: &'c str,
+    /// The entries of `bypassed` that have the pattern, sorted.
+    rules: Vec<usize>,
+}
+
+/// Patterns by the DNS name's end: found in one pass over a name, however many lengths there are.
+struct Ends {
+    /// The hash of an end is a polynomial in this.
+    base: u64,
+    by_hash: HashMap<u64, usize>,
+    /// Which lengths there are.
+    lengths: [bool; MAX_HOST_BYTES + 1],
+}
+
+/// The facts of the hosts of a root and of one of its backends.
+type RootAndBackend = (Rc<Facts>, Rc<Facts>);
+
+/// What has been found out in this pass.
+#[derive(Default)]
+struct Memo<'c> {
+    /// The facts of a Service's host, by namespace and name.
+    hosts: HashMap<(&'c str, &'c str), Rc<Facts>>,
+    /// All different facts.
+    facts: HashMap<Rc<Facts>, Rc<Facts>>,
+    /// The Sidecars whose clients see a host but not another, by the lists of both: the first [`MAX_LISTED`].
+    hidden: HashMap<RootAndBackend, Rc<[usize]>>,
+    /// The steps that splits of a namespace have cost.
+    steps: HashMap<&'c str, usize>,
+}
+
+/// What is known of a host.
+#[derive(Default, PartialEq, Eq, Hash)]
+struct Facts {
+    /// The rules that name the host: the first [`MAX_LISTED`].
+    rules: Vec<usize>,
+    /// The lists of Sidecars whose clients see the host, sorted.
+    lists: Vec<usize>,
+}
+
+/// The splits of a namespace have cost more than [`MAX_STEPS`].
+struct TooManySteps;
 
 /// The most objects that a message lists: other tenants may write any number of them.
 const MAX_LISTED: usize = 10;
 
-/// A Service, as rules name it.
-struct Host<'s> {
-    service: &'s str,
-    namespace: &'s str,
-    /// Its DNS name.
-    full: String,
-}
+/// The longest DNS name: no longer pattern can match.
+const MAX_HOST_BYTES: usize = 253;
+
+/// The most comparisons with Istio's objects for the splits of one namespace in one pass: about 50 ms. A host costs one for
+/// each of its characters; a backend that Sidecars hide costs one for each Sidecar that sees the root.
+const MAX_STEPS: usize = 1_000_000;
 
 // === impl IstioRules ===
 
@@ -51,7 +98,7 @@ impl<'c> IstioRules<'c> {
     /// By `hash_header` split requests are hashed already.
     pub(crate) fn new(
         cluster: &'c ClusterSnapshot,
-        services: &'c BTreeMap<String, &'c Value>,
+        services: &'c Services<'c>,
         domain: &'c str,
         hash_header: Option<&str>,
     ) -> Self {
@@ -59,12 +106,15 @@ impl<'c> IstioRules<'c> {
             services,
             domain,
             bypassed: Vec::new(),
-            named: HashMap::new(),
-            wildcards: HashMap::new(),
             sidecars: cluster.sidecars.iter().map(|sidecar| name(sidecar)).collect(),
+            patterns: Vec::new(),
+            short: HashMap::new(),
+            full: HashMap::new(),
+            ends: Ends::new(),
+            namespaces: HashMap::new(),
             visible: HashMap::new(),
-            visible_ends: HashMap::new(),
-            end_lengths: BTreeSet::new(),
+            lists: Vec::new(),
+            memo: RefCell::default(),
         };
         for (number, sidecar) in cluster.sidecars.iter().enumerate() {
             rules.add_sidecar(number, sidecar);
@@ -86,16 +136,24 @@ impl<'c> IstioRules<'c> {
     }
 
     /// Hosts are DNS names, short names by the rule's namespace, or wildcards: `*` or `*.DOMAIN`.
-    fn add(&mut self, said: (String, &'static str), rule: &Value, hosts: impl IntoIterator<Item = &'c str>) {
+    fn add(&mut self, said: (String, &'static str), rule: &'c Value, hosts: impl IntoIterator<Item = &'c str>) {
         let namespace = text(rule, "/metadata/namespace").unwrap_or_default();
-        for host in hosts {
-            if let Some(end) = host.strip_prefix('*') {
-                self.end_lengths.insert(end.len());
-                self.wildcards.entry(end).or_default().push(self.bypassed.len());
-                continue;
+        let number = self.bypassed.len();
+        for host in hosts.into_iter().filter(|host| host.len() <= MAX_HOST_BYTES) {
+            let pattern = match host.contains('.') || host.starts_with('*') {
+                true => self.pattern(host),
+                false => {
+                    let next = self.patterns.len();
+                    let pattern = *self.short.entry((namespace, host)).or_insert(next);
+                    self.add_pattern(pattern, host);
+                    pattern
+                }
+            };
+            let rules = &mut self.patterns[pattern].rules;
+            // One rule may list a host any number of times.
+            if rules.last() != Some(&number) {
+                rules.push(number);
             }
-            let full = if host.contains('.') { host.to_owned() } else { self.host(host, namespace).full };
-            self.named.entry(full).or_default().push(self.bypassed.len());
         }
         self.bypassed.push(said);
     }
@@ -106,98 +164,264 @@ impl<'c> IstioRules<'c> {
         let egress = sidecar.pointer("/spec/egress").and_then(Value::as_array);
         let patterns = egress.into_iter().flatten().flat_map(|egress| strings(egress, "/hosts"));
         for (namespace, host) in patterns.filter_map(|pattern| pattern.split_once('/')) {
-            let namespace = if namespace == "." { own } else { namespace };
-            let listed = match host.strip_prefix('*') {
-                Some(end) => {
-                    self.end_lengths.insert(end.len());
-                    self.visible_ends.entry((namespace, end)).or_default()
-                }
-                None => self.visible.entry((namespace, host)).or_default(),
-            };
+            if host.len() > MAX_HOST_BYTES {
+                continue;
+            }
+            let next = self.namespaces.len();
+            let namespace = *self.namespaces.entry(if namespace == "." { own } else { namespace }).or_insert(next);
+            let pattern = self.pattern(host);
+            let next = self.lists.len();
+            let list = *self.visible.entry((namespace, pattern)).or_insert(next);
+            if list == next {
+                self.lists.push(Vec::new());
+            }
             // One Sidecar may list a host any number of times.
-            if listed.last() != Some(&number) {
-                listed.push(number);
+            if self.lists[list].last() != Some(&number) {
+                self.lists[list].push(number);
             }
         }
     }
 
-    /// The Sidecars whose clients see a host.
-    fn seen_by(&self, host: &Host<'_>) -> BTreeSet<usize> {
-        let lists = [host.namespace, "*"].into_iter().flat_map(|namespace| {
-            let ends = self.ends(&host.full).filter_map(move |end| self.visible_ends.get(&(namespace, end)));
-            self.visible.get(&(namespace, host.full.as_str())).into_iter().chain(ends)
-        });
-        lists.flatten().copied().collect()
+    /// The number of a wildcard or a DNS name.
+    fn pattern(&mut self, host: &'c str) -> usize {
+        let next = self.patterns.len();
+        let (pattern, text) = match host.strip_prefix('*') {
+            Some(end) => (self.ends.add(end, &self.patterns), end),
+            None => (*self.full.entry(host).or_insert(next), host),
+        };
+        self.add_pattern(pattern, text);
+        pattern
     }
 
-    /// The ends of a DNS name that a wildcard may have.
-    fn ends<'f>(&self, full: &'f str) -> impl Iterator<Item = &'f str> {
-        self.end_lengths.iter().filter_map(|length| full.get(full.len().checked_sub(*length)?..))
+    fn add_pattern(&mut self, number: usize, text: &'c str) {
+        if number == self.patterns.len() {
+            self.patterns.push(Pattern { text, rules: Vec::new() });
+        }
+    }
+
+    /// What is known of a Service's host, for a split of the Service's namespace.
+    fn facts(&self, memo: &mut Memo<'c>, namespace: &'c str, service: &'c str) -> Result<Rc<Facts>, TooManySteps> {
+        if let Some(facts) = memo.hosts.get(&(namespace, service)) {
+            return Ok(facts.clone());
+        }
+        let host = format!("{service}.{namespace}.svc.{}", self.domain);
+        memo.spend(namespace, host.len())?;
+        let full = self.full.get(host.as_str()).copied();
+        let ends = self.ends.of(&host, &self.patterns);
+        let rules_of = |pattern: usize| self.patterns[pattern].rules.iter().copied().take(MAX_LISTED);
+        let named = self.short.get(&(namespace, service)).copied().into_iter().chain(full);
+        let mut rules: Vec<_> = named.flat_map(rules_of).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        rules.extend(ends.iter().copied().flat_map(rules_of).take(MAX_LISTED));
+        rules.truncate(MAX_LISTED);
+        let namespaces = [namespace, "*"].into_iter().filter_map(|namespace| self.namespaces.get(namespace));
+        let lists = namespaces.flat_map(|namespace| {
+            let patterns = ends.iter().copied().chain(full);
+            patterns.filter_map(move |pattern| self.visible.get(&(*namespace, pattern)).copied())
+        });
+        let mut lists: Vec<_> = lists.collect();
+        lists.sort_unstable();
+        let facts = Rc::new(Facts { rules, lists });
+        let facts = memo.facts.entry(facts.clone()).or_insert(facts).clone();
+        memo.hosts.insert((namespace, service), facts.clone());
+        Ok(facts)
+    }
+
+    /// The first Sidecars whose clients see the root but not the backend.
+    fn hidden(
+        &self,
+        memo: &mut Memo<'c>,
+        namespace: &'c str,
+        root: &Rc<Facts>,
+        backend: &Rc<Facts>,
+    ) -> Result<Rc<[usize]>, TooManySteps> {
+        memo.spend(namespace, 1)?;
+        // The same lists, and no memory for it: by far the most frequent case.
+        if root.lists == backend.lists {
+            return Ok(Rc::new([]));
+        }
+        let key = (root.clone(), backend.clone());
+        if let Some(hidden) = memo.hidden.get(&key) {
+            return Ok(hidden.clone());
+        }
+        let mut hidden = Vec::new();
+        // Who is in a list of both sees both.
+        for list in root.lists.iter().filter(|list| backend.lists.binary_search(list).is_err()) {
+            let mut found = 0;
+            for sidecar in &self.lists[*list] {
+                memo.spend(namespace, 1 + backend.lists.len())?;
+                if !backend.lists.iter().any(|list| self.lists[*list].binary_search(sidecar).is_ok()) {
+                    hidden.push(*sidecar);
+                    found += 1;
+                }
+                if found == MAX_LISTED {
+                    break;
+                }
+            }
+        }
+        hidden.sort_unstable();
+        hidden.dedup();
+        hidden.truncate(MAX_LISTED);
+        let hidden: Rc<[usize]> = hidden.into();
+        memo.hidden.insert(key, hidden.clone());
+        Ok(hidden)
     }
 
     /// Whether all that Istio's objects say of the root and the backends is so for split requests too. Their route is our
     /// own, and what a VirtualService's or a hashing load balancer's would have said doesn't reach it.
-    pub(crate) fn apply(&self, split: &TrafficSplit) -> Said {
+    pub(crate) fn apply(&self, split: &'c TrafficSplit) -> Said {
+        self.bypassed_by(split).unwrap_or_else(|TooManySteps| not_checked())
+    }
+
+    fn bypassed_by(&self, split: &'c TrafficSplit) -> Result<Said, TooManySteps> {
+        let memo = &mut *self.memo.borrow_mut();
         let mut named = BTreeMap::new();
         let services = split.spec.backends.iter().map(|backend| &backend.service);
         for service in [&split.spec.service].into_iter().chain(services) {
-            let full = self.host(service, &split.metadata.namespace).full;
-            let wildcards = self.ends(&full).filter_map(|end| self.wildcards.get(end)).flatten();
-            for rule in self.named.get(&full).into_iter().flatten().chain(wildcards).take(MAX_LISTED) {
+            for rule in &self.facts(memo, &split.metadata.namespace, service)?.rules {
                 named.entry(*rule).or_insert(service);
             }
         }
-        let bypassed = named.into_iter().map(|(rule, service)| {
+        let bypassed = named.into_iter().take(MAX_LISTED).map(|(rule, service)| {
             let (said, hint) = &self.bypassed[rule];
             format!("{said}, which names {service}{hint}")
         });
-        let bypassed: Vec<_> = bypassed.take(MAX_LISTED).collect();
+        let bypassed: Vec<_> = bypassed.collect();
         if bypassed.is_empty() {
-            return Said::yes("RulesApply");
+            return Ok(Said::yes("RulesApply"));
         }
-        Said::no("RulesBypassed", format!("split requests bypass {}", bypassed.join(", and ")))
+        Ok(Said::no("RulesBypassed", format!("split requests bypass {}", bypassed.join(", and "))))
     }
 
     /// Whether clients that see the root see every backend with weight. A proxy has no cluster of what it doesn't see, and
     /// answers 503.
-    pub(crate) fn reachable(&self, split: &TrafficSplit) -> Said {
+    pub(crate) fn reachable(&self, split: &'c TrafficSplit) -> Said {
+        self.hidden_backends(split).unwrap_or_else(|TooManySteps| not_checked())
+    }
+
+    fn hidden_backends(&self, split: &'c TrafficSplit) -> Result<Said, TooManySteps> {
+        let memo = &mut *self.memo.borrow_mut();
+        let (namespace, root) = (split.metadata.namespace.as_str(), split.spec.service.as_str());
         let mut hidden = Vec::new();
         let backends = split.spec.backends.iter().filter(|backend| backend.has_weight());
-        let backends = backends.map(|backend| self.host(&backend.service, &split.metadata.namespace));
-        let backends: Vec<_> = backends.collect();
-        let root = self.host(&split.spec.service, &split.metadata.namespace);
-        let see_root = self.seen_by(&root);
-        for backend in &backends {
-            let see_backend = self.seen_by(backend);
-            let blind = see_root.difference(&see_backend).filter_map(|number| self.sidecars.get(*number));
-            let blind = blind.map(|sidecar| format!("{} from clients of Sidecar {sidecar}", backend.service));
-            hidden.extend(blind.take(MAX_LISTED));
+        let backends = backends.map(|backend| backend.service.as_str());
+        let of_root = self.facts(memo, namespace, root)?;
+        for backend in backends.clone() {
+            let facts = self.facts(memo, namespace, backend)?;
+            let blind = self.hidden(memo, namespace, &of_root, &facts)?;
+            let blind = blind.iter().filter_map(|number| self.sidecars.get(*number));
+            hidden.extend(blind.map(|sidecar| format!("{backend} from clients of Sidecar {sidecar}")));
+            if hidden.len() >= MAX_LISTED {
+                break;
+            }
         }
-        let exported = |host: &Host<'_>| {
-            let service = self.services.get(&format!("{}/{}", host.namespace, host.service))?;
-            let annotations = service.pointer("/metadata/annotations")?;
-            let to = annotations.get(EXPORT_TO)?.as_str()?.split(',').map(|to| to.trim().to_owned());
-            // `.` is the Service's own namespace.
-            Some(to.map(|to| if to == "." { host.namespace.to_owned() } else { to }).collect::<BTreeSet<_>>())
-        };
-        let everywhere = BTreeSet::from(["*".to_owned()]);
-        let of_root = exported(&root).unwrap_or_else(|| everywhere.clone());
-        for backend in &backends {
-            let to = exported(backend).unwrap_or_else(|| everywhere.clone());
-            if !to.contains("*") && !of_root.is_subset(&to) {
-                let to: Vec<_> = to.into_iter().collect();
-                hidden.push(format!("{} from clients outside of {} ({EXPORT_TO})", backend.service, to.join(", ")));
+        let export = |service| self.services.get(&(namespace, service)).map_or(&Export::All, ServiceFacts::export);
+        let of_root = export(root);
+        for backend in backends {
+            if hidden.len() >= MAX_LISTED {
+                break;
+            }
+            match export(backend) {
+                _ if backend == root => {}
+                Export::All => {}
+                Export::TooMany => hidden.push(format!(
+                    "{backend} from some clients, since {EXPORT_TO} has more than {MAX_EXPORTS} entries and is not evaluated"
+                )),
+                Export::Only(to) if !is_within(of_root, to) => {
+                    let mut listed: Vec<_> = to.iter().take(MAX_LISTED).map(String::as_str).collect();
+                    if to.len() > MAX_LISTED {
+                        listed.push("…");
+                    }
+                    hidden.push(format!("{backend} from clients outside of {} ({EXPORT_TO})", listed.join(", ")));
+                }
+                Export::Only(_) => {}
             }
         }
         if hidden.is_empty() {
-            return Said::yes("Reachable");
+            return Ok(Said::yes("Reachable"));
         }
         hidden.truncate(MAX_LISTED);
-        Said::no("BackendHidden", format!("503 for split requests: hidden is {}", hidden.join(", and ")))
+        Ok(Said::no("BackendHidden", format!("503 for split requests: hidden is {}", hidden.join(", and "))))
+    }
+}
+
+/// Whether a Service with this export is seen in these namespaces only. An export that is not evaluated counts as all.
+fn is_within(export: &Export, namespaces: &[String]) -> bool {
+    let Export::Only(own) = export else { return false };
+    let mut others = namespaces.iter().peekable();
+    own == namespaces
+        || own.iter().all(|own| {
+            while others.next_if(|other| *other < own).is_some() {}
+            others.peek() == Some(&own)
+        })
+}
+
+fn not_checked() -> Said {
+    let message =
+        "not checked: this namespace has too many backends, or too many Sidecars and VirtualServices name them";
+    Said { holds: true, reason: "NotChecked", message: message.into() }
+}
+
+// === impl Memo ===
+
+impl<'c> Memo<'c> {
+    fn spend(&mut self, namespace: &'c str, steps: usize) -> Result<(), TooManySteps> {
+        let spent = self.steps.entry(namespace).or_default();
+        *spent = spent.saturating_add(steps);
+        if *spent <= MAX_STEPS { Ok(()) } else { Err(TooManySteps) }
+    }
+}
+
+// === impl Ends ===
+
+impl Ends {
+    fn new() -> Self {
+        // Unknown to those who write patterns.
+        let base = RandomState::new().hash_one(0) | 1;
+        Self { base, by_hash: HashMap::new(), lengths: [false; MAX_HOST_BYTES + 1] }
     }
 
-    fn host<'s>(&self, service: &'s str, namespace: &'s str) -> Host<'s> {
-        Host { service, namespace, full: format!("{service}.{namespace}.svc.{}", self.domain) }
+    fn next(&self, hash: u64, byte: u8) -> u64 {
+        (hash ^ u64::from(byte)).wrapping_add(1).wrapping_mul(self.base).rotate_left(23)
+    }
+
+    /// Returns the number of an end's pattern: the next, if the end is new.
+    fn add(&mut self, end: &str, patterns: &[Pattern<'_>]) -> usize {
+        if let Some(length) = self.lengths.get_mut(end.len()) {
+            *length = true;
+        }
+        let mut hash = end.bytes().rev().fold(0, |hash, byte| self.next(hash, byte));
+        loop {
+            match self.by_hash.get(&hash) {
+                Some(pattern) if patterns[*pattern].text == end => return *pattern,
+                Some(_) => hash = hash.wrapping_add(1),
+                None => {
+                    self.by_hash.insert(hash, patterns.len());
+                    return patterns.len();
+                }
+            }
+        }
+    }
+
+    /// Returns the patterns that are ends of a DNS name, the shortest first.
+    fn of(&self, host: &str, patterns: &[Pattern<'_>]) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut hash = 0;
+        for (length, has_length) in self.lengths.iter().enumerate().take(host.len() + 1) {
+            if length > 0 {
+                hash = self.next(hash, host.as_bytes()[host.len() - length]);
+            }
+            let mut at = hash;
+            while let Some(pattern) = self.by_hash.get(&at).filter(|_| *has_length) {
+                if host.get(host.len() - length..) == Some(patterns[*pattern].text) {
+                    found.push(*pattern);
+                    break;
+                }
+                at = at.wrapping_add(1);
+            }
+        }
+        found
     }
 }
 

@@ -3,13 +3,13 @@
 
 use crate::admission::{Admission, Admitted, Candidate, Groups, claimed_root, group_keys};
 use crate::condition::Said;
-use crate::document;
 use crate::istio::Istio;
 use crate::istio_rules::IstioRules;
-use crate::snapshot::{ClusterSnapshot, SplitObject, one_line};
+use crate::snapshot::{
+    ClusterSnapshot, MAX_MESSAGE_CHARACTERS, Message, ServiceFacts, Services, SplitObject, one_line,
+};
 use crate::wiring;
-use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use traffic_split::{Budget, Configuration, Cost, Exceeded, Ledger, Resource, Scope, Service, TrafficSplit};
 
 pub use crate::admission::Serves;
@@ -65,7 +65,7 @@ pub fn plan(base: &Configuration, istio: &Istio, cluster: &ClusterSnapshot, most
     let most_bytes = u64::try_from(istio.most_bytes(most_bytes)).unwrap_or(u64::MAX);
     // What sidecars have stays if the limit is lowered.
     let budget = Budget::with_bytes(most_bytes.max(cost(&cluster.served).bytes));
-    let service = |key: &str, is_backend: bool| planner.service(key, is_backend);
+    let service = |namespace: &str, name: &str, is_backend: bool| planner.service(namespace, name, is_backend);
     let mut admission =
         Admission::new(&candidates, &planner.groups, Ledger::new(budget, planner.base.base_cost()), service);
     let admitted = admission.run();
@@ -144,7 +144,7 @@ struct Planner<'c> {
     /// What the operator says of Services.
     known_services: &'c BTreeMap<String, Service>,
     groups: Groups<'c>,
-    services: BTreeMap<String, &'c Value>,
+    services: Services<'c>,
     /// What sidecars have, by `namespace/name`.
     served: BTreeMap<String, &'c TrafficSplit>,
 }
@@ -166,7 +166,7 @@ impl<'c> Planner<'c> {
             base: whole,
             known_services: &base.services,
             groups: Groups::new(cluster.http_route_groups.iter().map(|group| &**group), &cluster.served),
-            services: cluster.services.iter().map(|service| (document::key(service), &**service)).collect(),
+            services: ServiceFacts::all(&cluster.services),
             served: cluster.served.traffic_splits.iter().map(|split| (split.key(), split)).collect(),
         }
     }
@@ -191,21 +191,29 @@ impl<'c> Planner<'c> {
 
     /// All that is wrong with a split, with what is wrong with the groups that it names; empty if nothing is.
     fn problems(&self, object: &SplitObject) -> String {
-        let mut text = match &object.split {
+        let checked;
+        let own = match &object.split {
             Ok(split) => match self.check(split) {
                 Ok(()) => return String::new(),
-                Err(problems) => problems,
+                Err(problems) => {
+                    checked = problems;
+                    &checked
+                }
             },
-            Err(problems) => problems.clone(),
+            Err(problems) => problems,
         };
+        let mut message = Message::new(MAX_MESSAGE_CHARACTERS - 1);
+        message.push(&[own]);
         let namespace = object.key.split('/').next().unwrap_or_default();
         for name in &object.group_names {
             let key = format!("{namespace}/{name}");
-            if let Some(why) = self.groups.problems(&key).filter(|_| self.groups.served(&key).is_none()) {
-                text.push_str(&format!("; HTTPRouteGroup {name}: {why}"));
+            if let Some(why) = self.groups.problems(&key).filter(|_| self.groups.served(&key).is_none())
+                && !message.push(&["HTTPRouteGroup ", name, ": ", why])
+            {
+                break;
             }
         }
-        text
+        message.into_text()
     }
 
     /// Whether sidecars have a split, and the groups that it names, as the objects stand.
@@ -220,13 +228,13 @@ impl<'c> Planner<'c> {
     }
 
     /// What sidecars get to know of a Service: what the operator says comes before what the cluster says.
-    fn service(&self, key: &str, is_backend: bool) -> Option<Service> {
-        let known = self.known_services.get(key);
-        let ports = match is_backend && self.gets_nothing(key).is_some() {
-            true => Some(Vec::new()),
-            false => self.ports(key),
+    fn service(&self, namespace: &str, name: &str, is_backend: bool) -> Option<Service> {
+        let known = self.known_services.get(&format!("{namespace}/{name}"));
+        let ports = match is_backend && self.gets_nothing(namespace, name).is_some() {
+            true => Some([].as_slice()),
+            false => self.services.get(&(namespace, name)).and_then(ServiceFacts::ports),
         };
-        let ports = ports.map(|ports| ports.into_iter().map(|port| (port, port.to_string())).collect());
+        let ports = ports.map(|ports| ports.iter().map(|port| (*port, port.to_string())).collect());
         if known.is_none() && ports.is_none() {
             return None;
         }
@@ -238,13 +246,14 @@ impl<'c> Planner<'c> {
     /// This configuration, and what is said of each split.
     fn plan(
         &self,
-        candidates: &[Candidate<'_>],
+        candidates: &[Candidate<'c>],
         outcomes: impl IntoIterator<Item = (Serves, Option<Held<'c>>, Option<String>)>,
         configuration: Configuration,
     ) -> Plan {
         let hash_header = self.istio.route.hash_header.as_deref();
         let rules = IstioRules::new(self.cluster, &self.services, &configuration.cluster_domain, hash_header);
-        let verdict = |(candidate, outcome): (&Candidate<'_>, (Serves, Option<Held<'c>>, Option<String>))| {
+        let given = given_ports(&configuration);
+        let verdict = |(candidate, outcome): (&Candidate<'c>, (Serves, Option<Held<'c>>, Option<String>))| {
             let (serves, held, conflict) = outcome;
             let problems = self.problems(candidate.object);
             let split = match serves {
@@ -254,44 +263,33 @@ impl<'c> Planner<'c> {
             let verdict = match (split, conflict) {
                 (Some(split), Some(winner)) if problems.is_empty() => Verdict::conflict(&split.spec.service, &winner),
                 (Some(split), None) if problems.is_empty() || serves != Serves::Nothing => {
-                    self.verdict(split, serves, problems, held, &configuration, &rules)
+                    self.verdict(split, serves, problems, held, &given, &rules)
                 }
                 _ => Verdict::invalid(problems),
             };
             (candidate.object.key.clone(), verdict)
         };
         let verdicts = candidates.iter().zip(outcomes).map(verdict).collect();
+        drop((given, rules));
         Plan { configuration, verdicts }
     }
 
-    /// The ports that a Service lists, if it does.
-    fn ports(&self, key: &str) -> Option<Vec<u16>> {
-        document::service_ports(self.services.get(key)?).ok().flatten()
-    }
-
-    /// Why a backend gets nothing, in words that follow its name: proxies have no cluster of it to which a split request could
-    /// go.
-    fn gets_nothing(&self, key: &str) -> Option<&'static str> {
-        let Some(service) = self.services.get(key) else { return Some("isn't there") };
-        let is = |pointer, value| document::text(service, pointer) == Some(value);
-        match self.ports(key) {
-            // For Istio it is another name of a host.
-            _ if is("/spec/type", "ExternalName") => Some("is an ExternalName"),
-            // A request goes where its client has connected to.
-            _ if is("/spec/clusterIP", "None") => Some("is headless"),
-            None => Some("lists no port"),
-            Some(_) => None,
+    /// Why a backend gets nothing, in words that follow its name.
+    fn gets_nothing(&self, namespace: &str, name: &str) -> Option<&'static str> {
+        match self.services.get(&(namespace, name)) {
+            Some(service) => service.gets_nothing(),
+            None => Some("isn't there"),
         }
     }
 
-    fn verdict(
+    fn verdict<'r>(
         &self,
-        split: &TrafficSplit,
+        split: &'r TrafficSplit,
         serves: Serves,
         problems: String,
         held: Option<Held<'_>>,
-        configuration: &Configuration,
-        rules: &IstioRules<'_>,
+        given: &GivenPorts<'_>,
+        rules: &IstioRules<'r>,
     ) -> Verdict {
         let keep = match serves {
             Serves::Nothing => "clients are served as if it weren't there",
@@ -317,7 +315,7 @@ impl<'c> Planner<'c> {
         Verdict {
             accepted,
             programmed,
-            resolved: self.resolved(split, configuration),
+            resolved: self.resolved(split, given),
             rules_apply: rules.apply(split),
             reachable: rules.reachable(split),
             backends: backends.join(", "),
@@ -326,44 +324,73 @@ impl<'c> Planner<'c> {
     }
 
     /// What it names, and isn't there.
-    fn resolved(&self, split: &TrafficSplit, configuration: &Configuration) -> Said {
-        let namespace = &split.metadata.namespace;
-        let root = &split.spec.service;
-        let mut missing = Vec::new();
-        if !self.services.contains_key(&format!("{namespace}/{root}")) {
-            missing.push(format!("Service {root}, the root, isn't there"));
+    fn resolved(&self, split: &TrafficSplit, given: &GivenPorts<'_>) -> Said {
+        let namespace = split.metadata.namespace.as_str();
+        let root = split.spec.service.as_str();
+        let mut missing = Message::new(MAX_MESSAGE_CHARACTERS - 1);
+        if !self.services.contains_key(&(namespace, root)) {
+            missing.push(&["Service ", root, ", the root, isn't there"]);
         }
-        let ports_of = |service: &str| {
-            let known = configuration.services.get(&format!("{namespace}/{service}"))?;
-            Some(known.ports.as_ref()?.keys().copied().collect::<BTreeSet<_>>())
-        };
-        let root_ports = ports_of(root).unwrap_or_default();
+        let ports_of = |service| given.get(&(namespace, service)).map(Vec::as_slice).unwrap_or_default();
+        let root_ports = ports_of(root);
         // One without weight gets nothing anyway: canary tools delete and make them as they like.
         for backend in split.spec.backends.iter().filter(|backend| backend.has_weight()) {
-            let service = &backend.service;
-            let ports = ports_of(service).unwrap_or_default();
+            let service = backend.service.as_str();
+            let ports = ports_of(service);
             // Unless the operator says that it has ports.
-            if let Some(why) = self.gets_nothing(&format!("{namespace}/{service}"))
+            if let Some(why) = self.gets_nothing(namespace, service)
                 && ports.is_empty()
             {
-                missing.push(format!("Service {service} {why}: it gets nothing"));
-                continue;
+                missing.push(&["Service ", service, " ", why, ": it gets nothing"]);
+            } else if let Some(lacks) = lacking(root_ports, ports) {
+                missing.push(&["Service ", service, " has no port ", &lacks, ": it gets nothing there"]);
             }
-            let lacks: Vec<_> = root_ports.difference(&ports).map(u16::to_string).collect();
-            if !lacks.is_empty() {
-                missing.push(format!("Service {service} has no port {}: it gets nothing there", lacks.join(", ")));
+            if missing.is_full() {
+                break;
             }
         }
         for group in &split.spec.matches {
-            let key = format!("{namespace}/{}", group.name);
-            if !self.groups.exists(&key) {
-                missing.push(format!("there is no HTTPRouteGroup {}", group.name));
+            let name = group.name.as_str();
+            let key = format!("{namespace}/{name}");
+            if missing.is_full() {
+                break;
+            } else if !self.groups.exists(&key) {
+                missing.push(&["there is no HTTPRouteGroup ", name]);
             } else if let Some(why) = self.groups.problems(&key).filter(|_| self.groups.served(&key).is_some()) {
-                missing.push(format!("HTTPRouteGroup {}: {why}; sidecars have its last good version", group.name));
+                missing.push(&["HTTPRouteGroup ", name, ": ", why, "; sidecars have its last good version"]);
             }
         }
-        if missing.is_empty() { Said::yes("ResolvedRefs") } else { Said::no("RefNotFound", missing.join("; ")) }
+        let missing = missing.into_text();
+        if missing.is_empty() { Said::yes("ResolvedRefs") } else { Said::no("RefNotFound", missing) }
     }
+}
+
+/// The ports that sidecars know of each Service, sorted, by namespace and name.
+type GivenPorts<'s> = HashMap<(&'s str, &'s str), Vec<u16>>;
+
+fn given_ports(configuration: &Configuration) -> GivenPorts<'_> {
+    let services = configuration.services.iter();
+    let services = services.filter_map(|(key, service)| Some((key.split_once('/')?, service.ports.as_ref()?)));
+    services.map(|(key, ports)| (key, ports.keys().copied().collect())).collect()
+}
+
+/// Lists the ports of a root that a backend lacks, both sorted; `None` if it lacks none.
+fn lacking(root: &[u16], backend: &[u16]) -> Option<String> {
+    /// The most ports that a message lists of one backend.
+    const MAX_LISTED_PORTS: usize = 20;
+    if root == backend {
+        return None;
+    }
+    let mut others = backend.iter().peekable();
+    let lacks = root.iter().filter(|port| {
+        while others.next_if(|other| other < port).is_some() {}
+        others.peek() != Some(port)
+    });
+    let mut lacks: Vec<_> = lacks.take(MAX_LISTED_PORTS + 1).map(u16::to_string).collect();
+    if let Some(last) = lacks.get_mut(MAX_LISTED_PORTS) {
+        *last = "…".into();
+    }
+    (!lacks.is_empty()).then(|| lacks.join(", "))
 }
 
 // === impl Verdict ===

@@ -744,3 +744,136 @@ fn missing_weights_are_given_out_as_explicit_zeros() {
     let split = serde_json::to_value(&plan.configuration.traffic_splits[0]).unwrap();
     assert_eq!(split["spec"]["backends"][1], json!({"service": "v2", "weight": 0}));
 }
+
+/// The longest message of a condition.
+const MAX_CHARACTERS: usize = 8000;
+
+#[track_caller]
+fn is_bounded(message: &String) {
+    assert!(message.chars().count() <= MAX_CHARACTERS, "{} characters", message.chars().count());
+    assert!(message.capacity() <= message.len() + 64, "{} bytes for {}", message.capacity(), message.len());
+}
+
+fn bad_group(name: &str) -> Value {
+    let headers: serde_json::Map<_, _> = (0..100).map(|n| (format!("h{n}"), json!("("))).collect();
+    with(group(name, "/"), "/spec/matches", json!(vec![json!({"headers": headers}); 10]))
+}
+
+#[test]
+fn message_lists_the_first_problems_of_groups_and_is_bounded() {
+    let names: Vec<_> = (0..64).map(|n| format!("g{n}")).collect();
+    let references: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+    let mut cluster = cluster(&[with(split("canary", "web", &[("v1", 1)]), "/spec/matches", json!(references))]);
+    cluster.http_route_groups = names.iter().map(|name| bad_group(name)).collect();
+    for group in &cluster.snapshot().http_route_groups {
+        let problems = group.group.as_ref().unwrap_err();
+        is_bounded(problems);
+        assert!(problems.starts_with("spec.matches[0].headers"), "{problems}");
+        assert!(problems.contains("; and 98"), "{problems}");
+    }
+    let plan = planned(&cluster);
+    let message = &verdict(&plan, "canary").accepted.message;
+    is_bounded(message);
+    assert!(message.starts_with("spec.matches[0].name: there is no HTTPRouteGroup"), "{message}");
+    assert!(
+        message.contains("spec.matches[19].name")
+            && message.contains("; and 44 more; HTTPRouteGroup g0: spec.matches[0]")
+    );
+    assert!(message.ends_with('…'), "{message}");
+}
+
+#[test]
+fn message_of_missing_ports_is_bounded() {
+    let ports: Vec<_> = (1..=2500).collect();
+    let names: Vec<_> = (0..256).map(|n| format!("b{n}")).collect();
+    let weights: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let mut cluster = cluster(&[split("canary", "web", &weights), split("same", "v1", &[("web", 1)])]);
+    cluster.services = names.iter().map(|name| service(name, &[1])).collect();
+    cluster.services.extend([service("web", &ports), service("v1", &ports)]);
+    let plan = planned(&cluster);
+    let message = &verdict(&plan, "canary").resolved.message;
+    is_bounded(message);
+    assert!(message.starts_with("Service b0 has no port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …: it gets nothing there; Service b1 has"));
+    assert!(verdict(&plan, "same").resolved.holds);
+}
+
+#[test]
+fn export_list_above_100_entries_is_not_evaluated() {
+    let said = |root: usize, v2: usize| {
+        let mut cluster = canary();
+        for (service, count) in [(0, root), (2, v2)] {
+            let list: Vec<_> = (0..count).map(|n| format!("ns{n}")).collect();
+            let annotations = json!({"networking.istio.io/exportTo": list.join(",")});
+            cluster.services[service] = with(cluster.services[service].clone(), "/metadata/annotations", annotations);
+        }
+        // Not restricted.
+        cluster.traffic_splits[0] = split("canary", "web", &[("v2", 1)]);
+        verdict(&planned(&cluster), "canary").reachable.clone()
+    };
+    assert!(said(100, 100).holds && said(50, 100).holds);
+    let hidden = said(100, 50).message;
+    assert!(hidden.contains("hidden is v2 from clients outside of ns0, ns1, ns10, "), "{hidden}");
+    assert!(hidden.ends_with(", … (networking.istio.io/exportTo)") && hidden.len() < 200, "{hidden}");
+    assert!(!said(101, 100).holds);
+    let hidden = said(1, 26_000).message;
+    assert!(
+        hidden.contains("v2 from some clients, since networking.istio.io/exportTo has more than 100 entries"),
+        "{hidden}"
+    );
+}
+
+#[test]
+fn sidecars_that_list_everything_hide_nothing_and_others_are_listed_in_order() {
+    let mut cluster = canary();
+    let all = json!({"egress": [{"hosts": ["*/*", "shop/web.shop.svc.cluster.local"]}]});
+    let root = json!({"egress": [{"hosts": ["*/web.shop.svc.cluster.local"]}]});
+    cluster.sidecars = (0..100)
+        .map(|n| {
+            let sidecar = istio("Sidecar", "curl", if n < 50 { all.clone() } else { root.clone() });
+            with(sidecar, "/metadata/name", format!("s{n}").into())
+        })
+        .collect();
+    let listed: Vec<_> = (50..60).map(|n| format!("v1 from clients of Sidecar curl/s{n}")).collect();
+    let message = format!("503 for split requests: hidden is {}", listed.join(", and "));
+    assert_eq!(verdict(&planned(&cluster), "canary").reachable.message, message);
+    cluster.sidecars.truncate(50);
+    assert!(verdict(&planned(&cluster), "canary").reachable.holds);
+}
+
+#[test]
+fn wildcards_of_all_lengths_name_the_hosts_that_end_in_them() {
+    let said = |host: &str| {
+        let mut cluster = canary();
+        let http = json!([{}]);
+        let others = (1..2500).map(|length| json!(format!("*{}", "x".repeat(length))));
+        let hosts: Vec<_> = others.chain([json!(host)]).collect();
+        cluster.virtual_services = vec![istio("VirtualService", "other", json!({"hosts": hosts, "http": http}))];
+        verdict(&planned(&cluster), "canary").rules_apply.holds
+    };
+    for host in ["*", "*l", "*b.shop.svc.cluster.local", "*web.shop.svc.cluster.local", "v1.shop.svc.cluster.local"] {
+        assert!(!said(host), "{host}");
+    }
+    for host in ["*x", "*ab.shop.svc.cluster.local", "*aweb.shop.svc.cluster.local", "*.shop.svc.cluster.loca"] {
+        assert!(said(host), "{host}");
+    }
+}
+
+#[test]
+fn namespace_whose_hosts_take_too_long_to_check_does_not_affect_others() {
+    // Each split costs as many steps as its hosts have characters.
+    let names: Vec<_> = (0..50_000).map(|n| format!("b{n:05}")).collect();
+    let splits = names.chunks(250).enumerate().map(|(number, names)| {
+        let weights: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        of_namespace(split(&format!("s{number}"), &format!("r{number}"), &weights), "hog")
+    });
+    let mut cluster = canary();
+    cluster.traffic_splits.extend(splits);
+    cluster.virtual_services = vec![istio("VirtualService", "other", json!({"hosts": ["*"], "http": [{}]}))];
+    let plan = planned(&cluster);
+    assert_eq!(verdict(&plan, "canary").rules_apply.reason, "RulesBypassed");
+    let count = |reason: &str| plan.verdicts.values().filter(|verdict| verdict.rules_apply.reason == reason).count();
+    assert!(count("NotChecked") > 20 && count("RulesBypassed") > 100, "{}", count("NotChecked"));
+    assert!(
+        plan.verdicts.values().all(|verdict| verdict.rules_apply.reason != "NotChecked" || verdict.rules_apply.holds)
+    );
+}

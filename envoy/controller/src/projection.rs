@@ -174,6 +174,9 @@ impl Kind for HttpRouteGroups {
     }
 }
 
+/// The ports that are kept of a Service, the first ones: requests to others are not split. Kubernetes has no limit.
+const MAX_PORTS: usize = 256;
+
 /// Services: the annotation `networking.istio.io/exportTo`, `spec.type`, `spec.clusterIP` and `spec.ports`.
 #[derive(Debug)]
 pub(crate) struct Services;
@@ -196,7 +199,7 @@ impl Kind for Services {
             let mut kept = scalars(spec, ["type", "clusterIP"]);
             if let Some(ports) = ports {
                 let port = |port| Value::Object(scalars(port, ["port", "protocol", "name", "appProtocol"]));
-                kept.insert("ports".into(), elements(ports).into_iter().map(port).collect());
+                kept.insert("ports".into(), elements(ports).into_iter().take(MAX_PORTS).map(port).collect());
             }
             value["spec"] = kept.into();
         }

@@ -20,6 +20,10 @@ struct State<T> {
     entries: BTreeMap<String, Entry<T>>,
     /// JSON after projection, by namespace.
     bytes: BTreeMap<String, usize>,
+    /// The number of entries with a problem, by namespace: they take nothing of the namespace's share.
+    problems: BTreeMap<String, usize>,
+    /// The namespaces with objects beyond [`MAX_PROBLEMS`], which are not stored.
+    overflowed: BTreeSet<String>,
     /// Whether an object that was left out for its namespace's share may have room now.
     has_room_again: bool,
     log_limit: LogLimit,
@@ -43,13 +47,20 @@ enum Problem {
     NoRoom,
 }
 
+/// The most objects of one namespace that are stored although they cannot be used. Others are not stored at all.
+const MAX_PROBLEMS: usize = 4096;
+
 impl<K: Kind> Store<K> {
     pub(crate) fn new(kind: K) -> Self {
-        let (entries, bytes) = (BTreeMap::new(), BTreeMap::new());
-        Self {
-            kind,
-            state: Mutex::new(State { entries, bytes, has_room_again: false, log_limit: LogLimit::default() }),
-        }
+        let state = State {
+            entries: BTreeMap::new(),
+            bytes: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            overflowed: BTreeSet::new(),
+            has_room_again: false,
+            log_limit: LogLimit::default(),
+        };
+        Self { kind, state: Mutex::new(state) }
     }
 
     /// Adds or replaces an object, unless the store has this version; returns whether planning may depend on the change.
@@ -89,21 +100,35 @@ impl<K: Kind> Store<K> {
         };
         let mut state = self.state();
         let old = state.remove(&key);
-        if let Some(why) = why
+        let is_stored = entry.problem.is_none() || state.has_room_for_problem(&object.namespace);
+        if !is_stored {
+            let is_first = state.overflowed.insert(object.namespace.clone());
+            if is_first && state.log_limit.allows() {
+                let namespace = one_line(&object.namespace);
+                warn!(kind = K::NAME, namespace, limit = MAX_PROBLEMS, "too many unusable objects; ignoring others");
+            }
+        } else if let Some(why) = why
             && old.as_ref().and_then(|old| old.problem) != entry.problem
             && state.log_limit.allows()
         {
             warn!(kind = K::NAME, object = one_line(&key), why = one_line(&why), "the object cannot be used");
         }
-        let is_the_same = old.as_ref().is_some_and(|old| match (&old.kept, &entry.kept) {
-            (Some(old), Some(new)) => self.kind.is_same(old, new),
-            (old, new) => old.is_none() && new.is_none(),
-        });
-        if old.is_some_and(|old| old.bytes > entry.bytes) {
+        let is_the_same = match (&old, is_stored) {
+            (Some(old), true) => match (&old.kept, &entry.kept) {
+                (Some(old), Some(new)) => self.kind.is_same(old, new),
+                (old, new) => old.is_none() && new.is_none(),
+            },
+            (old, is_stored) => old.is_none() && !is_stored,
+        };
+        if old.as_ref().is_some_and(|old| old.bytes > entry.bytes) {
             state.look_for_room(&object.namespace);
         }
-        *state.bytes.entry(object.namespace.clone()).or_default() += entry.bytes;
-        state.entries.insert(key, entry);
+        if old.is_some_and(|old| old.problem.is_some()) && entry.problem.is_none() {
+            state.look_for_ignored(&object.namespace);
+        }
+        if is_stored {
+            state.insert(key, entry);
+        }
         !is_the_same
     }
 
@@ -113,6 +138,9 @@ impl<K: Kind> Store<K> {
         let Some(old) = state.remove(key) else { return false };
         if old.bytes > 0 {
             state.look_for_room(&old.namespace);
+        }
+        if old.problem.is_some() {
+            state.look_for_ignored(&old.namespace);
         }
         true
     }
@@ -149,10 +177,37 @@ impl<T> State<T> {
                 self.bytes.remove(&entry.namespace);
             }
         }
+        if entry.problem.is_some()
+            && let Some(problems) = self.problems.get_mut(&entry.namespace)
+        {
+            *problems -= 1;
+            if *problems == 0 {
+                self.problems.remove(&entry.namespace);
+            }
+        }
         Some(entry)
     }
 
+    fn insert(&mut self, key: String, entry: Entry<T>) {
+        *self.bytes.entry(entry.namespace.clone()).or_default() += entry.bytes;
+        if entry.problem.is_some() {
+            *self.problems.entry(entry.namespace.clone()).or_default() += 1;
+        }
+        self.entries.insert(key, entry);
+    }
+
+    fn has_room_for_problem(&self, namespace: &str) -> bool {
+        self.problems.get(namespace).is_none_or(|problems| *problems < MAX_PROBLEMS)
+    }
+
+    /// Asks for a new list if objects of a namespace are not stored. The namespace is in `overflowed` again if the list has more
+    /// than fit.
+    fn look_for_ignored(&mut self, namespace: &str) {
+        self.has_room_again |= self.overflowed.remove(namespace);
+    }
+
     fn look_for_room(&mut self, namespace: &str) {
+        self.look_for_ignored(namespace);
         self.has_room_again |=
             self.entries.values().any(|entry| entry.problem == Some(Problem::NoRoom) && entry.namespace == namespace);
     }
@@ -160,7 +215,7 @@ impl<T> State<T> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::Store;
+    use super::{MAX_PROBLEMS, Store};
     use crate::projection::{Kind, NotKept, Projected};
     use crate::raw_object::{RawObject, fields, raw, text};
     use std::collections::BTreeSet;
@@ -271,5 +326,29 @@ pub(crate) mod tests {
         assert!(store.put("ns", "a", 2, "bad") && store.take_has_room_again());
         assert!(store.put("ns", "b", 1, "1"));
         assert_eq!(store.texts(), ["is bad", "1"]);
+    }
+
+    #[test]
+    fn unusable_objects_beyond_the_limit_are_not_stored_until_there_is_room() {
+        let store = Store::new(Texts::default());
+        for number in 0..MAX_PROBLEMS {
+            assert!(store.put("ns", &format!("bad{number}"), 1, "bad"));
+        }
+        assert!(!store.put("ns", "more", 1, "bad") && !store.put("ns", "large", 1, "12345678901"));
+        assert_eq!(store.texts().len(), MAX_PROBLEMS);
+        assert!(!store.take_has_room_again());
+        // Objects that can be used, and other namespaces, have room.
+        assert!(store.put("ns", "good", 1, "1") && store.put("other", "bad", 1, "bad"));
+        // A stored object that becomes unusable loses its place.
+        assert!(store.put("ns", "good", 2, "bad") && store.take_has_room_again());
+        assert!(!store.put("ns", "more", 1, "bad"));
+        store.delete("other/bad");
+        assert!(!store.take_has_room_again());
+        assert!(store.delete("ns/bad0") && store.take_has_room_again());
+        assert!(store.put("ns", "more", 1, "bad"));
+        store.put("ns", "large", 1, "12345678901");
+        assert!(store.put("ns", "bad1", 2, "1") && store.take_has_room_again());
+        store.retain(&BTreeSet::new());
+        assert!(store.state().problems.is_empty() && store.state().entries.is_empty());
     }
 }
