@@ -163,7 +163,7 @@ fn a_request_without_a_match_goes_to_the_root_which_is_an_answer() {
             "GET / at httpbin.httpbin, to port 14001",
             "port      14001",
             "goes to   the root, httpbin.httpbin, as if there were no split: \
-             no match of the root's splits holds for it",
+             no match of the root's splits accepts the request",
             "skipped   httpbin/insiders, in stdin: no match holds",
             "          insiders/android-insiders: there is no header cookie, \
              which must match (.*; *)?type=insider(;.*)?",
