@@ -420,6 +420,7 @@ run_tests() {
   level "host simulator" cargo test --no-fail-fast -p host-sim
   level "command" cargo test --no-fail-fast -p traffic-split-envoy -p traffic-split-cli
   level "controller" cargo_controller test --no-fail-fast
+  level "documentation" e2e --test docs
   level "e2e, core" e2e --lib --test core
   level "e2e, simulator" e2e --test simulator
   if [[ $envoy == yes ]]; then

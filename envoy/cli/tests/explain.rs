@@ -409,19 +409,6 @@ fn the_examples_are_fine() {
     }
 }
 
-#[test]
-fn the_readme_shows_what_explain_says() {
-    let readme = include_str!("../../../README.md");
-    let shown: Vec<_> = readme.split("\n$ dist/traffic-split explain envoy/examples/").skip(1).collect();
-    assert_eq!(shown.len(), 2);
-    for shown in shown {
-        let (words, text) = shown.split_once('\n').unwrap();
-        let text = text.split("\n```").next().unwrap();
-        // It is run there at the root of the repository.
-        assert_eq!(lines(words, "").join("\n").replace(", in ", ", in envoy/examples/"), text.trim_end());
-    }
-}
-
 struct Given(u64);
 
 impl RandomSource for Given {
