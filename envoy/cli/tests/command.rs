@@ -1,10 +1,12 @@
 //! The `traffic-split` command, run as its users run it: what it prints, says and exits with.
 
+mod support;
+
 use serde_json::Value;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use support::Ran;
 use traffic_split::Configuration;
 
 const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha2
@@ -59,17 +61,8 @@ impl Files {
     }
 
     fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_traffic-split"))
-            .args(arguments)
-            .current_dir(&self.0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Who doesn't read it needn't take it.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        Ran::new(child.wait_with_output().unwrap())
+        let mut command = Command::new(env!("CARGO_BIN_EXE_traffic-split"));
+        Ran::with_input(command.args(arguments).current_dir(&self.0), input)
     }
 }
 
@@ -79,23 +72,7 @@ impl Drop for Files {
     }
 }
 
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
 impl Ran {
-    fn new(output: Output) -> Self {
-        let ran = Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        };
-        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
-        ran
-    }
-
     #[track_caller]
     fn printed(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.stderr);

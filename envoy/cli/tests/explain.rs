@@ -1,9 +1,11 @@
 //! `traffic-split explain`: what it says of each kind of request, for people and for programs.
 
+mod support;
+
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use support::Ran;
 use traffic_split::{Decision, RandomSource, Rules};
 use traffic_split_cli::input::read;
 use traffic_split_envoy::{Described, explain, load};
@@ -15,28 +17,11 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
 /// Runs the command with words, in quotes or not, where the examples are.
 fn run(words: &str, input: &str) -> Ran {
-    let mut child = Command::new("sh")
-        .args(["-c", &format!("\"$0\" {words}"), env!("CARGO_BIN_EXE_traffic-split")])
-        .current_dir(examples())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Who doesn't read it needn't take it.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    assert!(!stderr.contains("panicked"), "{stderr}");
-    Ran { code: output.status.code(), stdout, stderr }
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("\"$0\" {words}"), env!("CARGO_BIN_EXE_traffic-split")]);
+    Ran::with_input(command.current_dir(examples()), input)
 }
 
 /// What `explain` prints, as lines.

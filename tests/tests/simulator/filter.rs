@@ -27,6 +27,17 @@ fn weights(v1: u32, v2: u32) -> String {
     json!({"trafficSplits": [split(v1, v2)]}).to_string()
 }
 
+/// A configuration of so many splits, for the roots `root-0`, `root-1` and so on.
+fn many_splits(count: u32, split: impl Fn(u32) -> serde_json::Value) -> String {
+    let splits = (0..count).map(|n| {
+        let mut split = split(n);
+        split["metadata"]["name"] = json!(format!("split-{n}"));
+        split["spec"]["service"] = json!(format!("root-{n}"));
+        split
+    });
+    json!({"trafficSplits": splits.collect::<Vec<_>>()}).to_string()
+}
+
 fn start(configuration: impl AsRef<[u8]>) -> Simulator {
     Simulator::builder(&FILTER).configuration(configuration).start().expect("a start")
 }
@@ -240,17 +251,7 @@ fn a_destination_port_that_is_no_port_is_none() {
 /// Reloads as a control plane sends them for a day: 500 splits, another weight each time, and requests in between.
 #[test]
 fn reloads_leave_the_memory_where_it_was() {
-    let configuration = |round: u32| {
-        let splits: Vec<_> = (0..500)
-            .map(|n| {
-                let mut split = split(1 + round % 7, 1);
-                split["metadata"]["name"] = json!(format!("split-{n}"));
-                split["spec"]["service"] = json!(format!("root-{n}"));
-                split
-            })
-            .collect();
-        json!({"trafficSplits": splits}).to_string()
-    };
+    let configuration = |round: u32| many_splits(500, |_| split(1 + round % 7, 1));
     let mut simulator = start(configuration(0));
     let mut grown = Vec::new();
     for round in 1..=30 {
@@ -268,17 +269,7 @@ fn reloads_leave_the_memory_where_it_was() {
 #[test]
 fn streams_under_many_configurations_keep_the_memory_of_two() {
     for (splits, turns, every) in [(1_u32, 1000, 100), (200, 60, 20)] {
-        let configuration = |turn: u32| {
-            let splits: Vec<_> = (0..splits)
-                .map(|n| {
-                    let mut split = split(1, if n == 0 { turn } else { 1 });
-                    split["metadata"]["name"] = json!(format!("split-{n}"));
-                    split["spec"]["service"] = json!(format!("root-{n}"));
-                    split
-                })
-                .collect();
-            json!({"trafficSplits": splits}).to_string()
-        };
+        let configuration = |turn: u32| many_splits(splits, |n| split(1, if n == 0 { turn } else { 1 }));
         let mut simulator = start(configuration(0));
         simulator.reconfigure(configuration(1)).expect("a good configuration");
         let two = simulator.memory_size();
