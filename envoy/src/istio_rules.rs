@@ -4,15 +4,13 @@
 
 use crate::condition::Said;
 use crate::document::{name, text};
-use crate::snapshot::{ClusterSnapshot, Export, MAX_EXPORTS, ServiceFacts, Services};
+use crate::snapshot::{ClusterSnapshot, EXPORT_TO, Export, MAX_EXPORTS, ServiceFacts, Services};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use traffic_split::TrafficSplit;
-
-use crate::snapshot::EXPORT_TO;
 
 /// Istio's objects, read once for all splits: a mesh has thousands of either.
 pub(crate) struct IstioRules<'c> {

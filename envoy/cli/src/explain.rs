@@ -11,7 +11,7 @@ use traffic_split_envoy::{Described, Header, explain};
 
 /// Say what becomes of a request: which split and match, which shares, what decides, and why.
 ///
-/// It is the filter's own decision. What goes to the root is an answer too: exit code 0.
+/// The filter's own code decides. A request that goes to the root is a valid answer: exit code 0.
 #[derive(Args)]
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split explain envoy/examples/guide/trafficsplit-50-50.yaml --host httpbin.httpbin:14001

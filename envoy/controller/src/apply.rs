@@ -50,8 +50,10 @@ impl OwnedFilter {
     pub(crate) async fn read(&self) -> Result<Option<Arc<ServedFilter>>, kube::Error> {
         let watched = self.watched.snapshot(|filter| filter["metadata"]["resourceVersion"].clone()).pop();
         let last = self.last().clone();
-        if last.is_some() && last.as_ref().map(|last| &last.object["metadata"]["resourceVersion"]) == watched.as_ref() {
-            return Ok(last);
+        if let Some(last) = last
+            && watched.as_ref() == Some(&last.object["metadata"]["resourceVersion"])
+        {
+            return Ok(Some(last));
         }
         let found = self.api.get_opt(&self.name).await?;
         let found = found.map(|filter| Arc::new(ServedFilter::new(value(&filter))));
@@ -73,7 +75,7 @@ impl OwnedFilter {
     pub(crate) async fn write(
         &self,
         found: Option<&ServedFilter>,
-        wanted: Value,
+        mut wanted: Value,
         configuration: &Configuration,
     ) -> Result<(), kube::Error> {
         self.own.record_filter_spec(wanted["spec"].clone());
@@ -82,11 +84,11 @@ impl OwnedFilter {
         // would end all splits.
         let patch = Patch::Merge(json!({
             "metadata": {"resourceVersion": found.object["metadata"]["resourceVersion"]},
-            "spec": replacement(&found.object["spec"], wanted["spec"].clone()),
+            "spec": replacement(&found.object["spec"], wanted["spec"].take()),
         }));
         let parameters = PatchParams { field_manager: Some(CONTROLLER_NAME.into()), ..PatchParams::default() };
         let written = value(&self.api.patch(&self.name, &parameters, &patch).await?);
-        let written = match written["spec"] == wanted["spec"] {
+        let written = match self.own.is_filter_spec(&written["spec"]) {
             // Reading the configuration back would take as long as planning it.
             true => ServedFilter { object: written, configuration: Some(Arc::new(configuration.clone())) },
             false => ServedFilter::new(written),

@@ -28,11 +28,15 @@ impl Cluster {
     pub(crate) fn watch(watches: &mut Watches, cluster_domain: &str, own: &OwnWrites) -> Self {
         let istio = |kind| resource("networking.istio.io", "v1", kind);
         Self {
-            traffic_splits: watches.all_namespaces(traffic_splits(), traffic_split_kind(cluster_domain, own)),
+            traffic_splits: watches.all_namespaces(
+                traffic_splits(),
+                TrafficSplits { cluster_domain: cluster_domain.to_owned(), own: own.clone() },
+            ),
             http_route_groups: watches
                 .all_namespaces(resource("specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup"), HttpRouteGroups),
             services: watches.all_namespaces(resource("", "v1", "Service"), Services),
-            namespaces: watches.all_namespaces(resource("", "v1", "Namespace"), namespace_kind()),
+            namespaces: watches
+                .all_namespaces(resource("", "v1", "Namespace"), Namespaces { exclude_label: EXCLUDE_LABEL }),
             virtual_services: watches.all_namespaces(istio("VirtualService"), VirtualServices),
             destination_rules: watches.all_namespaces(istio("DestinationRule"), DestinationRules),
             sidecars: watches.all_namespaces(istio("Sidecar"), Sidecars),
@@ -56,12 +60,4 @@ impl Cluster {
         snapshot.served = served;
         snapshot
     }
-}
-
-fn traffic_split_kind(cluster_domain: &str, own: &OwnWrites) -> TrafficSplits {
-    TrafficSplits { cluster_domain: cluster_domain.to_owned(), own: own.clone() }
-}
-
-fn namespace_kind() -> Namespaces {
-    Namespaces { exclude_label: EXCLUDE_LABEL }
 }

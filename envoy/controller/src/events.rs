@@ -42,9 +42,9 @@ impl Events {
             let event = Event {
                 type_,
                 reason: one.reason.into(),
-                // What Kubernetes takes is 1 KB.
+                // Kubernetes limits a note to 1 kB.
                 note: Some(one.message.chars().take(250).collect()),
-                // What is of one action counts as the same event, with the first one's note.
+                // Kubernetes counts Events of one action as one Event and keeps the first note, so each message is an action.
                 action: format!("Program-{:x}", hash(&one.message)),
                 secondary: None,
             };

@@ -25,6 +25,7 @@ mod server;
 mod signals;
 mod status_writer;
 mod store;
+mod token_bucket;
 mod uninstall;
 mod vm_rotation;
 mod wakeup;

@@ -113,14 +113,15 @@ impl Kind for TrafficSplits {
 
     /// Versions that differ in resourceVersion only, or in the status that the controller itself wrote, are the same.
     fn is_same(&self, old: &Self::Kept, new: &Self::Kept) -> bool {
-        let [(old_status, old), (new_status, new)] = [old, new].map(|split| {
-            let mut split = SplitObject::clone(split);
-            if let Some(metadata) = split.object.get_mut("metadata").and_then(Value::as_object_mut) {
-                metadata.remove("resourceVersion");
-            }
-            (split.object.as_object_mut().and_then(|object| object.remove("status")), split)
-        });
-        old == new && (old_status == new_status || self.own.is_status(&new.key, new_status.as_ref()))
+        let metadata = |split: &SplitObject| {
+            let mut metadata = split.object["metadata"].clone();
+            metadata.as_object_mut().map(|metadata| metadata.remove("resourceVersion"));
+            metadata
+        };
+        let status = new.object.get("status");
+        (&old.split, &old.group_names) == (&new.split, &new.group_names)
+            && metadata(old) == metadata(new)
+            && (old.object.get("status") == status || self.own.is_status(&new.key, status))
     }
 
     fn unreadable(&self, object: &RawObject<'_>, why: String) -> Option<Self::Kept> {

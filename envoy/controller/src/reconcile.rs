@@ -1,6 +1,6 @@
 //! The reconcile loop: plans the whole cluster after every change, and writes what differs.
 //!
-//! It is level-triggered: each pass compares all objects with what sidecars have, whatever has changed.
+//! The loop is level-triggered: each pass compares all objects with the served EnvoyFilter, whichever object has changed.
 
 use crate::apply::OwnedFilter;
 use crate::cluster::Cluster;
@@ -22,14 +22,14 @@ use traffic_split_envoy::{Istio, Plan, bytes, envoy_filter, plan, plan_if_refuse
 const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(500);
 /// The least time between a failed pass and the next.
 const MIN_BACKOFF: Duration = Duration::from_millis(300);
-/// After so many failures, one that may have passed by itself is said to last.
+/// From this number of failed passes in a row, a temporary error of the API server is reported in statuses, too.
 const LASTING_FAILURES: u32 = 3;
 /// A pass runs after this time even if nothing has changed.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(300);
 /// The most time between a failed pass and the next.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// What a pass needs.
+/// The parts of the controller that a pass uses.
 pub(crate) struct Reconciler {
     /// The plugin configuration to which the cluster's objects are added.
     pub(crate) base: Configuration,
@@ -93,14 +93,15 @@ impl Reconciler {
                 }
             }
             info!("leads no more");
-            // What another may have changed since.
+            // The next leader may change these values.
             for gauge in [&self.metrics.splits, &self.metrics.not_served, &self.metrics.bytes] {
                 gauge.set(0);
             }
         }
     }
 
-    /// Compares what there is with what there should be, and writes what differs. Before it, so many have failed.
+    /// Plans the EnvoyFilter and the statuses of all TrafficSplits, and writes those that differ. `failures` is the number of
+    /// failed passes before this one.
     async fn pass(&self, failures: u32) -> Result<(), kube::Error> {
         self.metrics.passes.inc();
         let begun = Instant::now();
@@ -129,6 +130,7 @@ impl Reconciler {
         let mut options = istio.clone();
         options.vm_epoch = epoch;
         let wanted = envoy_filter(&planned.configuration, &options);
+        let mut is_written = false;
         let result = match refused {
             Some(why) => Err(why),
             None if filter.as_ref().is_some_and(|filter| filter.object["spec"] == wanted["spec"]) => Ok(()),
@@ -136,7 +138,7 @@ impl Reconciler {
                 if epoch != served_epoch {
                     self.vm_rotation().spend();
                 }
-                self.tell_of_write(&planned);
+                is_written = true;
             }),
         };
         match &result {
@@ -147,7 +149,12 @@ impl Reconciler {
             Ok(()) => {}
         }
         let Plan { configuration, verdicts, .. } = planned;
-        self.metrics.bytes.set(i64::try_from(bytes(&configuration)).unwrap_or(i64::MAX));
+        let (splits, bytes) = (configuration.traffic_splits.len(), bytes(&configuration));
+        if is_written {
+            self.metrics.writes.inc();
+            info!(splits, bytes, bytes_a_split = bytes / splits.max(1), "sidecars get another configuration");
+        }
+        self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.metrics.splits.set(i64::try_from(snapshot.traffic_splits.len()).unwrap_or(i64::MAX));
         let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
         self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
@@ -161,15 +168,10 @@ impl Reconciler {
     fn vm_rotation(&self) -> MutexGuard<'_, VmRotation> {
         self.vm_rotation.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn tell_of_write(&self, Plan { configuration, .. }: &Plan) {
-        self.metrics.writes.inc();
-        let (splits, size) = (configuration.traffic_splits.len(), bytes(configuration));
-        info!(splits, bytes = size, bytes_a_split = size / splits.max(1), "sidecars get another configuration");
-    }
 }
 
-/// Whether the API server, by its status code, doesn't take what it is given. What may pass by itself counts when it lasts.
+/// Whether a status code means that the API server refuses the EnvoyFilter. A temporary error counts after
+/// [`LASTING_FAILURES`] failed passes.
 fn is_refusal(code: u16, failures: u32) -> bool {
     match code {
         // Somebody else wrote in between.

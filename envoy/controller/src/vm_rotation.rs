@@ -3,6 +3,7 @@
 //! Another VM heals one that has died, but Envoy drops the counters of the old one. A tenant whose splits change without
 //! end must not reset everybody's counters each time.
 
+use crate::token_bucket::TokenBucket;
 use std::time::{Duration, Instant};
 use traffic_split_envoy::following_vm_epoch;
 
@@ -11,32 +12,25 @@ const MAX_ROTATIONS: u32 = 4;
 /// The time after which one more may.
 const ROTATION_INTERVAL: Duration = Duration::from_secs(300);
 
-/// A bucket of VM rotations that is refilled over time.
+/// The budget of VM rotations.
 #[derive(Debug)]
 pub(crate) struct VmRotation {
-    left: u32,
-    refilled: Instant,
+    budget: TokenBucket,
     /// A rotation was wanted when none was left.
     is_owed: bool,
 }
 
 impl VmRotation {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { left: MAX_ROTATIONS, refilled: now, is_owed: false }
+        Self { budget: TokenBucket::new(MAX_ROTATIONS, ROTATION_INTERVAL, now), is_owed: false }
     }
 
     /// The epoch to write: `wanted`, or `served` if VMs were replaced too often lately; then the rotation is made up for
     /// later. Nothing is spent until [`spend`](Self::spend).
     pub(crate) fn epoch(&mut self, served: Option<u64>, wanted: u64, now: Instant) -> u64 {
-        while self.left < MAX_ROTATIONS && now.saturating_duration_since(self.refilled) >= ROTATION_INTERVAL {
-            self.left += 1;
-            self.refilled += ROTATION_INTERVAL;
-        }
-        if self.left == MAX_ROTATIONS {
-            self.refilled = now;
-        }
+        self.budget.refill(now);
         let Some(served) = served else { return wanted };
-        if self.left == 0 {
+        if self.budget.is_empty() {
             self.is_owed |= wanted != served;
             return served;
         }
@@ -45,7 +39,7 @@ impl VmRotation {
 
     /// Another epoch was written.
     pub(crate) fn spend(&mut self) {
-        self.left = self.left.saturating_sub(1);
+        self.budget.take();
         self.is_owed = false;
     }
 }

@@ -4,6 +4,7 @@
 //! namespaces' changes would wait for passes that are not theirs. Each namespace therefore has a budget of wakeups. A change
 //! above the budget waits for the next refill, or for the next pass if that comes first.
 
+use crate::token_bucket::TokenBucket;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,11 +39,10 @@ struct State {
     budgets: BTreeMap<String, Budget>,
 }
 
-/// A bucket of wakeups that is refilled over time.
+/// The wakeups of one namespace.
 #[derive(Debug)]
 struct Budget {
-    left: u32,
-    refilled: Instant,
+    wakeups: TokenBucket,
     /// A change waits for the next refill.
     is_waiting: bool,
 }
@@ -64,7 +64,7 @@ impl Wakeup {
                 false if budget.is_waiting => return,
                 false => {
                     budget.is_waiting = true;
-                    Some(budget.refilled + REFILL_INTERVAL)
+                    Some(Instant::from_std(budget.wakeups.next_refill()))
                 }
             }
         };
@@ -119,27 +119,20 @@ impl Wakeup {
 
 impl Budget {
     fn new(now: Instant) -> Self {
-        Self { left: MAX_WAKEUPS, refilled: now, is_waiting: false }
+        Self { wakeups: TokenBucket::new(MAX_WAKEUPS, REFILL_INTERVAL, now.into_std()), is_waiting: false }
     }
 
     /// Takes one wakeup, if any is left.
     fn take(&mut self, now: Instant) -> bool {
-        while self.left < MAX_WAKEUPS && now.saturating_duration_since(self.refilled) >= REFILL_INTERVAL {
-            self.left += 1;
-            self.refilled += REFILL_INTERVAL;
-        }
-        if self.left == MAX_WAKEUPS {
-            self.refilled = now;
-        }
-        let is_left = self.left > 0;
-        self.left = self.left.saturating_sub(1);
+        self.wakeups.refill(now.into_std());
+        let is_left = !self.wakeups.is_empty();
+        self.wakeups.take();
         is_left
     }
 
     /// Whether forgetting the budget would give wakeups away.
     fn is_in_use(&self, now: Instant) -> bool {
-        let missing = MAX_WAKEUPS - self.left;
-        self.is_waiting || now.saturating_duration_since(self.refilled) < REFILL_INTERVAL * missing
+        self.is_waiting || !self.wakeups.is_full_at(now.into_std())
     }
 }
 
