@@ -92,6 +92,7 @@ impl Reconciler {
                     lost = leads.changed() => if lost.is_err() { return },
                 }
             }
+            self.statuses.abort().await;
             info!("leads no more");
             // The next leader may change these values.
             for gauge in [&self.metrics.splits, &self.metrics.not_served, &self.metrics.bytes] {

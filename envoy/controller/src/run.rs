@@ -13,7 +13,7 @@ use crate::projection::EnvoyFilters;
 use crate::reconcile::Reconciler;
 use crate::server::{LIMITS, serve};
 use crate::signals::asked_to_end;
-use crate::status_writer::StatusWriter;
+use crate::status_writer::{StatusRequests, StatusWriter};
 use crate::wakeup::Wakeup;
 use crate::watch::Source;
 use crate::watches::Watches;
@@ -92,14 +92,14 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         async move { lease.run(sender).await }
     });
     let log_limit = Arc::new(Mutex::default());
-    let statuses = StatusWriter {
+    let statuses = StatusWriter::new(StatusRequests {
         client: client.clone(),
         events: Events::new(client.clone(), &options.identity, log_limit.clone()),
         own: own.clone(),
         metrics: metrics.clone(),
         wakeup: wakeup.clone(),
         log_limit,
-    };
+    });
     let reconciler = Reconciler {
         filter: OwnedFilter::new(client, &options.istio, watched_filter, own),
         base: options.base,

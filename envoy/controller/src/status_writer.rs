@@ -6,25 +6,33 @@ use crate::kubernetes::traffic_splits;
 use crate::metrics::Metrics;
 use crate::own_writes::OwnWrites;
 use crate::wakeup::Wakeup;
-use futures::{StreamExt, future, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{DynamicObject, GetParams, Patch, PatchParams, Resource};
 use kube::core::Request;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
-use traffic_split_envoy::{ClusterSnapshot, News, Verdict, news, status};
+use traffic_split_envoy::{ClusterSnapshot, News, SplitObject, Verdict, news, status};
 
 /// A pass starts status writes for this long even if another change is waiting.
 const MIN_STATUS_TIME: Duration = Duration::from_millis(100);
 const MAX_CONCURRENT_STATUS_WRITES: usize = 16;
+/// Writes of one namespace at the same time: large objects make them slow, and leave room for other namespaces.
+const MAX_CONCURRENT_OF_NAMESPACE: usize = 4;
 
 /// Writes statuses, and publishes the Events that go with them.
 pub(crate) struct StatusWriter {
+    requests: Arc<StatusRequests>,
+    in_flight: tokio::sync::Mutex<InFlight>,
+}
+
+/// What one status write needs.
+pub(crate) struct StatusRequests {
     pub(crate) client: Client,
     pub(crate) events: Events,
     pub(crate) own: OwnWrites,
@@ -34,44 +42,134 @@ pub(crate) struct StatusWriter {
     pub(crate) log_limit: Arc<Mutex<LogLimit>>,
 }
 
+/// Status writes that have begun. They go on while later passes run: no pass waits for a slow one.
+#[derive(Default)]
+struct InFlight {
+    tasks: JoinSet<(String, Result<(), kube::Error>)>,
+    /// By `namespace/name`.
+    keys: BTreeSet<String>,
+}
+
+/// A status to write.
+struct Report {
+    /// How many reports of the same namespace come before.
+    rank: usize,
+    split: Arc<SplitObject>,
+    status: Value,
+    news: Vec<News>,
+}
+
+// === impl StatusWriter ===
+
 impl StatusWriter {
+    pub(crate) fn new(requests: StatusRequests) -> Self {
+        Self { requests: Arc::new(requests), in_flight: Default::default() }
+    }
+
     /// Writes the statuses that differ, one of each namespace in turn, until another change waits for a pass. That pass
     /// writes the others: however many statuses one namespace needs, a change of another is served meanwhile.
     ///
     /// # Errors
-    /// If a status could not be written; the others are written nevertheless.
+    /// If a status could not be written, in this call or since the last; the others are written nevertheless.
     pub(crate) async fn write_all(
         &self,
         snapshot: &ClusterSnapshot,
         verdicts: &BTreeMap<String, Verdict>,
     ) -> Result<(), kube::Error> {
-        self.own.retain_statuses(|key| verdicts.contains_key(key));
-        let now = format!("{:.0}", Timestamp::now());
-        let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut reports: Vec<_> = (snapshot.traffic_splits.iter())
-            .filter_map(|split| {
-                let (object, verdict) = (&split.object, verdicts.get(&split.key)?);
-                let wanted = status(verdict, object, &now);
-                if object.get("status") == Some(&wanted) {
-                    return None;
-                }
-                let rank = ranks.entry(split.key.split('/').next().unwrap_or_default()).or_default();
-                *rank += 1;
-                Some((*rank, object, wanted, news(verdict, object)))
-            })
-            .collect();
-        reports.sort_by_key(|(rank, ..)| *rank);
+        let StatusRequests { own, wakeup, .. } = &*self.requests;
+        own.retain_statuses(|key| verdicts.contains_key(key));
+        let mut waiting = reports(snapshot, verdicts);
+        let mut in_flight = self.in_flight.lock().await;
+        let mut result = Ok(());
         let deadline = Instant::now() + MIN_STATUS_TIME;
-        let in_time = |_: &_| future::ready(Instant::now() < deadline || !self.wakeup.is_pending());
-        let written = stream::iter(reports)
-            .take_while(in_time)
-            .map(|(_, object, status, news)| self.write(object, status, news))
-            .buffer_unordered(MAX_CONCURRENT_STATUS_WRITES);
-        // One that can't be written keeps no other from being.
-        let written: Vec<_> = written.collect().await;
-        written.into_iter().fold(Ok(()), Result::and)
+        loop {
+            while let Some(done) = in_flight.tasks.try_join_next() {
+                result = result.and(in_flight.end(done));
+            }
+            let is_in_time = Instant::now() < deadline || !wakeup.is_pending();
+            while is_in_time && let Some(report) = in_flight.next(&mut waiting) {
+                in_flight.begin(report, self.requests.clone());
+            }
+            if in_flight.tasks.is_empty() || !is_in_time {
+                return result;
+            }
+            tokio::select! {
+                Some(done) = in_flight.tasks.join_next() => result = result.and(in_flight.end(done)),
+                () = change_after(wakeup, deadline) => {}
+            }
+        }
     }
 
+    /// Ends all writes in flight: another replica leads.
+    pub(crate) async fn abort(&self) {
+        *self.in_flight.lock().await = InFlight::default();
+    }
+}
+
+/// Waits until a change is pending and the deadline is over.
+async fn change_after(wakeup: &Wakeup, deadline: Instant) {
+    sleep_until(deadline).await;
+    wakeup.pending().await;
+}
+
+/// Returns the statuses that differ, one of each namespace in turn.
+fn reports(snapshot: &ClusterSnapshot, verdicts: &BTreeMap<String, Verdict>) -> Vec<Report> {
+    let now = format!("{:.0}", Timestamp::now());
+    let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut reports: Vec<_> = (snapshot.traffic_splits.iter())
+        .filter_map(|split| {
+            let verdict = verdicts.get(&split.key)?;
+            let wanted = status(verdict, &split.object, &now);
+            if split.object.get("status") == Some(&wanted) {
+                return None;
+            }
+            let rank = ranks.entry(namespace(&split.key)).or_default();
+            *rank += 1;
+            let news = news(verdict, &split.object);
+            Some(Report { rank: *rank, split: split.clone(), status: wanted, news })
+        })
+        .collect();
+    reports.sort_by_key(|report| report.rank);
+    reports
+}
+
+fn namespace(key: &str) -> &str {
+    key.split('/').next().unwrap_or_default()
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    /// Takes the first report that may be written now.
+    fn next(&self, waiting: &mut Vec<Report>) -> Option<Report> {
+        if self.tasks.len() >= MAX_CONCURRENT_STATUS_WRITES {
+            return None;
+        }
+        let of_namespace = |own: &str| self.keys.iter().filter(|key| namespace(key) == namespace(own)).count();
+        let may_begin = |Report { split, .. }: &Report| {
+            !self.keys.contains(&split.key) && of_namespace(&split.key) < MAX_CONCURRENT_OF_NAMESPACE
+        };
+        waiting.iter().position(may_begin).map(|at| waiting.remove(at))
+    }
+
+    fn begin(&mut self, report: Report, requests: Arc<StatusRequests>) {
+        self.keys.insert(report.split.key.clone());
+        self.tasks.spawn(async move {
+            let Report { split, status, news, .. } = report;
+            (split.key.clone(), requests.write(&split.object, status, news).await)
+        });
+    }
+
+    fn end(&mut self, done: Result<(String, Result<(), kube::Error>), JoinError>) -> Result<(), kube::Error> {
+        let Ok((key, result)) = done else { return Ok(()) };
+        self.keys.remove(&key);
+        result
+    }
+}
+
+// === impl StatusRequests ===
+
+impl StatusRequests {
     /// Writes one status, and publishes its Events.
     async fn write(&self, object: &Value, status: Value, news: Vec<News>) -> Result<(), kube::Error> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -86,7 +184,11 @@ impl StatusWriter {
         let request = request.map_err(kube::Error::BuildRequest)?;
         if let Err(why) = self.client.request_text(request).await {
             let is_for_another = match &why {
-                kube::Error::Api(why) if why.code == 409 => true,
+                // The watch may be behind the controller's own write, whose event starts no pass.
+                kube::Error::Api(why) if why.code == 409 => {
+                    self.wakeup.wake();
+                    true
+                }
                 // Either it is gone, and so is what was to be said, or its definition has no status.
                 kube::Error::Api(why) if why.code == 404 => {
                     let request = splits.get(&name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
@@ -108,5 +210,135 @@ impl StatusWriter {
         self.metrics.statuses.inc();
         self.events.publish(object, news).await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_CONCURRENT_OF_NAMESPACE, MIN_STATUS_TIME, StatusRequests, StatusWriter};
+    use crate::events::Events;
+    use crate::metrics::Metrics;
+    use crate::own_writes::OwnWrites;
+    use crate::wakeup::Wakeup;
+    use http::{Method, Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::json;
+    use std::convert::Infallible;
+    use std::future;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use tokio::time::{Instant, sleep};
+    use traffic_split::Configuration;
+    use traffic_split_envoy::{ClusterSnapshot, Istio, Plan, SplitObject, plan};
+
+    /// An API server that never answers for the namespace `slow`, answers 409 for `taken`, and takes everything else.
+    #[derive(Clone, Default)]
+    struct ApiServer {
+        /// The `namespace/name` of each status patch.
+        patches: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl ApiServer {
+        fn writer(&self) -> (StatusWriter, Wakeup) {
+            let server = self.clone();
+            let service = tower::service_fn(move |request: Request<Body>| {
+                let server = server.clone();
+                async move {
+                    let path: Vec<_> = request.uri().path().split('/').map(str::to_owned).collect();
+                    let namespace = path.iter().position(|part| part == "namespaces").map(|at| path[at + 1].clone());
+                    let namespace = namespace.unwrap_or_default();
+                    if request.method() == Method::PATCH && path.last().is_some_and(|last| last == "status") {
+                        server.patches.lock().unwrap().push(format!("{namespace}/{}", path[path.len() - 2]));
+                        match namespace.as_str() {
+                            "slow" => future::pending().await,
+                            "taken" => {
+                                let body = r#"{"kind":"Status","status":"Failure","reason":"Conflict","code":409}"#;
+                                return Ok(Response::builder()
+                                    .status(409)
+                                    .body(Body::from(body.as_bytes().to_vec()))
+                                    .unwrap());
+                            }
+                            _ => {}
+                        }
+                    }
+                    Ok::<_, Infallible>(Response::new(Body::from(b"{}".to_vec())))
+                }
+            });
+            let client = Client::new(service, "default");
+            let (wakeup, log_limit) = (Wakeup::default(), Arc::default());
+            let events = Events::new(client.clone(), "test", Arc::clone(&log_limit));
+            let (own, metrics) = (OwnWrites::default(), Metrics::new());
+            let requests = StatusRequests { client, events, own, metrics, wakeup: wakeup.clone(), log_limit };
+            (StatusWriter::new(requests), wakeup)
+        }
+
+        fn patches_of(&self, namespace: &str) -> Vec<String> {
+            let patches = self.patches.lock().unwrap();
+            let mut own: Vec<_> =
+                patches.iter().filter(|key| key.split('/').next() == Some(namespace)).cloned().collect();
+            own.sort();
+            own
+        }
+    }
+
+    /// `count` splits of each namespace, without a status.
+    fn planned(namespaces: &[&str], count: usize) -> (ClusterSnapshot, Plan) {
+        let mut cluster = ClusterSnapshot::default();
+        for namespace in namespaces {
+            for number in 0..count {
+                let object = json!({
+                    "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+                    "metadata": {"namespace": namespace, "name": format!("s{number:02}"), "resourceVersion": "1"},
+                    "spec": {"service": format!("web{number}"), "backends": [{"service": "v1", "weight": 1}]},
+                });
+                cluster.traffic_splits.push(Arc::new(SplitObject::new(&object, "cluster.local")));
+            }
+        }
+        let plan = plan(&Configuration::default(), &Istio::default(), &cluster, usize::MAX);
+        (cluster, plan)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_waits_for_no_slow_status_once_a_change_is_pending() {
+        let server = ApiServer::default();
+        let (writer, wakeup) = server.writer();
+        let (cluster, plan) = planned(&["good", "slow"], 30);
+        let change = tokio::spawn({
+            let wakeup = wakeup.clone();
+            async move {
+                sleep(10 * MIN_STATUS_TIME).await;
+                wakeup.wake();
+            }
+        });
+        let begun = Instant::now();
+        writer.write_all(&cluster, &plan.verdicts).await.unwrap();
+        change.await.unwrap();
+        assert_eq!(begun.elapsed(), 10 * MIN_STATUS_TIME, "as long as no change is pending");
+        assert_eq!(server.patches_of("good").len(), 30);
+        assert_eq!(server.patches_of("slow").len(), MAX_CONCURRENT_OF_NAMESPACE);
+
+        // The change is still pending: the next pass starts no write that is in flight, and gives up after a moment.
+        let begun = Instant::now();
+        writer.write_all(&cluster, &plan.verdicts).await.unwrap();
+        assert_eq!(begun.elapsed(), MIN_STATUS_TIME);
+        assert_eq!(server.patches_of("slow").len(), MAX_CONCURRENT_OF_NAMESPACE);
+        assert_eq!(server.patches_of("good").len(), 60, "the store does not have the first ones yet");
+
+        writer.abort().await;
+        wakeup.settled().await;
+        let again = tokio::time::timeout(Duration::from_secs(1), writer.write_all(&cluster, &plan.verdicts)).await;
+        assert!(again.is_err(), "without a change it waits for the API server");
+        assert_eq!(server.patches_of("slow").len(), 2 * MAX_CONCURRENT_OF_NAMESPACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conflict_starts_another_pass_and_is_no_failure() {
+        let server = ApiServer::default();
+        let (writer, wakeup) = server.writer();
+        let (cluster, plan) = planned(&["taken"], 1);
+        writer.write_all(&cluster, &plan.verdicts).await.unwrap();
+        assert_eq!(server.patches_of("taken"), ["taken/s00"]);
+        assert!(wakeup.is_pending());
     }
 }

@@ -28,7 +28,10 @@ pub(crate) struct Wakeup(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// For the one task in [`Wakeup::settled`].
     notify: Notify,
+    /// For tasks in [`Wakeup::pending`].
+    woken: Notify,
     state: Mutex<State>,
 }
 
@@ -86,6 +89,7 @@ impl Wakeup {
         state.pending = Some((state.pending.map_or(now, |(first, _)| first), now));
         drop(state);
         self.0.notify.notify_one();
+        self.0.woken.notify_waiters();
     }
 
     /// Waits for a change, and then until changes pause for [`DEBOUNCE`], at most [`MAX_DELAY`].
@@ -108,6 +112,14 @@ impl Wakeup {
     /// Whether something has changed since [`settled`](Self::settled) returned.
     pub(crate) fn is_pending(&self) -> bool {
         self.state().pending.is_some()
+    }
+
+    /// Waits for a change since [`settled`](Self::settled) returned. The change stays pending.
+    pub(crate) async fn pending(&self) {
+        let woken = self.0.woken.notified();
+        if !self.is_pending() {
+            woken.await;
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
