@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic_split::Configuration;
 use traffic_split_envoy::{
-    ClusterSnapshot, GroupObject, Istio, SplitObject, envoy_filter, next_vm_epoch, plan, served_configuration,
+    ClusterSnapshot, GroupObject, IstioOptions, SplitObject, envoy_filter, next_vm_epoch, plan, served_configuration,
 };
 
 fn main() {
@@ -137,24 +137,24 @@ fn cluster(kind: &str) -> ClusterSnapshot {
 }
 
 fn served(mut cluster: ClusterSnapshot) -> ClusterSnapshot {
-    cluster.served = plan(&Configuration::default(), &Istio::default(), &cluster, ROOM).configuration.into();
+    cluster.served = plan(&Configuration::default(), &IstioOptions::default(), &cluster, ROOM).configuration.into();
     cluster
 }
 
 #[divan::bench(args = ["usual", "hostile", "full"])]
 fn planning(bencher: Bencher, kind: &str) {
     let cluster = cluster(kind);
-    bencher.bench(|| plan(black_box(&Configuration::default()), &Istio::default(), &cluster, ROOM));
+    bencher.bench(|| plan(black_box(&Configuration::default()), &IstioOptions::default(), &cluster, ROOM));
 }
 
 #[divan::bench(args = ["usual", "hostile"])]
 fn rendering_and_reading_back(bencher: Bencher, kind: &str) {
     let cluster = cluster(kind);
-    let filter = envoy_filter(&cluster.served, &Istio::default());
+    let filter = envoy_filter(&cluster.served, &IstioOptions::default());
     bencher.bench(|| {
         let epoch = next_vm_epoch(black_box(&filter), &cluster.served);
         let wanted = {
-            let mut istio = Istio::default();
+            let mut istio = IstioOptions::default();
             istio.vm_epoch = Some(epoch);
             envoy_filter(&cluster.served, &istio)
         };

@@ -11,13 +11,13 @@ use traffic_split::{Configuration, Cost, Exceeded, HttpRouteGroup, Ledger, Servi
 
 /// The versions of HTTPRouteGroups, by `namespace/name`.
 #[derive(Default)]
-pub(crate) struct Groups<'c> {
+pub(crate) struct GroupVersions<'c> {
     objects: BTreeMap<&'c str, &'c GroupObject>,
     served: BTreeMap<String, &'c HttpRouteGroup>,
 }
 
 /// A split that may be given out.
-pub(crate) struct Candidate<'c> {
+pub(crate) struct SplitCandidate<'c> {
     pub(crate) object: &'c SplitObject,
     /// The split as the object stands, if it is valid.
     pub(crate) current: Option<&'c TrafficSplit>,
@@ -27,18 +27,18 @@ pub(crate) struct Candidate<'c> {
 
 /// The version of a split that is given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serves {
+pub enum ServedVersion {
     /// The object as it stands.
     Current,
     /// What sidecars have of it since an earlier version.
     LastGood,
     /// None: clients are served as if it weren't there.
-    Nothing,
+    NotServed,
 }
 
 /// What became of a candidate.
-pub(crate) struct Admitted {
-    pub(crate) serves: Serves,
+pub(crate) struct AdmissionResult {
+    pub(crate) served_version: ServedVersion,
     /// The limit for which the object, or a group that it names, is not given out as it stands.
     pub(crate) exceeded: Option<Exceeded>,
     /// The older split that has all requests of its root: `namespace/name`.
@@ -50,8 +50,8 @@ type ServiceUse<'c> = (&'c str, &'c str, bool);
 
 /// Gives the budget to candidates.
 pub(crate) struct Admission<'c, S> {
-    candidates: &'c [Candidate<'c>],
-    groups: &'c Groups<'c>,
+    candidates: &'c [SplitCandidate<'c>],
+    groups: &'c GroupVersions<'c>,
     /// Returns the entry of `services` for a Service, by namespace, name and whether it is a backend.
     service: S,
     /// What `service` has returned, with its cost: splits share Services, and a Service may have many ports.
@@ -59,7 +59,7 @@ pub(crate) struct Admission<'c, S> {
     /// The Services in `services`, and whether each is there as a backend.
     admitted: HashMap<(&'c str, &'c str), bool>,
     ledger: Ledger,
-    results: Vec<Option<Admitted>>,
+    results: Vec<Option<AdmissionResult>>,
     /// The candidates with a version without matches, by `namespace/root`, the oldest first.
     claimants: BTreeMap<String, Vec<usize>>,
     /// The split that takes all requests of a root, by `namespace/root`.
@@ -69,9 +69,9 @@ pub(crate) struct Admission<'c, S> {
     pub(crate) services: BTreeMap<String, Service>,
 }
 
-// === impl Groups ===
+// === impl GroupVersions ===
 
-impl<'c> Groups<'c> {
+impl<'c> GroupVersions<'c> {
     pub(crate) fn new(objects: impl IntoIterator<Item = &'c GroupObject>, served: &'c Configuration) -> Self {
         let key = |group: &HttpRouteGroup| format!("{}/{}", group.metadata.namespace, group.metadata.name);
         Self {
@@ -117,9 +117,9 @@ impl<'c> Groups<'c> {
     }
 }
 
-// === impl Candidate ===
+// === impl SplitCandidate ===
 
-impl Candidate<'_> {
+impl SplitCandidate<'_> {
     /// What the older comes first by: its time, then its `namespace/name`.
     pub(crate) fn age(&self) -> (&str, &str) {
         (&self.object.created, &self.object.key)
@@ -146,7 +146,12 @@ pub(crate) fn group_keys(split: &TrafficSplit) -> impl Iterator<Item = String> {
 // === impl Admission ===
 
 impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
-    pub(crate) fn new(candidates: &'c [Candidate<'c>], groups: &'c Groups<'c>, ledger: Ledger, service: S) -> Self {
+    pub(crate) fn new(
+        candidates: &'c [SplitCandidate<'c>],
+        groups: &'c GroupVersions<'c>,
+        ledger: Ledger,
+        service: S,
+    ) -> Self {
         let mut claimants: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut by_age: Vec<_> = (0..candidates.len()).collect();
         by_age.sort_by_key(|&index| candidates[index].age());
@@ -173,7 +178,7 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
     }
 
     /// Decides on every candidate, in the candidates' order.
-    pub(crate) fn run(&mut self) -> Vec<Admitted> {
+    pub(crate) fn run(&mut self) -> Vec<AdmissionResult> {
         let candidates = self.candidates;
         let mut order: Vec<_> = (0..candidates.len()).collect();
         order.sort_by_key(|&index| (candidates[index].served.is_none(), candidates[index].age()));
@@ -189,7 +194,7 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
             let total = self.ledger.budget().total;
             turns.insert((self.ledger.of_namespace(namespace).dominant_share(&total), namespace));
         }
-        let nothing = || Admitted { serves: Serves::Nothing, exceeded: None, conflict: None };
+        let nothing = || AdmissionResult { served_version: ServedVersion::NotServed, exceeded: None, conflict: None };
         self.results.iter_mut().map(|result| result.take().unwrap_or_else(nothing)).collect()
     }
 
@@ -199,22 +204,22 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
             return;
         }
         let candidate = &self.candidates[index];
-        let mut admitted = Admitted { serves: Serves::Nothing, exceeded: None, conflict: None };
-        let versions = [(candidate.current, Serves::Current), (candidate.served, Serves::LastGood)];
-        for (split, serves) in versions.into_iter().filter_map(|(split, serves)| Some((split?, serves))) {
+        let mut admitted = AdmissionResult { served_version: ServedVersion::NotServed, exceeded: None, conflict: None };
+        let versions = [(candidate.current, ServedVersion::Current), (candidate.served, ServedVersion::LastGood)];
+        for (split, version) in versions.into_iter().filter_map(|(split, version)| Some((split?, version))) {
             let root = claimed_root(split);
             if let Some(owner) = root.as_ref().and_then(|root| self.owner(root, index)) {
                 admitted.conflict = Some(self.candidates[owner].object.key.clone());
                 continue;
             }
-            let cost = match serves {
-                Serves::Current => candidate.object.cost,
-                Serves::LastGood | Serves::Nothing => Cost::of_split(split),
+            let cost = match version {
+                ServedVersion::Current => candidate.object.cost,
+                ServedVersion::LastGood | ServedVersion::NotServed => Cost::of_split(split),
             };
-            match self.admit(split, cost, serves == Serves::LastGood) {
+            match self.admit(split, cost, version == ServedVersion::LastGood) {
                 Ok(held) => {
                     admitted.exceeded = admitted.exceeded.or(held);
-                    (admitted.serves, admitted.conflict) = (serves, None);
+                    (admitted.served_version, admitted.conflict) = (version, None);
                     if let Some(root) = root {
                         self.owners.insert(root, index);
                     }

@@ -13,7 +13,7 @@ use traffic_split::{Configuration, is_label, is_subdomain};
 /// Where Envoy listens and what it finds there, for [`bootstrap`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Bootstrap {
+pub struct BootstrapOptions {
     /// The client's namespace: node metadata `NAMESPACE`. The configuration's own comes first.
     pub namespace: String,
     /// Where clients' requests arrive.
@@ -27,7 +27,7 @@ pub struct Bootstrap {
     /// Where Services are, if not where DNS says.
     pub endpoints: Vec<Endpoint>,
     /// Other hosts that clients reach through this Envoy.
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<ExternalHost>,
     /// How requests are treated whose cluster the filter picked.
     pub route: SplitRoute,
     /// Which HTTP Services speak, by `namespace/name` and port, where it is known.
@@ -58,7 +58,7 @@ pub struct Endpoint {
 
 /// Another host, and where it is: `NAME=HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
+pub struct ExternalHost {
     /// The name in requests' `Host`, without port.
     pub name: String,
     /// Where requests go.
@@ -68,8 +68,8 @@ pub struct Host {
 /// Renders a bootstrap: a listener whose every virtual host begins with the route that the
 /// filter's header takes, the filter with its configuration from a watched file, and a cluster
 /// for each Service.
-pub fn bootstrap(configuration: &Configuration, options: &Bootstrap) -> String {
-    let plan = Plan::new(configuration, options);
+pub fn bootstrap(configuration: &Configuration, options: &BootstrapOptions) -> String {
+    let plan = BootstrapPlan::new(configuration, options);
     // As Prometheus labels, out of the name of the filter's counter.
     let stats_tags =
         ["split", "backend", "reason"].map(|tag| json!({"tag_name": tag, "regex": format!(r"({tag}=\.=(.*?);\.;)")}));
@@ -106,24 +106,24 @@ pub fn bootstrap(configuration: &Configuration, options: &Bootstrap) -> String {
 }
 
 /// One Service that clients reach through this Envoy.
-struct Reachable<'a> {
+struct ReachableService<'a> {
     service: &'a str,
     namespace: &'a str,
     ports: BTreeSet<u16>,
 }
 
-struct Plan<'a> {
+struct BootstrapPlan<'a> {
     configuration: &'a Configuration,
-    options: &'a Bootstrap,
+    options: &'a BootstrapOptions,
     namespace: &'a str,
     /// By namespace and name.
-    services: BTreeMap<(&'a str, &'a str), Reachable<'a>>,
+    services: BTreeMap<(&'a str, &'a str), ReachableService<'a>>,
 }
 
 // === impl Plan ===
 
-impl<'a> Plan<'a> {
-    fn new(configuration: &'a Configuration, options: &'a Bootstrap) -> Self {
+impl<'a> BootstrapPlan<'a> {
+    fn new(configuration: &'a Configuration, options: &'a BootstrapOptions) -> Self {
         let namespace = configuration.namespace.as_deref().unwrap_or(&options.namespace);
         let mut plan = Self { configuration, options, namespace, services: BTreeMap::new() };
         for split in &configuration.traffic_splits {
@@ -157,7 +157,7 @@ impl<'a> Plan<'a> {
 
     fn add(&mut self, service: &'a str, namespace: &'a str, ports: BTreeSet<u16>) {
         if !ports.is_empty() {
-            let new = || Reachable { service, namespace, ports: BTreeSet::new() };
+            let new = || ReachableService { service, namespace, ports: BTreeSet::new() };
             self.services.entry((namespace, service)).or_insert_with(new).ports.extend(ports);
         }
     }
@@ -236,8 +236,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The names by which a client may call a Service, as the filter knows them.
-    fn names(&self, known: &Reachable<'_>) -> Vec<String> {
-        let Reachable { service, namespace, .. } = known;
+    fn names(&self, known: &ReachableService<'_>) -> Vec<String> {
+        let ReachableService { service, namespace, .. } = known;
         let domain = self.configuration.cluster_domain.to_ascii_lowercase();
         let mut names = vec![
             format!("{service}.{namespace}"),
@@ -262,7 +262,7 @@ impl<'a> Plan<'a> {
 
     /// The routes of a Service's requests that no split takes: by the port in Host, else to the
     /// port that clients connected to.
-    fn service_routes(&self, known: &Reachable<'_>) -> Vec<Value> {
+    fn service_routes(&self, known: &ReachableService<'_>) -> Vec<Value> {
         let usual = match known.ports.get(&self.port()) {
             Some(port) => Some(*port),
             None => known.ports.first().copied(),
@@ -285,7 +285,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn cluster_name(&self, known: &Reachable<'_>, port: u16) -> String {
+    fn cluster_name(&self, known: &ReachableService<'_>, port: u16) -> String {
         self.configuration.cluster_name(known.service, known.namespace, port)
     }
 
@@ -312,8 +312,8 @@ impl<'a> Plan<'a> {
         clusters
     }
 
-    fn addresses(&self, known: &Reachable<'_>, port: u16) -> Vec<Address> {
-        let Reachable { service, namespace, .. } = known;
+    fn addresses(&self, known: &ReachableService<'_>, port: u16) -> Vec<Address> {
+        let ReachableService { service, namespace, .. } = known;
         let given: Vec<_> = (self.options.endpoints.iter())
             .filter(|endpoint| endpoint.service == *service && endpoint.namespace == *namespace)
             .filter(|endpoint| endpoint.port.is_none_or(|only| only == port))
@@ -364,7 +364,7 @@ fn socket(address: &str, port: u16) -> Value {
 
 // === impl Bootstrap ===
 
-impl Default for Bootstrap {
+impl Default for BootstrapOptions {
     fn default() -> Self {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
@@ -418,9 +418,9 @@ impl FromStr for Endpoint {
     }
 }
 
-// === impl Host ===
+// === impl ExternalHost ===
 
-impl FromStr for Host {
+impl FromStr for ExternalHost {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -73,17 +73,17 @@ fn unpack_list(list: &mut Map<String, Value>, kind: &str, api_version: &str) -> 
 }
 
 /// What may stand in a match of an HTTPRouteGroup.
-pub(crate) const CONDITIONS: [&str; 4] = ["name", "pathRegex", "methods", "headers"];
+pub(crate) const MATCH_CONDITIONS: [&str; 4] = ["name", "pathRegex", "methods", "headers"];
 
 /// What stands in an HTTPRouteGroup's matches beside those: field and key. Whoever mistypes a condition has a match for
 /// every request.
-pub(crate) fn unknown_conditions(group: &Value) -> Vec<(String, String)> {
+pub(crate) fn unknown_match_conditions(group: &Value) -> Vec<(String, String)> {
     let mut unknown = Vec::new();
     for (field, pointer) in [("matches", "/matches"), ("spec.matches", "/spec/matches")] {
         let matches = group.pointer(pointer).and_then(Value::as_array);
         for (index, one) in matches.into_iter().flatten().enumerate() {
             let keys = one.as_object().into_iter().flat_map(|one| one.keys());
-            let keys = keys.filter(|key| !CONDITIONS.contains(&key.as_str()));
+            let keys = keys.filter(|key| !MATCH_CONDITIONS.contains(&key.as_str()));
             unknown.extend(keys.map(|key| (format!("{field}[{index}]"), plain(key))));
         }
     }
@@ -113,7 +113,7 @@ pub(crate) fn service_ports(service: &Value) -> Result<Option<Vec<u16>>, Vec<(St
         Some(_) => return Err(vec![("spec.ports".into(), "must be a list".into())]),
     };
     let mut ports = Vec::new();
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     for (index, entry) in list.iter().enumerate() {
         if entry.get("protocol").and_then(Value::as_str).is_some_and(|protocol| protocol != "TCP") {
             continue;
@@ -126,13 +126,13 @@ pub(crate) fn service_ports(service: &Value) -> Result<Option<Vec<u16>>, Vec<(St
                     None => "is missing".into(),
                     Some(port) => format!("{} is not a port (1–65535)", plain(&port.to_string())),
                 };
-                faults.push((format!("spec.ports[{index}].port"), message));
+                problems.push((format!("spec.ports[{index}].port"), message));
             }
         }
     }
-    match faults.is_empty() {
+    match problems.is_empty() {
         true => Ok((!list.is_empty()).then_some(ports)),
-        false => Err(faults),
+        false => Err(problems),
     }
 }
 
@@ -152,8 +152,8 @@ pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
 
 /// Fit for a message: one line, not at length.
 fn plain(text: &str) -> String {
-    const MOST: usize = 120;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARACTERS: usize = 120;
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", one_line(text.get(..end).unwrap_or_default())),
         None => one_line(text),
     }

@@ -1,6 +1,6 @@
 //! The file from which Envoy reads the filter's configuration, again at every change.
 
-use crate::wiring::{FILTER, FailurePolicy, Wasm, hash, wasm};
+use crate::wiring::{FILTER, FailurePolicy, WasmSource, hash, wasm};
 use crate::yaml;
 use serde_json::{Value, json};
 use traffic_split::Configuration;
@@ -8,9 +8,9 @@ use traffic_split::Configuration;
 /// How the filter is run, for [`ecds`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Ecds {
+pub struct EcdsOptions {
     /// Where the compiled filter is: a file on Envoy's host, for Envoy itself fetches nothing.
-    pub wasm: Wasm,
+    pub wasm: WasmSource,
     /// What tells this filter from others at that path, if anything is known of it. Envoy doesn't
     /// look at the path again as long as the configuration is the one it has.
     pub wasm_version: Option<String>,
@@ -23,7 +23,7 @@ pub struct Ecds {
 
 /// Renders the file that a bootstrap's `path_config_source` names. Replace it by rename (`mv`),
 /// and Envoy takes the new configuration without losing a connection.
-pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
+pub fn ecds(configuration: &Configuration, options: &EcdsOptions) -> String {
     let resource = json!({
         "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
         "name": FILTER,
@@ -35,7 +35,8 @@ pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
             options.failure_policy,
         ),
     });
-    let response: Value = json!({"version_info": version(resource.to_string().as_bytes()), "resources": [resource]});
+    let response: Value =
+        json!({"version_info": content_version(resource.to_string().as_bytes()), "resources": [resource]});
     format!(
         "# The filter's configuration; Envoy reads it again when it is replaced by rename (mv).\n{}",
         yaml::write(&response)
@@ -43,6 +44,6 @@ pub fn ecds(configuration: &Configuration, options: &Ecds) -> String {
 }
 
 /// FNV-1a: the same on every machine, another one for other bytes.
-pub fn version(bytes: &[u8]) -> String {
+pub fn content_version(bytes: &[u8]) -> String {
     format!("{:016x}", hash(bytes))
 }

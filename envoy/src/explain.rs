@@ -17,7 +17,7 @@ use traffic_split::{
 /// A request, described.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Described {
+pub struct RequestDescription {
     /// As `GET`.
     pub method: String,
     /// The path with its query.
@@ -32,7 +32,7 @@ pub struct Described {
     pub namespace: Option<String>,
 }
 
-/// A header of a [`Described`] request: `NAME: VALUE`, the name in any case.
+/// A header of a [`RequestDescription`] request: `NAME: VALUE`, the name in any case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Header {
     /// Lower case, as Envoy makes it.
@@ -45,13 +45,13 @@ pub struct Header {
 /// serialised for programs, where every key is always there.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
-    request: Described,
+pub struct Explanation {
+    request: RequestDescription,
     /// `service.namespace`.
     root_service: Option<String>,
     /// The splits that were tried before and are not for this request.
-    skipped: Vec<Skipped>,
-    split: Option<Named>,
+    skipped: Vec<SkippedSplit>,
+    split: Option<SplitReference>,
     #[serde(rename = "match")]
     matched: Option<String>,
     /// The root's port.
@@ -62,30 +62,30 @@ pub struct Answer {
     /// Where the request goes if that is certain; neither this nor `root` if it is left to chance.
     backend: Option<Destination>,
     /// Why the request goes on as if there were no split.
-    root: Option<GoesToRoot>,
-    shares: Vec<Shared>,
-    left_out: Vec<LeftOut>,
+    root: Option<RootDestination>,
+    shares: Vec<BackendShare>,
+    left_out: Vec<ExcludedBackend>,
     set_cookie: Option<SetCookie>,
-    mirror: Option<Mirrored>,
+    mirror: Option<MirrorDestination>,
     notes: Vec<String>,
 }
 
 /// A split and the file that it stands in.
 #[derive(Clone, Debug, Serialize)]
-struct Named {
+struct SplitReference {
     name: String,
     file: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Skipped {
+struct SkippedSplit {
     #[serde(flatten)]
-    split: Named,
-    matches: Vec<Missed>,
+    split: SplitReference,
+    matches: Vec<FailedMatchReport>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Missed {
+struct FailedMatchReport {
     name: String,
     why: String,
 }
@@ -105,14 +105,14 @@ struct Destination {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct GoesToRoot {
+struct RootDestination {
     /// A word for programs.
     code: &'static str,
     why: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Shared {
+struct BackendShare {
     service: String,
     cluster: String,
     weight: Weight,
@@ -122,7 +122,7 @@ struct Shared {
 
 /// A backend that gets nothing of the request's port.
 #[derive(Clone, Debug, Serialize)]
-struct LeftOut {
+struct ExcludedBackend {
     service: String,
     weight: Weight,
     why: String,
@@ -136,7 +136,7 @@ struct SetCookie {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Mirrored {
+struct MirrorDestination {
     service: String,
     cluster: String,
     /// 0 to 100.
@@ -144,7 +144,7 @@ struct Mirrored {
 }
 
 /// What the filter of a client's sidecar does with `request`, and why.
-pub fn explain(input: &Input, request: &Described) -> Answer {
+pub fn explain(input: &Input, request: &RequestDescription) -> Explanation {
     let configuration = &input.configuration;
     let mut request = request.clone();
     if configuration.namespace.is_some() {
@@ -152,16 +152,16 @@ pub fn explain(input: &Input, request: &Described) -> Answer {
     }
     let rules = Rules::new(configuration, request.namespace.as_deref());
     let trace = rules.explain(&request);
-    let named = |name: &str| Named { name: name.into(), file: input.file_of_split(name).map(Into::into) };
+    let named = |name: &str| SplitReference { name: name.into(), file: input.file_of_split(name).map(Into::into) };
     let split = trace.split.and_then(|name| configuration.traffic_splits.iter().find(|split| split.key() == name));
-    let mut answer = Answer {
+    let mut explanation = Explanation {
         root_service: trace.root.map(Into::into),
         skipped: trace
             .skipped
             .iter()
-            .map(|(split, misses)| Skipped {
+            .map(|(split, misses)| SkippedSplit {
                 split: named(split),
-                matches: misses.iter().map(|miss| Missed::new(miss, &request)).collect(),
+                matches: misses.iter().map(|miss| FailedMatchReport::new(miss, &request)).collect(),
             })
             .collect(),
         split: trace.split.map(named),
@@ -179,19 +179,19 @@ pub fn explain(input: &Input, request: &Described) -> Answer {
         request,
     };
     match trace.root_reason {
-        None => answer.goes_to_backend(&trace, split),
-        Some(reason) => answer.root = Some(GoesToRoot::new(reason)),
+        None => explanation.goes_to_backend(&trace, split),
+        Some(reason) => explanation.root = Some(RootDestination::new(reason)),
     }
     if let (Some(split), Some(port)) = (split, trace.port) {
-        answer.leave_out(configuration, split, port);
+        explanation.leave_out(configuration, split, port);
     }
-    answer.add_notes(configuration, &trace, split);
-    answer
+    explanation.add_notes(configuration, &trace, split);
+    explanation
 }
 
-// === impl Described ===
+// === impl RequestDescription ===
 
-impl Described {
+impl RequestDescription {
     /// The first value of a header, as the filter gets it.
     fn value(&self, name: &str) -> Option<&str> {
         match name {
@@ -203,7 +203,7 @@ impl Described {
     }
 }
 
-impl Request for Described {
+impl Request for RequestDescription {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.value(name).map(|value| Cow::Borrowed(value.as_bytes()))
     }
@@ -238,14 +238,14 @@ impl FromStr for Header {
     }
 }
 
-// === impl Answer ===
+// === impl Explanation ===
 
-impl Answer {
+impl Explanation {
     fn goes_to_backend(&mut self, trace: &RoutingTrace<'_>, split: Option<&TrafficSplit>) {
         self.shares = trace
             .shares
             .iter()
-            .map(|share| Shared {
+            .map(|share| BackendShare {
                 service: share.backend.into(),
                 cluster: share.cluster.to_string(),
                 weight: share.weight,
@@ -281,7 +281,10 @@ impl Answer {
                 Some(backend) if backend.service == service => {
                     self.notes.push(format!("the mirror {service} serves the request itself and gets no copy"));
                 }
-                _ => self.mirror = Some(Mirrored { service, cluster, percent: percent.billionths() as f64 / 1e9 }),
+                _ => {
+                    self.mirror =
+                        Some(MirrorDestination { service, cluster, percent: percent.billionths() as f64 / 1e9 })
+                }
             }
         }
     }
@@ -298,7 +301,7 @@ impl Answer {
             if let Some(ports) = ports(configuration, &key)
                 && !ports.contains(&port)
             {
-                self.left_out.push(LeftOut {
+                self.left_out.push(ExcludedBackend {
                     service: backend.service.clone(),
                     weight: backend.weight.unwrap_or_default(),
                     why: format!("it has no port {port} ({})", say_ports(&ports)),
@@ -367,7 +370,7 @@ impl Answer {
             let separator = if attributes.is_empty() { "" } else { "; " };
             one("response", format!("sets the cookie {name}=(the value){separator}{attributes}"));
         }
-        if let Some(Mirrored { service, cluster, percent }) = &self.mirror {
+        if let Some(MirrorDestination { service, cluster, percent }) = &self.mirror {
             let others = if self.backend.is_some() { "such requests" } else { "those that others serve" };
             let percent = say_percent(percent / 100.0);
             one("mirror", format!("{percent} of {others} are copied to {service}, cluster {cluster}"));
@@ -377,7 +380,7 @@ impl Answer {
         }
         for skipped in &self.skipped {
             let mut text = vec![format!("{}: no match holds", skipped.split)];
-            text.extend(skipped.matches.iter().map(|Missed { name, why }| format!("{name}: {why}")));
+            text.extend(skipped.matches.iter().map(|FailedMatchReport { name, why }| format!("{name}: {why}")));
             lines.push(("skipped", text));
         }
         lines.extend(self.notes.iter().map(|note| ("note", vec![note.clone()])));
@@ -386,7 +389,7 @@ impl Answer {
 
     fn goes_to(&self) -> String {
         match (&self.root, &self.backend) {
-            (Some(GoesToRoot { why, .. }), _) => match &self.root_service {
+            (Some(RootDestination { why, .. }), _) => match &self.root_service {
                 Some(root) => format!("the root, {root}, as if there were no split: {why}"),
                 None => format!("where it would go without the filter: {why}"),
             },
@@ -411,9 +414,9 @@ impl Answer {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Described { method, path, host, namespace, port, .. } = &self.request;
+        let RequestDescription { method, path, host, namespace, port, .. } = &self.request;
         write!(f, "{method} {path} at {host}")?;
         if let Some(port) = port {
             write!(f, ", to port {port}")?;
@@ -432,19 +435,19 @@ impl fmt::Display for Answer {
     }
 }
 
-// === impl Named ===
+// === impl SplitReference ===
 
-impl fmt::Display for Named {
+impl fmt::Display for SplitReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         self.file.as_ref().map_or(Ok(()), |file| write!(f, ", in {file}"))
     }
 }
 
-// === impl Missed ===
+// === impl FailedMatchReport ===
 
-impl Missed {
-    fn new(miss: &FailedMatch<'_>, request: &Described) -> Self {
+impl FailedMatchReport {
+    fn new(miss: &FailedMatch<'_>, request: &RequestDescription) -> Self {
         let why = match miss.condition {
             MatchCondition::Method(methods) => format!("the method {} is not {}", request.method, methods.join(" or ")),
             MatchCondition::Path(pattern) => {
@@ -477,9 +480,9 @@ impl DecidedBy {
     }
 }
 
-// === impl GoesToRoot ===
+// === impl RootDestination ===
 
-impl GoesToRoot {
+impl RootDestination {
     fn new(why: RootReason) -> Self {
         let code = match why {
             RootReason::Excluded => "excluded",

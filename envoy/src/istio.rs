@@ -1,6 +1,6 @@
 //! The objects by which Istio loads the filter into its sidecars and gateways.
 
-use crate::wiring::{self, FILTER, FailurePolicy, SplitRoute, Wasm};
+use crate::wiring::{self, FILTER, FailurePolicy, SplitRoute, WasmSource};
 use crate::yaml::{self, ALWAYS_JSON};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use traffic_split::Configuration;
 /// Which proxies get the filter, and how it is run, for [`envoy_filter`] and [`wasm_plugin`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Istio {
+pub struct IstioOptions {
     /// The objects' name.
     pub name: String,
     /// The objects' namespace: Istio's root namespace, for all of the mesh, or the one whose proxies get the filter.
@@ -17,12 +17,12 @@ pub struct Istio {
     /// The labels of the pods whose proxies get the filter; empty: all.
     pub selector: BTreeMap<String, String>,
     /// The kind of proxies that get it.
-    pub context: Context,
+    pub context: PatchContext,
     /// The ports of gateways' listeners that clients write into `Host`: a request to `HOST:PORT` is split on the listener
     /// of this port, and on no other. Requests to a host without a port are split on every listener.
     pub gateway_ports: Vec<u16>,
     /// Where proxies find the compiled filter.
-    pub wasm: Wasm,
+    pub wasm: WasmSource,
     /// What tells this filter from others at that place, if anything is known of it.
     pub wasm_version: Option<String>,
     /// The epoch of the filter's VM: another number is another VM. Absent: [`vm_epoch`](crate::vm_epoch) of the
@@ -36,7 +36,7 @@ pub struct Istio {
 
 /// The kind of proxies that get the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Context {
+pub enum PatchContext {
     /// Sidecars, for what their own pods call.
     #[default]
     Sidecar,
@@ -50,7 +50,7 @@ pub enum Context {
 ///
 /// Only the configuration changes when splits do, and a proxy gets it as extension configuration: its listeners stay, and
 /// so do connections.
-pub fn envoy_filter(configuration: &Configuration, options: &Istio) -> Value {
+pub fn envoy_filter(configuration: &Configuration, options: &IstioOptions) -> Value {
     let name = options.extension();
     let patches = options.context.names().iter().flat_map(|context| {
         let (strip, routes) = static_patches(configuration, options, context);
@@ -94,7 +94,7 @@ pub fn envoy_filter(configuration: &Configuration, options: &Istio) -> Value {
 }
 
 /// [`envoy_filter`] as YAML.
-pub fn envoy_filter_yaml(configuration: &Configuration, options: &Istio) -> String {
+pub fn envoy_filter_yaml(configuration: &Configuration, options: &IstioOptions) -> String {
     format!(
         "# Loads the filter into Istio's proxies; when splits change, only the extension configuration does.\n{}",
         yaml::write(&envoy_filter(configuration, options))
@@ -103,8 +103,8 @@ pub fn envoy_filter_yaml(configuration: &Configuration, options: &Istio) -> Stri
 
 /// A WasmPlugin with the filter and its configuration, and the EnvoyFilter with what a WasmPlugin can't say; as YAML, two
 /// documents.
-pub fn wasm_plugin(configuration: &Configuration, options: &Istio) -> String {
-    let needed = wiring::what_the_filter_needs(configuration);
+pub fn wasm_plugin(configuration: &Configuration, options: &IstioOptions) -> String {
+    let needed = wiring::filter_configuration(configuration);
     let mut spec = json!({
         "url": options.wasm.url(),
         "pluginName": FILTER,
@@ -113,7 +113,7 @@ pub fn wasm_plugin(configuration: &Configuration, options: &Istio) -> String {
         "match": [{"mode": "CLIENT"}],
         "pluginConfig": serde_json::to_value(&needed).expect(ALWAYS_JSON),
     });
-    if let Wasm::Remote { sha256: Some(sha256), .. } = &options.wasm {
+    if let WasmSource::Remote { sha256: Some(sha256), .. } = &options.wasm {
         spec["sha256"] = sha256.as_str().into();
     }
     if !options.selector.is_empty() {
@@ -149,7 +149,7 @@ const GATEWAY: &str = "GATEWAY";
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
 
 /// What stays as it is whatever splits there are: the early header mutation, and the routes of split requests.
-fn static_patches(configuration: &Configuration, options: &Istio, context: &str) -> (Value, Vec<Value>) {
+fn static_patches(configuration: &Configuration, options: &IstioOptions, context: &str) -> (Value, Vec<Value>) {
     let strip = json!({
         "applyTo": "NETWORK_FILTER",
         "match": {"context": context, "listener": {"filterChain": {"filter": {"name": CONNECTION_MANAGER}}}},
@@ -202,14 +202,14 @@ fn named_hosts(configuration: &Configuration, port: Option<u16>) -> Value {
 
 // === impl Istio ===
 
-impl Istio {
+impl IstioOptions {
     /// The name of the extension configuration, as Istio names a WasmPlugin's.
     fn extension(&self) -> String {
         format!("{}.{}", self.namespace, self.name)
     }
 
     /// How much of what an EnvoyFilter may hold there is for a configuration, which it holds once for each kind of proxy.
-    pub(crate) fn most_bytes(&self, of_all: usize) -> usize {
+    pub(crate) fn max_configuration_bytes(&self, of_all: usize) -> usize {
         of_all / self.context.names().len()
     }
 
@@ -232,15 +232,15 @@ impl Istio {
     }
 }
 
-impl Default for Istio {
+impl Default for IstioOptions {
     fn default() -> Self {
         Self {
             name: FILTER.into(),
             namespace: "istio-system".into(),
             selector: BTreeMap::new(),
-            context: Context::default(),
+            context: PatchContext::default(),
             gateway_ports: Vec::new(),
-            wasm: Wasm::default(),
+            wasm: WasmSource::default(),
             wasm_version: None,
             vm_epoch: None,
             failure_policy: FailurePolicy::default(),
@@ -249,9 +249,9 @@ impl Default for Istio {
     }
 }
 
-// === impl Context ===
+// === impl PatchContext ===
 
-impl Context {
+impl PatchContext {
     /// As Istio calls them.
     fn names(self) -> &'static [&'static str] {
         match self {

@@ -2,7 +2,7 @@
 //! but not a backend. The words and patterns are those of Istio's reference for VirtualService, DestinationRule, Sidecar and
 //! `networking.istio.io/exportTo`.
 
-use crate::condition::Said;
+use crate::condition::Condition;
 use crate::document::{name, text};
 use crate::snapshot::{ClusterSnapshot, EXPORT_TO, Export, MAX_EXPORTS, ServiceFacts, Services};
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub(crate) struct IstioRules<'c> {
     short: HashMap<(&'c str, &'c str), usize>,
     /// Patterns that are a DNS name.
     full: HashMap<&'c str, usize>,
-    ends: Ends,
+    suffixes: SuffixIndex,
     namespaces: HashMap<&'c str, usize>,
     /// The place in `lists` of the Sidecars that list a pattern, by the number of the hosts' namespace and the pattern.
     visible: HashMap<(usize, usize), usize>,
@@ -44,7 +44,7 @@ struct Pattern<'c> {
 }
 
 /// Patterns by the DNS name's end: found in one pass over a name, however many lengths there are.
-struct Ends {
+struct SuffixIndex {
     /// The hash of an end is a polynomial in this.
     base: u64,
     by_hash: HashMap<u64, usize>,
@@ -53,15 +53,15 @@ struct Ends {
 }
 
 /// The facts of the hosts of a root and of one of its backends.
-type RootAndBackend = (Rc<Facts>, Rc<Facts>);
+type RootAndBackend = (Rc<HostRules>, Rc<HostRules>);
 
 /// What has been found out in this pass.
 #[derive(Default)]
 struct Memo<'c> {
     /// The facts of a Service's host, by namespace and name.
-    hosts: HashMap<(&'c str, &'c str), Rc<Facts>>,
+    hosts: HashMap<(&'c str, &'c str), Rc<HostRules>>,
     /// All different facts.
-    facts: HashMap<Rc<Facts>, Rc<Facts>>,
+    facts: HashMap<Rc<HostRules>, Rc<HostRules>>,
     /// The Sidecars whose clients see a host but not another, by the lists of both: the first [`MAX_LISTED`].
     hidden: HashMap<RootAndBackend, Rc<[usize]>>,
     /// The steps that splits of a namespace have cost.
@@ -70,7 +70,7 @@ struct Memo<'c> {
 
 /// What is known of a host.
 #[derive(Default, PartialEq, Eq, Hash)]
-struct Facts {
+struct HostRules {
     /// The rules that name the host: the first [`MAX_LISTED`].
     rules: Vec<usize>,
     /// The lists of Sidecars whose clients see the host, sorted.
@@ -108,7 +108,7 @@ impl<'c> IstioRules<'c> {
             patterns: Vec::new(),
             short: HashMap::new(),
             full: HashMap::new(),
-            ends: Ends::new(),
+            suffixes: SuffixIndex::new(),
             namespaces: HashMap::new(),
             visible: HashMap::new(),
             lists: Vec::new(),
@@ -122,19 +122,19 @@ impl<'c> IstioRules<'c> {
             let is_of_mesh = gateways.is_empty() || gateways.contains(&"mesh");
             let has_routes = rule.pointer("/spec/http").and_then(Value::as_array).is_some_and(|http| !http.is_empty());
             if is_of_mesh && has_routes {
-                let said = format!("the routes of VirtualService {}", name(rule));
-                rules.add((said, ""), rule, strings(rule, "/spec/hosts"));
+                let description = format!("the routes of VirtualService {}", name(rule));
+                rules.add((description, ""), rule, strings(rule, "/spec/hosts"));
             }
         }
         for rule in cluster.destination_rules.iter().filter(|rule| hashes(rule, hash_header)) {
-            let said = format!("consistentHash of DestinationRule {}", name(rule));
-            rules.add((said, " (--hash-header has its effect)"), rule, text(rule, "/spec/host"));
+            let description = format!("consistentHash of DestinationRule {}", name(rule));
+            rules.add((description, " (--hash-header has its effect)"), rule, text(rule, "/spec/host"));
         }
         rules
     }
 
     /// Hosts are DNS names, short names by the rule's namespace, or wildcards: `*` or `*.DOMAIN`.
-    fn add(&mut self, said: (String, &'static str), rule: &'c Value, hosts: impl IntoIterator<Item = &'c str>) {
+    fn add(&mut self, description: (String, &'static str), rule: &'c Value, hosts: impl IntoIterator<Item = &'c str>) {
         let namespace = text(rule, "/metadata/namespace").unwrap_or_default();
         let number = self.bypassed.len();
         for host in hosts.into_iter().filter(|host| host.len() <= MAX_HOST_BYTES) {
@@ -153,7 +153,7 @@ impl<'c> IstioRules<'c> {
                 rules.push(number);
             }
         }
-        self.bypassed.push(said);
+        self.bypassed.push(description);
     }
 
     /// The entries `NAMESPACE/HOST` of a Sidecar's egress. Without any, it says nothing of what its pods call.
@@ -184,7 +184,7 @@ impl<'c> IstioRules<'c> {
     fn pattern(&mut self, host: &'c str) -> usize {
         let next = self.patterns.len();
         let (pattern, text) = match host.strip_prefix('*') {
-            Some(end) => (self.ends.add(end, &self.patterns), end),
+            Some(end) => (self.suffixes.add(end, &self.patterns), end),
             None => (*self.full.entry(host).or_insert(next), host),
         };
         self.add_pattern(pattern, text);
@@ -198,29 +198,29 @@ impl<'c> IstioRules<'c> {
     }
 
     /// What is known of a Service's host, for a split of the Service's namespace.
-    fn facts(&self, memo: &mut Memo<'c>, namespace: &'c str, service: &'c str) -> Result<Rc<Facts>, TooManySteps> {
+    fn facts(&self, memo: &mut Memo<'c>, namespace: &'c str, service: &'c str) -> Result<Rc<HostRules>, TooManySteps> {
         if let Some(facts) = memo.hosts.get(&(namespace, service)) {
             return Ok(facts.clone());
         }
         let host = format!("{service}.{namespace}.svc.{}", self.domain);
         memo.spend(namespace, host.len())?;
         let full = self.full.get(host.as_str()).copied();
-        let ends = self.ends.of(&host, &self.patterns);
+        let suffixes = self.suffixes.of(&host, &self.patterns);
         let rules_of = |pattern: usize| self.patterns[pattern].rules.iter().copied().take(MAX_LISTED);
         let named = self.short.get(&(namespace, service)).copied().into_iter().chain(full);
         let mut rules: Vec<_> = named.flat_map(rules_of).collect();
         rules.sort_unstable();
         rules.dedup();
-        rules.extend(ends.iter().copied().flat_map(rules_of).take(MAX_LISTED));
+        rules.extend(suffixes.iter().copied().flat_map(rules_of).take(MAX_LISTED));
         rules.truncate(MAX_LISTED);
         let namespaces = [namespace, "*"].into_iter().filter_map(|namespace| self.namespaces.get(namespace));
         let lists = namespaces.flat_map(|namespace| {
-            let patterns = ends.iter().copied().chain(full);
+            let patterns = suffixes.iter().copied().chain(full);
             patterns.filter_map(move |pattern| self.visible.get(&(*namespace, pattern)).copied())
         });
         let mut lists: Vec<_> = lists.collect();
         lists.sort_unstable();
-        let facts = Rc::new(Facts { rules, lists });
+        let facts = Rc::new(HostRules { rules, lists });
         let facts = memo.facts.entry(facts.clone()).or_insert(facts).clone();
         memo.hosts.insert((namespace, service), facts.clone());
         Ok(facts)
@@ -231,8 +231,8 @@ impl<'c> IstioRules<'c> {
         &self,
         memo: &mut Memo<'c>,
         namespace: &'c str,
-        root: &Rc<Facts>,
-        backend: &Rc<Facts>,
+        root: &Rc<HostRules>,
+        backend: &Rc<HostRules>,
     ) -> Result<Rc<[usize]>, TooManySteps> {
         memo.spend(namespace, 1)?;
         // The same lists, and no memory for it: by far the most frequent case.
@@ -268,11 +268,11 @@ impl<'c> IstioRules<'c> {
 
     /// Whether all that Istio's objects say of the root and the backends is so for split requests too. Their route is our
     /// own, and what a VirtualService's or a hashing load balancer's would have said doesn't reach it.
-    pub(crate) fn apply(&self, split: &'c TrafficSplit) -> Said {
+    pub(crate) fn apply(&self, split: &'c TrafficSplit) -> Condition {
         self.bypassed_by(split).unwrap_or_else(|TooManySteps| not_checked())
     }
 
-    fn bypassed_by(&self, split: &'c TrafficSplit) -> Result<Said, TooManySteps> {
+    fn bypassed_by(&self, split: &'c TrafficSplit) -> Result<Condition, TooManySteps> {
         let memo = &mut *self.memo.borrow_mut();
         let mut named = BTreeMap::new();
         let services = split.spec.backends.iter().map(|backend| &backend.service);
@@ -282,23 +282,23 @@ impl<'c> IstioRules<'c> {
             }
         }
         let bypassed = named.into_iter().take(MAX_LISTED).map(|(rule, service)| {
-            let (said, hint) = &self.bypassed[rule];
-            format!("{said}, which names {service}{hint}")
+            let (description, hint) = &self.bypassed[rule];
+            format!("{description}, which names {service}{hint}")
         });
         let bypassed: Vec<_> = bypassed.collect();
         if bypassed.is_empty() {
-            return Ok(Said::yes("RulesApply"));
+            return Ok(Condition::met("RulesApply"));
         }
-        Ok(Said::no("RulesBypassed", format!("split requests bypass {}", bypassed.join(", and "))))
+        Ok(Condition::unmet("RulesBypassed", format!("split requests bypass {}", bypassed.join(", and "))))
     }
 
     /// Whether clients that see the root see every backend with weight. A proxy has no cluster of what it doesn't see, and
     /// answers 503.
-    pub(crate) fn reachable(&self, split: &'c TrafficSplit) -> Said {
+    pub(crate) fn reachable(&self, split: &'c TrafficSplit) -> Condition {
         self.hidden_backends(split).unwrap_or_else(|TooManySteps| not_checked())
     }
 
-    fn hidden_backends(&self, split: &'c TrafficSplit) -> Result<Said, TooManySteps> {
+    fn hidden_backends(&self, split: &'c TrafficSplit) -> Result<Condition, TooManySteps> {
         let memo = &mut *self.memo.borrow_mut();
         let (namespace, root) = (split.metadata.namespace.as_str(), split.spec.service.as_str());
         let mut hidden = Vec::new();
@@ -337,10 +337,10 @@ impl<'c> IstioRules<'c> {
             }
         }
         if hidden.is_empty() {
-            return Ok(Said::yes("Reachable"));
+            return Ok(Condition::met("Reachable"));
         }
         hidden.truncate(MAX_LISTED);
-        Ok(Said::no("BackendHidden", format!("503 for split requests: hidden is {}", hidden.join(", and "))))
+        Ok(Condition::unmet("BackendHidden", format!("503 for split requests: hidden is {}", hidden.join(", and "))))
     }
 }
 
@@ -355,10 +355,10 @@ fn is_within(export: &Export, namespaces: &[String]) -> bool {
         })
 }
 
-fn not_checked() -> Said {
+fn not_checked() -> Condition {
     let message =
         "not checked: this namespace has too many backends, or too many Sidecars and VirtualServices name them";
-    Said { holds: true, reason: "NotChecked", message: message.into() }
+    Condition { is_met: true, reason: "NotChecked", message: message.into() }
 }
 
 // === impl Memo ===
@@ -371,9 +371,9 @@ impl<'c> Memo<'c> {
     }
 }
 
-// === impl Ends ===
+// === impl SuffixIndex ===
 
-impl Ends {
+impl SuffixIndex {
     fn new() -> Self {
         // Unknown to those who write patterns.
         let base = RandomState::new().hash_one(0) | 1;

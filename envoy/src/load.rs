@@ -13,7 +13,7 @@ use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
 /// negative`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Fault {
+pub struct Diagnostic {
     /// The file, as it was named.
     pub file: String,
     /// The object in the file; empty if it is about the file.
@@ -60,7 +60,7 @@ pub struct Input {
     /// One entry a file, in the order they were given.
     pub files: Vec<FileSummary>,
     /// What is valid and yet probably not meant.
-    pub warnings: Vec<Fault>,
+    pub warnings: Vec<Diagnostic>,
     /// The file of each TrafficSplit, by `namespace/name`.
     split_files: BTreeMap<String, String>,
 }
@@ -70,7 +70,7 @@ pub struct Input {
 ///
 /// # Errors
 /// Every fault found in any of the files; at least one.
-pub fn load(files: &[InputFile], config: Option<&InputFile>) -> Result<Input, Vec<Fault>> {
+pub fn load(files: &[InputFile], config: Option<&InputFile>) -> Result<Input, Vec<Diagnostic>> {
     let mut loader = Loader::default();
     if let Some(config) = config {
         loader.read_config(config);
@@ -93,8 +93,8 @@ struct Loader {
     base: Map<String, Value>,
     config: Option<String>,
     files: Vec<FileSummary>,
-    faults: Vec<Fault>,
-    warnings: Vec<Fault>,
+    diagnostics: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
     /// The file of each object.
     objects: BTreeMap<String, String>,
     /// Of what was read from documents, by place after what the base holds.
@@ -120,11 +120,11 @@ impl Loader {
         let file = config.name.clone();
         self.config = Some(file.clone());
         match read_documents(config) {
-            Err(message) => self.fault(&file, "", "", message),
+            Err(message) => self.report(&file, "", "", message),
             Ok(documents) => match <[Value; 1]>::try_from(documents) {
                 Ok([Value::Object(map)]) => self.base = map,
-                Ok(_) => self.fault(&file, "", "", "is not a plugin configuration: it must be an object"),
-                Err(_) => self.fault(&file, "", "", "must hold one document: a plugin configuration"),
+                Ok(_) => self.report(&file, "", "", "is not a plugin configuration: it must be an object"),
+                Err(_) => self.report(&file, "", "", "must hold one document: a plugin configuration"),
             },
         }
     }
@@ -133,7 +133,7 @@ impl Loader {
         let file = input.name.clone();
         let documents = match read_documents(input) {
             Ok(documents) => documents,
-            Err(message) => return self.fault(&file, "", "", message),
+            Err(message) => return self.report(&file, "", "", message),
         };
         let mut summary = FileSummary { file: file.clone(), ..FileSummary::default() };
         for (index, value) in documents.into_iter().enumerate() {
@@ -141,7 +141,7 @@ impl Loader {
             let objects = match document::unpack(value) {
                 Ok(objects) => objects,
                 Err(message) => {
-                    self.fault(&file, &format!("document {number}"), "", message);
+                    self.report(&file, &format!("document {number}"), "", message);
                     continue;
                 }
             };
@@ -166,13 +166,18 @@ impl Loader {
                         summary.http_route_groups += 1;
                         let origin = origin("HTTPRouteGroup", &group);
                         if self.is_new(&origin) {
-                            for (field, key) in document::unknown_conditions(&group) {
+                            for (field, key) in document::unknown_match_conditions(&group) {
                                 let message = format!(
                                     "is no condition that is known here, so it is ignored; known are {}",
-                                    document::CONDITIONS.join(", ")
+                                    document::MATCH_CONDITIONS.join(", ")
                                 );
                                 let (file, object) = (origin.file.clone(), origin.object.clone());
-                                self.warnings.push(Fault { file, object, field: format!("{field}.{key}"), message });
+                                self.warnings.push(Diagnostic {
+                                    file,
+                                    object,
+                                    field: format!("{field}.{key}"),
+                                    message,
+                                });
                             }
                             self.push("httpRouteGroups", group);
                             self.groups.push(origin);
@@ -202,7 +207,7 @@ impl Loader {
             return true;
         };
         let message = format!("is already in {first}");
-        self.fault(&origin.file, &origin.object, "", message);
+        self.report(&origin.file, &origin.object, "", message);
         false
     }
 
@@ -221,15 +226,15 @@ impl Loader {
         let mut missing = false;
         for field in ["metadata.namespace", "metadata.name"] {
             if document::text(service, &format!("/{}", field.replace('.', "/"))).is_none() {
-                self.fault(&origin.file, &origin.object, field, "is missing");
+                self.report(&origin.file, &origin.object, field, "is missing");
                 missing = true;
             }
         }
         let ports = match document::service_ports(service) {
             Ok(ports) => ports,
-            Err(faults) => {
-                for (field, message) in faults {
-                    self.fault(&origin.file, &origin.object, &field, message);
+            Err(diagnostics) => {
+                for (field, message) in diagnostics {
+                    self.report(&origin.file, &origin.object, &field, message);
                 }
                 return;
             }
@@ -253,15 +258,15 @@ impl Loader {
         }
     }
 
-    fn finish(mut self) -> Result<Input, Vec<Fault>> {
+    fn finish(mut self) -> Result<Input, Vec<Diagnostic>> {
         let value = Value::Object(std::mem::take(&mut self.base));
         let configuration = match Configuration::from_value(&value) {
-            Ok(configuration) if self.faults.is_empty() => configuration,
-            Ok(_) => return Err(self.faults),
+            Ok(configuration) if self.diagnostics.is_empty() => configuration,
+            Ok(_) => return Err(self.diagnostics),
             Err(problems) => {
-                let faults: Vec<_> = problems.into_iter().map(|problem| self.locate(&value, problem)).collect();
-                self.faults.extend(faults);
-                return Err(self.faults);
+                let diagnostics: Vec<_> = problems.into_iter().map(|problem| self.locate(&value, problem)).collect();
+                self.diagnostics.extend(diagnostics);
+                return Err(self.diagnostics);
             }
         };
         let rules = Rules::new(&configuration, None);
@@ -276,7 +281,7 @@ impl Loader {
     }
 
     /// Says in which file a problem of the whole configuration is.
-    fn locate(&self, whole: &Value, problem: Problem) -> Fault {
+    fn locate(&self, whole: &Value, problem: Problem) -> Diagnostic {
         let origin = match &problem.object {
             Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
             Object::HttpRouteGroup { index, .. } => origin(whole, "httpRouteGroups", &self.groups, *index),
@@ -287,11 +292,11 @@ impl Loader {
             file: self.config.clone().unwrap_or_else(|| "the documents together".into()),
             object: problem.object.to_string(),
         });
-        Fault { file, object, field: problem.field, message: problem.message }
+        Diagnostic { file, object, field: problem.field, message: problem.message }
     }
 
-    fn fault(&mut self, file: &str, object: &str, field: &str, message: impl Into<String>) {
-        self.faults.push(Fault {
+    fn report(&mut self, file: &str, object: &str, field: &str, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic {
             file: file.into(),
             object: object.into(),
             field: field.into(),
@@ -316,9 +321,9 @@ fn read_documents(file: &InputFile) -> Result<Vec<Value>, String> {
     Ok(documents)
 }
 
-// === impl Fault ===
+// === impl Diagnostic ===
 
-impl fmt::Display for Fault {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in [&self.file, &self.object, &self.field] {
             if !part.is_empty() {
@@ -329,7 +334,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for Diagnostic {}
 
 // === impl FileSummary ===
 

@@ -1,9 +1,9 @@
 //! What sidecars get of what there is in a Kubernetes cluster, and what is said of each TrafficSplit. One that is wrong
 //! never holds up the others.
 
-use crate::admission::{Admission, Admitted, Candidate, Groups, claimed_root, group_keys};
-use crate::condition::Said;
-use crate::istio::Istio;
+use crate::admission::{Admission, AdmissionResult, GroupVersions, SplitCandidate, claimed_root, group_keys};
+use crate::condition::Condition;
+use crate::istio::IstioOptions;
 use crate::istio_rules::IstioRules;
 use crate::snapshot::{
     ClusterSnapshot, MAX_MESSAGE_CHARACTERS, Message, ServiceFacts, Services, SplitObject, one_line,
@@ -12,40 +12,40 @@ use crate::wiring;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use traffic_split::{Budget, Configuration, Cost, Exceeded, Ledger, Resource, Scope, Service, TrafficSplit};
 
-pub use crate::admission::Serves;
+pub use crate::admission::ServedVersion;
 
 /// What sidecars get, and what is said of each TrafficSplit.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Plan {
+pub struct EnvoyFilterPlan {
     /// What sidecars get: no more than they need.
     pub configuration: Configuration,
     /// By `namespace/name`.
-    pub verdicts: BTreeMap<String, Verdict>,
+    pub statuses: BTreeMap<String, SplitStatus>,
 }
 
 /// What is said of a TrafficSplit. The words are those of the Gateway API's conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Verdict {
+pub struct SplitStatus {
     /// Whether the object, as it stands, is one that can be served.
-    pub accepted: Said,
+    pub accepted: Condition,
     /// Whether sidecars are given it, as it stands.
-    pub programmed: Said,
+    pub programmed: Condition,
     /// Whether what it names is there.
-    pub resolved: Said,
+    pub resolved: Condition,
     /// Whether what Istio's objects say of its Services is so for split requests too.
-    pub rules_apply: Said,
+    pub rules_apply: Condition,
     /// Whether clients that see the root see all backends.
-    pub reachable: Said,
+    pub reachable: Condition,
     /// The weights that are served, e.g. `httpbin-v1 50, httpbin-v2 50`; empty if it isn't.
     pub backends: String,
     /// Which version of it is served.
-    pub serves: Serves,
+    pub served_version: ServedVersion,
 }
 
 /// Why sidecars aren't given a valid object as it stands.
-enum Held<'c> {
+enum Withheld<'c> {
     /// It, or a group that it names, exceeds a limit.
     TooLarge(Exceeded),
     /// The API server refuses the EnvoyFilter, and this is its message.
@@ -53,26 +53,31 @@ enum Held<'c> {
 }
 
 /// Plans what sidecars get of a cluster. `base` is what the operator says of the filter: header names, cluster names and
-/// so on. All that is given out fits into `most_bytes` of an EnvoyFilter and into the filter's own budget; what does not
+/// so on. All that is given out fits into `max_bytes` of an EnvoyFilter and into the filter's own budget; what does not
 /// fit stays as it is served, or out, as [`admission`](crate::admission) decides.
 ///
 /// Several splits of one root: those with matches come in the order of their age, then their name; the oldest without
 /// matches comes last, and others without are in conflict with it.
 #[must_use]
-pub fn plan(base: &Configuration, istio: &Istio, cluster: &ClusterSnapshot, most_bytes: usize) -> Plan {
+pub fn plan(
+    base: &Configuration,
+    istio: &IstioOptions,
+    cluster: &ClusterSnapshot,
+    max_bytes: usize,
+) -> EnvoyFilterPlan {
     let planner = Planner::new(base, istio, cluster);
     let candidates = planner.candidates();
-    let most_bytes = u64::try_from(istio.most_bytes(most_bytes)).unwrap_or(u64::MAX);
+    let max_bytes = u64::try_from(istio.max_configuration_bytes(max_bytes)).unwrap_or(u64::MAX);
     // What sidecars have stays if the limit is lowered.
-    let budget = Budget::with_bytes(most_bytes.max(cost(&cluster.served).bytes));
+    let budget = Budget::with_bytes(max_bytes.max(cost(&cluster.served).bytes));
     let service = |namespace: &str, name: &str, is_backend: bool| planner.service(namespace, name, is_backend);
     let mut admission =
         Admission::new(&candidates, &planner.groups, Ledger::new(budget, planner.base.base_cost()), service);
     let admitted = admission.run();
-    let splits = candidates.iter().zip(&admitted).filter_map(|(candidate, admitted)| match admitted.serves {
-        Serves::Current => Some((candidate, candidate.current?)),
-        Serves::LastGood => Some((candidate, candidate.served?)),
-        Serves::Nothing => None,
+    let splits = candidates.iter().zip(&admitted).filter_map(|(candidate, admitted)| match admitted.served_version {
+        ServedVersion::Current => Some((candidate, candidate.current?)),
+        ServedVersion::LastGood => Some((candidate, candidate.served?)),
+        ServedVersion::NotServed => None,
     });
     let mut splits: Vec<_> = splits.collect();
     splits.sort_by_key(|(candidate, split)| (split.spec.matches.is_empty(), candidate.age()));
@@ -80,16 +85,21 @@ pub fn plan(base: &Configuration, istio: &Istio, cluster: &ClusterSnapshot, most
     configuration.traffic_splits = splits.into_iter().map(|(_, split)| split.clone()).collect();
     configuration.http_route_groups = admission.chosen_groups.values().map(|(group, _)| (*group).clone()).collect();
     configuration.services = std::mem::take(&mut admission.services);
-    let outcomes = admitted
-        .into_iter()
-        .map(|Admitted { serves, exceeded, conflict }| (serves, exceeded.map(Held::TooLarge), conflict));
+    let outcomes = admitted.into_iter().map(|AdmissionResult { served_version, exceeded, conflict }| {
+        (served_version, exceeded.map(Withheld::TooLarge), conflict)
+    });
     planner.plan(&candidates, outcomes, configuration)
 }
 
 /// Plans what is to be said if sidecars keep what they have, because the API server refuses another EnvoyFilter with the
 /// message `why`.
 #[must_use]
-pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &ClusterSnapshot, why: &str) -> Plan {
+pub fn plan_after_refusal(
+    base: &Configuration,
+    istio: &IstioOptions,
+    cluster: &ClusterSnapshot,
+    why: &str,
+) -> EnvoyFilterPlan {
     let planner = Planner::new(base, istio, cluster);
     let candidates = planner.candidates();
     let mut order: Vec<_> = (0..candidates.len()).collect();
@@ -101,20 +111,20 @@ pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &ClusterSna
         }
     }
     let outcomes = candidates.iter().map(|candidate| {
-        let Candidate { current, served, .. } = candidate;
+        let SplitCandidate { current, served, .. } = candidate;
         let is_same = planner.is_served(candidate);
-        let serves = match (is_same, served) {
-            (true, _) => Serves::Current,
-            (false, Some(_)) => Serves::LastGood,
-            (false, None) => Serves::Nothing,
+        let served_version = match (is_same, served) {
+            (true, _) => ServedVersion::Current,
+            (false, Some(_)) => ServedVersion::LastGood,
+            (false, None) => ServedVersion::NotServed,
         };
         // The younger of two that want a root waits for the older, and not for the API server.
         let root = served.or(*current).and_then(claimed_root);
         let older = root.and_then(|root| owners.get(&root)).map(|&index| &candidates[index]);
         let conflict = older.filter(|older| older.age() < candidate.age()).map(|older| older.object.key.clone());
         match conflict {
-            Some(conflict) => (Serves::Nothing, None, Some(conflict)),
-            None => (serves, (!is_same && current.is_some()).then_some(Held::Refused(why)), None),
+            Some(conflict) => (ServedVersion::NotServed, None, Some(conflict)),
+            None => (served_version, (!is_same && current.is_some()).then_some(Withheld::Refused(why)), None),
         }
     });
     let outcomes: Vec<_> = outcomes.collect();
@@ -123,7 +133,7 @@ pub fn plan_if_refused(base: &Configuration, istio: &Istio, cluster: &ClusterSna
 
 /// Returns the bytes that a configuration takes in an EnvoyFilter, where it is a string, as the API server stores it.
 #[must_use]
-pub fn bytes(configuration: &Configuration) -> usize {
+pub fn stored_bytes(configuration: &Configuration) -> usize {
     let text = serde_json::to_string(configuration);
     text.map_or(usize::MAX, |text| text.len() + traffic_split::escape_bytes(text.as_bytes()) + 2)
 }
@@ -138,12 +148,12 @@ fn cost(configuration: &Configuration) -> Cost {
 
 struct Planner<'c> {
     cluster: &'c ClusterSnapshot,
-    istio: &'c Istio,
+    istio: &'c IstioOptions,
     /// All of the configuration but splits, groups and Services.
     base: Configuration,
     /// What the operator says of Services.
     known_services: &'c BTreeMap<String, Service>,
-    groups: Groups<'c>,
+    groups: GroupVersions<'c>,
     services: Services<'c>,
     /// What sidecars have, by `namespace/name`.
     served: BTreeMap<String, &'c TrafficSplit>,
@@ -152,10 +162,10 @@ struct Planner<'c> {
 // === impl Planner ===
 
 impl<'c> Planner<'c> {
-    fn new(base: &'c Configuration, istio: &'c Istio, cluster: &'c ClusterSnapshot) -> Self {
+    fn new(base: &'c Configuration, istio: &'c IstioOptions, cluster: &'c ClusterSnapshot) -> Self {
         let excluded = base.excluded_namespaces.iter().chain(&cluster.excluded_namespaces);
         let excluded: BTreeSet<_> = excluded.cloned().collect();
-        let mut whole = wiring::what_the_filter_needs(base);
+        let mut whole = wiring::filter_configuration(base);
         whole.excluded_namespaces = excluded.into_iter().collect();
         whole.traffic_splits.clear();
         whole.http_route_groups.clear();
@@ -165,16 +175,16 @@ impl<'c> Planner<'c> {
             istio,
             base: whole,
             known_services: &base.services,
-            groups: Groups::new(cluster.http_route_groups.iter().map(|group| &**group), &cluster.served),
+            groups: GroupVersions::new(cluster.http_route_groups.iter().map(|group| &**group), &cluster.served),
             services: ServiceFacts::all(&cluster.services),
             served: cluster.served.traffic_splits.iter().map(|split| (split.key(), split)).collect(),
         }
     }
 
     /// All splits of the cluster, with the versions that may be given out.
-    fn candidates(&self) -> Vec<Candidate<'c>> {
+    fn candidates(&self) -> Vec<SplitCandidate<'c>> {
         let splits = self.cluster.traffic_splits.iter();
-        let candidate = |object: &'c SplitObject| Candidate {
+        let candidate = |object: &'c SplitObject| SplitCandidate {
             object,
             current: object.split.as_ref().ok().filter(|split| self.check(split).is_ok()),
             served: self.served.get(&object.key).copied(),
@@ -217,7 +227,7 @@ impl<'c> Planner<'c> {
     }
 
     /// Whether sidecars have a split, and the groups that it names, as the objects stand.
-    fn is_served(&self, candidate: &Candidate<'_>) -> bool {
+    fn is_served(&self, candidate: &SplitCandidate<'_>) -> bool {
         candidate.current.is_some_and(|current| {
             candidate.served == Some(current)
                 && group_keys(current).all(|key| match self.groups.current(&key) {
@@ -230,7 +240,7 @@ impl<'c> Planner<'c> {
     /// What sidecars get to know of a Service: what the operator says comes before what the cluster says.
     fn service(&self, namespace: &str, name: &str, is_backend: bool) -> Option<Service> {
         let known = self.known_services.get(&format!("{namespace}/{name}"));
-        let ports = match is_backend && self.gets_nothing(namespace, name).is_some() {
+        let ports = match is_backend && self.no_traffic_reason(namespace, name).is_some() {
             true => Some([].as_slice()),
             false => self.services.get(&(namespace, name)).and_then(ServiceFacts::ports),
         };
@@ -246,99 +256,105 @@ impl<'c> Planner<'c> {
     /// This configuration, and what is said of each split.
     fn plan(
         &self,
-        candidates: &[Candidate<'c>],
-        outcomes: impl IntoIterator<Item = (Serves, Option<Held<'c>>, Option<String>)>,
+        candidates: &[SplitCandidate<'c>],
+        outcomes: impl IntoIterator<Item = (ServedVersion, Option<Withheld<'c>>, Option<String>)>,
         configuration: Configuration,
-    ) -> Plan {
+    ) -> EnvoyFilterPlan {
         let hash_header = self.istio.route.hash_header.as_deref();
         let rules = IstioRules::new(self.cluster, &self.services, &configuration.cluster_domain, hash_header);
-        let given = given_ports(&configuration);
-        let verdict = |(candidate, outcome): (&Candidate<'c>, (Serves, Option<Held<'c>>, Option<String>))| {
-            let (serves, held, conflict) = outcome;
-            let problems = self.problems(candidate.object);
-            let split = match serves {
-                Serves::LastGood => candidate.served,
-                Serves::Current | Serves::Nothing => candidate.current.or(candidate.served),
+        let served_ports = served_ports(&configuration);
+        let status =
+            |(candidate, outcome): (&SplitCandidate<'c>, (ServedVersion, Option<Withheld<'c>>, Option<String>))| {
+                let (served_version, withheld, conflict) = outcome;
+                let problems = self.problems(candidate.object);
+                let split = match served_version {
+                    ServedVersion::LastGood => candidate.served,
+                    ServedVersion::Current | ServedVersion::NotServed => candidate.current.or(candidate.served),
+                };
+                let status = match (split, conflict) {
+                    (Some(split), Some(winner)) if problems.is_empty() => {
+                        SplitStatus::conflict(&split.spec.service, &winner)
+                    }
+                    (Some(split), None) if problems.is_empty() || served_version != ServedVersion::NotServed => {
+                        self.split_status(split, served_version, problems, withheld, &served_ports, &rules)
+                    }
+                    _ => SplitStatus::invalid(problems),
+                };
+                (candidate.object.key.clone(), status)
             };
-            let verdict = match (split, conflict) {
-                (Some(split), Some(winner)) if problems.is_empty() => Verdict::conflict(&split.spec.service, &winner),
-                (Some(split), None) if problems.is_empty() || serves != Serves::Nothing => {
-                    self.verdict(split, serves, problems, held, &given, &rules)
-                }
-                _ => Verdict::invalid(problems),
-            };
-            (candidate.object.key.clone(), verdict)
-        };
-        let verdicts = candidates.iter().zip(outcomes).map(verdict).collect();
-        drop((given, rules));
-        Plan { configuration, verdicts }
+        let statuses = candidates.iter().zip(outcomes).map(status).collect();
+        drop((served_ports, rules));
+        EnvoyFilterPlan { configuration, statuses }
     }
 
     /// Why a backend gets nothing, in words that follow its name.
-    fn gets_nothing(&self, namespace: &str, name: &str) -> Option<&'static str> {
+    fn no_traffic_reason(&self, namespace: &str, name: &str) -> Option<&'static str> {
         match self.services.get(&(namespace, name)) {
-            Some(service) => service.gets_nothing(),
+            Some(service) => service.no_traffic_reason(),
             None => Some("isn't there"),
         }
     }
 
-    fn verdict<'r>(
+    fn split_status<'r>(
         &self,
         split: &'r TrafficSplit,
-        serves: Serves,
+        served_version: ServedVersion,
         problems: String,
-        held: Option<Held<'_>>,
-        given: &GivenPorts<'_>,
+        withheld: Option<Withheld<'_>>,
+        served_ports: &ServedPorts<'_>,
         rules: &IstioRules<'r>,
-    ) -> Verdict {
-        let keep = match serves {
-            Serves::Nothing => "clients are served as if it weren't there",
-            Serves::Current | Serves::LastGood => "sidecars keep what they have of it",
+    ) -> SplitStatus {
+        let keep = match served_version {
+            ServedVersion::NotServed => "clients are served as if it weren't there",
+            ServedVersion::Current | ServedVersion::LastGood => "sidecars keep what they have of it",
         };
-        let programmed = match (held, serves) {
-            (Some(Held::TooLarge(why)), _) => {
+        let programmed = match (withheld, served_version) {
+            (Some(Withheld::TooLarge(why)), _) => {
                 let is_carrier = why.scope == Scope::Configuration && why.resource == Resource::Bytes;
                 let operator = if is_carrier { ", or raise --max-bytes of the controller" } else { "" };
-                Said::no("TooLarge", format!("{}{operator}; {keep}", why.limit_text()))
+                Condition::unmet("TooLarge", format!("{}{operator}; {keep}", why.limit_text()))
             }
-            (Some(Held::Refused(why)), _) => {
-                Said::no("Refused", format!("the API server doesn't take the EnvoyFilter: {why}; {keep}"))
+            (Some(Withheld::Refused(why)), _) => {
+                Condition::unmet("Refused", format!("the API server doesn't take the EnvoyFilter: {why}; {keep}"))
             }
-            (None, Serves::LastGood) => Said::no("LastGoodVersion", "sidecars have its last good version".into()),
-            (None, Serves::Current | Serves::Nothing) => Said::yes("Programmed"),
+            (None, ServedVersion::LastGood) => {
+                Condition::unmet("LastGoodVersion", "sidecars have its last good version".into())
+            }
+            (None, ServedVersion::Current | ServedVersion::NotServed) => Condition::met("Programmed"),
         };
-        let accepted = if problems.is_empty() { Said::yes("Accepted") } else { Said::no("Invalid", problems) };
+        let accepted =
+            if problems.is_empty() { Condition::met("Accepted") } else { Condition::unmet("Invalid", problems) };
         let backends: Vec<_> = (split.spec.backends.iter())
-            .filter(|_| serves != Serves::Nothing)
+            .filter(|_| served_version != ServedVersion::NotServed)
             .map(|backend| format!("{} {}", backend.service, backend.weight.unwrap_or_default()))
             .collect();
-        Verdict {
+        SplitStatus {
             accepted,
             programmed,
-            resolved: self.resolved(split, given),
+            resolved: self.resolved(split, served_ports),
             rules_apply: rules.apply(split),
             reachable: rules.reachable(split),
             backends: backends.join(", "),
-            serves,
+            served_version,
         }
     }
 
     /// What it names, and isn't there.
-    fn resolved(&self, split: &TrafficSplit, given: &GivenPorts<'_>) -> Said {
+    fn resolved(&self, split: &TrafficSplit, served_ports: &ServedPorts<'_>) -> Condition {
         let namespace = split.metadata.namespace.as_str();
         let root = split.spec.service.as_str();
         let mut missing = Message::new(MAX_MESSAGE_CHARACTERS - 1);
         if !self.services.contains_key(&(namespace, root)) {
             missing.push(&["Service ", root, ", the root, isn't there"]);
         }
-        let ports_of = |service| given.get(&(namespace, service)).map(Vec::as_slice).unwrap_or_default();
+        let ports_of = |service| served_ports.get(&(namespace, service)).map(Vec::as_slice).unwrap_or_default();
         let root_ports = ports_of(root);
         // One without weight gets nothing anyway: canary tools delete and make them as they like.
         for backend in split.spec.backends.iter().filter(|backend| backend.has_weight()) {
             let service = backend.service.as_str();
             let ports = ports_of(service);
             // Unless the operator says that it has ports.
-            if let Some(why) = self.gets_nothing(namespace, service)
+            if let Some(why) = self.no_traffic_reason(namespace, service)
                 && ports.is_empty()
             {
                 missing.push(&["Service ", service, " ", why, ": it gets nothing"]);
@@ -361,14 +377,14 @@ impl<'c> Planner<'c> {
             }
         }
         let missing = missing.into_text();
-        if missing.is_empty() { Said::yes("ResolvedRefs") } else { Said::no("RefNotFound", missing) }
+        if missing.is_empty() { Condition::met("ResolvedRefs") } else { Condition::unmet("RefNotFound", missing) }
     }
 }
 
 /// The ports that sidecars know of each Service, sorted, by namespace and name.
-type GivenPorts<'s> = HashMap<(&'s str, &'s str), Vec<u16>>;
+type ServedPorts<'s> = HashMap<(&'s str, &'s str), Vec<u16>>;
 
-fn given_ports(configuration: &Configuration) -> GivenPorts<'_> {
+fn served_ports(configuration: &Configuration) -> ServedPorts<'_> {
     let services = configuration.services.iter();
     let services = services.filter_map(|(key, service)| Some((key.split_once('/')?, service.ports.as_ref()?)));
     services.map(|(key, ports)| (key, ports.keys().copied().collect())).collect()
@@ -393,27 +409,27 @@ fn lacking(root: &[u16], backend: &[u16]) -> Option<String> {
     (!lacks.is_empty()).then(|| lacks.join(", "))
 }
 
-// === impl Verdict ===
+// === impl SplitStatus ===
 
-impl Verdict {
-    fn nothing(accepted: Said) -> Self {
+impl SplitStatus {
+    fn nothing(accepted: Condition) -> Self {
         Self {
             accepted,
-            programmed: Said::no("NotServed", "clients are served as if it weren't there".into()),
-            resolved: Said::yes("ResolvedRefs"),
-            rules_apply: Said::yes("RulesApply"),
-            reachable: Said::yes("Reachable"),
+            programmed: Condition::unmet("NotServed", "clients are served as if it weren't there".into()),
+            resolved: Condition::met("ResolvedRefs"),
+            rules_apply: Condition::met("RulesApply"),
+            reachable: Condition::met("Reachable"),
             backends: String::new(),
-            serves: Serves::Nothing,
+            served_version: ServedVersion::NotServed,
         }
     }
 
     fn invalid(problems: String) -> Self {
-        Self::nothing(Said::no("Invalid", problems))
+        Self::nothing(Condition::unmet("Invalid", problems))
     }
 
     fn conflict(root: &str, winner: &str) -> Self {
-        Self::nothing(Said::no(
+        Self::nothing(Condition::unmet(
             "Conflict",
             format!("the root {root} already has the split {winner}, which is older; only one may be without matches"),
         ))
@@ -423,10 +439,10 @@ impl Verdict {
     #[must_use]
     pub fn state(&self) -> &'static str {
         match (&self.accepted, &self.programmed) {
-            (accepted, _) if !accepted.holds => accepted.reason,
-            (_, programmed) if !programmed.holds => programmed.reason,
-            _ if !self.resolved.holds => self.resolved.reason,
-            _ if !self.reachable.holds => self.reachable.reason,
+            (accepted, _) if !accepted.is_met => accepted.reason,
+            (_, programmed) if !programmed.is_met => programmed.reason,
+            _ if !self.resolved.is_met => self.resolved.reason,
+            _ if !self.reachable.is_met => self.reachable.reason,
             (_, programmed) => programmed.reason,
         }
     }

@@ -17,7 +17,7 @@ pub fn served_configuration(filter: &Value) -> Option<Configuration> {
 /// The number of changes of an EnvoyFilter after which its VM is replaced even if only weights change.
 const MAX_CHANGES_PER_VM: u64 = 100;
 
-/// The [`vm_epoch`](crate::Istio::vm_epoch) for the EnvoyFilter that replaces `served`, as the API server has it, with this configuration.
+/// The [`vm_epoch`](crate::IstioOptions::vm_epoch) for the EnvoyFilter that replaces `served`, as the API server has it, with this configuration.
 ///
 /// It differs from the one served if more than weights change, so that the configuration serves even if the workers' VMs
 /// trapped on the one served; and after every hundredth change, by `metadata.generation`, so that Envoy frees the VM's
@@ -33,11 +33,11 @@ pub fn next_vm_epoch(served: &Value, configuration: &Configuration) -> u64 {
 #[must_use]
 pub fn vm_epoch_after(served: &Value, previous: Option<&Configuration>, configuration: &Configuration) -> u64 {
     let Some((epoch, previous)) = served_vm_epoch(served).zip(previous) else {
-        return served_vm_epoch(served).map_or_else(|| wiring::vm_epoch(configuration), wiring::following_vm_epoch);
+        return served_vm_epoch(served).map_or_else(|| wiring::vm_epoch(configuration), wiring::increment_vm_epoch);
     };
     let generation = served.pointer("/metadata/generation").and_then(Value::as_u64).unwrap_or_default();
     if generation > 0 && generation.is_multiple_of(MAX_CHANGES_PER_VM) {
-        return wiring::following_vm_epoch(epoch);
+        return wiring::increment_vm_epoch(epoch);
     }
     wiring::next_vm_epoch(previous, epoch, configuration)
 }
@@ -52,13 +52,13 @@ pub fn served_vm_epoch(filter: &Value) -> Option<u64> {
 }
 
 /// Takes all splits out of an EnvoyFilter, so that every root serves. False if it has none, or no configuration.
-pub fn without_splits(filter: &mut Value) -> bool {
+pub fn remove_splits(filter: &mut Value) -> bool {
     let Some(mut configuration) = served_configuration(filter).filter(|served| !served.traffic_splits.is_empty())
     else {
         return false;
     };
     configuration.traffic_splits.clear();
-    let text = serde_json::to_string(&wiring::what_the_filter_needs(&configuration)).expect(ALWAYS_JSON);
+    let text = serde_json::to_string(&wiring::filter_configuration(&configuration)).expect(ALWAYS_JSON);
     let epoch = next_vm_epoch(filter, &configuration);
     let patches = filter.pointer_mut("/spec/configPatches").and_then(Value::as_array_mut);
     for patch in patches.into_iter().flatten() {

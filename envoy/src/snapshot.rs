@@ -243,7 +243,7 @@ impl<'c> ServiceFacts<'c> {
 
     /// Why a backend of this Service gets nothing, in words that follow its name: proxies have no cluster of it to which a
     /// split request could go.
-    pub(crate) fn gets_nothing(&self) -> Option<&'static str> {
+    pub(crate) fn no_traffic_reason(&self) -> Option<&'static str> {
         let is = |pointer, value| text(self.value, pointer) == Some(value);
         match self.ports() {
             // For Istio it is another name of a host.

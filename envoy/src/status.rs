@@ -1,99 +1,103 @@
-//! A verdict as Kubernetes shows it: the status of a TrafficSplit, and what changed in it that people want to hear of.
+//! The status and the Events of a TrafficSplit, from what the planner decided.
 
-use crate::condition::Said;
+use crate::condition::Condition;
 use crate::document;
-use crate::plan::{Serves, Verdict};
+use crate::plan::{ServedVersion, SplitStatus};
 use serde_json::{Value, json};
 
-/// Something to tell of a TrafficSplit.
+/// A Kubernetes Event about a change of a TrafficSplit's status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct News {
-    /// Whether somebody should do something.
+pub struct StatusEvent {
+    /// Whether the Event's type is `Warning` and not `Normal`.
     pub is_warning: bool,
-    /// One word.
+    /// The Event's reason: that of the condition that changed.
     pub reason: &'static str,
-    /// What there is to know.
+    /// The Event's message.
     pub message: String,
 }
 
-/// The status of a TrafficSplit, which keeps what stays as it is of the one that the object has; `now` is the time, in
-/// RFC 3339.
+/// Returns the `status` of a TrafficSplit. Conditions that did not change keep their `lastTransitionTime`. `object` is
+/// the TrafficSplit with its present status, `now` the time in RFC 3339.
 #[must_use]
-pub fn status(verdict: &Verdict, object: &Value, now: &str) -> Value {
+pub fn status_value(split: &SplitStatus, object: &Value, now: &str) -> Value {
     let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
-    let conditions = conditions(verdict).map(|(name, said)| {
-        let old = condition(object, name);
-        let status = if said.holds { "True" } else { "False" };
+    let conditions = conditions(split).map(|(name, condition)| {
+        let old = old_condition(object, name);
+        let status = if condition.is_met { "True" } else { "False" };
         let since =
             old.filter(|old| old["status"] == status).and_then(|old| document::text(old, "/lastTransitionTime"));
-        let mut condition = json!({
+        let message = match old {
+            Some(old) if is_same(condition, old) => old["message"].clone(),
+            _ => condition.message.as_str().into(),
+        };
+        let mut value = json!({
             "type": name,
             "status": status,
-            "reason": said.reason,
-            "message": old.filter(|old| is_said(said, old)).map_or(&json!(said.message), |old| &old["message"]),
+            "reason": condition.reason,
+            "message": message,
             "lastTransitionTime": since.unwrap_or(now),
         });
-        // Of which version it is said: that sidecars have an earlier one was said when they got it.
-        let observed = match (name, verdict.serves) {
-            ("Programmed", Serves::LastGood) => old.and_then(|old| old.get("observedGeneration")?.as_i64()),
+        // While sidecars have an earlier version, `Programmed` keeps the generation of that version.
+        let observed = match (name, split.served_version) {
+            ("Programmed", ServedVersion::LastGood) => old.and_then(|old| old.get("observedGeneration")?.as_i64()),
             _ => generation,
         };
         if let Some(observed) = observed {
-            condition["observedGeneration"] = observed.into();
+            value["observedGeneration"] = observed.into();
         }
-        condition
+        value
     });
-    json!({"state": verdict.state(), "backends": verdict.backends, "conditions": conditions})
+    json!({"state": split.state(), "backends": split.backends, "conditions": conditions})
 }
 
-/// What is new in a verdict since the object's status was written.
+/// Returns the Events for the conditions that differ from those in the status of `object`.
 #[must_use]
-pub fn news(verdict: &Verdict, object: &Value) -> Vec<News> {
-    let is_new = |(name, said): &(&str, &Said)| match condition(object, name) {
-        Some(old) => !is_said(said, old),
-        // That nothing is missing is no news.
-        None => !said.holds || *name == "Programmed",
+pub fn status_events(split: &SplitStatus, object: &Value) -> Vec<StatusEvent> {
+    let is_new = |(name, condition): &(&str, &Condition)| match old_condition(object, name) {
+        Some(old) => !is_same(condition, old),
+        // A new split whose other conditions are met needs one Event only.
+        None => !condition.is_met || *name == "Programmed",
     };
-    let tell = |(_, said): (&str, &Said)| News {
-        is_warning: !said.holds,
-        reason: said.reason,
-        message: if said.message.is_empty() {
-            format!("sidecars get {}", verdict.backends)
+    let event = |(_, condition): (&str, &Condition)| StatusEvent {
+        is_warning: !condition.is_met,
+        reason: condition.reason,
+        message: if condition.message.is_empty() {
+            format!("sidecars get {}", split.backends)
         } else {
-            said.message.clone()
+            condition.message.clone()
         },
     };
-    // Of what isn't accepted, why is told, and not that it therefore isn't given out.
-    let told = |(name, said): &(&str, &Said)| match *name {
-        "Accepted" => !said.holds,
-        "Programmed" => verdict.accepted.holds,
-        _ => !said.holds,
+    // A split that is not accepted is not programmed either: one Event is enough.
+    let is_reported = |(name, condition): &(&str, &Condition)| match *name {
+        "Accepted" => !condition.is_met,
+        "Programmed" => split.accepted.is_met,
+        _ => !condition.is_met,
     };
-    conditions(verdict).into_iter().filter(told).filter(is_new).map(tell).collect()
+    conditions(split).into_iter().filter(is_reported).filter(is_new).map(event).collect()
 }
 
-/// Whether a condition says it already, but for digits: the API server's own words may have ports and times in them, others at
-/// each try.
-fn is_said(said: &Said, condition: &Value) -> bool {
-    let words = |text: &str| text.replace(|char: char| char.is_ascii_digit(), "");
-    let message = document::text(condition, "/message").unwrap_or_default();
-    let is_the_same = match said.reason {
-        "Refused" => words(message) == words(&said.message),
-        _ => message == said.message,
+/// Whether a condition of the status has the same reason and message. Digits in a refusal don't count: the API server's
+/// messages hold ports and times that differ in each try.
+fn is_same(condition: &Condition, old: &Value) -> bool {
+    let without_digits = |text: &str| text.replace(|char: char| char.is_ascii_digit(), "");
+    let message = document::text(old, "/message").unwrap_or_default();
+    let is_same_message = match condition.reason {
+        "Refused" => without_digits(message) == without_digits(&condition.message),
+        _ => message == condition.message,
     };
-    condition["reason"] == said.reason && is_the_same
+    old["reason"] == condition.reason && is_same_message
 }
 
-fn conditions(verdict: &Verdict) -> [(&'static str, &Said); 5] {
+fn conditions(split: &SplitStatus) -> [(&'static str, &Condition); 5] {
     [
-        ("Accepted", &verdict.accepted),
-        ("Programmed", &verdict.programmed),
-        ("ResolvedRefs", &verdict.resolved),
-        ("RulesApply", &verdict.rules_apply),
-        ("Reachable", &verdict.reachable),
+        ("Accepted", &split.accepted),
+        ("Programmed", &split.programmed),
+        ("ResolvedRefs", &split.resolved),
+        ("RulesApply", &split.rules_apply),
+        ("Reachable", &split.reachable),
     ]
 }
 
-fn condition<'o>(object: &'o Value, name: &str) -> Option<&'o Value> {
+fn old_condition<'o>(object: &'o Value, name: &str) -> Option<&'o Value> {
     object.pointer("/status/conditions")?.as_array()?.iter().find(|condition| condition["type"] == name)
 }

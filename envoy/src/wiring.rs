@@ -11,7 +11,7 @@ pub(crate) const FILTER: &str = "traffic-split";
 /// The type of an HTTP filter that is WebAssembly.
 pub(crate) const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 /// A filter that does nothing, unless it is told to.
-const NOTHING_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+const NO_OP_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 
 /// How Envoy treats a request that the filter has picked a cluster for. The route that is inserted replaces the one that
 /// was there, with all that it had.
@@ -31,7 +31,7 @@ pub struct SplitRoute {
 
 /// Where a sidecar finds the compiled filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wasm {
+pub enum WasmSource {
     /// A file on the sidecar's host.
     File(String),
     /// An image `oci://…` or a file `https://…`, which Istio's agent fetches.
@@ -81,8 +81,8 @@ pub const BACKEND_HEADER: &str = "x-traffic-split-backend";
 pub(crate) fn config_discovery(config_source: Value) -> Value {
     json!({
         "config_source": config_source,
-        "type_urls": [WASM_TYPE, NOTHING_TYPE],
-        "default_config": {"@type": NOTHING_TYPE},
+        "type_urls": [WASM_TYPE, NO_OP_TYPE],
+        "default_config": {"@type": NO_OP_TYPE},
         "apply_default_config_without_warming": true,
     })
 }
@@ -102,18 +102,18 @@ pub fn vm_epoch(configuration: &Configuration) -> u64 {
 /// The epoch of the VM for the configuration that replaces `served`, which has epoch `served_epoch`: another one if more
 /// than weights change. Unlike with [`vm_epoch`], such a change always gets another VM.
 pub(crate) fn next_vm_epoch(served: &Configuration, served_epoch: u64, configuration: &Configuration) -> u64 {
-    if structure(served) == structure(configuration) { served_epoch } else { following_vm_epoch(served_epoch) }
+    if structure(served) == structure(configuration) { served_epoch } else { increment_vm_epoch(served_epoch) }
 }
 
 /// The epoch after this one.
 #[must_use]
-pub fn following_vm_epoch(epoch: u64) -> u64 {
+pub fn increment_vm_epoch(epoch: u64) -> u64 {
     epoch.wrapping_add(1) % VM_EPOCHS
 }
 
 /// What the filter is configured with, without weights.
 fn structure(configuration: &Configuration) -> String {
-    let mut needed = what_the_filter_needs(configuration);
+    let mut needed = filter_configuration(configuration);
     for backend in needed.traffic_splits.iter_mut().flat_map(|split| &mut split.spec.backends) {
         backend.weight = None;
     }
@@ -130,7 +130,7 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 /// The filter and its configuration, as what `config_discovery` gets. `epoch` defaults to [`vm_epoch`].
 pub(crate) fn wasm(
     configuration: &Configuration,
-    wasm: &Wasm,
+    wasm: &WasmSource,
     version: Option<&str>,
     epoch: Option<u64>,
     failure_policy: FailurePolicy,
@@ -153,7 +153,7 @@ pub(crate) fn wasm(
             },
             "configuration": {
                 "@type": "type.googleapis.com/google.protobuf.StringValue",
-                "value": serde_json::to_string(&what_the_filter_needs(configuration)).expect(ALWAYS_JSON),
+                "value": serde_json::to_string(&filter_configuration(configuration)).expect(ALWAYS_JSON),
             },
         },
     })
@@ -161,7 +161,7 @@ pub(crate) fn wasm(
 
 /// The configuration of a filter around which [`early_header_mutation`] stands, unless the operator says otherwise; without
 /// the Services and groups that no split names.
-pub(crate) fn what_the_filter_needs(configuration: &Configuration) -> Configuration {
+pub(crate) fn filter_configuration(configuration: &Configuration) -> Configuration {
     let mut needed = configuration.clone();
     needed.headers_stripped.get_or_insert(true);
     let splits = &configuration.traffic_splits;
@@ -239,7 +239,7 @@ impl Default for SplitRoute {
 
 // === impl Wasm ===
 
-impl Wasm {
+impl WasmSource {
     /// What stands in `vm_config.code`.
     fn code(&self) -> Value {
         match self {
@@ -265,7 +265,7 @@ impl Wasm {
     }
 }
 
-impl Default for Wasm {
+impl Default for WasmSource {
     fn default() -> Self {
         Self::File("/etc/traffic-split/traffic-split.wasm".into())
     }

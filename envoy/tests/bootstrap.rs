@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::path::Path;
 use traffic_split::Configuration;
-use traffic_split_envoy::{Bootstrap, InputFile, Protocol, bootstrap, load};
+use traffic_split_envoy::{BootstrapOptions, InputFile, Protocol, bootstrap, load};
 
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
@@ -17,8 +17,8 @@ fn configuration() -> Configuration {
     load(&files, Some(&guide("config.yaml"))).unwrap().configuration
 }
 
-fn guide_options() -> Bootstrap {
-    let mut options = Bootstrap::default();
+fn guide_options() -> BootstrapOptions {
+    let mut options = BootstrapOptions::default();
     options.endpoints =
         ["httpbin.httpbin=127.0.0.1:10003", "httpbin-v1.httpbin=127.0.0.1:10001", "httpbin-v2.httpbin=127.0.0.1:10002"]
             .map(|text| text.parse().unwrap())
@@ -26,7 +26,7 @@ fn guide_options() -> Bootstrap {
     options
 }
 
-fn render(configuration: &Configuration, options: &Bootstrap) -> Value {
+fn render(configuration: &Configuration, options: &BootstrapOptions) -> Value {
     serde_saphyr::from_str(&bootstrap(configuration, options)).unwrap()
 }
 
@@ -81,7 +81,7 @@ fn clients_headers_are_stripped_before_routing_under_the_configuration_s_names()
     configuration.backend_header = None;
     configuration.mirror_header = "x-b".into();
     configuration.set_cookie_header = "x-c".into();
-    let envoy = render(&configuration, &Bootstrap::default());
+    let envoy = render(&configuration, &BootstrapOptions::default());
     let mutations = format!("{MANAGER}/early_header_mutation_extensions/0/typed_config/mutations");
     let expected = serde_json::json!([
         {"remove": "x-a"}, {"remove": "x-traffic-split-backend"}, {"remove": "x-b"}, {"remove": "x-c"}
@@ -94,7 +94,7 @@ fn clients_headers_are_stripped_before_routing_under_the_configuration_s_names()
 #[test]
 fn the_response_names_the_backend_only_if_that_is_asked_for() {
     let keys = |configuration: &Configuration| {
-        let envoy = render(configuration, &Bootstrap::default());
+        let envoy = render(configuration, &BootstrapOptions::default());
         let headers = virtual_hosts(&envoy)[0]["routes"][0]["response_headers_to_add"].as_array().unwrap().clone();
         headers.iter().map(|header| header["header"]["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -106,7 +106,7 @@ fn the_response_names_the_backend_only_if_that_is_asked_for() {
 
 #[test]
 fn a_missing_configuration_of_the_filter_leaves_the_root_served() {
-    let envoy = render(&configuration(), &Bootstrap::default());
+    let envoy = render(&configuration(), &BootstrapOptions::default());
     let discovery = envoy.pointer(&format!("{MANAGER}/http_filters/0/config_discovery")).unwrap();
     assert_eq!(discovery["apply_default_config_without_warming"], true);
     assert!(discovery["type_urls"].as_array().unwrap().contains(&discovery["default_config"]["@type"]));
@@ -133,7 +133,7 @@ fn services_that_are_no_backend_yet_have_their_cluster() {
 fn services_without_endpoints_are_found_by_dns() {
     let mut configuration = configuration();
     configuration.cluster_domain = "example.org".into();
-    let mut options = Bootstrap::default();
+    let mut options = BootstrapOptions::default();
     options.endpoints = vec!["httpbin-v1.httpbin=127.0.0.1:1".parse().unwrap()];
     options.endpoints.push("httpbin-v1.httpbin:14001=[::1]:2".parse().unwrap());
     options.endpoints.push("httpbin-v1.httpbin:80=127.0.0.1:3".parse().unwrap());
@@ -170,7 +170,7 @@ fn a_backend_is_spoken_to_as_its_service_says_or_else_as_the_client_speaks() {
 fn an_explicit_cluster_wins_over_the_template() {
     let mut configuration = configuration();
     configuration.services.get_mut("httpbin/httpbin-v1").unwrap().cluster = Some("canary".into());
-    let envoy = render(&configuration, &Bootstrap::default());
+    let envoy = render(&configuration, &BootstrapOptions::default());
     assert_eq!(clusters(&envoy)[1].0, "canary");
 }
 
@@ -178,7 +178,7 @@ fn an_explicit_cluster_wins_over_the_template() {
 fn a_service_is_called_by_each_of_its_names_and_the_bare_one_only_in_its_namespace() {
     let mut configuration = configuration();
     configuration.hosts.insert("shop.example.com".into(), "httpbin/httpbin".into());
-    let mut options = Bootstrap::default();
+    let mut options = BootstrapOptions::default();
     let root = "httpbin/httpbin|14001";
     let envoy = render(&configuration, &options);
     for host in [
@@ -204,7 +204,7 @@ fn a_service_is_called_by_each_of_its_names_and_the_bare_one_only_in_its_namespa
 
 #[test]
 fn other_hosts_go_where_they_are_said_to_be() {
-    let mut options = Bootstrap::default();
+    let mut options = BootstrapOptions::default();
     options.hosts = vec!["Example.com=10.0.0.1:80".parse().unwrap(), "example.com=10.0.0.2:80".parse().unwrap()];
     let envoy = render(&configuration(), &options);
     assert_eq!(fall_through(&envoy, "example.com")["route"]["cluster"], "host|example.com");
@@ -216,7 +216,7 @@ fn a_service_s_further_ports_are_told_apart_by_the_host_header() {
     let config = b"services: {httpbin/httpbin: {ports: [80, 14001]}}".to_vec();
     let config = InputFile { name: "config.yaml".into(), content: Ok(config) };
     let configuration = load(&[guide("trafficsplit-v1.yaml")], Some(&config)).unwrap().configuration;
-    let envoy = render(&configuration, &Bootstrap::default());
+    let envoy = render(&configuration, &BootstrapOptions::default());
     let routes = virtual_hosts(&envoy)[0]["routes"].as_array().unwrap();
     assert_eq!(routes[1].pointer("/match/headers/0/string_match/suffix").unwrap(), ":80");
     assert_eq!(routes[1]["route"]["cluster"], "outbound|80||httpbin.httpbin.svc.cluster.local");

@@ -4,7 +4,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic_split::{Budget, Configuration};
-use traffic_split_envoy::{ClusterSnapshot, GroupObject, Istio, SplitObject, bytes, plan};
+use traffic_split_envoy::{ClusterSnapshot, GroupObject, IstioOptions, SplitObject, plan, stored_bytes};
 
 /// By default; `TRAFFIC_SPLIT_CASES` sets another number.
 const CASES: usize = 40;
@@ -83,7 +83,7 @@ fn conditions(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
     }
 }
 
-/// Quotation marks and backslashes take two bytes, and characters that the API server escapes take six.
+/// Quotation marks and backslashes take two stored_bytes, and characters that the API server escapes take six.
 fn text(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
     for root in 0..rng.usize(1..400) {
         let value = format!("Path=/{}; Max-Age=1", "<>&".repeat(rng.usize(0..20)));
@@ -107,14 +107,14 @@ fn filter_takes_whatever_the_planner_gives_out() {
     for case in 0..cases {
         let mut cluster = random_cluster(&mut rng);
         let mut check = |cluster: &ClusterSnapshot, room: usize| {
-            let planned = plan(&Configuration::default(), &Istio::default(), cluster, room);
+            let planned = plan(&Configuration::default(), &IstioOptions::default(), cluster, room);
             let text = serde_json::to_vec(&planned.configuration).unwrap();
             let read = Configuration::from_json(&text);
             let read = read.unwrap_or_else(|problems| panic!("case {case}, room {room}: {}", problems[0]));
             assert_eq!(read, planned.configuration, "case {case}, room {room}");
-            let size = bytes(&read);
+            let size = stored_bytes(&read);
             assert!(size <= room, "case {case}: {size} bytes in {room}");
-            held_back += planned.verdicts.values().filter(|verdict| verdict.state() == "TooLarge").count();
+            held_back += planned.statuses.values().filter(|status| status.state() == "TooLarge").count();
             let backends: usize = read.traffic_splits.iter().map(|split| split.spec.backends.len()).sum();
             near_backends += usize::from(backends as u64 * 20 > Budget::FILTER.total.backends * 19);
             near_room += usize::from(size > room / 10 * 9);

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 use traffic_split::Configuration;
 use traffic_split_envoy::{
-    Context, FailurePolicy, InputFile, Istio, VM_EPOCHS, Wasm, envoy_filter, load, next_vm_epoch, vm_epoch, wasm_plugin,
+    FailurePolicy, InputFile, IstioOptions, PatchContext, VM_EPOCHS, WasmSource, envoy_filter, load, next_vm_epoch,
+    vm_epoch, wasm_plugin,
 };
 
 fn guide(file: &str) -> InputFile {
@@ -37,7 +38,7 @@ fn plugin_configuration(filter: &Value) -> Configuration {
 
 #[test]
 fn it_strips_our_headers_loads_the_filter_configures_it_and_goes_first_among_routes() {
-    let filter = envoy_filter(&configuration(), &Istio::default());
+    let filter = envoy_filter(&configuration(), &IstioOptions::default());
     let what: Vec<_> = patches(&filter).iter().map(|patch| (&patch["applyTo"], &patch["patch"]["operation"])).collect();
     assert_eq!(
         json!(what),
@@ -61,7 +62,7 @@ fn it_strips_our_headers_loads_the_filter_configures_it_and_goes_first_among_rou
 fn our_headers_are_stripped_by_the_names_that_the_configuration_gives_them() {
     let configuration =
         Configuration::from_value(&json!({"clusterHeader": "x-c", "mirrorHeader": "x-m", "setCookieHeader": "x-s"}));
-    let filter = envoy_filter(&configuration.unwrap(), &Istio::default());
+    let filter = envoy_filter(&configuration.unwrap(), &IstioOptions::default());
     let strip = patch(&filter, "NETWORK_FILTER")
         .pointer("/typed_config/early_header_mutation_extensions/0/typed_config/mutations")
         .unwrap();
@@ -73,7 +74,8 @@ fn our_headers_are_stripped_by_the_names_that_the_configuration_gives_them() {
 #[test]
 fn when_splits_change_only_the_extension_configuration_does() {
     let other = load(&["trafficsplit-50-50.yaml", "services.yaml"].map(guide), None).unwrap().configuration;
-    let [old, new] = [configuration(), other].map(|configuration| envoy_filter(&configuration, &Istio::default()));
+    let [old, new] =
+        [configuration(), other].map(|configuration| envoy_filter(&configuration, &IstioOptions::default()));
     for (old, new) in patches(&old).iter().zip(patches(&new)) {
         assert_eq!(old != new, old["applyTo"] == "EXTENSION_CONFIG", "{new}");
     }
@@ -102,7 +104,7 @@ fn services_and_groups_that_no_split_names_are_left_out() {
         "httpRouteGroups": [group("used"), group("unused")],
         "services": serde_json::Map::from_iter(services),
     }));
-    let written = plugin_configuration(&envoy_filter(&configuration.unwrap(), &Istio::default()));
+    let written = plugin_configuration(&envoy_filter(&configuration.unwrap(), &IstioOptions::default()));
     assert_eq!(written.services.keys().collect::<Vec<_>>(), ["shop/leaf", "shop/root"]);
     let groups: Vec<_> = written.http_route_groups.iter().map(|group| group.metadata.name.as_str()).collect();
     assert_eq!(groups, ["used"]);
@@ -110,13 +112,13 @@ fn services_and_groups_that_no_split_names_are_left_out() {
 
 #[test]
 fn gateways_get_the_same_patches_as_sidecars_but_the_route_is_for_the_hosts_that_the_operator_names() {
-    let mut options = Istio::default();
-    options.context = Context::Both;
+    let mut options = IstioOptions::default();
+    options.context = PatchContext::Both;
     let mut configuration = configuration();
     configuration.hosts.insert("shop.example.com".into(), "httpbin/httpbin".into());
     configuration.hosts.insert("example.org".into(), "httpbin/httpbin".into());
     let both = envoy_filter(&configuration, &options);
-    options.context = Context::Gateway;
+    options.context = PatchContext::Gateway;
     let gateway = envoy_filter(&configuration, &options);
     let contexts: Vec<_> = patches(&both).iter().map(|patch| patch["match"]["context"].as_str().unwrap()).collect();
     assert_eq!(contexts, [["SIDECAR_OUTBOUND"; 4], ["GATEWAY"; 4]].concat());
@@ -147,7 +149,7 @@ fn gateways_get_the_same_patches_as_sidecars_but_the_route_is_for_the_hosts_that
 
 #[test]
 fn the_route_has_the_timeout_retries_and_headers_that_are_asked_for() {
-    let mut options = Istio::default();
+    let mut options = IstioOptions::default();
     let mut configuration = configuration();
     let usual = envoy_filter(&configuration, &options);
     let route = patch(&usual, "HTTP_ROUTE");
@@ -175,8 +177,8 @@ fn the_route_has_the_timeout_retries_and_headers_that_are_asked_for() {
 
 #[test]
 fn the_filter_comes_from_a_file_or_from_where_istios_agent_fetches_it() {
-    let code = |wasm: Wasm| {
-        let mut options = Istio::default();
+    let code = |wasm: WasmSource| {
+        let mut options = IstioOptions::default();
         options.wasm = wasm;
         options.failure_policy = FailurePolicy::Open;
         let filter = envoy_filter(&configuration(), &options);
@@ -184,21 +186,21 @@ fn the_filter_comes_from_a_file_or_from_where_istios_agent_fetches_it() {
         assert_eq!(config["failure_policy"], "FAIL_OPEN");
         config["vm_config"]["code"].clone()
     };
-    assert_eq!(code(Wasm::File("/f.wasm".into())), json!({"local": {"filename": "/f.wasm"}}));
+    assert_eq!(code(WasmSource::File("/f.wasm".into())), json!({"local": {"filename": "/f.wasm"}}));
     let http_uri = |uri: &str| json!({"uri": uri, "cluster": "_", "timeout": "30s"});
     assert_eq!(
-        code(Wasm::Remote { url: "oci://r/f:1".into(), sha256: None }),
+        code(WasmSource::Remote { url: "oci://r/f:1".into(), sha256: None }),
         json!({"remote": {"http_uri": http_uri("oci://r/f:1")}})
     );
     assert_eq!(
-        code(Wasm::Remote { url: "https://r/f.wasm".into(), sha256: Some("ab".into()) }),
+        code(WasmSource::Remote { url: "https://r/f.wasm".into(), sha256: Some("ab".into()) }),
         json!({"remote": {"http_uri": http_uri("https://r/f.wasm"), "sha256": "ab"}})
     );
 }
 
 #[test]
 fn the_objects_are_for_the_namespace_and_the_pods_that_are_asked_for() {
-    let mut options = Istio::default();
+    let mut options = IstioOptions::default();
     options.namespace = "curl".into();
     options.selector = [("app".to_owned(), "curl".to_owned())].into();
     let filter = envoy_filter(&configuration(), &options);
@@ -214,15 +216,15 @@ fn the_objects_are_for_the_namespace_and_the_pods_that_are_asked_for() {
     assert_eq!(plugin["spec"]["selector"], json!({"matchLabels": {"app": "curl"}}));
 }
 
-fn plugin_documents(options: &Istio) -> [Value; 2] {
+fn plugin_documents(options: &IstioOptions) -> [Value; 2] {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&wasm_plugin(&configuration(), options)).unwrap();
     documents.try_into().unwrap()
 }
 
 #[test]
 fn beside_a_wasm_plugin_stands_what_it_cannot_say() {
-    let mut options = Istio::default();
-    options.wasm = Wasm::Remote { url: "https://r/f.wasm".into(), sha256: Some("ab".into()) };
+    let mut options = IstioOptions::default();
+    options.wasm = WasmSource::Remote { url: "https://r/f.wasm".into(), sha256: Some("ab".into()) };
     let [route, plugin] = plugin_documents(&options);
     // Applied in this order: our headers are stripped before there is a filter.
     let applied: Vec<_> = patches(&route).iter().map(|patch| patch["applyTo"].as_str().unwrap()).collect();
@@ -236,7 +238,7 @@ fn beside_a_wasm_plugin_stands_what_it_cannot_say() {
     assert_eq!(configuration.traffic_splits.len(), 1);
     assert_eq!(configuration.headers_stripped, Some(true));
 
-    let [_, local] = plugin_documents(&Istio::default());
+    let [_, local] = plugin_documents(&IstioOptions::default());
     assert_eq!(local["spec"]["url"], "file:///etc/traffic-split/traffic-split.wasm");
 }
 
@@ -255,7 +257,7 @@ fn only_changes_other_than_weights_get_the_next_vm() {
     assert_eq!(roots.len() as u64, VM_EPOCHS, "other objects have other epochs");
 
     let served = |epoch, generation: u64| {
-        let mut options = Istio::default();
+        let mut options = IstioOptions::default();
         options.vm_epoch = epoch;
         let mut filter = envoy_filter(&of("web", 1), &options);
         filter["metadata"]["generation"] = generation.into();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use traffic_split::Configuration;
 use traffic_split_envoy::{
-    ClusterSnapshot, GroupObject, Istio, Plan, Serves, SplitObject, Verdict, bytes, envoy_filter, news, plan,
-    plan_if_refused, status,
+    ClusterSnapshot, EnvoyFilterPlan, GroupObject, IstioOptions, ServedVersion, SplitObject, SplitStatus, envoy_filter,
+    plan, plan_after_refusal, status_events, status_value, stored_bytes,
 };
 
 const ROOM: usize = 1_000_000;
@@ -88,41 +88,41 @@ fn cluster(splits: &[Value]) -> Cluster {
     Cluster { services, traffic_splits: splits.into(), ..Cluster::default() }
 }
 
-fn planned(cluster: &Cluster) -> Plan {
-    plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), ROOM)
+fn planned(cluster: &Cluster) -> EnvoyFilterPlan {
+    plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), ROOM)
 }
 
 /// The next plan, after this one is served.
-fn after(plan: Plan, mut cluster: Cluster) -> Plan {
+fn after(plan: EnvoyFilterPlan, mut cluster: Cluster) -> EnvoyFilterPlan {
     cluster.served = plan.configuration;
     planned(&cluster)
 }
 
-fn served(plan: &Plan) -> Vec<String> {
+fn served(plan: &EnvoyFilterPlan) -> Vec<String> {
     plan.configuration.traffic_splits.iter().map(|split| split.key()).collect()
 }
 
 #[track_caller]
-fn verdict<'p>(plan: &'p Plan, name: &str) -> &'p Verdict {
-    plan.verdicts.get(&format!("shop/{name}")).unwrap()
+fn status<'p>(plan: &'p EnvoyFilterPlan, name: &str) -> &'p SplitStatus {
+    plan.statuses.get(&format!("shop/{name}")).unwrap()
 }
 
 /// Its state, which version is served, whether it is accepted, and the weights that are served.
 #[track_caller]
-fn said<'p>(plan: &'p Plan, name: &str) -> (&'static str, Serves, bool, &'p str) {
-    let verdict = verdict(plan, name);
-    (verdict.state(), verdict.serves, verdict.accepted.holds, &verdict.backends)
+fn summary<'p>(plan: &'p EnvoyFilterPlan, name: &str) -> (&'static str, ServedVersion, bool, &'p str) {
+    let status = status(plan, name);
+    (status.state(), status.served_version, status.accepted.is_met, &status.backends)
 }
 
 #[test]
 fn a_good_split_is_served_and_said_to_be() {
     let plan = planned(&cluster(&[split("canary", "web", &[("v1", 90), ("v2", 10)])]));
     assert_eq!(served(&plan), ["shop/canary"]);
-    let verdict = verdict(&plan, "canary");
-    assert!(verdict.accepted.holds && verdict.programmed.holds && verdict.resolved.holds);
+    let status = status(&plan, "canary");
+    assert!(status.accepted.is_met && status.programmed.is_met && status.resolved.is_met);
     assert_eq!(
-        (verdict.state(), verdict.backends.as_str(), verdict.serves),
-        ("Programmed", "v1 90, v2 10", Serves::Current)
+        (status.state(), status.backends.as_str(), status.served_version),
+        ("Programmed", "v1 90, v2 10", ServedVersion::Current)
     );
 }
 
@@ -142,11 +142,11 @@ fn a_wrong_split_is_left_out_and_the_others_are_served() {
     let wrong = split("wrong", "web", &[("v1", 0)]);
     let plan = planned(&cluster(&[wrong, split("right", "v1", &[("v2", 1)])]));
     assert_eq!(served(&plan), ["shop/right"]);
-    let verdict = verdict(&plan, "wrong");
-    assert_eq!(verdict.accepted.reason, "Invalid");
-    assert_eq!(verdict.accepted.message, "spec.backends: the weights sum to 0: there is nothing to choose");
-    assert_eq!((verdict.serves, verdict.state()), (Serves::Nothing, "Invalid"));
-    assert!(!verdict.programmed.holds);
+    let status = status(&plan, "wrong");
+    assert_eq!(status.accepted.reason, "Invalid");
+    assert_eq!(status.accepted.message, "spec.backends: the weights sum to 0: there is nothing to choose");
+    assert_eq!((status.served_version, status.state()), (ServedVersion::NotServed, "Invalid"));
+    assert!(!status.programmed.is_met);
 }
 
 #[test]
@@ -155,11 +155,11 @@ fn a_split_that_goes_wrong_is_served_as_it_last_was_while_others_change() {
     let changed = cluster(&[split("a", "web", &[("v1", -1)]), split("b", "v1", &[("v1", 3), ("v2", 4)])]);
     let mut plan = after(first, changed.clone());
     for _ in 0..2 {
-        assert_eq!(verdict(&plan, "a").backends, "v1 90");
-        assert_eq!(verdict(&plan, "a").serves, Serves::LastGood);
-        assert_eq!(verdict(&plan, "a").accepted.message, "spec.backends[0].weight: -1 is negative");
-        assert_eq!(verdict(&plan, "a").programmed.reason, "LastGoodVersion");
-        assert_eq!(verdict(&plan, "b").backends, "v1 3, v2 4");
+        assert_eq!(status(&plan, "a").backends, "v1 90");
+        assert_eq!(status(&plan, "a").served_version, ServedVersion::LastGood);
+        assert_eq!(status(&plan, "a").accepted.message, "spec.backends[0].weight: -1 is negative");
+        assert_eq!(status(&plan, "a").programmed.reason, "LastGoodVersion");
+        assert_eq!(status(&plan, "b").backends, "v1 3, v2 4");
         // Whoever starts anew has no more than what sidecars have.
         plan = after(plan, changed.clone());
     }
@@ -172,8 +172,11 @@ fn of_two_splits_without_matches_for_one_root_the_older_serves() {
     let old = made_at(split("b", "web", &[("v2", 1)]), "2026-01-01T00:00:00Z");
     let plan = planned(&cluster(&[young.clone(), old.clone()]));
     assert_eq!(served(&plan), ["shop/b"]);
-    let loser = verdict(&plan, "a");
-    assert_eq!((loser.accepted.reason, loser.state(), loser.serves), ("Conflict", "Conflict", Serves::Nothing));
+    let loser = status(&plan, "a");
+    assert_eq!(
+        (loser.accepted.reason, loser.state(), loser.served_version),
+        ("Conflict", "Conflict", ServedVersion::NotServed)
+    );
     assert!(loser.accepted.message.contains("shop/b"), "{}", loser.accepted.message);
     // Its turn comes when the older one is gone.
     assert_eq!(served(&planned(&cluster(std::slice::from_ref(&young)))), ["shop/a"]);
@@ -204,7 +207,7 @@ fn a_split_whose_group_is_not_there_is_left_out_until_it_is() {
     let mut cluster = cluster(&[split]);
     let without = planned(&cluster);
     assert_eq!(served(&without), [""; 0]);
-    assert!(verdict(&without, "beta").accepted.message.contains("beta"), "{:?}", verdict(&without, "beta"));
+    assert!(status(&without, "beta").accepted.message.contains("beta"), "{:?}", status(&without, "beta"));
     cluster.http_route_groups = vec![group("beta", "/beta")];
     assert_eq!(served(&planned(&cluster)), ["shop/beta"]);
 }
@@ -217,15 +220,15 @@ fn a_group_that_goes_wrong_is_served_as_it_last_was_and_its_split_may_change() {
     let mut wrong = cluster(&[weights(&[("v2", 7)])]);
     wrong.http_route_groups = vec![group("beta", "(")];
     let plan = after(planned(&good), wrong.clone());
-    assert_eq!(verdict(&plan, "beta").backends, "v2 7");
-    assert_eq!(verdict(&plan, "beta").serves, Serves::Current);
-    assert!(verdict(&plan, "beta").resolved.message.contains("last good version"), "{:?}", verdict(&plan, "beta"));
+    assert_eq!(status(&plan, "beta").backends, "v2 7");
+    assert_eq!(status(&plan, "beta").served_version, ServedVersion::Current);
+    assert!(status(&plan, "beta").resolved.message.contains("last good version"), "{:?}", status(&plan, "beta"));
     let group = serde_json::to_value(&plan.configuration.http_route_groups[0]).unwrap();
     assert_eq!(group["spec"]["matches"][0]["pathRegex"], "/beta");
     // Without an earlier version there is nothing to serve.
     let plan = planned(&wrong);
     assert_eq!(served(&plan), [""; 0]);
-    assert!(verdict(&plan, "beta").accepted.message.contains("HTTPRouteGroup beta: spec.matches[0].pathRegex"));
+    assert!(status(&plan, "beta").accepted.message.contains("HTTPRouteGroup beta: spec.matches[0].pathRegex"));
 }
 
 #[test]
@@ -239,7 +242,7 @@ fn a_split_whose_group_is_deleted_is_served_with_the_group_as_it_last_was() {
         plan = after(plan, gone.clone());
         assert_eq!(served(&plan), ["shop/beta"]);
         assert_eq!(plan.configuration.http_route_groups.len(), 1);
-        assert_eq!(verdict(&plan, "beta").serves, Serves::LastGood);
+        assert_eq!(status(&plan, "beta").served_version, ServedVersion::LastGood);
     }
 }
 
@@ -247,12 +250,12 @@ fn a_split_whose_group_is_deleted_is_served_with_the_group_as_it_last_was() {
 fn a_backend_without_a_service_gets_nothing_and_that_is_said_unless_it_has_no_weight() {
     let plan = planned(&cluster(&[split("canary", "web", &[("v1", 1), ("gone", 1)])]));
     assert_eq!(serde_json::to_value(&plan.configuration.services["shop/gone"]).unwrap(), json!({"ports": []}));
-    let verdict_of = verdict(&plan, "canary");
-    assert!(verdict_of.programmed.holds);
-    assert_eq!(verdict_of.resolved.message, "Service gone isn't there: it gets nothing");
-    assert_eq!(verdict_of.state(), "RefNotFound");
+    let status_of = status(&plan, "canary");
+    assert!(status_of.programmed.is_met);
+    assert_eq!(status_of.resolved.message, "Service gone isn't there: it gets nothing");
+    assert_eq!(status_of.state(), "RefNotFound");
     let plan = planned(&cluster(&[split("canary", "web", &[("v1", 1), ("gone", 0)])]));
-    assert!(verdict(&plan, "canary").resolved.holds);
+    assert!(status(&plan, "canary").resolved.is_met);
 }
 
 #[test]
@@ -260,7 +263,7 @@ fn a_backend_without_the_roots_port_gets_nothing_there_and_that_is_said() {
     let mut cluster = cluster(&[split("canary", "root", &[("v1", 1), ("v2", 1)])]);
     cluster.services = vec![service("root", &[80, 90]), service("v1", &[80, 90]), service("v2", &[80])];
     let plan = planned(&cluster);
-    assert_eq!(verdict(&plan, "canary").resolved.message, "Service v2 has no port 90: it gets nothing there");
+    assert_eq!(status(&plan, "canary").resolved.message, "Service v2 has no port 90: it gets nothing there");
 }
 
 /// Istio's proxies have no cluster of it.
@@ -275,12 +278,12 @@ fn a_backend_that_lists_no_port_is_headless_or_an_external_name_gets_nothing_and
         cluster.services[2] = with(cluster.services[2].clone(), "/spec", spec.clone());
         let plan_of = planned(&cluster);
         assert_eq!(serde_json::to_value(&plan_of.configuration.services["shop/v2"]).unwrap(), json!({"ports": []}));
-        assert_eq!(verdict(&plan_of, "canary").resolved.message, format!("Service v2 {why}: it gets nothing"));
+        assert_eq!(status(&plan_of, "canary").resolved.message, format!("Service v2 {why}: it gets nothing"));
         // The operator knows better.
         let base = Configuration::from_value(&json!({"services": {"shop/v2": {"ports": [80]}}})).unwrap();
-        let plan_of = plan(&base, &Istio::default(), &cluster.snapshot(), ROOM);
+        let plan_of = plan(&base, &IstioOptions::default(), &cluster.snapshot(), ROOM);
         assert_eq!(serde_json::to_value(&plan_of.configuration.services["shop/v2"]).unwrap(), json!({"ports": [80]}));
-        assert!(verdict(&plan_of, "canary").resolved.holds);
+        assert!(status(&plan_of, "canary").resolved.is_met);
         // As a root its ports count as others' do.
         let mut root = cluster.clone();
         root.traffic_splits = vec![split("canary", "v2", &[("web", 1)])];
@@ -300,9 +303,9 @@ fn objects_with_the_longest_names_are_told_apart() {
     let mut cluster = cluster(&splits.map(of_namespace));
     cluster.services = services.each_ref().map(|name| of_namespace(service(name, &[80]))).into();
     let plan = planned(&cluster);
-    let verdict = |name: &str| &plan.verdicts[&format!("{namespace}/{name}")];
-    assert!(verdict(&names[0]).resolved.holds, "{:?}", verdict(&names[0]));
-    assert_eq!(verdict(&names[1]).accepted.reason, "Invalid");
+    let status = |name: &str| &plan.statuses[&format!("{namespace}/{name}")];
+    assert!(status(&names[0]).resolved.is_met, "{:?}", status(&names[0]));
+    assert_eq!(status(&names[1]).accepted.reason, "Invalid");
 }
 
 #[test]
@@ -310,7 +313,7 @@ fn what_is_said_fits_into_a_condition() {
     let backends: Vec<_> = (0..256).map(|number| format!("{number:03}-{}", "b".repeat(59))).collect();
     let weights: Vec<_> = backends.iter().map(|backend| (backend.as_str(), 1)).collect();
     let plan = planned(&cluster(&[split("canary", "web", &weights)]));
-    let message = &verdict(&plan, "canary").resolved.message;
+    let message = &status(&plan, "canary").resolved.message;
     assert!(message.starts_with("Service 000-") && message.ends_with('…'), "{message}");
     assert!(message.len() < 32_768, "{}", message.len());
 }
@@ -318,7 +321,7 @@ fn what_is_said_fits_into_a_condition() {
 #[test]
 fn a_root_without_a_service_is_said() {
     let plan = planned(&cluster(&[split("canary", "nowhere", &[("v1", 1)])]));
-    assert_eq!(verdict(&plan, "canary").resolved.message, "Service nowhere, the root, isn't there");
+    assert_eq!(status(&plan, "canary").resolved.message, "Service nowhere, the root, isn't there");
 }
 
 #[test]
@@ -334,8 +337,12 @@ fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
         "clusterHeader": "x-own", "excludedNamespaces": ["legacy"],
         "services": {"shop/v1": {"cluster": "own"}},
     }));
-    let plan =
-        plan(&base.unwrap(), &Istio::default(), &cluster(&[split("canary", "web", &[("v1", 1)])]).snapshot(), ROOM);
+    let plan = plan(
+        &base.unwrap(),
+        &IstioOptions::default(),
+        &cluster(&[split("canary", "web", &[("v1", 1)])]).snapshot(),
+        ROOM,
+    );
     assert_eq!(plan.configuration.cluster_header, "x-own");
     assert_eq!(plan.configuration.excluded_namespaces, ["legacy"]);
     let service = serde_json::to_value(&plan.configuration.services["shop/v1"]).unwrap();
@@ -345,19 +352,19 @@ fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
 #[test]
 fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() {
     let small = planned(&cluster(&[split("a", "web", &[("v1", 10)]), split("c", "v2", &[("v1", 1)])]));
-    let room = bytes(&small.configuration);
+    let room = stored_bytes(&small.configuration);
     let of = |splits: &[Value]| plan_with_room(splits, &small.configuration, room);
     let (a, c) = (split("a", "web", &[("v1", 20)]), split("c", "v2", &[("v1", 1)]));
     let larger = split("c", "v2", &[("v1", 1), ("web", 1)]);
     // One that is new, and one that has grown: each says so, and the first one's change goes out.
     let plan = of(&[a.clone(), split("b", "v1", &[("v2", 1)]), larger.clone()]);
     assert_eq!(served(&plan), ["shop/a", "shop/c"]);
-    assert_eq!(bytes(&plan.configuration), room);
-    let said = |name| said(&plan, name);
-    assert_eq!(said("a"), ("Programmed", Serves::Current, true, "v1 20"));
-    assert_eq!(said("b"), ("TooLarge", Serves::Nothing, true, ""));
-    assert_eq!(said("c"), ("TooLarge", Serves::LastGood, true, "v1 1"));
-    let message = &verdict(&plan, "b").programmed.message;
+    assert_eq!(stored_bytes(&plan.configuration), room);
+    let summary = |name| summary(&plan, name);
+    assert_eq!(summary("a"), ("Programmed", ServedVersion::Current, true, "v1 20"));
+    assert_eq!(summary("b"), ("TooLarge", ServedVersion::NotServed, true, ""));
+    assert_eq!(summary("c"), ("TooLarge", ServedVersion::LastGood, true, "v1 1"));
+    let message = &status(&plan, "b").programmed.message;
     assert!(message.starts_with("the configuration would have more than "), "{message}");
     assert!(
         message.ends_with(
@@ -368,7 +375,7 @@ fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() 
 
     // What goes makes room.
     assert_eq!(served(&of(&[a, split("b", "v1", &[("v2", 1)])])), ["shop/a", "shop/b"]);
-    assert_eq!(verdict(&of(&[larger]), "c").state(), "Programmed");
+    assert_eq!(status(&of(&[larger]), "c").state(), "Programmed");
     // What sidecars have stays, though it has more than its room.
     let nothing = plan_with_room(&[c], &small.configuration, 1);
     assert_eq!(served(&nothing), ["shop/c"]);
@@ -382,10 +389,15 @@ fn a_group_that_outgrows_the_room_changes_nothing_and_that_is_said() {
     let small = planned(&cluster);
     cluster.served = small.configuration.clone();
     cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
-    let plan = plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), bytes(&small.configuration));
+    let plan = plan(
+        &Configuration::default(),
+        &IstioOptions::default(),
+        &cluster.snapshot(),
+        stored_bytes(&small.configuration),
+    );
     assert_eq!(plan.configuration, small.configuration);
-    assert_eq!(verdict(&plan, "a").state(), "TooLarge");
-    assert_eq!(verdict(&plan, "b").state(), "Programmed");
+    assert_eq!(status(&plan, "a").state(), "TooLarge");
+    assert_eq!(status(&plan, "b").state(), "Programmed");
 }
 
 /// It says nothing any more, and what serves is neither its weights nor anything that nobody wants.
@@ -398,10 +410,11 @@ fn what_is_deleted_goes_though_there_is_no_room_for_what_stays() {
     cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
     cluster.traffic_splits.pop();
     cluster.excluded_namespaces = ["quiet".to_owned()].into();
-    let plan = plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), bytes(&cluster.served));
+    let plan =
+        plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), stored_bytes(&cluster.served));
     assert_eq!(served(&plan), ["shop/a"]);
     assert_eq!(plan.configuration.excluded_namespaces, ["quiet"]);
-    assert_eq!(verdict(&plan, "a").state(), "TooLarge");
+    assert_eq!(status(&plan, "a").state(), "TooLarge");
 }
 
 #[test]
@@ -412,25 +425,26 @@ fn a_split_for_which_there_is_no_room_takes_no_root_from_one_that_is_served() {
     let (older, b) = (made_at(split("a", "web", &large), "2025-01-01T00:00:00Z"), split("b", "web", &[("v1", 2)]));
     // It is younger and was never served: it has lost its root whatever fits.
     let c = made_at(split("c", "web", &[("v2", 1)]), "2027-01-01T00:00:00Z");
-    let plan = plan_with_room(&[older, b, c], &old.configuration, bytes(&old.configuration));
+    let plan = plan_with_room(&[older, b, c], &old.configuration, stored_bytes(&old.configuration));
     assert_eq!(served(&plan), ["shop/b"]);
-    let states = ["a", "b", "c"].map(|name| verdict(&plan, name).state());
+    let states = ["a", "b", "c"].map(|name| status(&plan, name).state());
     assert_eq!(states, ["TooLarge", "Programmed", "Conflict"]);
 }
 
 #[test]
 fn what_is_taken_back_for_want_of_room_gives_way_to_an_older_one_for_its_root() {
     let old = planned(&cluster(&[split("b", "web", &[("v1", 1)])]));
-    let room =
-        bytes(&planned(&cluster(&[split("a", "web", &[("v2", 1)]), split("b", "v1", &[("web", 1)])])).configuration);
+    let room = stored_bytes(
+        &planned(&cluster(&[split("a", "web", &[("v2", 1)]), split("b", "v1", &[("web", 1)])])).configuration,
+    );
     let mut cluster = cluster(&[split("a", "web", &[("v2", 1)]), matching(split("b", "web", &[("v1", 1)]), "beta")]);
     cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
     assert_eq!(served(&planned(&cluster)), ["shop/b", "shop/a"]);
     cluster.served = old.configuration;
     // Services that both name are counted for each.
-    let plan = plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), room + 200);
+    let plan = plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), room + 200);
     assert_eq!(served(&plan), ["shop/a"]);
-    assert_eq!((verdict(&plan, "a").state(), verdict(&plan, "b").state()), ("Programmed", "Conflict"));
+    assert_eq!((status(&plan, "a").state(), status(&plan, "b").state()), ("Programmed", "Conflict"));
 }
 
 #[test]
@@ -450,17 +464,18 @@ fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_spl
     let older = made_at(split("new", "v1", &[("v2", 1)]), "2025-01-01T00:00:00Z");
     cluster.traffic_splits.push(older);
     cluster.traffic_splits.push(made_at(split("younger", "v1", &[("v2", 1)]), "2027-01-01T00:00:00Z"));
-    let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster.snapshot(), "no more today");
+    let plan =
+        plan_after_refusal(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), "no more today");
     assert_eq!(plan.configuration, cluster.served);
-    let said = |name| said(&plan, name);
-    assert_eq!(said("changed"), ("Refused", Serves::LastGood, true, "v1 1"));
-    assert_eq!(said("the-same"), ("Programmed", Serves::Current, true, "v1 1"));
-    assert_eq!(said("gone-wrong"), ("Invalid", Serves::LastGood, false, "v1 1"));
-    assert_eq!(said("with-a-group"), ("Refused", Serves::LastGood, true, "v2 1"));
-    assert_eq!(said("new"), ("Refused", Serves::Nothing, true, ""));
-    assert_eq!(said("younger"), ("Conflict", Serves::Nothing, false, ""));
+    let summary = |name| summary(&plan, name);
+    assert_eq!(summary("changed"), ("Refused", ServedVersion::LastGood, true, "v1 1"));
+    assert_eq!(summary("the-same"), ("Programmed", ServedVersion::Current, true, "v1 1"));
+    assert_eq!(summary("gone-wrong"), ("Invalid", ServedVersion::LastGood, false, "v1 1"));
+    assert_eq!(summary("with-a-group"), ("Refused", ServedVersion::LastGood, true, "v2 1"));
+    assert_eq!(summary("new"), ("Refused", ServedVersion::NotServed, true, ""));
+    assert_eq!(summary("younger"), ("Conflict", ServedVersion::NotServed, false, ""));
     let message = "the API server doesn't take the EnvoyFilter: no more today; sidecars keep what they have of it";
-    assert_eq!(verdict(&plan, "changed").programmed.message, message);
+    assert_eq!(status(&plan, "changed").programmed.message, message);
 }
 
 /// The API server's words have the port of a connection in them, say, and each try another one.
@@ -469,18 +484,19 @@ fn a_refusal_is_said_once_and_not_again_in_other_digits() {
     let mut object = split("canary", "web", &[("v1", 1)]);
     let mut told = |why: &str, now: &str| {
         let cluster = cluster(std::slice::from_ref(&object));
-        let plan = plan_if_refused(&Configuration::default(), &Istio::default(), &cluster.snapshot(), why);
-        let news: Vec<_> = news(verdict(&plan, "canary"), &object).into_iter().map(|news| news.reason).collect();
-        object["status"] = status(verdict(&plan, "canary"), &object, now);
-        (news, object["status"].clone())
+        let plan = plan_after_refusal(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), why);
+        let events: Vec<_> =
+            status_events(status(&plan, "canary"), &object).into_iter().map(|events| events.reason).collect();
+        object["status"] = status_value(status(&plan, "canary"), &object, now);
+        (events, object["status"].clone())
     };
-    let (news, first) = told("10.0.0.1:46864: connection reset", "2026-01-02T03:04:05Z");
-    assert_eq!(news, ["Refused"]);
+    let (events, first) = told("10.0.0.1:46864: connection reset", "2026-01-02T03:04:05Z");
+    assert_eq!(events, ["Refused"]);
     assert!(first["conditions"][1]["message"].as_str().unwrap().contains(":46864: connection reset"));
-    let (news, second) = told("10.0.0.1:5: connection reset", "2026-01-02T03:04:06Z");
-    assert_eq!((news.len(), &second), (0, &first));
-    let (news, third) = told("10.0.0.1:5: connection refused", "2026-01-02T03:04:07Z");
-    assert_eq!(news, ["Refused"]);
+    let (events, second) = told("10.0.0.1:5: connection reset", "2026-01-02T03:04:06Z");
+    assert_eq!((events.len(), &second), (0, &first));
+    let (events, third) = told("10.0.0.1:5: connection refused", "2026-01-02T03:04:07Z");
+    assert_eq!(events, ["Refused"]);
     assert_ne!(third, first);
 }
 
@@ -490,14 +506,14 @@ fn a_wrong_split_is_said_to_be_wrong_whatever_it_has_lost() {
     let served = planned(&cluster(&[split("old", "api", &[("v1", 1)]), split("young", "web", &[("v1", 1)])]));
     let young = made_at(split("young", "v2", &[("v1", -1)]), "2027-01-01T00:00:00Z");
     let plan = after(served, cluster(&[split("old", "web", &[("v1", 1)]), young]));
-    assert_eq!((verdict(&plan, "old").state(), verdict(&plan, "young").state()), ("Programmed", "Invalid"));
-    assert_eq!(verdict(&plan, "young").serves, Serves::Nothing);
+    assert_eq!((status(&plan, "old").state(), status(&plan, "young").state()), ("Programmed", "Invalid"));
+    assert_eq!(status(&plan, "young").served_version, ServedVersion::NotServed);
 }
 
-fn plan_with_room(splits: &[Value], served: &Configuration, most_bytes: usize) -> Plan {
+fn plan_with_room(splits: &[Value], served: &Configuration, max_bytes: usize) -> EnvoyFilterPlan {
     let mut cluster = cluster(splits);
     cluster.served = served.clone();
-    plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), most_bytes)
+    plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), max_bytes)
 }
 
 /// What an EnvoyFilter holds is the JSON of the configuration in a JSON string.
@@ -506,10 +522,10 @@ fn what_is_measured_is_what_an_envoy_filter_takes() {
     let mut cluster = cluster(&[matching(split("a", "web", &[("v1", 1)]), "beta")]);
     cluster.http_route_groups = vec![group("beta", &r"\\.".repeat(200))];
     let configuration = planned(&cluster).configuration;
-    let filter = envoy_filter(&configuration, &Istio::default());
-    let empty = envoy_filter(&Configuration::default(), &Istio::default());
+    let filter = envoy_filter(&configuration, &IstioOptions::default());
+    let empty = envoy_filter(&Configuration::default(), &IstioOptions::default());
     let grown = filter.to_string().len() - empty.to_string().len();
-    assert!(bytes(&configuration).abs_diff(grown) < 400, "{} for {grown}", bytes(&configuration));
+    assert!(stored_bytes(&configuration).abs_diff(grown) < 400, "{} for {grown}", stored_bytes(&configuration));
     assert!(grown > 1800, "{grown}");
 }
 
@@ -548,10 +564,10 @@ fn canary() -> Cluster {
 
 #[test]
 fn a_virtual_service_of_the_root_or_a_backend_is_said_to_be_bypassed() {
-    let said = |namespace: &str, spec: Value| {
+    let condition = |namespace: &str, spec: Value| {
         let mut cluster = canary();
         cluster.virtual_services = vec![istio("VirtualService", namespace, spec)];
-        verdict(&planned(&cluster), "canary").rules_apply.clone()
+        status(&planned(&cluster), "canary").rules_apply.clone()
     };
     let http = json!([{"timeout": "5s", "route": [{"destination": {"host": "web"}}]}]);
     for (namespace, host) in [
@@ -561,9 +577,9 @@ fn a_virtual_service_of_the_root_or_a_backend_is_said_to_be_bypassed() {
         ("other", "*.shop.svc.cluster.local"),
         ("other", "*"),
     ] {
-        let said = said(namespace, json!({"hosts": [host], "http": http}));
-        assert_eq!((said.holds, said.reason), (false, "RulesBypassed"), "{host}");
-        assert!(said.message.contains(&format!("VirtualService {namespace}/theirs")), "{}", said.message);
+        let condition = condition(namespace, json!({"hosts": [host], "http": http}));
+        assert_eq!((condition.is_met, condition.reason), (false, "RulesBypassed"), "{host}");
+        assert!(condition.message.contains(&format!("VirtualService {namespace}/theirs")), "{}", condition.message);
     }
     for (namespace, spec) in [
         ("other", json!({"hosts": ["web"], "http": http})),
@@ -573,23 +589,23 @@ fn a_virtual_service_of_the_root_or_a_backend_is_said_to_be_bypassed() {
         ("shop", json!({"hosts": ["web"], "gateways": ["shop/gateway"], "http": http})),
         ("shop", json!(null)),
     ] {
-        assert!(said(namespace, spec.clone()).holds, "{spec}");
+        assert!(condition(namespace, spec.clone()).is_met, "{spec}");
     }
-    assert!(!said("shop", json!({"hosts": ["web"], "gateways": ["shop/gateway", "mesh"], "http": http})).holds);
+    assert!(!condition("shop", json!({"hosts": ["web"], "gateways": ["shop/gateway", "mesh"], "http": http})).is_met);
 }
 
 #[test]
 fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
-    let said = |spec: Value| {
+    let condition = |spec: Value| {
         let mut cluster = canary();
         cluster.destination_rules = vec![istio("DestinationRule", "shop", spec)];
-        verdict(&planned(&cluster), "canary").rules_apply.clone()
+        status(&planned(&cluster), "canary").rules_apply.clone()
     };
     let hashes = json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}});
-    let bypassed = said(json!({"host": "v1", "trafficPolicy": hashes}));
+    let bypassed = condition(json!({"host": "v1", "trafficPolicy": hashes}));
     assert!(bypassed.message.contains("--hash-header"), "{}", bypassed.message);
     // The operator has done so.
-    let mut istio_of = Istio::default();
+    let mut istio_of = IstioOptions::default();
     istio_of.route.hash_header = Some("x-user".into());
     for (header, applies) in [("X-User", true), ("x-session", false)] {
         let mut cluster = canary();
@@ -597,30 +613,30 @@ fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
         cluster.destination_rules =
             vec![istio("DestinationRule", "shop", json!({"host": "v1", "trafficPolicy": hashes}))];
         let plan = plan(&Configuration::default(), &istio_of, &cluster.snapshot(), ROOM);
-        assert_eq!(verdict(&plan, "canary").rules_apply.holds, applies, "{header}");
+        assert_eq!(status(&plan, "canary").rules_apply.is_met, applies, "{header}");
     }
-    assert!(said(json!({"host": "v1", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}})).holds);
-    assert!(said(json!({"host": "others", "trafficPolicy": hashes})).holds);
+    assert!(condition(json!({"host": "v1", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}})).is_met);
+    assert!(condition(json!({"host": "others", "trafficPolicy": hashes})).is_met);
     let mut of_one_port = hashes.clone();
     of_one_port["port"] = json!({"number": 80});
-    assert!(!said(json!({"host": "v1", "trafficPolicy": {"portLevelSettings": [of_one_port]}})).holds);
+    assert!(!condition(json!({"host": "v1", "trafficPolicy": {"portLevelSettings": [of_one_port]}})).is_met);
 }
 
 #[test]
 fn a_backend_that_a_sidecar_hides_from_clients_that_see_the_root_is_said() {
-    let said = |namespace: &str, hosts: Value| {
+    let status_for = |namespace: &str, hosts: Value| {
         let mut cluster = canary();
         cluster.sidecars = vec![istio("Sidecar", namespace, json!({"egress": [{"hosts": hosts}]}))];
-        verdict(&planned(&cluster), "canary").clone()
+        status(&planned(&cluster), "canary").clone()
     };
     for (namespace, hosts) in [
         ("curl", json!(["shop/web.shop.svc.cluster.local", "shop/v1.shop.svc.cluster.local"])),
         ("shop", json!(["./web.shop.svc.cluster.local", "*/v1.shop.svc.cluster.local", "istio-system/*"])),
     ] {
-        let said = said(namespace, hosts);
-        assert_eq!(said.reachable.reason, "BackendHidden");
-        assert!(said.reachable.message.contains(&format!("v2 from clients of Sidecar {namespace}/theirs")));
-        assert_eq!(said.state(), "BackendHidden");
+        let status = status_for(namespace, hosts);
+        assert_eq!(status.reachable.reason, "BackendHidden");
+        assert!(status.reachable.message.contains(&format!("v2 from clients of Sidecar {namespace}/theirs")));
+        assert_eq!(status.state(), "BackendHidden");
     }
     for (namespace, hosts) in [
         ("curl", json!(["shop/*"])),
@@ -631,13 +647,13 @@ fn a_backend_that_a_sidecar_hides_from_clients_that_see_the_root_is_said() {
         ("curl", json!(["./*", "istio-system/*"])),
         ("curl", json!([])),
     ] {
-        assert!(said(namespace, hosts.clone()).reachable.holds, "{hosts}");
+        assert!(status_for(namespace, hosts.clone()).reachable.is_met, "{hosts}");
     }
 }
 
 #[test]
 fn a_backend_that_is_exported_to_fewer_namespaces_than_the_root_is_said() {
-    let said = |root: Option<&str>, v2: Option<&str>| {
+    let condition = |root: Option<&str>, v2: Option<&str>| {
         let mut cluster = canary();
         for (service, to) in [(0, root), (2, v2)] {
             if let Some(to) = to {
@@ -646,15 +662,19 @@ fn a_backend_that_is_exported_to_fewer_namespaces_than_the_root_is_said() {
                     with(cluster.services[service].clone(), "/metadata/annotations", annotations);
             }
         }
-        verdict(&planned(&cluster), "canary").reachable.clone()
+        status(&planned(&cluster), "canary").reachable.clone()
     };
     assert_eq!(
-        said(None, Some(".")).message,
+        condition(None, Some(".")).message,
         "503 for split requests: hidden is v2 from clients outside of shop (networking.istio.io/exportTo)"
     );
-    assert!(!said(Some("shop, curl"), Some("shop")).holds);
-    assert!(said(Some("."), Some(".")).holds && said(Some("shop"), Some("*")).holds && said(None, None).holds);
-    assert!(said(Some("curl"), Some("curl,shop")).holds);
+    assert!(!condition(Some("shop, curl"), Some("shop")).is_met);
+    assert!(
+        condition(Some("."), Some(".")).is_met
+            && condition(Some("shop"), Some("*")).is_met
+            && condition(None, None).is_met
+    );
+    assert!(condition(Some("curl"), Some("curl,shop")).is_met);
 }
 
 fn of_namespace(object: Value, namespace: &str) -> Value {
@@ -673,17 +693,18 @@ fn hog(splits: usize) -> impl Iterator<Item = Value> {
 fn namespace_that_fills_the_room_holds_back_no_change_of_others() {
     let room = 20_000;
     let mut cluster = cluster(&hog(300).collect::<Vec<_>>());
-    let plan_now = |cluster: &Cluster| plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), room);
+    let plan_now =
+        |cluster: &Cluster| plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), room);
     let full = plan_now(&cluster);
     let before = full.configuration.traffic_splits.len();
     assert!(before > 50 && before < 300, "a namespace may use what no other needs: {before}");
-    assert!(bytes(&full.configuration) <= room);
+    assert!(stored_bytes(&full.configuration) <= room);
 
     // Newer, and larger than what is left: it is served, and the newest of what has too much is not.
     cluster.served = full.configuration;
     cluster.traffic_splits.push(split("canary", "web", &[("v1", 1), ("v2", 1)]));
     let mut plan = plan_now(&cluster);
-    assert_eq!(said(&plan, "canary"), ("Programmed", Serves::Current, true, "v1 1, v2 1"));
+    assert_eq!(summary(&plan, "canary"), ("Programmed", ServedVersion::Current, true, "v1 1, v2 1"));
     assert_eq!(plan.configuration.traffic_splits.len(), before);
 
     // Every change of it goes out, whatever the others ask for.
@@ -693,8 +714,8 @@ fn namespace_that_fills_the_room_holds_back_no_change_of_others() {
         cluster.traffic_splits[0] =
             hog(1).next().map(|split| with(split, "/spec/backends/0/weight", 1000.into())).unwrap();
         plan = plan_now(&cluster);
-        assert_eq!(said(&plan, "canary").0, "Programmed");
-        assert!(bytes(&plan.configuration) <= room);
+        assert_eq!(summary(&plan, "canary").0, "Programmed");
+        assert!(stored_bytes(&plan.configuration) <= room);
     }
 }
 
@@ -705,7 +726,7 @@ fn namespaces_that_ask_for_too_much_get_equal_shares() {
     };
     let splits = of("hog-a", "2020-01-01T00:00:00Z").chain(of("hog-b", "2026-01-01T00:00:00Z"));
     let cluster = Cluster { traffic_splits: splits.collect(), ..Cluster::default() };
-    let plan = plan(&Configuration::default(), &Istio::default(), &cluster.snapshot(), 20_000);
+    let plan = plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), 20_000);
     let count = |namespace: &str| served(&plan).iter().filter(|key| key.starts_with(namespace)).count();
     assert!(count("hog-a").abs_diff(count("hog-b")) <= 1, "{} and {}", count("hog-a"), count("hog-b"));
     assert!(count("hog-a") > 20);
@@ -725,10 +746,10 @@ fn served_group_that_outgrows_the_budget_stays_as_it_is_served() {
     cluster.traffic_splits[0] = with(splits[0].clone(), "/spec/matches", both);
     cluster.traffic_splits[1] = split("b", "v1", &[("v2", 2)]);
     let plan = planned(&cluster);
-    assert_eq!(said(&plan, "b"), ("Programmed", Serves::Current, true, "v2 2"), "others' changes go out");
-    assert_eq!(said(&plan, "a").0, "TooLarge");
+    assert_eq!(summary(&plan, "b"), ("Programmed", ServedVersion::Current, true, "v2 2"), "others' changes go out");
+    assert_eq!(summary(&plan, "a").0, "TooLarge");
     assert_eq!(
-        verdict(&plan, "a").programmed.message,
+        status(&plan, "a").programmed.message,
         "the splits of the root shop/web together would have more than 16384 as the size of patterns; use fewer or \
          shorter patterns and smaller repetitions; sidecars keep what they have of it"
     );
@@ -772,7 +793,7 @@ fn message_lists_the_first_problems_of_groups_and_is_bounded() {
         assert!(problems.contains("; and 98"), "{problems}");
     }
     let plan = planned(&cluster);
-    let message = &verdict(&plan, "canary").accepted.message;
+    let message = &status(&plan, "canary").accepted.message;
     is_bounded(message);
     assert!(message.starts_with("spec.matches[0].name: there is no HTTPRouteGroup"), "{message}");
     assert!(
@@ -791,15 +812,15 @@ fn message_of_missing_ports_is_bounded() {
     cluster.services = names.iter().map(|name| service(name, &[1])).collect();
     cluster.services.extend([service("web", &ports), service("v1", &ports)]);
     let plan = planned(&cluster);
-    let message = &verdict(&plan, "canary").resolved.message;
+    let message = &status(&plan, "canary").resolved.message;
     is_bounded(message);
     assert!(message.starts_with("Service b0 has no port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …: it gets nothing there; Service b1 has"));
-    assert!(verdict(&plan, "same").resolved.holds);
+    assert!(status(&plan, "same").resolved.is_met);
 }
 
 #[test]
 fn export_list_above_100_entries_is_not_evaluated() {
-    let said = |root: usize, v2: usize| {
+    let condition = |root: usize, v2: usize| {
         let mut cluster = canary();
         for (service, count) in [(0, root), (2, v2)] {
             let list: Vec<_> = (0..count).map(|n| format!("ns{n}")).collect();
@@ -808,14 +829,14 @@ fn export_list_above_100_entries_is_not_evaluated() {
         }
         // Not restricted.
         cluster.traffic_splits[0] = split("canary", "web", &[("v2", 1)]);
-        verdict(&planned(&cluster), "canary").reachable.clone()
+        status(&planned(&cluster), "canary").reachable.clone()
     };
-    assert!(said(100, 100).holds && said(50, 100).holds);
-    let hidden = said(100, 50).message;
+    assert!(condition(100, 100).is_met && condition(50, 100).is_met);
+    let hidden = condition(100, 50).message;
     assert!(hidden.contains("hidden is v2 from clients outside of ns0, ns1, ns10, "), "{hidden}");
     assert!(hidden.ends_with(", … (networking.istio.io/exportTo)") && hidden.len() < 200, "{hidden}");
-    assert!(!said(101, 100).holds);
-    let hidden = said(1, 26_000).message;
+    assert!(!condition(101, 100).is_met);
+    let hidden = condition(1, 26_000).message;
     assert!(
         hidden.contains("v2 from some clients, since networking.istio.io/exportTo has more than 100 entries"),
         "{hidden}"
@@ -835,26 +856,26 @@ fn sidecars_that_list_everything_hide_nothing_and_others_are_listed_in_order() {
         .collect();
     let listed: Vec<_> = (50..60).map(|n| format!("v1 from clients of Sidecar curl/s{n}")).collect();
     let message = format!("503 for split requests: hidden is {}", listed.join(", and "));
-    assert_eq!(verdict(&planned(&cluster), "canary").reachable.message, message);
+    assert_eq!(status(&planned(&cluster), "canary").reachable.message, message);
     cluster.sidecars.truncate(50);
-    assert!(verdict(&planned(&cluster), "canary").reachable.holds);
+    assert!(status(&planned(&cluster), "canary").reachable.is_met);
 }
 
 #[test]
 fn wildcards_of_all_lengths_name_the_hosts_that_end_in_them() {
-    let said = |host: &str| {
+    let condition = |host: &str| {
         let mut cluster = canary();
         let http = json!([{}]);
         let others = (1..2500).map(|length| json!(format!("*{}", "x".repeat(length))));
         let hosts: Vec<_> = others.chain([json!(host)]).collect();
         cluster.virtual_services = vec![istio("VirtualService", "other", json!({"hosts": hosts, "http": http}))];
-        verdict(&planned(&cluster), "canary").rules_apply.holds
+        status(&planned(&cluster), "canary").rules_apply.is_met
     };
     for host in ["*", "*l", "*b.shop.svc.cluster.local", "*web.shop.svc.cluster.local", "v1.shop.svc.cluster.local"] {
-        assert!(!said(host), "{host}");
+        assert!(!condition(host), "{host}");
     }
     for host in ["*x", "*ab.shop.svc.cluster.local", "*aweb.shop.svc.cluster.local", "*.shop.svc.cluster.loca"] {
-        assert!(said(host), "{host}");
+        assert!(condition(host), "{host}");
     }
 }
 
@@ -870,10 +891,10 @@ fn namespace_whose_hosts_take_too_long_to_check_does_not_affect_others() {
     cluster.traffic_splits.extend(splits);
     cluster.virtual_services = vec![istio("VirtualService", "other", json!({"hosts": ["*"], "http": [{}]}))];
     let plan = planned(&cluster);
-    assert_eq!(verdict(&plan, "canary").rules_apply.reason, "RulesBypassed");
-    let count = |reason: &str| plan.verdicts.values().filter(|verdict| verdict.rules_apply.reason == reason).count();
+    assert_eq!(status(&plan, "canary").rules_apply.reason, "RulesBypassed");
+    let count = |reason: &str| plan.statuses.values().filter(|status| status.rules_apply.reason == reason).count();
     assert!(count("NotChecked") > 20 && count("RulesBypassed") > 100, "{}", count("NotChecked"));
     assert!(
-        plan.verdicts.values().all(|verdict| verdict.rules_apply.reason != "NotChecked" || verdict.rules_apply.holds)
+        plan.statuses.values().all(|status| status.rules_apply.reason != "NotChecked" || status.rules_apply.is_met)
     );
 }

@@ -7,7 +7,7 @@ use traffic_split::is_token;
 use traffic_split_cli::input::{InputArgs, check_namespace, note_no_splits};
 use traffic_split_cli::options::parse_namespace;
 use traffic_split_cli::output::print;
-use traffic_split_envoy::{Described, Header, explain};
+use traffic_split_envoy::{Header, RequestDescription, explain};
 
 /// Say what becomes of a request: which split and match, which shares, what decides, and why.
 ///
@@ -74,7 +74,7 @@ impl Explain {
         }
         note_no_splits(configuration);
         let Self { host, method, path, headers, port, namespace, .. } = self;
-        let answer = explain(&input, &Described { method, path, host, headers, port, namespace });
+        let answer = explain(&input, &RequestDescription { method, path, host, headers, port, namespace });
         if self.json {
             let json = serde_json::to_string_pretty(&answer).expect("texts and numbers are JSON");
             return print(&format!("{json}\n"));

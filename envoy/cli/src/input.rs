@@ -49,8 +49,8 @@ impl InputArgs {
                 }
                 Some(input)
             }
-            Err(faults) => {
-                faults.into_iter().for_each(say);
+            Err(diagnostics) => {
+                diagnostics.into_iter().for_each(say);
                 None
             }
         }

@@ -5,7 +5,10 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 use traffic_split::{Configuration, is_label, is_token};
-use traffic_split_envoy::{BACKEND_HEADER, Context, Ecds, FailurePolicy, Istio, SplitRoute, VM_EPOCHS, Wasm, version};
+use traffic_split_envoy::{
+    BACKEND_HEADER, EcdsOptions, FailurePolicy, IstioOptions, PatchContext, SplitRoute, VM_EPOCHS, WasmSource,
+    content_version,
+};
 
 /// The options of the filter itself.
 #[derive(Args)]
@@ -147,19 +150,19 @@ impl PluginArgs {
         self.wasm_sha256.as_deref().or_else(of_image).map(str::to_owned)
     }
 
-    fn wasm(&self) -> Wasm {
+    fn wasm(&self) -> WasmSource {
         match &self.wasm {
-            None => Wasm::default(),
-            Some(url) if is_url(url) => Wasm::Remote { url: url.clone(), sha256: self.sha256() },
-            Some(path) => Wasm::File(path.clone()),
+            None => WasmSource::default(),
+            Some(url) if is_url(url) => WasmSource::Remote { url: url.clone(), sha256: self.sha256() },
+            Some(path) => WasmSource::File(path.clone()),
         }
     }
 
     /// Another filter at the same place is another configuration. A file tells where this is Envoy's host.
-    fn wasm_version(&self, wasm: &Wasm) -> Option<String> {
+    fn wasm_version(&self, wasm: &WasmSource) -> Option<String> {
         match wasm {
-            Wasm::File(path) => std::fs::read(path).ok().map(|wasm| version(&wasm)),
-            Wasm::Remote { sha256, .. } => sha256.as_ref().map(|sha256| sha256.chars().take(16).collect()),
+            WasmSource::File(path) => std::fs::read(path).ok().map(|wasm| content_version(&wasm)),
+            WasmSource::Remote { sha256, .. } => sha256.as_ref().map(|sha256| sha256.chars().take(16).collect()),
         }
     }
 
@@ -172,8 +175,8 @@ impl PluginArgs {
 
     /// Returns the options for [`ecds`](traffic_split_envoy::ecds()).
     #[must_use]
-    pub fn ecds(&self) -> Ecds {
-        let mut options = Ecds::default();
+    pub fn ecds(&self) -> EcdsOptions {
+        let mut options = EcdsOptions::default();
         options.wasm = self.wasm();
         options.wasm_version = self.wasm_version(&options.wasm);
         options.failure_policy = self.failure_policy();
@@ -211,19 +214,19 @@ impl RouteArgs {
 impl IstioArgs {
     /// Returns the options for rendering the EnvoyFilter.
     #[must_use]
-    pub fn options(&self, plugin: &PluginArgs, route: &RouteArgs, configuration: &Configuration) -> Istio {
+    pub fn options(&self, plugin: &PluginArgs, route: &RouteArgs, configuration: &Configuration) -> IstioOptions {
         if matches!(self.context, Some(Proxies::Gateway | Proxies::Both)) && configuration.hosts.is_empty() {
             say("note: gateways split the `hosts` of --config, and there are none: nothing is split at gateways");
         }
-        let mut options = Istio::default();
+        let mut options = IstioOptions::default();
         if let Some(namespace) = self.root_namespace.as_ref().or(route.namespace.as_ref()) {
             options.namespace.clone_from(namespace);
         }
         options.selector = self.selector.iter().cloned().collect();
         options.context = match self.context {
-            None | Some(Proxies::Sidecar) => Context::Sidecar,
-            Some(Proxies::Gateway) => Context::Gateway,
-            Some(Proxies::Both) => Context::Both,
+            None | Some(Proxies::Sidecar) => PatchContext::Sidecar,
+            Some(Proxies::Gateway) => PatchContext::Gateway,
+            Some(Proxies::Both) => PatchContext::Both,
         };
         options.gateway_ports.clone_from(&self.gateway_ports);
         options.wasm = plugin.wasm();

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use traffic_split_cli::input::{InputArgs, check_namespace, note_no_splits};
 use traffic_split_cli::options::{IstioArgs, PluginArgs, RouteArgs, is_url};
 use traffic_split_cli::output::print;
-use traffic_split_envoy::{Bootstrap, Endpoint, Host, bootstrap, ecds, envoy_filter_yaml, plugin_config, wasm_plugin};
+use traffic_split_envoy::{
+    BootstrapOptions, Endpoint, ExternalHost, bootstrap, ecds, envoy_filter_yaml, plugin_config, wasm_plugin,
+};
 
 const RENDER: &[&str] = &["render"];
 
@@ -103,7 +105,7 @@ struct EnvoyArgs {
     /// Another host for clients, and where it is; may be repeated. Names of Services stay the
     /// Services'; hosts that are neither get 404
     #[arg(long = "host", value_name = "NAME=HOST:PORT")]
-    hosts: Vec<Host>,
+    hosts: Vec<ExternalHost>,
 }
 
 // === impl Render ===
@@ -197,8 +199,8 @@ impl Target {
 // === impl EnvoyArgs ===
 
 impl EnvoyArgs {
-    fn options(self) -> Bootstrap {
-        let mut options = Bootstrap::default();
+    fn options(self) -> BootstrapOptions {
+        let mut options = BootstrapOptions::default();
         options.listen = self.listen.unwrap_or(options.listen);
         options.admin = self.admin.unwrap_or(options.admin);
         options.port = self.port;

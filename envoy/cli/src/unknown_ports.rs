@@ -4,11 +4,11 @@ use crate::usage_error;
 use std::collections::BTreeSet;
 use traffic_split::Configuration;
 use traffic_split_cli::output::say;
-use traffic_split_envoy::Bootstrap;
+use traffic_split_envoy::BootstrapOptions;
 
 /// Without a root's ports, the filter takes the one it sees; that a cluster has it nobody can say. A bootstrap has
 /// clusters for one port then.
-pub(crate) fn warn_of_unknown_ports(configuration: &Configuration, bootstrap: Option<&Bootstrap>) {
+pub(crate) fn warn_of_unknown_ports(configuration: &Configuration, bootstrap: Option<&BootstrapOptions>) {
     let mut warned = BTreeSet::new();
     for split in &configuration.traffic_splits {
         let root = format!("{}/{}", split.metadata.namespace, split.spec.service);

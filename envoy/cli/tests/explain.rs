@@ -8,7 +8,7 @@ use std::process::Command;
 use support::Ran;
 use traffic_split::{Decision, RandomSource, Rules};
 use traffic_split_cli::input::read;
-use traffic_split_envoy::{Described, explain, load};
+use traffic_split_envoy::{RequestDescription, explain, load};
 
 const EXAMPLES: [&str; 4] = ["ab-test.yaml", "sticky.yaml", "mirror.yaml", "override.yaml"];
 const SERVICES: &str = "guide/services.yaml";
@@ -429,7 +429,7 @@ fn the_answer_is_what_the_filter_does_whatever_chance_gives() {
             for host in ["httpbin", "httpbin.httpbin:14001", "httpbin.httpbin:9", "httpbin.httpbin:x", "example.com"] {
                 for path in ["/", "/preview/1"] {
                     for (index, header) in headers.iter().enumerate() {
-                        let request = Described {
+                        let request = RequestDescription {
                             method: "GET".into(),
                             path: path.into(),
                             host: host.into(),

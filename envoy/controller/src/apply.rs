@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Istio, served_configuration};
+use traffic_split_envoy::{IstioOptions, served_configuration};
 
 /// The access to the one EnvoyFilter.
 pub(crate) struct OwnedFilter {
@@ -34,7 +34,7 @@ pub(crate) struct ServedFilter {
 // === impl OwnedFilter ===
 
 impl OwnedFilter {
-    pub(crate) fn new(client: Client, istio: &Istio, watched: Arc<Store<EnvoyFilters>>, own: OwnWrites) -> Self {
+    pub(crate) fn new(client: Client, istio: &IstioOptions, watched: Arc<Store<EnvoyFilters>>, own: OwnWrites) -> Self {
         let api = Api::namespaced_with(client, &istio.namespace, &envoy_filters());
         let (namespace, name) = (istio.namespace.clone(), istio.name.clone());
         Self { api, namespace, name, watched, own, last: Mutex::default() }

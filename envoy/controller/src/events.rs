@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use tracing::{info, warn};
-use traffic_split_envoy::News;
+use traffic_split_envoy::StatusEvent;
 
 /// Publishes Events in the name of this replica.
 pub(crate) struct Events {
@@ -25,7 +25,7 @@ impl Events {
     }
 
     /// Publishes Events of a TrafficSplit. A failure is logged only: the status says the same.
-    pub(crate) async fn publish(&self, object: &Value, news: Vec<News>) {
+    pub(crate) async fn publish(&self, object: &Value, events: Vec<StatusEvent>) {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
         let regarding = ObjectReference {
@@ -36,7 +36,7 @@ impl Events {
             uid: Some(text("/metadata/uid")),
             ..ObjectReference::default()
         };
-        for one in news {
+        for one in events {
             let type_ = if one.is_warning { EventType::Warning } else { EventType::Normal };
             info!(split = format!("{namespace}/{name}"), reason = one.reason, message = one_line(&one.message), "told");
             let event = Event {

@@ -1,7 +1,7 @@
 //! Names and resources under which the controller appears in Kubernetes.
 
 use kube::api::{ApiResource, GroupVersionKind};
-use traffic_split_envoy::Istio;
+use traffic_split_envoy::IstioOptions;
 
 /// The controller's name: of its Deployment, its Lease, its field manager and the reporter of its Events.
 pub(crate) const CONTROLLER_NAME: &str = "traffic-split-controller";
@@ -25,8 +25,8 @@ pub(crate) fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
 }
 
 /// Returns the name of the Lease of the replicas that write the same EnvoyFilter.
-pub(crate) fn lease_name(istio: &Istio) -> String {
-    match istio.namespace == Istio::default().namespace {
+pub(crate) fn lease_name(istio: &IstioOptions) -> String {
+    match istio.namespace == IstioOptions::default().namespace {
         true => CONTROLLER_NAME.into(),
         false => format!("{CONTROLLER_NAME}-{}", istio.namespace),
     }
@@ -35,11 +35,11 @@ pub(crate) fn lease_name(istio: &Istio) -> String {
 #[cfg(test)]
 mod tests {
     use super::lease_name;
-    use traffic_split_envoy::Istio;
+    use traffic_split_envoy::IstioOptions;
 
     #[test]
     fn each_envoyfilter_has_its_own_lease() {
-        let mut istio = Istio::default();
+        let mut istio = IstioOptions::default();
         assert_eq!(lease_name(&istio), "traffic-split-controller");
         istio.namespace = "curl".into();
         assert_eq!(lease_name(&istio), "traffic-split-controller-curl");

@@ -11,7 +11,7 @@ use traffic_split_cli::input::InputArgs;
 use traffic_split_cli::options::{IstioArgs, PluginArgs, RouteArgs, parse_namespace};
 use traffic_split_cli::output::{self, say};
 use traffic_split_controller::Options;
-use traffic_split_envoy::Istio;
+use traffic_split_envoy::IstioOptions;
 
 /// Keeps Istio's proxies configured as the TrafficSplits in Kubernetes say.
 ///
@@ -138,7 +138,7 @@ impl Run {
 
 impl Uninstall {
     fn run(self) -> ExitCode {
-        let mut istio = Istio::default();
+        let mut istio = IstioOptions::default();
         istio.namespace = self.root_namespace;
         block_on(traffic_split_controller::uninstall(&istio, &self.namespace, self.wait, |step| say(step)))
     }

@@ -16,7 +16,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Istio, Plan, bytes, envoy_filter, plan, plan_if_refused, served_vm_epoch, vm_epoch_after};
+use traffic_split_envoy::{
+    EnvoyFilterPlan, IstioOptions, envoy_filter, plan, plan_after_refusal, served_vm_epoch, stored_bytes,
+    vm_epoch_after,
+};
 
 /// The least time between two writes of the EnvoyFilter: every proxy gets the whole configuration each time.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(500);
@@ -33,7 +36,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 pub(crate) struct Reconciler {
     /// The plugin configuration to which the cluster's objects are added.
     pub(crate) base: Configuration,
-    pub(crate) istio: Istio,
+    pub(crate) istio: IstioOptions,
     /// The most bytes that the configuration may take in the EnvoyFilter.
     pub(crate) max_bytes: usize,
     pub(crate) cluster: Cluster,
@@ -144,26 +147,26 @@ impl Reconciler {
         };
         match &result {
             Err(kube::Error::Api(why)) if is_refusal(why.code, failures) => {
-                planned = plan_if_refused(base, istio, &snapshot, &why.message);
+                planned = plan_after_refusal(base, istio, &snapshot, &why.message);
             }
             Err(_) => return result,
             Ok(()) => {}
         }
-        let Plan { configuration, verdicts, .. } = planned;
-        let (splits, bytes) = (configuration.traffic_splits.len(), bytes(&configuration));
+        let EnvoyFilterPlan { configuration, statuses, .. } = planned;
+        let (splits, bytes) = (configuration.traffic_splits.len(), stored_bytes(&configuration));
         if is_written {
             self.metrics.writes.inc();
             info!(splits, bytes, bytes_a_split = bytes / splits.max(1), "sidecars get another configuration");
         }
         self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.metrics.splits.set(i64::try_from(snapshot.traffic_splits.len()).unwrap_or(i64::MAX));
-        let not_served = verdicts.values().filter(|verdict| !verdict.programmed.holds).count();
+        let not_served = statuses.values().filter(|status| !status.programmed.is_met).count();
         self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
 
         // Statuses follow for as long as no change waits, so they say nothing of how long a change takes.
         self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
 
-        result.and(self.statuses.write_all(&snapshot, &verdicts).await)
+        result.and(self.statuses.write_all(&snapshot, &statuses).await)
     }
 
     fn vm_rotation(&self) -> MutexGuard<'_, VmRotation> {

@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tracing::{info, warn};
 use traffic_split::Configuration;
-use traffic_split_envoy::Istio;
+use traffic_split_envoy::IstioOptions;
 
 /// How the controller runs.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Options {
     /// The plugin configuration to which the cluster's objects are added.
     pub base: Configuration,
     /// How the EnvoyFilter is rendered, and its name and namespace.
-    pub istio: Istio,
+    pub istio: IstioOptions,
     /// The addresses of the health and metrics server: the first that can be bound is used.
     pub listen: Vec<SocketAddr>,
     /// The namespace of the Lease for leader election.

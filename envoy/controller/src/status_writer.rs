@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
-use traffic_split_envoy::{ClusterSnapshot, News, SplitObject, Verdict, news, status};
+use traffic_split_envoy::{ClusterSnapshot, SplitObject, SplitStatus, StatusEvent, status_events, status_value};
 
 /// A pass starts status writes for this long even if another change is waiting.
 const MIN_STATUS_TIME: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ struct Report {
     rank: usize,
     split: Arc<SplitObject>,
     status: Value,
-    news: Vec<News>,
+    events: Vec<StatusEvent>,
 }
 
 // === impl StatusWriter ===
@@ -74,11 +74,11 @@ impl StatusWriter {
     pub(crate) async fn write_all(
         &self,
         snapshot: &ClusterSnapshot,
-        verdicts: &BTreeMap<String, Verdict>,
+        statuses: &BTreeMap<String, SplitStatus>,
     ) -> Result<(), kube::Error> {
         let StatusRequests { own, wakeup, .. } = &*self.requests;
-        own.retain_statuses(|key| verdicts.contains_key(key));
-        let mut waiting = reports(snapshot, verdicts);
+        own.retain_statuses(|key| statuses.contains_key(key));
+        let mut waiting = reports(snapshot, statuses);
         let mut in_flight = self.in_flight.lock().await;
         let mut result = Ok(());
         let deadline = Instant::now() + MIN_STATUS_TIME;
@@ -113,20 +113,20 @@ async fn change_after(wakeup: &Wakeup, deadline: Instant) {
 }
 
 /// Returns the statuses that differ, one of each namespace in turn.
-fn reports(snapshot: &ClusterSnapshot, verdicts: &BTreeMap<String, Verdict>) -> Vec<Report> {
+fn reports(snapshot: &ClusterSnapshot, statuses: &BTreeMap<String, SplitStatus>) -> Vec<Report> {
     let now = format!("{:.0}", Timestamp::now());
     let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
     let mut reports: Vec<_> = (snapshot.traffic_splits.iter())
         .filter_map(|split| {
-            let verdict = verdicts.get(&split.key)?;
-            let wanted = status(verdict, &split.object, &now);
+            let split_status = statuses.get(&split.key)?;
+            let wanted = status_value(split_status, &split.object, &now);
             if split.object.get("status") == Some(&wanted) {
                 return None;
             }
             let rank = ranks.entry(namespace(&split.key)).or_default();
             *rank += 1;
-            let news = news(verdict, &split.object);
-            Some(Report { rank: *rank, split: split.clone(), status: wanted, news })
+            let events = status_events(split_status, &split.object);
+            Some(Report { rank: *rank, split: split.clone(), status: wanted, events })
         })
         .collect();
     reports.sort_by_key(|report| report.rank);
@@ -155,8 +155,8 @@ impl InFlight {
     fn begin(&mut self, report: Report, requests: Arc<StatusRequests>) {
         self.keys.insert(report.split.key.clone());
         self.tasks.spawn(async move {
-            let Report { split, status, news, .. } = report;
-            (split.key.clone(), requests.write(&split.object, status, news).await)
+            let Report { split, status, events, .. } = report;
+            (split.key.clone(), requests.write(&split.object, status, events).await)
         });
     }
 
@@ -171,7 +171,7 @@ impl InFlight {
 
 impl StatusRequests {
     /// Writes one status, and publishes its Events.
-    async fn write(&self, object: &Value, status: Value, news: Vec<News>) -> Result<(), kube::Error> {
+    async fn write(&self, object: &Value, status: Value, events: Vec<StatusEvent>) -> Result<(), kube::Error> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
         let splits = Request::new(DynamicObject::url_path(&traffic_splits(), Some(&namespace)));
@@ -208,7 +208,7 @@ impl StatusRequests {
             return Err(why);
         }
         self.metrics.statuses.inc();
-        self.events.publish(object, news).await;
+        self.events.publish(object, events).await;
         Ok(())
     }
 }
@@ -230,7 +230,7 @@ mod tests {
     use std::time::Duration;
     use tokio::time::{Instant, sleep};
     use traffic_split::Configuration;
-    use traffic_split_envoy::{ClusterSnapshot, Istio, Plan, SplitObject, plan};
+    use traffic_split_envoy::{ClusterSnapshot, EnvoyFilterPlan, IstioOptions, SplitObject, plan};
 
     /// An API server that never answers for the namespace `slow`, answers 409 for `taken`, and takes everything else.
     #[derive(Clone, Default)]
@@ -283,7 +283,7 @@ mod tests {
     }
 
     /// `count` splits of each namespace, without a status.
-    fn planned(namespaces: &[&str], count: usize) -> (ClusterSnapshot, Plan) {
+    fn planned(namespaces: &[&str], count: usize) -> (ClusterSnapshot, EnvoyFilterPlan) {
         let mut cluster = ClusterSnapshot::default();
         for namespace in namespaces {
             for number in 0..count {
@@ -295,7 +295,7 @@ mod tests {
                 cluster.traffic_splits.push(Arc::new(SplitObject::new(&object, "cluster.local")));
             }
         }
-        let plan = plan(&Configuration::default(), &Istio::default(), &cluster, usize::MAX);
+        let plan = plan(&Configuration::default(), &IstioOptions::default(), &cluster, usize::MAX);
         (cluster, plan)
     }
 
@@ -312,7 +312,7 @@ mod tests {
             }
         });
         let begun = Instant::now();
-        writer.write_all(&cluster, &plan.verdicts).await.unwrap();
+        writer.write_all(&cluster, &plan.statuses).await.unwrap();
         change.await.unwrap();
         assert_eq!(begun.elapsed(), 10 * MIN_STATUS_TIME, "as long as no change is pending");
         assert_eq!(server.patches_of("good").len(), 30);
@@ -320,14 +320,14 @@ mod tests {
 
         // The change is still pending: the next pass starts no write that is in flight, and gives up after a moment.
         let begun = Instant::now();
-        writer.write_all(&cluster, &plan.verdicts).await.unwrap();
+        writer.write_all(&cluster, &plan.statuses).await.unwrap();
         assert_eq!(begun.elapsed(), MIN_STATUS_TIME);
         assert_eq!(server.patches_of("slow").len(), MAX_CONCURRENT_OF_NAMESPACE);
         assert_eq!(server.patches_of("good").len(), 60, "the store does not have the first ones yet");
 
         writer.abort().await;
         wakeup.settled().await;
-        let again = tokio::time::timeout(Duration::from_secs(1), writer.write_all(&cluster, &plan.verdicts)).await;
+        let again = tokio::time::timeout(Duration::from_secs(1), writer.write_all(&cluster, &plan.statuses)).await;
         assert!(again.is_err(), "without a change it waits for the API server");
         assert_eq!(server.patches_of("slow").len(), 2 * MAX_CONCURRENT_OF_NAMESPACE);
     }
@@ -337,7 +337,7 @@ mod tests {
         let server = ApiServer::default();
         let (writer, wakeup) = server.writer();
         let (cluster, plan) = planned(&["taken"], 1);
-        writer.write_all(&cluster, &plan.verdicts).await.unwrap();
+        writer.write_all(&cluster, &plan.statuses).await.unwrap();
         assert_eq!(server.patches_of("taken"), ["taken/s00"]);
         assert!(wakeup.is_pending());
     }

@@ -10,14 +10,19 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use traffic_split_envoy::{Istio, without_splits};
+use traffic_split_envoy::{IstioOptions, remove_splits};
 
 /// Takes the filter out of the proxies in an order in which no request fails: the controller first, which would put things
 /// back; then the splits, so that the roots serve; then the filter with its route. `say` is told of each step.
 ///
 /// # Errors
 /// If the API server refuses a step, or a controller still runs; the steps before are done, and it can be called again.
-pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl Fn(&str)) -> Result<(), Failure> {
+pub async fn uninstall(
+    istio: &IstioOptions,
+    namespace: &str,
+    wait: Duration,
+    say: impl Fn(&str),
+) -> Result<(), Failure> {
     let client = connect().await?;
     let refused = |why: kube::Error| describe(&why);
     let deployments: Api<DynamicObject> =
@@ -51,7 +56,7 @@ pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl
         return Ok(());
     };
     let mut filter = value(&filter);
-    if without_splits(&mut filter) {
+    if remove_splits(&mut filter) {
         let patch = Patch::Merge(json!({"spec": filter["spec"]}));
         filters.patch(&istio.name, &PatchParams::default(), &patch).await.map_err(refused)?;
         say(&format!("took the splits out of EnvoyFilter {}/{}", istio.namespace, istio.name));
@@ -60,7 +65,7 @@ pub async fn uninstall(istio: &Istio, namespace: &str, wait: Duration, say: impl
     say(&format!("waiting {wait:?} for proxies to hear of that"));
     sleep(wait).await;
     let now = filters.get_opt(&istio.name).await.map_err(refused)?;
-    if now.is_some_and(|now| without_splits(&mut value(&now))) {
+    if now.is_some_and(|now| remove_splits(&mut value(&now))) {
         return Err("somebody has put splits back into it: stop the controller that does, and uninstall again".into());
     }
     gone(filters.delete(&istio.name, &DeleteParams::default()).await).map_err(refused)?;

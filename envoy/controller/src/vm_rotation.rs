@@ -5,7 +5,7 @@
 
 use crate::token_bucket::TokenBucket;
 use std::time::{Duration, Instant};
-use traffic_split_envoy::following_vm_epoch;
+use traffic_split_envoy::increment_vm_epoch;
 
 /// How many changes in a row may get another VM.
 const MAX_ROTATIONS: u32 = 4;
@@ -34,7 +34,7 @@ impl VmRotation {
             self.is_owed |= wanted != served;
             return served;
         }
-        if self.is_owed && wanted == served { following_vm_epoch(served) } else { wanted }
+        if self.is_owed && wanted == served { increment_vm_epoch(served) } else { wanted }
     }
 
     /// Another epoch was written.
