@@ -70,13 +70,6 @@ need_component() {
   rustup component add "$1" || fail "rustup could not install $1"
 }
 
-# cargo_filter SUBCOMMAND ARGUMENT…: for the filter's target, with Rust's own linker and ours around it.
-cargo_filter() {
-  local subcommand=$1
-  shift
-  CARGO_TARGET_WASM32_WASIP1_LINKER=$TARGET/tools/traffic-split-link cargo "$subcommand" --target wasm32-wasip1 "$@"
-}
-
 # Puts a built file into dist/ by rename, so that who reads it never sees half of it.
 install_file() {
   mkdir -p dist
@@ -88,12 +81,11 @@ build_filter() {
   need_rust
   need_target wasm32-wasip1
   say "building the filter (dist/traffic-split.wasm)"
-  cargo build --profile tools -p traffic-split-link
-  cargo_filter build --release -p traffic-split-filter
+  cargo build --release --target wasm32-wasip1 -p traffic-split-filter
   install_file "$TARGET/wasm32-wasip1/release/traffic_split_filter.wasm" traffic-split.wasm
 }
 
-# What the simulator's tests and examples run: for the filter's target, but linked as anybody's filter is.
+# What the simulator's tests and examples run.
 build_guests() {
   say "building the simulator's guests"
   cargo build --release --target wasm32-wasip1 -p probe -p example-filters --all-targets
@@ -410,8 +402,8 @@ run_tests() {
   cargo fmt --all --check || fail "run cargo fmt --all"
   cargo clippy --quiet --all-targets --features e2e/simulator -- -D warnings
   cargo clippy --quiet -p traffic-split-controller --all-targets -- -D warnings
-  cargo_filter clippy --quiet --release -p traffic-split-filter -- -D warnings
-  cargo clippy --quiet --release --target wasm32-wasip1 -p probe -p example-filters --all-targets -- -D warnings
+  cargo clippy --quiet --release --target wasm32-wasip1 -p traffic-split-filter -p probe -p example-filters --all-targets \
+    -- -D warnings
 
   level "core" cargo test --no-fail-fast -p traffic-split
   level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="${RUNNER##*/}" \

@@ -1,15 +1,17 @@
-//! The Proxy-Wasm entry points of the filter.
+//! The entry points of the filter: the callbacks of the Proxy-Wasm ABI that traffic splitting needs, and no others.
 //!
-//! The SDK's own entry points dispatch through trait objects, whose tables keep every host call
-//! there is in the module and whose callbacks Envoy then calls for every request. These are the
-//! four that a split needs. The SDK exports its own under the same names whenever it is linked,
-//! so these have the prefix `filter:`, which `filter/link` takes off while it keeps the SDK's out;
-//! the SDK still makes the host calls ([`host`]).
+//! Envoy calls every exported callback of a request, and each call costs time.
 
+#[cfg(not(target_family = "wasm"))]
+compile_error!(
+    "the filter is WebAssembly; run: ./build.sh build, or: \
+     cargo build --release --target wasm32-wasip1 -p traffic-split-filter"
+);
+
+mod abi;
 mod host;
+mod logger;
 mod vm;
-
-use proxy_wasm::types::{Action, LogLevel};
 
 unsafe extern "C" {
     // Runs constructors of the C library; made by the linker.
@@ -17,39 +19,38 @@ unsafe extern "C" {
 }
 
 /// Called once, before anything else. Only logging and WASI work yet.
-// SAFETY: no other symbol of this program has this name; the SDK would define it by a macro that
-// isn't used here.
-#[unsafe(export_name = "filter:_initialize")]
-extern "C" fn initialize() {
+// SAFETY: no other symbol of this program has this name.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
     __wasm_call_ctors();
-    proxy_wasm::set_log_level(LogLevel::Info);
+    logger::start();
 }
 
 /// A root context (`parent_id` 0) or a request's context begins.
 // SAFETY: no other symbol of this program has this name.
-#[unsafe(export_name = "filter:proxy_on_context_create")]
-extern "C" fn on_context_create(context_id: u32, parent_id: u32) {
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(context_id: u32, parent_id: u32) {
     vm::with(|vm| vm.create(context_id, parent_id));
 }
 
-/// A root context gets its configuration. False, with what is wrong in the log, refuses it.
+/// A root context receives its configuration. Returns false to refuse it; the log then says why.
 // SAFETY: no other symbol of this program has this name.
-#[unsafe(export_name = "filter:proxy_on_configure")]
-extern "C" fn on_configure(context_id: u32, _configuration_size: usize) -> bool {
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_configure(context_id: u32, _configuration_size: usize) -> bool {
     vm::with(|vm| vm.configure(context_id)).unwrap_or_default()
 }
 
-/// A request's headers are there.
+/// The headers of a request are complete.
 // SAFETY: no other symbol of this program has this name.
-#[unsafe(export_name = "filter:proxy_on_request_headers")]
-extern "C" fn on_request_headers(context_id: u32, _headers: usize, end_of_stream: u32) -> Action {
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_headers(context_id: u32, _headers: usize, end_of_stream: u32) -> u32 {
     vm::with(|vm| vm.request(context_id, end_of_stream != 0));
-    Action::Continue
+    abi::CONTINUE
 }
 
 /// A context ends.
 // SAFETY: no other symbol of this program has this name.
-#[unsafe(export_name = "filter:proxy_on_delete")]
-extern "C" fn on_delete(context_id: u32) {
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_delete(context_id: u32) {
     vm::with(|vm| vm.delete(context_id));
 }

@@ -1,0 +1,168 @@
+//! The part of Proxy-Wasm ABI 0.2.1 that the filter uses: host functions as safe functions, and the two exports with
+//! which a host recognises a module and passes bytes to it.
+//!
+//! The filter does not link the Proxy-Wasm SDK: `docs/architecture.md` says why. Every status is handled here; none
+//! traps.
+//!
+//! Source: <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
+
+use std::{fmt, ptr};
+
+/// What a callback of a stream returns: the host continues with the next filter.
+pub(crate) const CONTINUE: u32 = 0;
+
+/// A severity of `proxy_log`.
+#[repr(u32)]
+pub(crate) enum LogLevel {
+    Trace = 0,
+    Debug = 1,
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+    Critical = 5,
+}
+
+/// A status other than `OK`, as a number: hosts may answer numbers that the ABI does not name.
+pub(crate) struct Status(u32);
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.0)
+    }
+}
+
+const OK: u32 = 0;
+const COUNTER: u32 = 0;
+const HTTP_REQUEST_HEADERS: u32 = 0;
+const PLUGIN_CONFIGURATION: u32 = 7;
+
+/// The host functions, as the ABI declares them.
+mod host {
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        pub(super) fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            max_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            map: u32,
+            key: *const u8,
+            key_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+        pub(super) fn proxy_get_property(
+            path: *const u8,
+            path_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+        pub(super) safe fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    }
+}
+
+/// Marks the module as one of ABI 0.2.1. Never called.
+// SAFETY: no other symbol of this program has this name.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// Allocates memory for bytes that the host is about to write. [`returned_bytes`] releases it.
+// SAFETY: no other symbol of this program has this name.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
+}
+
+/// Writes a line to the host's log. A host that cannot log is ignored.
+pub(crate) fn log(level: LogLevel, message: &str) {
+    // SAFETY: the pointer and the size are those of a string.
+    unsafe { host::proxy_log(level as u32, message.as_ptr(), message.len()) };
+}
+
+/// Returns the plugin configuration of the current root context; `None` if it is empty or the call fails.
+pub(crate) fn plugin_configuration() -> Option<Vec<u8>> {
+    returned_bytes(|data, size| {
+        // SAFETY: the host writes to both pointers, which are valid.
+        unsafe { host::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, usize::MAX, data, size) }
+    })
+}
+
+/// Returns the value of a request header, the first one if it is repeated; `None` if it is missing or the call fails.
+pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
+    returned_bytes(|data, size| {
+        // SAFETY: the name is a string; the host writes to both pointers, which are valid.
+        unsafe { host::proxy_get_header_map_value(HTTP_REQUEST_HEADERS, name.as_ptr(), name.len(), data, size) }
+    })
+}
+
+/// Replaces all request headers of this name by one.
+pub(crate) fn replace_request_header(name: &str, value: &str) -> Result<(), Status> {
+    // SAFETY: both pointers and sizes are those of strings.
+    check(unsafe {
+        host::proxy_replace_header_map_value(
+            HTTP_REQUEST_HEADERS,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Removes all request headers of this name.
+pub(crate) fn remove_request_header(name: &str) -> Result<(), Status> {
+    // SAFETY: the pointer and the size are those of a string.
+    check(unsafe { host::proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, name.as_ptr(), name.len()) })
+}
+
+/// Returns a property; `None` if it is missing, empty, or the call fails. A NUL separates the parts of the path.
+pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
+    returned_bytes(|data, size| {
+        // SAFETY: the path is a string; the host writes to both pointers, which are valid.
+        unsafe { host::proxy_get_property(path.as_ptr(), path.len(), data, size) }
+    })
+}
+
+/// Defines a counter and returns its id.
+pub(crate) fn define_counter(name: &str) -> Result<u32, Status> {
+    let mut id = 0;
+    // SAFETY: the name is a string; the host writes to `id`.
+    check(unsafe { host::proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter. A host may refuse a negative offset.
+pub(crate) fn increment_metric(id: u32, offset: i64) -> Result<(), Status> {
+    check(host::proxy_increment_metric(id, offset))
+}
+
+fn check(status: u32) -> Result<(), Status> {
+    if status == OK { Ok(()) } else { Err(Status(status)) }
+}
+
+/// Calls a host function that returns bytes by two pointers, and returns the bytes. Returns `None` if the call fails.
+fn returned_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+    let mut data = ptr::null_mut();
+    let mut size = 0;
+    check(call(&raw mut data, &raw mut size)).ok()?;
+    if data.is_null() {
+        // Hosts allocate nothing for an empty value.
+        return Some(Vec::new());
+    }
+    // SAFETY: the host got `data` from `proxy_on_memory_allocate`, for `size` bytes, and wrote all of them. A box of
+    // `size` bytes and a vector of this capacity have the same layout.
+    Some(unsafe { Vec::from_raw_parts(data, size, size) })
+}
