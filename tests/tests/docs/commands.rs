@@ -13,13 +13,18 @@ use std::process::Command;
 const RUN_HERE: [&str; 6] = ["cat ", "cp ", "dist/traffic-split ", "mkdir ", "mv ", "ls "];
 
 /// Commands that another test runs: the beginning of the command, the file of the test, and a text of that file.
-const ELSEWHERE: [(&str, &str, &str); 15] = [
+const ELSEWHERE: [(&str, &str, &str); 16] = [
     ("./build.sh build", "build.sh", "\n  build\n  build_guests\n"),
     // The demo shows what this test checks.
     ("./build.sh demo", "tests/tests/envoy/guide.rs", "fn weights_change_under_load_and_nobody_notices"),
     ("./build.sh mesh --keep", "tests/tests/mesh/keep.rs", "fn what_the_kept_mesh_prints_works_as_printed"),
     ("./build.sh package", "tests/mesh/tools/image_test.go", "func TestThePackagedManifestsNameBothImagesByDigest"),
     ("./build.sh test", ".ci/run", "exec ./build.sh test"),
+    (
+        "cargo build --release --target wasm32-wasip1",
+        "build.sh",
+        "cargo build --release --target wasm32-wasip1 -p traffic-split-filter",
+    ),
     ("cargo clippy --all-targets", "build.sh", "cargo clippy --quiet --all-targets"),
     ("cargo fmt --all --check", "build.sh", "cargo fmt --all --check"),
     ("curl -s localhost:15000/stats | grep ext", "tests/src/envoy.rs", "extension_config_discovery"),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Directories of the repository with which a path in inline code begins.
-const DIRECTORIES: [&str; 5] = ["docs/", "envoy/", "filter/", "host-sim/", "tests/"];
+const DIRECTORIES: [&str; 7] = [".github/", "docs/", "envoy/", "filter/", "host-sim/", "tests/", "xtask/"];
 
 /// Headings of table columns whose inline code is declared in a file that the row names.
 const DECLARED: [&str; 4] = ["constant", "item", "test", "limit constant"];
@@ -100,7 +100,7 @@ fn the_architecture_page_locates_at_least_30_rules() {
 fn is_path(code: &str) -> bool {
     DIRECTORIES.iter().any(|directory| code.starts_with(directory))
         && code.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
-        || ["build.sh", "Cargo.toml"].contains(&code)
+        || ["build.sh", "Cargo.toml", "deny.toml", "rust-toolchain.toml"].contains(&code)
 }
 
 fn exists(path: &str) -> bool {
@@ -127,8 +127,17 @@ fn declares(file: &str, item: &str) -> bool {
         if rest.starts_with("//") {
             return false;
         }
-        for prefix in ["pub(crate) ", "pub(super) ", "pub(in crate) ", "pub ", "async ", "const ", "static ", "unsafe "]
-        {
+        for prefix in [
+            "pub(crate) ",
+            "pub(super) ",
+            "pub(in crate) ",
+            "pub ",
+            "async ",
+            "const ",
+            "static ",
+            "unsafe ",
+            "extern \"C\" ",
+        ] {
             rest = rest.strip_prefix(prefix).unwrap_or(rest);
         }
         for keyword in ["fn ", "struct ", "enum ", "trait ", "type ", "mod ", "func ", "const ", "static "] {
