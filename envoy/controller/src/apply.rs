@@ -1,8 +1,8 @@
 //! The EnvoyFilter that the controller owns: reads it, and replaces its spec.
 
+use crate::kinds::EnvoyFilters;
 use crate::kubernetes::{CONTROLLER_NAME, envoy_filters};
 use crate::own_writes::OwnWrites;
-use crate::projection::EnvoyFilters;
 use crate::store::Store;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use traffic_split::Configuration;
 use traffic_split_envoy::{IstioOptions, served_configuration};
 
-/// The access to the one EnvoyFilter.
+/// The EnvoyFilter that the controller owns.
 pub(crate) struct OwnedFilter {
     api: Api<DynamicObject>,
     namespace: String,
     name: String,
     /// The copy that a watch keeps up to date.
     watched: Arc<Store<EnvoyFilters>>,
-    own: OwnWrites,
+    own_writes: OwnWrites,
     /// The version that was last read or written.
     last: Mutex<Option<Arc<ServedFilter>>>,
 }
@@ -27,20 +27,25 @@ pub(crate) struct OwnedFilter {
 #[derive(Debug)]
 pub(crate) struct ServedFilter {
     pub(crate) object: Value,
-    /// `None` if the filter would refuse it.
+    /// `None` if the Proxy-Wasm filter would refuse it.
     pub(crate) configuration: Option<Arc<Configuration>>,
 }
 
 // === impl OwnedFilter ===
 
 impl OwnedFilter {
-    pub(crate) fn new(client: Client, istio: &IstioOptions, watched: Arc<Store<EnvoyFilters>>, own: OwnWrites) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        istio: &IstioOptions,
+        watched: Arc<Store<EnvoyFilters>>,
+        own_writes: OwnWrites,
+    ) -> Self {
         let api = Api::namespaced_with(client, &istio.namespace, &envoy_filters());
         let (namespace, name) = (istio.namespace.clone(), istio.name.clone());
-        Self { api, namespace, name, watched, own, last: Mutex::default() }
+        Self { api, namespace, name, watched, own_writes, last: Mutex::default() }
     }
 
-    /// Returns the EnvoyFilter, if there is one.
+    /// Returns the EnvoyFilter, if it exists.
     ///
     /// The watched copy may be older than the controller's last write. If it has the version that was last read or written,
     /// no request is made.
@@ -61,7 +66,7 @@ impl OwnedFilter {
         Ok(found)
     }
 
-    /// Returns the watched copy, for a controller that may not read the EnvoyFilter any more.
+    /// Returns the watched copy, for a controller that is no longer allowed to read the EnvoyFilter.
     pub(crate) fn watched(&self) -> Option<Arc<ServedFilter>> {
         let watched = self.watched.snapshot(|filter| ServedFilter::new(Value::clone(filter))).pop();
         watched.map(Arc::new)
@@ -78,7 +83,7 @@ impl OwnedFilter {
         mut wanted: Value,
         configuration: &Configuration,
     ) -> Result<(), kube::Error> {
-        self.own.record_filter_spec(wanted["spec"].clone());
+        self.own_writes.record_filter_spec(wanted["spec"].clone());
         let Some(found) = found else { return self.create(wanted).await };
         // A merge patch, not a server-side apply: an apply keeps fields that other clients have set, and a workloadSelector
         // would end all splits.
@@ -88,7 +93,7 @@ impl OwnedFilter {
         }));
         let parameters = PatchParams { field_manager: Some(CONTROLLER_NAME.into()), ..PatchParams::default() };
         let written = value(&self.api.patch(&self.name, &parameters, &patch).await?);
-        let written = match self.own.is_filter_spec(&written["spec"]) {
+        let written = match self.own_writes.is_filter_spec(&written["spec"]) {
             // Reading the configuration back would take as long as planning it.
             true => ServedFilter { object: written, configuration: Some(Arc::new(configuration.clone())) },
             false => ServedFilter::new(written),
@@ -103,7 +108,7 @@ impl OwnedFilter {
         match self.api.create(&parameters, &wanted).await {
             Err(kube::Error::Api(mut why)) if why.code == 403 => {
                 why.message = format!(
-                    "EnvoyFilter {}/{} does not exist, and the controller may not create it; apply the manifests (kubectl \
+                    "EnvoyFilter {}/{} does not exist and the controller is not allowed to create it; apply the manifests (kubectl \
                      apply -k envoy/manifests): {}",
                     self.namespace, self.name, why.message
                 );

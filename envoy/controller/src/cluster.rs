@@ -1,10 +1,8 @@
-//! The watched objects of the cluster, and their snapshot for one pass.
+//! The watched objects of the cluster, and the snapshot of them for one pass.
 
+use crate::kinds::{DestinationRules, HttpRouteGroups, Namespaces, Services, Sidecars, TrafficSplits, VirtualServices};
 use crate::kubernetes::{EXCLUDE_LABEL, resource, traffic_splits};
 use crate::own_writes::OwnWrites;
-use crate::projection::{
-    DestinationRules, HttpRouteGroups, Namespaces, Services, Sidecars, TrafficSplits, VirtualServices,
-};
 use crate::store::Store;
 use crate::watches::Watches;
 use std::sync::Arc;
@@ -25,12 +23,12 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Starts to watch all kinds, in all namespaces.
-    pub(crate) fn watch(watches: &mut Watches, cluster_domain: &str, own: &OwnWrites) -> Self {
+    pub(crate) fn watch(watches: &mut Watches, cluster_domain: &str, own_writes: &OwnWrites) -> Self {
         let istio = |kind| resource("networking.istio.io", "v1", kind);
         Self {
             traffic_splits: watches.all_namespaces(
                 traffic_splits(),
-                TrafficSplits { cluster_domain: cluster_domain.to_owned(), own: own.clone() },
+                TrafficSplits { cluster_domain: cluster_domain.to_owned(), own_writes: own_writes.clone() },
             ),
             http_route_groups: watches
                 .all_namespaces(resource("specs.smi-spec.io", "v1alpha4", "HTTPRouteGroup"), HttpRouteGroups),
@@ -43,7 +41,7 @@ impl Cluster {
         }
     }
 
-    /// Returns the objects as they are now, beside the configuration that sidecars have. Only references are copied.
+    /// Returns the current objects and the served configuration. Copies only references.
     pub(crate) fn snapshot(&self, served: Arc<Configuration>) -> ClusterSnapshot {
         let mut snapshot = ClusterSnapshot::default();
         snapshot.traffic_splits = self.traffic_splits.snapshot(Arc::clone);

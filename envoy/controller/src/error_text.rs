@@ -1,4 +1,4 @@
-//! Errors as text for logs: one line of bounded length, without the API server's response, and not at every retry.
+//! Error texts for the log: one line of bounded length, without whole responses, and not for every retry.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -42,14 +42,14 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// Decides which failures of one operation that is retried are logged: the first, one with another text, and of those with
-/// the same text the 2nd, 4th, 8th and so on, up to every [`MAX_SILENT`]th.
+/// Decides which failures of one retried operation are logged: the first, each with a new text, and of those with the same
+/// text the 2nd, 4th, 8th and so on, then every [`MAX_SILENT`]th.
 #[derive(Debug, Default)]
 pub(crate) struct RepeatedFailure {
     count: u32,
-    /// The last text that was logged, without its digits, and how often it has come.
+    /// The last text, without its digits, and how often in a row it has occurred.
     last: String,
-    same: u32,
+    repeats: u32,
 }
 
 /// With back-offs of 5 seconds, a failure that lasts is logged every 5 minutes.
@@ -61,24 +61,24 @@ impl RepeatedFailure {
         self.count = self.count.saturating_add(1);
         let words = text.replace(|char: char| char.is_ascii_digit(), "");
         if words != self.last {
-            (self.last, self.same) = (words, 0);
+            (self.last, self.repeats) = (words, 0);
         }
-        self.same = self.same.saturating_add(1);
-        (self.same < MAX_SILENT && self.same.is_power_of_two()) || self.same.is_multiple_of(MAX_SILENT)
+        self.repeats = self.repeats.saturating_add(1);
+        (self.repeats < MAX_SILENT && self.repeats.is_power_of_two()) || self.repeats.is_multiple_of(MAX_SILENT)
     }
 
-    /// How many have come in sequence.
+    /// Returns the number of failures since the last success.
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
 
-    /// Forgets the failures after a success; returns how many there were.
+    /// Forgets the failures after a success; returns their number.
     pub(crate) fn reset(&mut self) -> u32 {
         std::mem::take(self).count
     }
 }
 
-/// Limits log lines that other people's objects cause.
+/// Limits the log lines that tenants' objects cause.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimit(VecDeque<Instant>);
 

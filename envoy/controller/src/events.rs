@@ -12,19 +12,19 @@ use tracing::{info, warn};
 use traffic_split_envoy::StatusEvent;
 
 /// Publishes Events in the name of this replica.
-pub(crate) struct Events {
+pub(crate) struct EventPublisher {
     recorder: Recorder,
     log_limit: Arc<Mutex<LogLimit>>,
 }
 
-impl Events {
+impl EventPublisher {
     /// `identity` is this replica's name.
     pub(crate) fn new(client: Client, identity: &str, log_limit: Arc<Mutex<LogLimit>>) -> Self {
         let reporter = Reporter { controller: CONTROLLER_NAME.into(), instance: Some(identity.to_owned()) };
         Self { recorder: Recorder::new(client, reporter), log_limit }
     }
 
-    /// Publishes Events of a TrafficSplit. A failure is logged only: the status says the same.
+    /// Publishes Events of a TrafficSplit. A failure is only logged: the status has the same message.
     pub(crate) async fn publish(&self, object: &Value, events: Vec<StatusEvent>) {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
@@ -38,20 +38,25 @@ impl Events {
         };
         for one in events {
             let type_ = if one.is_warning { EventType::Warning } else { EventType::Normal };
-            info!(split = format!("{namespace}/{name}"), reason = one.reason, message = one_line(&one.message), "told");
+            info!(
+                split = format!("{namespace}/{name}"),
+                reason = one.reason,
+                message = one_line(&one.message),
+                "published an Event"
+            );
             let event = Event {
                 type_,
                 reason: one.reason.into(),
                 // Kubernetes limits a note to 1 kB.
                 note: Some(one.message.chars().take(250).collect()),
-                // Kubernetes counts Events of one action as one Event and keeps the first note, so each message is an action.
+                // Kubernetes merges Events of one action and keeps the first note, so each message has an action of its own.
                 action: format!("Program-{:x}", hash(&one.message)),
                 secondary: None,
             };
             if let Err(why) = self.recorder.publish(&event, &regarding).await
                 && self.log_limit.lock().is_ok_and(|mut limit| limit.allows())
             {
-                warn!(why = one_line(&why.to_string()), "an event could not be written");
+                warn!(why = one_line(&why.to_string()), "publishing an Event failed");
             }
         }
     }

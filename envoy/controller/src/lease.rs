@@ -1,7 +1,9 @@
-//! Which replica of the controller leads: whose name is in a Lease, by the rules of Kubernetes' own leader election
-//! (client-go's `leaderelection`). Nobody's clock is compared with another's: a Lease has run out when this replica has seen
-//! no change of it for as long as it is good for.
+//! Leader election: the replica named in a Lease leads, by the rules of client-go's `leaderelection`.
+//!
+//! Clocks of different replicas are never compared: a Lease has expired when this replica has seen no change of it for the
+//! Lease's duration.
 
+use crate::clock::Clock;
 use crate::error_text::{RepeatedFailure, describe};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -13,39 +15,41 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-/// How long a Lease is good for after it was last renewed.
+/// A Lease expires this long after its last renewal.
 pub(crate) const DURATION: Duration = Duration::from_secs(9);
-/// It is looked at, and renewed, as often as this. A leader that is gone is replaced after [`DURATION`] and twice this.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
-/// A leader that couldn't renew it for this long leads no more after one last try: earlier than another could lead.
-const DEADLINE: Duration = Duration::from_secs(6);
-const LAST_TRY: Duration = Duration::from_secs(1);
-/// How long an answer of the API server is waited for, and after what time it is asked again if there was none.
+/// The time between two requests for the Lease. A dead leader is replaced within [`DURATION`] and twice this interval.
+pub(crate) const RENEW_INTERVAL: Duration = Duration::from_secs(2);
+/// A leader that cannot renew the Lease for this long stops leading after one last attempt, before another replica can lead.
+const RENEW_DEADLINE: Duration = Duration::from_secs(6);
+const LAST_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A request for the Lease fails after this time without an answer.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time between a failed request and the next.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A replica that would lead.
+/// A replica that takes part in leader election.
 pub(crate) struct LeaseCandidate {
     pub(crate) leases: Api<Lease>,
     /// The Lease's name.
     pub(crate) name: String,
-    /// This replica's.
+    /// This replica's name.
     pub(crate) identity: String,
+    pub(crate) clock: Clock,
 }
 
-/// What another has written into the Lease, and since when this replica has seen nothing else there.
+/// The Lease of another holder, and when this replica first saw this version of it.
 type Seen = Option<(LeaseSpec, Instant)>;
 
-/// What a look at the Lease leads to.
+/// What to do with the Lease that was found.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// Another leads.
+    /// Another replica holds the Lease.
     Wait,
-    /// This is to be in the Lease; then this replica leads.
+    /// Write this into the Lease. If that succeeds, this replica leads.
     Hold(LeaseSpec),
 }
 
-/// What to do about a Lease in which there is `found`.
+/// Decides what to do with the Lease that was found. `time` is the wall-clock time to write.
 fn step(identity: &str, found: LeaseSpec, seen: &mut Seen, now: Instant, time: Timestamp) -> Step {
     let duration = i32::try_from(DURATION.as_secs()).unwrap_or(i32::MAX);
     let renewed =
@@ -55,8 +59,8 @@ fn step(identity: &str, found: LeaseSpec, seen: &mut Seen, now: Instant, time: T
         None | Some("") => {}
         Some(_) => match seen {
             Some((spec, since)) if *spec == found => {
-                let good_for = u64::try_from(found.lease_duration_seconds.unwrap_or(duration)).unwrap_or_default();
-                if now.duration_since(*since) < Duration::from_secs(good_for) {
+                let seconds = u64::try_from(found.lease_duration_seconds.unwrap_or(duration)).unwrap_or_default();
+                if now.duration_since(*since) < Duration::from_secs(seconds) {
                     return Step::Wait;
                 }
             }
@@ -77,31 +81,31 @@ fn step(identity: &str, found: LeaseSpec, seen: &mut Seen, now: Instant, time: T
 // === impl LeaseCandidate ===
 
 impl LeaseCandidate {
-    /// Says whether this replica leads, until nobody listens any more; then gives the Lease back, so that whoever waits for it
-    /// needn't wait longer.
+    /// Acquires and renews the Lease, and sends whether this replica leads, until the receivers are dropped. Then releases the
+    /// Lease, so that the next leader need not wait until it expires.
     pub(crate) async fn run(&self, leads: watch::Sender<bool>) {
         let mut seen = None;
-        // When the Lease was last renewed, if this replica leads.
+        // The last renewal; `None` if this replica does not lead.
         let mut renewed: Option<Instant> = None;
         let mut failures = RepeatedFailure::default();
         loop {
             let begun = Instant::now();
-            let left = renewed.map_or(REQUEST_TIMEOUT, |renewed| DEADLINE.saturating_sub(renewed.elapsed()));
+            let left = renewed.map_or(REQUEST_TIMEOUT, |renewed| RENEW_DEADLINE.saturating_sub(renewed.elapsed()));
             let mut next = RETRY_INTERVAL;
             let mut failed = |why: String| {
                 if failures.should_log(&why) {
-                    warn!(why, failures = failures.count(), "the Lease, again soon");
+                    warn!(why, failures = failures.count(), "Lease request failed; retrying");
                 }
             };
-            match timeout(left.clamp(LAST_TRY, REQUEST_TIMEOUT), self.attempt(&mut seen)).await {
+            match timeout(left.clamp(LAST_ATTEMPT_TIMEOUT, REQUEST_TIMEOUT), self.attempt(&mut seen)).await {
                 Ok(Ok(holds)) => {
                     failures.reset();
-                    (renewed, next) = (holds.then_some(begun), INTERVAL);
+                    (renewed, next) = (holds.then_some(begun), RENEW_INTERVAL);
                 }
                 Ok(Err(why)) => failed(describe(&why)),
                 Err(_) => failed("no answer".into()),
             }
-            renewed = renewed.filter(|renewed| renewed.elapsed() < DEADLINE);
+            renewed = renewed.filter(|renewed| renewed.elapsed() < RENEW_DEADLINE);
             leads.send_if_modified(|leads| std::mem::replace(leads, renewed.is_some()) != renewed.is_some());
             tokio::select! {
                 () = sleep(next) => {}
@@ -109,45 +113,52 @@ impl LeaseCandidate {
             }
         }
         if renewed.is_some()
-            && let Err(why) = self.give_back().await
+            && let Err(why) = self.release().await
         {
-            warn!(why = describe(&why), "the Lease could not be given back");
+            warn!(why = describe(&why), "releasing the Lease failed; another replica leads after it expires");
         }
     }
 
-    /// Whether this replica's name is in the Lease.
+    /// Returns whether this replica holds the Lease.
+    ///
+    /// # Errors
+    /// If the API server does not answer, or refuses the request.
     pub(crate) async fn holds(&self) -> Result<bool, kube::Error> {
         let spec = self.leases.get_opt(&self.name).await?.and_then(|lease| lease.spec).unwrap_or_default();
         Ok(spec.holder_identity.as_ref() == Some(&self.identity))
     }
 
-    /// Tries to hold the Lease; whether it does. What another has written in between isn't overwritten.
+    /// Tries to acquire or renew the Lease; returns whether this replica holds it. A Lease that another replica has written
+    /// meanwhile is not overwritten.
+    ///
+    /// # Errors
+    /// If the API server does not answer, or refuses a request.
     pub(crate) async fn attempt(&self, seen: &mut Seen) -> Result<bool, kube::Error> {
         let lease = self.leases.get_opt(&self.name).await?;
-        let is_there = lease.is_some();
+        let exists = lease.is_some();
         let lease = lease.unwrap_or_else(|| Lease {
             metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
             spec: None,
         });
         let found = lease.spec.unwrap_or_default();
-        let is_ours = found.holder_identity.as_ref() == Some(&self.identity);
-        let Step::Hold(spec) = step(&self.identity, found, seen, Instant::now(), Timestamp::now()) else {
+        let is_holder = found.holder_identity.as_ref() == Some(&self.identity);
+        let Step::Hold(spec) = step(&self.identity, found, seen, Instant::now(), self.clock.now()) else {
             return Ok(false);
         };
         let held = Lease { metadata: lease.metadata, spec: Some(spec) };
         let parameters = PostParams::default();
-        let written = match is_there {
+        let written = match exists {
             true => self.leases.replace(&self.name, &parameters, &held).await,
             false => self.leases.create(&parameters, &held).await,
         };
         match written {
-            // Whoever holds it has lost nothing by that, and tries again.
-            Err(kube::Error::Api(why)) if why.code == 409 && !is_ours => Ok(false),
+            // A holder that meets a conflict has not lost the Lease: it retries.
+            Err(kube::Error::Api(why)) if why.code == 409 && !is_holder => Ok(false),
             written => written.map(|_| true),
         }
     }
 
-    async fn give_back(&self) -> Result<(), kube::Error> {
+    async fn release(&self) -> Result<(), kube::Error> {
         let mut lease = self.leases.get(&self.name).await?;
         if let Some(spec) = lease.spec.take_if(|spec| spec.holder_identity.as_ref() == Some(&self.identity)) {
             lease.spec = Some(LeaseSpec { lease_transitions: spec.lease_transitions, ..LeaseSpec::default() });
@@ -165,7 +176,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn of(holder: &str, renewed: i64, seconds: i32) -> LeaseSpec {
+    fn lease(holder: &str, renewed: i64, seconds: i32) -> LeaseSpec {
         LeaseSpec {
             holder_identity: (!holder.is_empty()).then(|| holder.into()),
             renew_time: Timestamp::from_second(renewed).ok().map(MicroTime),
@@ -175,7 +186,7 @@ mod tests {
         }
     }
 
-    fn looked(found: &LeaseSpec, seen: &mut Seen, now: Instant) -> Step {
+    fn decide(found: &LeaseSpec, seen: &mut Seen, now: Instant) -> Step {
         step("me", found.clone(), seen, now, Timestamp::UNIX_EPOCH)
     }
 
@@ -188,46 +199,45 @@ mod tests {
                 assert_eq!(spec.lease_duration_seconds.map(i64::from), i64::try_from(DURATION.as_secs()).ok());
                 spec
             }
-            Step::Wait => panic!("another leads"),
+            Step::Wait => panic!("another replica holds the Lease"),
         }
     }
 
     #[test]
-    fn a_lease_that_nobody_holds_is_taken_at_once() {
+    fn lease_without_a_holder_is_acquired_at_once() {
         let now = Instant::now();
-        assert_eq!(held(looked(&LeaseSpec::default(), &mut None, now)).lease_transitions, Some(1));
-        assert_eq!(held(looked(&of("", 7, 60), &mut None, now)).lease_transitions, Some(4));
-        let empty = LeaseSpec { holder_identity: Some(String::new()), ..of("", 7, 60) };
-        assert!(held(looked(&empty, &mut None, now)).acquire_time.is_some());
+        assert_eq!(held(decide(&LeaseSpec::default(), &mut None, now)).lease_transitions, Some(1));
+        assert_eq!(held(decide(&lease("", 7, 60), &mut None, now)).lease_transitions, Some(4));
+        let empty = LeaseSpec { holder_identity: Some(String::new()), ..lease("", 7, 60) };
+        assert!(held(decide(&empty, &mut None, now)).acquire_time.is_some());
     }
 
     #[test]
-    fn whoever_holds_it_renews_it() {
-        let renewed = held(looked(&of("me", 7, 60), &mut None, Instant::now()));
+    fn holder_renews_its_lease() {
+        let renewed = held(decide(&lease("me", 7, 60), &mut None, Instant::now()));
         assert_eq!((renewed.lease_transitions, renewed.acquire_time), (Some(3), None));
     }
 
-    /// Whatever the time that stands in it: that is by another's clock.
     #[test]
-    fn another_s_is_taken_when_nothing_has_changed_in_it_for_as_long_as_it_is_good_for() {
+    fn lease_of_another_holder_expires_after_its_duration_without_a_change() {
         let begun = Instant::now();
         let mut seen = None;
-        assert_eq!(looked(&of("other", 0, 5), &mut seen, begun), Step::Wait);
-        assert_eq!(looked(&of("other", 0, 5), &mut seen, begun + 4 * SECOND), Step::Wait);
+        assert_eq!(decide(&lease("other", 0, 5), &mut seen, begun), Step::Wait);
+        assert_eq!(decide(&lease("other", 0, 5), &mut seen, begun + 4 * SECOND), Step::Wait);
         // Renewed.
-        assert_eq!(looked(&of("other", 1, 5), &mut seen, begun + 5 * SECOND), Step::Wait);
-        assert_eq!(looked(&of("other", 1, 5), &mut seen, begun + 9 * SECOND), Step::Wait);
-        assert_eq!(held(looked(&of("other", 1, 5), &mut seen, begun + 10 * SECOND)).lease_transitions, Some(4));
+        assert_eq!(decide(&lease("other", 1, 5), &mut seen, begun + 5 * SECOND), Step::Wait);
+        assert_eq!(decide(&lease("other", 1, 5), &mut seen, begun + 9 * SECOND), Step::Wait);
+        assert_eq!(held(decide(&lease("other", 1, 5), &mut seen, begun + 10 * SECOND)).lease_transitions, Some(4));
     }
 
     #[test]
-    fn odd_durations_are_waited_for_as_they_stand_or_as_ours() {
+    fn missing_or_negative_duration_of_another_holder_is_handled() {
         let now = Instant::now();
-        for (seconds, good_for) in [(None, DURATION), (Some(-1), Duration::ZERO), (Some(0), Duration::ZERO)] {
-            let lease = LeaseSpec { lease_duration_seconds: seconds, ..of("other", 0, 1) };
+        for (seconds, duration) in [(None, DURATION), (Some(-1), Duration::ZERO), (Some(0), Duration::ZERO)] {
+            let odd = LeaseSpec { lease_duration_seconds: seconds, ..lease("other", 0, 1) };
             let mut seen = None;
-            assert_eq!(looked(&lease, &mut seen, now), Step::Wait);
-            held(looked(&lease, &mut seen, now + good_for));
+            assert_eq!(decide(&odd, &mut seen, now), Step::Wait);
+            held(decide(&odd, &mut seen, now + duration));
         }
     }
 }

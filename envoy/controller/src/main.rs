@@ -13,7 +13,7 @@ use traffic_split_cli::output::{self, say};
 use traffic_split_controller::Options;
 use traffic_split_envoy::IstioOptions;
 
-/// Keeps Istio's proxies configured as the TrafficSplits in Kubernetes say.
+/// Watches TrafficSplits in Kubernetes and configures Istio's proxies to split requests.
 ///
 /// Exit codes: 0 stopped or uninstalled, 1 failed, 2 usage error.
 #[derive(Parser)]
@@ -29,36 +29,36 @@ enum Command {
     Uninstall(Uninstall),
 }
 
-/// Keep Istio's proxies configured as the TrafficSplits in Kubernetes say.
+/// Configure Istio's proxies from the TrafficSplits in Kubernetes.
 ///
-/// Watches TrafficSplits, HTTPRouteGroups and Services, keeps one EnvoyFilter, and says on each TrafficSplit what became of
-/// it. Finds the API server as kubectl does, or by its service account in a pod. Once it runs, its log is JSON lines, as much
-/// as RUST_LOG says.
+/// Watches TrafficSplits, HTTPRouteGroups and Services, writes one EnvoyFilter, and reports the result in the status of each
+/// TrafficSplit. Connects to the API server like kubectl, or with the service account of its pod. Logs JSON lines to standard
+/// error; RUST_LOG sets the level.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
-  # As in a pod; see envoy/manifests.
+  # In a pod; see envoy/manifests.
   dist/traffic-split-controller run --wasm oci://registry.example.com/traffic-split@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef \\
     --response-header x-served-by
 
-  # From a developer's machine, for one namespace's clients; in a pod, it needs the right to write the EnvoyFilter there.
+  # On a developer's machine, for the clients in one namespace. In a pod, this needs permission to write the EnvoyFilter there.
   KUBECONFIG=~/.kube/config dist/traffic-split-controller run --namespace curl --listen 127.0.0.1:8080 \\
     --wasm oci://registry.example.com/traffic-split@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")]
 struct Run {
-    /// A plugin configuration, YAML or JSON, to which the cluster's objects are added, e.g. with `cluster`,
-    /// `clusterDomain`, `backendHeader` or `hosts`
+    /// Plugin configuration in YAML or JSON, for fields such as `cluster`, `clusterDomain`, `backendHeader` and `hosts`; the
+    /// controller adds the cluster's objects
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where /livez, /readyz and /metrics are [default: port 8080 of all addresses]
+    /// Address of /livez, /readyz and /metrics [default: port 8080 on all addresses]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
 
-    /// The namespace of the Lease by which replicas agree on who leads. Its name is traffic-split-controller; with --namespace
-    /// or another --root-namespace, it ends in that one's, as in traffic-split-controller-curl
+    /// Namespace of the Lease for leader election. The Lease is named traffic-split-controller; with --namespace or
+    /// --root-namespace NAMESPACE, it is named traffic-split-controller-NAMESPACE
     #[arg(long, value_name = "NAMESPACE", default_value = "traffic-split-system", value_parser = parse_namespace)]
     lease_namespace: String,
 
-    /// The most that the configuration may take in the EnvoyFilter; Kubernetes takes objects of 1.5 MB
+    /// Largest configuration in the EnvoyFilter, in bytes; Kubernetes stores objects of at most 1.5 MB
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     max_bytes: usize,
 
@@ -72,26 +72,26 @@ struct Run {
     istio: IstioArgs,
 }
 
-/// Take the filter out of Istio's proxies without a failed request.
+/// Remove the filter from Istio's proxies without a failed request.
 ///
-/// Deletes the controller's Deployment, takes the splits out of the EnvoyFilter so that the root Services serve, and deletes
-/// it once proxies have heard of that. Finds the API server as kubectl does.
+/// Deletes the controller's Deployment, removes the splits from the EnvoyFilter so that the root Services serve, waits until
+/// the proxies have this configuration, and deletes the EnvoyFilter. Connects to the API server like kubectl.
 #[derive(Args)]
 #[command(after_long_help = "Examples:
   dist/traffic-split-controller uninstall
 
-  # Then, with all TrafficSplits that there are:
+  # Then delete everything else, including all TrafficSplits:
   kubectl delete -k envoy/manifests")]
 struct Uninstall {
-    /// The namespace of the EnvoyFilter
+    /// Namespace of the EnvoyFilter
     #[arg(long, value_name = "NAMESPACE", default_value = "istio-system", value_parser = parse_namespace)]
     root_namespace: String,
 
-    /// The namespace of the controller, of which the Deployment is deleted, and of its Lease
+    /// Namespace of the controller's Deployment and Lease
     #[arg(long, value_name = "NAMESPACE", default_value = "traffic-split-system", value_parser = parse_namespace)]
     namespace: String,
 
-    /// How long proxies have to hear that there are no splits any more
+    /// Time for proxies to receive the configuration without splits
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     wait: Duration,
 }
@@ -118,19 +118,19 @@ impl Run {
             // kube's own warnings contain whole responses.
             .with_env_filter(level.unwrap_or_else(|_| "info,kube_client=error".into()))
             .init();
+        // IPv4 is for hosts without IPv6.
+        let listen = self.listen.map_or_else(
+            || vec![(Ipv6Addr::UNSPECIFIED, 8080).into(), (Ipv4Addr::UNSPECIFIED, 8080).into()],
+            |listen| vec![listen],
+        );
         let options = Options {
             istio: self.istio.options(&self.plugin, &self.route, &input.configuration),
             base: input.configuration,
-            // IPv4 is for hosts without IPv6.
-            listen: self.listen.map_or_else(
-                || vec![(Ipv6Addr::UNSPECIFIED, 8080).into(), (Ipv4Addr::UNSPECIFIED, 8080).into()],
-                |listen| vec![listen],
-            ),
             lease_namespace: self.lease_namespace,
             identity: identity(),
             max_bytes: self.max_bytes,
         };
-        block_on(traffic_split_controller::run(options))
+        block_on(traffic_split_controller::run(options, &listen))
     }
 }
 
@@ -144,7 +144,7 @@ impl Uninstall {
     }
 }
 
-/// Runs a task to its end, and reports its error on standard error.
+/// Runs a task to completion; prints its error to standard error.
 fn block_on<E: Display>(task: impl Future<Output = Result<(), E>>) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().map_err(|why| why.to_string());
     match runtime.and_then(|runtime| runtime.block_on(task).map_err(|why| why.to_string())) {
@@ -156,7 +156,7 @@ fn block_on<E: Display>(task: impl Future<Output = Result<(), E>>) -> ExitCode {
     }
 }
 
-/// Returns a name that no other replica has: the pod's name, if there is one, and the process id.
+/// Returns a name that is unique among the replicas: the pod's name, if known, and the process id.
 fn identity() -> String {
     let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_default();
     format!("{pod}_{}", std::process::id())

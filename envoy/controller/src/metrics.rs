@@ -15,17 +15,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Metrics and readiness. Clones share their values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
-    /// The kinds that are not listed yet.
+    /// The kinds of which the first list is not complete.
     pub(crate) awaited: Arc<Mutex<BTreeSet<String>>>,
     registry: Arc<Registry>,
     pub(crate) passes: Counter,
-    pub(crate) failures: Counter,
+    pub(crate) failed_passes: Counter,
     pub(crate) watch_failures: Counter,
-    pub(crate) writes: Counter,
-    pub(crate) statuses: Counter,
+    pub(crate) filter_writes: Counter,
+    pub(crate) status_writes: Counter,
     pub(crate) is_leader: Gauge,
     pub(crate) splits: Gauge,
-    pub(crate) not_served: Gauge,
+    pub(crate) not_programmed: Gauge,
     pub(crate) bytes: Gauge,
     pub(crate) last_pass_seconds: Gauge<f64, AtomicU64>,
 }
@@ -34,26 +34,26 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self::default();
         let mut registry = Registry::with_prefix("traffic_split_controller");
-        registry.register("passes", "Times that everything was compared", metrics.passes.clone());
-        registry.register("failures", "Passes that ended in an error", metrics.failures.clone());
-        registry.register("watch_failures", "Watches that ended in an error", metrics.watch_failures.clone());
-        registry.register(
-            "envoyfilter_writes",
-            "Times that sidecars got another configuration",
-            metrics.writes.clone(),
-        );
-        registry.register("status_writes", "Statuses written", metrics.statuses.clone());
-        registry.register("leader", "Whether this replica leads", metrics.is_leader.clone());
+        registry.register("passes", "Passes of the reconcile loop", metrics.passes.clone());
+        registry.register("failures", "Passes that failed", metrics.failed_passes.clone());
+        registry.register("watch_failures", "Lists and watches that failed", metrics.watch_failures.clone());
+        registry.register("envoyfilter_writes", "Writes of the EnvoyFilter", metrics.filter_writes.clone());
+        registry.register("status_writes", "Status writes of TrafficSplits", metrics.status_writes.clone());
+        registry.register("leader", "1 if this replica is the leader, else 0", metrics.is_leader.clone());
         registry.register("trafficsplits", "TrafficSplits in the cluster", metrics.splits.clone());
         registry.register(
             "trafficsplits_not_programmed",
-            "TrafficSplits that aren't served as they stand",
-            metrics.not_served.clone(),
+            "TrafficSplits of which the condition Programmed is False",
+            metrics.not_programmed.clone(),
         );
-        registry.register("configuration_bytes", "Size of what sidecars get", metrics.bytes.clone());
+        registry.register(
+            "configuration_bytes",
+            "Size of the configuration in the EnvoyFilter, as limited by --max-bytes",
+            metrics.bytes.clone(),
+        );
         registry.register(
             "last_pass_seconds",
-            "Seconds that the last complete pass took, without status writes",
+            "Duration of the last pass without its status writes, in seconds",
             metrics.last_pass_seconds.clone(),
         );
         metrics.registry = Arc::new(registry);

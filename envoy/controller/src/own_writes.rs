@@ -1,10 +1,10 @@
-//! The controller's own writes: a watch event that only repeats one of them leaves nothing to do.
+//! The controller's own writes: a watch event that only repeats one of them starts no pass.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The last write to each object. Each is recorded before its request is sent, so it is known when its event comes.
+/// The last write to each object. It is recorded before its request is sent, so it is known when its watch event arrives.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnWrites(Arc<Mutex<Last>>);
 
@@ -16,12 +16,12 @@ struct Last {
 }
 
 impl OwnWrites {
-    /// Records that a TrafficSplit, by `namespace/name`, gets this status.
+    /// Records the status that is about to be written to a TrafficSplit, by `namespace/name`.
     pub(crate) fn record_status(&self, key: String, status: Value) {
         self.last().statuses.insert(key, status);
     }
 
-    /// Records that the EnvoyFilter gets this spec.
+    /// Records the spec that is about to be written to the EnvoyFilter.
     pub(crate) fn record_filter_spec(&self, spec: Value) {
         self.last().filter_spec = spec;
     }
@@ -31,12 +31,12 @@ impl OwnWrites {
         self.last().statuses.retain(|key, _| exists(key));
     }
 
-    /// Whether a TrafficSplit's status is the one last written.
+    /// Returns whether a TrafficSplit's status is the one last written.
     pub(crate) fn is_status(&self, key: &str, status: Option<&Value>) -> bool {
         status.is_some_and(|status| self.last().statuses.get(key) == Some(status))
     }
 
-    /// Whether the EnvoyFilter's spec is the one last written.
+    /// Returns whether the EnvoyFilter's spec is the one last written.
     pub(crate) fn is_filter_spec(&self, spec: &Value) -> bool {
         !spec.is_null() && self.last().filter_spec == *spec
     }

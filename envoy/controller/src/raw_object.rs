@@ -1,5 +1,5 @@
-//! Reads single parts of a Kubernetes object's JSON and skips the rest, so that no nesting, number or type elsewhere in the
-//! object makes the reading fail.
+//! Parses single parts of a Kubernetes object's JSON and skips the rest, so that no nesting, number or type elsewhere in the
+//! object makes it fail.
 
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
-/// An object in JSON, of which only what identifies it has been read.
+/// An object in JSON, of which only the identifying metadata has been parsed.
 #[derive(Clone, Debug)]
 pub(crate) struct RawObject<'a> {
     /// The whole object.
@@ -18,7 +18,7 @@ pub(crate) struct RawObject<'a> {
     /// Empty if the object has no namespace.
     pub(crate) namespace: String,
     pub(crate) name: String,
-    /// `metadata.uid` and `metadata.resourceVersion`: two objects of a kind with the same version are the same.
+    /// `metadata.uid` and `metadata.resourceVersion`: objects with the same version are equal.
     pub(crate) version: String,
     /// `metadata.resourceVersion`, or empty.
     pub(crate) resource_version: String,

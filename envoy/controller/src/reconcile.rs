@@ -1,4 +1,4 @@
-//! The reconcile loop: plans the whole cluster after every change, and writes what differs.
+//! The reconcile loop: plans the whole cluster after every change, and writes the objects that differ.
 //!
 //! The loop is level-triggered: each pass compares all objects with the served EnvoyFilter, whichever object has changed.
 
@@ -21,15 +21,15 @@ use traffic_split_envoy::{
     vm_epoch_after,
 };
 
-/// The least time between two writes of the EnvoyFilter: every proxy gets the whole configuration each time.
+/// The shortest time between two writes of the EnvoyFilter: each write sends the whole configuration to every proxy.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(500);
-/// The least time between a failed pass and the next.
+/// The shortest time between a failed pass and the next.
 const MIN_BACKOFF: Duration = Duration::from_millis(300);
-/// From this number of failed passes in a row, a temporary error of the API server is reported in statuses, too.
-const LASTING_FAILURES: u32 = 3;
-/// A pass runs after this time even if nothing has changed.
+/// After this number of failed passes in a row, statuses report even a temporary error of the API server.
+const MAX_SILENT_FAILURES: u32 = 3;
+/// A pass runs after this time even without a change.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(300);
-/// The most time between a failed pass and the next.
+/// The longest time between a failed pass and the next.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// The parts of the controller that a pass uses.
@@ -37,7 +37,7 @@ pub(crate) struct Reconciler {
     /// The plugin configuration to which the cluster's objects are added.
     pub(crate) base: Configuration,
     pub(crate) istio: IstioOptions,
-    /// The most bytes that the configuration may take in the EnvoyFilter.
+    /// The largest configuration in the EnvoyFilter, in bytes.
     pub(crate) max_bytes: usize,
     pub(crate) cluster: Cluster,
     pub(crate) lease: Arc<LeaseCandidate>,
@@ -51,7 +51,7 @@ pub(crate) struct Reconciler {
 // === impl Reconciler ===
 
 impl Reconciler {
-    /// While this replica leads: looks at everything whenever something has changed. Ends when nobody can lead any more.
+    /// Runs a pass after each change while this replica leads. Returns when leader election has stopped.
     pub(crate) async fn run(&self, mut leads: watch::Receiver<bool>) {
         loop {
             self.metrics.is_leader.set(i64::from(*leads.borrow()));
@@ -59,18 +59,18 @@ impl Reconciler {
                 return;
             }
             self.metrics.is_leader.set(1);
-            info!("leads");
+            info!("became leader");
             let mut failures = RepeatedFailure::default();
             while *leads.borrow_and_update() {
                 let begun = Instant::now();
-                let writes = self.metrics.writes.get();
+                let writes = self.metrics.filter_writes.get();
                 let passed = tokio::select! {
                     passed = self.pass(failures.count()) => passed,
-                    // It may wait for an answer for long, and another may lead meanwhile.
+                    // A request may hang; meanwhile, another replica may become leader.
                     lost = leads.wait_for(|leads| !*leads) => if lost.is_err() { return } else { break },
                 };
                 let mut earliest = begun;
-                if self.metrics.writes.get() > writes {
+                if self.metrics.filter_writes.get() > writes {
                     earliest += MIN_WRITE_INTERVAL;
                 }
                 let next = match passed {
@@ -79,10 +79,10 @@ impl Reconciler {
                         RESYNC_INTERVAL
                     }
                     Err(why) => {
-                        self.metrics.failures.inc();
+                        self.metrics.failed_passes.inc();
                         let why = describe(&why);
                         if failures.should_log(&why) {
-                            error!(why, failures = failures.count(), "not everything could be written, again soon");
+                            error!(why, failures = failures.count(), "reconcile failed; retrying");
                         }
                         let next = Duration::from_millis(250 << failures.count().min(6)).min(MAX_BACKOFF);
                         // Ignore changes until then: they may come from the failed write.
@@ -96,9 +96,9 @@ impl Reconciler {
                 }
             }
             self.statuses.abort().await;
-            info!("leads no more");
-            // The next leader may change these values.
-            for gauge in [&self.metrics.splits, &self.metrics.not_served, &self.metrics.bytes] {
+            info!("stopped leading");
+            // From now on, the next leader reports them.
+            for gauge in [&self.metrics.splits, &self.metrics.not_programmed, &self.metrics.bytes] {
                 gauge.set(0);
             }
         }
@@ -119,7 +119,7 @@ impl Reconciler {
         // A paused or partitioned replica may have lost the lease: check again. After this, resourceVersion conflicts protect
         // the write.
         if !self.lease.holds().await? {
-            info!("another leads");
+            info!("another replica holds the Lease; nothing is written");
             return Ok(());
         }
         let served = filter.as_ref().and_then(|filter| filter.configuration.clone());
@@ -129,7 +129,7 @@ impl Reconciler {
         let served_epoch = filter.as_ref().and_then(|filter| served_vm_epoch(&filter.object));
         let epoch = istio.vm_epoch.or_else(|| {
             let wanted = vm_epoch_after(&filter.as_ref()?.object, served.as_deref(), &planned.configuration);
-            Some(self.vm_rotation().epoch(served_epoch, wanted, std::time::Instant::now()))
+            Some(self.vm_rotation().epoch(served_epoch, wanted, Instant::now().into_std()))
         });
         let mut options = istio.clone();
         options.vm_epoch = epoch;
@@ -155,15 +155,15 @@ impl Reconciler {
         let EnvoyFilterPlan { configuration, statuses, .. } = planned;
         let (splits, bytes) = (configuration.traffic_splits.len(), stored_bytes(&configuration));
         if is_written {
-            self.metrics.writes.inc();
-            info!(splits, bytes, bytes_a_split = bytes / splits.max(1), "sidecars get another configuration");
+            self.metrics.filter_writes.inc();
+            info!(splits, bytes, bytes_per_split = bytes / splits.max(1), "wrote the EnvoyFilter");
         }
         self.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.metrics.splits.set(i64::try_from(snapshot.traffic_splits.len()).unwrap_or(i64::MAX));
-        let not_served = statuses.values().filter(|status| !status.programmed.is_met).count();
-        self.metrics.not_served.set(i64::try_from(not_served).unwrap_or(i64::MAX));
+        let not_programmed = statuses.values().filter(|status| !status.programmed.is_met).count();
+        self.metrics.not_programmed.set(i64::try_from(not_programmed).unwrap_or(i64::MAX));
 
-        // Statuses follow for as long as no change waits, so they say nothing of how long a change takes.
+        // Without status writes, which do not delay a change.
         self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
 
         result.and(self.statuses.write_all(&snapshot, &statuses).await)
@@ -174,13 +174,13 @@ impl Reconciler {
     }
 }
 
-/// Whether a status code means that the API server refuses the EnvoyFilter. A temporary error counts after
-/// [`LASTING_FAILURES`] failed passes.
+/// Returns whether an HTTP status means that the API server refuses the EnvoyFilter. A temporary error counts after
+/// [`MAX_SILENT_FAILURES`] failed passes.
 fn is_refusal(code: u16, failures: u32) -> bool {
     match code {
-        // Somebody else wrote in between.
+        // Another client wrote in between.
         409 => false,
         400 | 403 | 404 | 413 | 422 => true,
-        _ => failures >= LASTING_FAILURES,
+        _ => failures >= MAX_SILENT_FAILURES,
     }
 }

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 server whose clients can neither hold connections for long nor take them all.
+//! An HTTP/1.1 server on which no client can hold a connection for long or take all connections.
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -12,15 +12,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-/// What one client may take of the server.
+/// Limits of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Until the request's headers have come.
+    /// The longest time until the request's headers have arrived.
     pub(crate) header_timeout: Duration,
-    /// Until the response has gone. Each connection has one request.
+    /// The longest time until the response is sent. Each connection has one request.
     pub(crate) request_timeout: Duration,
     pub(crate) max_connections: usize,
-    /// Connections from one address, so that one client leaves room for the others.
+    /// Connections from one address: one client must leave room for others.
     pub(crate) max_connections_per_address: usize,
 }
 
@@ -32,7 +32,7 @@ pub(crate) const LIMITS: Limits = Limits {
     max_connections_per_address: 16,
 };
 
-/// After a connection could not be accepted, e.g. because the process has no file descriptor left.
+/// The time between a failed accept, e.g. without a free file descriptor, and the next.
 const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Serves requests for as long as the process runs. Connections beyond the limits are closed at once.
@@ -42,7 +42,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits)
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(why) => {
-                warn!(%why, "a connection could not be accepted");
+                warn!(%why, "accepting a connection failed");
                 sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
@@ -63,7 +63,7 @@ async fn serve_connection(stream: TcpStream, router: Router, limits: Limits) {
         .header_read_timeout(limits.header_timeout)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    // What a client does wrong is of no interest.
+    // A client's mistake needs no log line.
     _ = timeout(limits.request_timeout, connection).await;
 }
 

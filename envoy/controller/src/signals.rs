@@ -3,7 +3,7 @@
 use std::future;
 
 /// Waits for SIGTERM or SIGINT.
-pub(crate) async fn asked_to_end() {
+pub(crate) async fn termination() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -1,7 +1,8 @@
 //! Writes the statuses of TrafficSplits, in turn by namespace.
 
+use crate::clock::Clock;
 use crate::error_text::{LogLimit, describe};
-use crate::events::Events;
+use crate::events::EventPublisher;
 use crate::kubernetes::traffic_splits;
 use crate::metrics::Metrics;
 use crate::own_writes::OwnWrites;
@@ -22,7 +23,7 @@ use traffic_split_envoy::{ClusterSnapshot, SplitObject, SplitStatus, StatusEvent
 /// A pass starts status writes for this long even if another change is waiting.
 const MIN_STATUS_TIME: Duration = Duration::from_millis(100);
 const MAX_CONCURRENT_STATUS_WRITES: usize = 16;
-/// Writes of one namespace at the same time: large objects make them slow, and leave room for other namespaces.
+/// Concurrent writes of one namespace: large objects are slow to write, and must leave room for other namespaces.
 const MAX_CONCURRENT_OF_NAMESPACE: usize = 4;
 
 /// Writes statuses, and publishes the Events that go with them.
@@ -34,15 +35,16 @@ pub(crate) struct StatusWriter {
 /// What one status write needs.
 pub(crate) struct StatusRequests {
     pub(crate) client: Client,
-    pub(crate) events: Events,
-    pub(crate) own: OwnWrites,
+    pub(crate) clock: Clock,
+    pub(crate) events: EventPublisher,
+    pub(crate) own_writes: OwnWrites,
     pub(crate) metrics: Metrics,
     pub(crate) wakeup: Wakeup,
     /// Limits the lines about failed status writes; shared with Events.
     pub(crate) log_limit: Arc<Mutex<LogLimit>>,
 }
 
-/// Status writes that have begun. They go on while later passes run: no pass waits for a slow one.
+/// Status writes in flight. They continue while later passes run: no pass waits for a slow write.
 #[derive(Default)]
 struct InFlight {
     tasks: JoinSet<(String, Result<(), kube::Error>)>,
@@ -52,7 +54,7 @@ struct InFlight {
 
 /// A status to write.
 struct Report {
-    /// How many reports of the same namespace come before.
+    /// The number of reports of the same namespace before this one.
     rank: usize,
     split: Arc<SplitObject>,
     status: Value,
@@ -70,15 +72,15 @@ impl StatusWriter {
     /// writes the others: however many statuses one namespace needs, a change of another is served meanwhile.
     ///
     /// # Errors
-    /// If a status could not be written, in this call or since the last; the others are written nevertheless.
+    /// If a status write failed, in this call or since the last. The others are written nevertheless.
     pub(crate) async fn write_all(
         &self,
         snapshot: &ClusterSnapshot,
         statuses: &BTreeMap<String, SplitStatus>,
     ) -> Result<(), kube::Error> {
-        let StatusRequests { own, wakeup, .. } = &*self.requests;
-        own.retain_statuses(|key| statuses.contains_key(key));
-        let mut waiting = reports(snapshot, statuses);
+        let StatusRequests { clock, own_writes, wakeup, .. } = &*self.requests;
+        own_writes.retain_statuses(|key| statuses.contains_key(key));
+        let mut waiting = reports(snapshot, statuses, clock.now());
         let mut in_flight = self.in_flight.lock().await;
         let mut result = Ok(());
         let deadline = Instant::now() + MIN_STATUS_TIME;
@@ -100,7 +102,7 @@ impl StatusWriter {
         }
     }
 
-    /// Ends all writes in flight: another replica leads.
+    /// Aborts all writes in flight: another replica leads.
     pub(crate) async fn abort(&self) {
         *self.in_flight.lock().await = InFlight::default();
     }
@@ -113,8 +115,8 @@ async fn change_after(wakeup: &Wakeup, deadline: Instant) {
 }
 
 /// Returns the statuses that differ, one of each namespace in turn.
-fn reports(snapshot: &ClusterSnapshot, statuses: &BTreeMap<String, SplitStatus>) -> Vec<Report> {
-    let now = format!("{:.0}", Timestamp::now());
+fn reports(snapshot: &ClusterSnapshot, statuses: &BTreeMap<String, SplitStatus>, now: Timestamp) -> Vec<Report> {
+    let now = format!("{now:.0}");
     let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
     let mut reports: Vec<_> = (snapshot.traffic_splits.iter())
         .filter_map(|split| {
@@ -175,21 +177,21 @@ impl StatusRequests {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
         let splits = Request::new(DynamicObject::url_path(&traffic_splits(), Some(&namespace)));
-        // Of the object as it was looked at: if it is another by now, that is told of in a moment.
+        // The status describes this version. If the object has changed, its watch event starts another pass.
         let version = object.pointer("/metadata/resourceVersion");
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": status}));
-        self.own.record_status(format!("{namespace}/{name}"), status.clone());
+        self.own_writes.record_status(format!("{namespace}/{name}"), status.clone());
         let request = splits.patch_subresource("status", &name, &PatchParams::default(), &patch);
-        // The response, which is the whole object, may be one that cannot be read.
+        // The response contains the whole object, which may be impossible to decode.
         let request = request.map_err(kube::Error::BuildRequest)?;
         if let Err(why) = self.client.request_text(request).await {
-            let is_for_another = match &why {
+            let is_obsolete = match &why {
                 // The watch may be behind the controller's own write, whose event starts no pass.
                 kube::Error::Api(why) if why.code == 409 => {
                     self.wakeup.wake();
                     true
                 }
-                // Either it is gone, and so is what was to be said, or its definition has no status.
+                // Either the object is deleted and needs no status, or its CRD lacks the status subresource.
                 kube::Error::Api(why) if why.code == 404 => {
                     let request = splits.get(&name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
                     match self.client.request_text(request).await {
@@ -199,15 +201,15 @@ impl StatusRequests {
                 }
                 _ => false,
             };
-            if is_for_another {
+            if is_obsolete {
                 return Ok(());
             }
             if self.log_limit.lock().is_ok_and(|mut limit| limit.allows()) {
-                warn!(split = format!("{namespace}/{name}"), why = describe(&why), "its status could not be written");
+                warn!(split = format!("{namespace}/{name}"), why = describe(&why), "writing the status failed");
             }
             return Err(why);
         }
-        self.metrics.statuses.inc();
+        self.metrics.status_writes.inc();
         self.events.publish(object, events).await;
         Ok(())
     }
@@ -216,82 +218,42 @@ impl StatusRequests {
 #[cfg(test)]
 mod tests {
     use super::{MAX_CONCURRENT_OF_NAMESPACE, MIN_STATUS_TIME, StatusRequests, StatusWriter};
-    use crate::events::Events;
+    use crate::clock::Clock;
+    use crate::events::EventPublisher;
     use crate::metrics::Metrics;
     use crate::own_writes::OwnWrites;
+    use crate::testing::MockApiServer;
+    use crate::testing::objects::split;
     use crate::wakeup::Wakeup;
-    use http::{Method, Request, Response};
-    use kube::Client;
-    use kube::client::Body;
-    use serde_json::json;
-    use std::convert::Infallible;
-    use std::future;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
     use std::time::Duration;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::{Instant, sleep, timeout};
     use traffic_split::Configuration;
     use traffic_split_envoy::{ClusterSnapshot, EnvoyFilterPlan, IstioOptions, SplitObject, plan};
 
-    /// An API server that never answers for the namespace `slow`, answers 409 for `taken`, and takes everything else.
-    #[derive(Clone, Default)]
-    struct ApiServer {
-        /// The `namespace/name` of each status patch.
-        patches: Arc<Mutex<Vec<String>>>,
+    fn writer(server: &MockApiServer) -> (StatusWriter, Wakeup) {
+        let client = server.client(Arc::default());
+        let (wakeup, log_limit) = (Wakeup::default(), Arc::default());
+        let requests = StatusRequests {
+            events: EventPublisher::new(client.clone(), "test", Arc::clone(&log_limit)),
+            client,
+            clock: Clock::virtual_time(),
+            own_writes: OwnWrites::default(),
+            metrics: Metrics::new(),
+            wakeup: wakeup.clone(),
+            log_limit,
+        };
+        (StatusWriter::new(requests), wakeup)
     }
 
-    impl ApiServer {
-        fn writer(&self) -> (StatusWriter, Wakeup) {
-            let server = self.clone();
-            let service = tower::service_fn(move |request: Request<Body>| {
-                let server = server.clone();
-                async move {
-                    let path: Vec<_> = request.uri().path().split('/').map(str::to_owned).collect();
-                    let namespace = path.iter().position(|part| part == "namespaces").map(|at| path[at + 1].clone());
-                    let namespace = namespace.unwrap_or_default();
-                    if request.method() == Method::PATCH && path.last().is_some_and(|last| last == "status") {
-                        server.patches.lock().unwrap().push(format!("{namespace}/{}", path[path.len() - 2]));
-                        match namespace.as_str() {
-                            "slow" => future::pending().await,
-                            "taken" => {
-                                let body = r#"{"kind":"Status","status":"Failure","reason":"Conflict","code":409}"#;
-                                return Ok(Response::builder()
-                                    .status(409)
-                                    .body(Body::from(body.as_bytes().to_vec()))
-                                    .unwrap());
-                            }
-                            _ => {}
-                        }
-                    }
-                    Ok::<_, Infallible>(Response::new(Body::from(b"{}".to_vec())))
-                }
-            });
-            let client = Client::new(service, "default");
-            let (wakeup, log_limit) = (Wakeup::default(), Arc::default());
-            let events = Events::new(client.clone(), "test", Arc::clone(&log_limit));
-            let (own, metrics) = (OwnWrites::default(), Metrics::new());
-            let requests = StatusRequests { client, events, own, metrics, wakeup: wakeup.clone(), log_limit };
-            (StatusWriter::new(requests), wakeup)
-        }
-
-        fn patches_of(&self, namespace: &str) -> Vec<String> {
-            let patches = self.patches.lock().unwrap();
-            let mut own: Vec<_> =
-                patches.iter().filter(|key| key.split('/').next() == Some(namespace)).cloned().collect();
-            own.sort();
-            own
-        }
-    }
-
-    /// `count` splits of each namespace, without a status.
-    fn planned(namespaces: &[&str], count: usize) -> (ClusterSnapshot, EnvoyFilterPlan) {
+    /// Creates `count` splits in each namespace, and plans them.
+    fn planned(server: &MockApiServer, namespaces: &[&str], count: usize) -> (ClusterSnapshot, EnvoyFilterPlan) {
         let mut cluster = ClusterSnapshot::default();
         for namespace in namespaces {
             for number in 0..count {
-                let object = json!({
-                    "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
-                    "metadata": {"namespace": namespace, "name": format!("s{number:02}"), "resourceVersion": "1"},
-                    "spec": {"service": format!("web{number}"), "backends": [{"service": "v1", "weight": 1}]},
-                });
+                let name = format!("s{number:02}");
+                server.put(&split(namespace, &name, &[("v1", 1)]));
+                let object = server.split(&format!("{namespace}/{name}"));
                 cluster.traffic_splits.push(Arc::new(SplitObject::new(&object, "cluster.local")));
             }
         }
@@ -300,10 +262,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pass_waits_for_no_slow_status_once_a_change_is_pending() {
-        let server = ApiServer::default();
-        let (writer, wakeup) = server.writer();
-        let (cluster, plan) = planned(&["good", "slow"], 30);
+    async fn pass_waits_for_no_slow_status_once_a_change_is_pending() {
+        let server = MockApiServer::new();
+        server.hang("patch trafficsplits/status slow/");
+        let patches = |namespace| server.count(&format!("patch trafficsplits/status {namespace}/"));
+        let (writer, wakeup) = writer(&server);
+        let (cluster, plan) = planned(&server, &["good", "slow"], 30);
         let change = tokio::spawn({
             let wakeup = wakeup.clone();
             async move {
@@ -315,30 +279,30 @@ mod tests {
         writer.write_all(&cluster, &plan.statuses).await.unwrap();
         change.await.unwrap();
         assert_eq!(begun.elapsed(), 10 * MIN_STATUS_TIME, "as long as no change is pending");
-        assert_eq!(server.patches_of("good").len(), 30);
-        assert_eq!(server.patches_of("slow").len(), MAX_CONCURRENT_OF_NAMESPACE);
+        assert_eq!((patches("good"), patches("slow")), (30, MAX_CONCURRENT_OF_NAMESPACE));
 
-        // The change is still pending: the next pass starts no write that is in flight, and gives up after a moment.
+        // The change is still pending: the next pass starts no write that is in flight, and stops waiting after a moment.
         let begun = Instant::now();
         writer.write_all(&cluster, &plan.statuses).await.unwrap();
         assert_eq!(begun.elapsed(), MIN_STATUS_TIME);
-        assert_eq!(server.patches_of("slow").len(), MAX_CONCURRENT_OF_NAMESPACE);
-        assert_eq!(server.patches_of("good").len(), 60, "the store does not have the first ones yet");
+        assert_eq!((patches("good"), patches("slow")), (60, MAX_CONCURRENT_OF_NAMESPACE), "the snapshot is the same");
 
         writer.abort().await;
         wakeup.settled().await;
-        let again = tokio::time::timeout(Duration::from_secs(1), writer.write_all(&cluster, &plan.statuses)).await;
+        let (cluster, plan) = planned(&server, &["slow"], 30);
+        let again = timeout(Duration::from_secs(1), writer.write_all(&cluster, &plan.statuses)).await;
         assert!(again.is_err(), "without a change it waits for the API server");
-        assert_eq!(server.patches_of("slow").len(), 2 * MAX_CONCURRENT_OF_NAMESPACE);
+        assert_eq!(patches("slow"), 2 * MAX_CONCURRENT_OF_NAMESPACE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_conflict_starts_another_pass_and_is_no_failure() {
-        let server = ApiServer::default();
-        let (writer, wakeup) = server.writer();
-        let (cluster, plan) = planned(&["taken"], 1);
+    async fn status_conflict_starts_another_pass_and_is_no_failure() {
+        let server = MockApiServer::new();
+        server.refuse("patch trafficsplits/status", 409, "modified");
+        let (writer, wakeup) = writer(&server);
+        let (cluster, plan) = planned(&server, &["taken"], 1);
         writer.write_all(&cluster, &plan.statuses).await.unwrap();
-        assert_eq!(server.patches_of("taken"), ["taken/s00"]);
+        assert_eq!(server.count("patch trafficsplits/status taken/s00"), 1);
         assert!(wakeup.is_pending());
     }
 }

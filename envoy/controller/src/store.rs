@@ -1,4 +1,4 @@
-//! Objects of one kind: each is read once for each of its versions, and no object or namespace takes more than its share.
+//! The objects of one kind. Each version of an object is read once, and no object or namespace takes more than its share of memory.
 
 use crate::error_text::{LogLimit, one_line};
 use crate::projection::{Kind, NotKept};
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
-/// The objects of one kind. One task writes; any may take a snapshot.
+/// The objects of one kind. One task writes; any task may take a snapshot.
 #[derive(Debug)]
 pub(crate) struct Store<K: Kind> {
     kind: K,
@@ -22,9 +22,9 @@ struct State<T> {
     bytes: BTreeMap<String, usize>,
     /// The number of entries with a problem, by namespace: they take nothing of the namespace's share.
     problems: BTreeMap<String, usize>,
-    /// The namespaces with objects beyond [`MAX_PROBLEMS`], which are not stored.
+    /// The namespaces with more than [`MAX_PROBLEMS`] unusable objects; the others are not stored.
     overflowed: BTreeSet<String>,
-    /// Whether an object that was left out for its namespace's share may have room now.
+    /// Whether an object without room may have room now.
     has_room_again: bool,
     log_limit: LogLimit,
 }
@@ -33,7 +33,7 @@ struct State<T> {
 struct Entry<T> {
     namespace: String,
     version: String,
-    /// What the entry takes of its namespace's share.
+    /// The part of the namespace's share that the entry uses.
     bytes: usize,
     problem: Option<Problem>,
     /// `None` for an object that is ignored.
@@ -43,11 +43,11 @@ struct Entry<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Problem {
     Unreadable,
-    /// Its namespace's objects take more than their share.
+    /// The namespace's share is used up.
     NoRoom,
 }
 
-/// The most objects of one namespace that are stored although they cannot be used. Others are not stored at all.
+/// The most unusable objects of one namespace that are stored. Others are ignored.
 const MAX_PROBLEMS: usize = 4096;
 
 impl<K: Kind> Store<K> {
@@ -76,7 +76,7 @@ impl<K: Kind> Store<K> {
             let used = state.bytes.get(&object.namespace).copied().unwrap_or_default();
             K::MAX_NAMESPACE_BYTES - (used - known.map_or(0, |entry| entry.bytes))
         };
-        // Without the lock: validation may take long. Nobody else writes.
+        // Without the lock: validation may take long, and only this task writes.
         let read = self.kind.read(object, room);
         let unreadable = |problem, why: &str| Entry {
             namespace: object.namespace.clone(),
@@ -105,7 +105,12 @@ impl<K: Kind> Store<K> {
             let is_first = state.overflowed.insert(object.namespace.clone());
             if is_first && state.log_limit.allows() {
                 let namespace = one_line(&object.namespace);
-                warn!(kind = K::NAME, namespace, limit = MAX_PROBLEMS, "too many unusable objects; ignoring others");
+                warn!(
+                    kind = K::NAME,
+                    namespace,
+                    limit = MAX_PROBLEMS,
+                    "too many unusable objects; ignoring the others"
+                );
             }
         } else if let Some(why) = why
             && old.as_ref().and_then(|old| old.problem) != entry.problem
@@ -132,7 +137,7 @@ impl<K: Kind> Store<K> {
         !is_the_same
     }
 
-    /// Removes an object; returns whether it was there.
+    /// Removes an object; returns whether the store had it.
     pub(crate) fn delete(&self, key: &str) -> bool {
         let mut state = self.state();
         let Some(old) = state.remove(key) else { return false };
@@ -145,7 +150,7 @@ impl<K: Kind> Store<K> {
         true
     }
 
-    /// Removes all objects but these; returns the namespaces of those removed.
+    /// Removes all objects but these; returns the namespaces of the removed objects.
     pub(crate) fn retain(&self, keys: &BTreeSet<String>) -> BTreeSet<String> {
         let is_gone =
             |(key, entry): (&String, &Entry<_>)| (!keys.contains(key)).then(|| (key.clone(), entry.namespace.clone()));
@@ -158,7 +163,7 @@ impl<K: Kind> Store<K> {
         std::mem::take(&mut self.state().has_room_again)
     }
 
-    /// Returns what `take` makes of each object, in the order of their keys.
+    /// Calls `take` for each object, in the order of the keys; returns the results.
     pub(crate) fn snapshot<R>(&self, take: impl FnMut(&K::Kept) -> R) -> Vec<R> {
         self.state().entries.values().filter_map(|entry| entry.kept.as_ref()).map(take).collect()
     }
@@ -289,7 +294,7 @@ pub(crate) mod tests {
         let store = Store::new(Texts::default());
         assert!(store.put("ns", "a", 1, "123456") && store.put("ns", "b", 1, "12345"));
         assert_eq!(store.texts(), ["123456", FULL]);
-        // Neither another namespace, nor what fits, nor an object that is replaced.
+        // The limit applies neither to another namespace nor to objects that fit or are replaced.
         assert!(store.put("other", "b", 1, "1234567890") && store.put("ns", "c", 1, "1234"));
         assert!(store.put("ns", "a", 2, "654321"));
         assert_eq!(store.texts(), ["654321", FULL, "1234", "1234567890"]);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// A bucket of tokens: each event takes one, and every interval puts one back, up to the capacity.
+/// A bucket of tokens: each event takes one token, and each interval puts one back, up to the capacity.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     capacity: u32,
@@ -42,7 +42,7 @@ impl TokenBucket {
         self.refilled + self.interval
     }
 
-    /// Whether the next refill fills the bucket.
+    /// Returns whether a refill at this time fills the bucket.
     pub(crate) fn is_full_at(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.refilled) >= self.interval * (self.capacity - self.left)
     }
@@ -54,7 +54,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn tokens_come_back_one_an_interval_up_to_the_capacity() {
+    fn each_interval_puts_one_token_back_up_to_the_capacity() {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
         let mut bucket = TokenBucket::new(2, Duration::from_secs(10), begun);

@@ -12,69 +12,73 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use traffic_split_envoy::{IstioOptions, remove_splits};
 
-/// Takes the filter out of the proxies in an order in which no request fails: the controller first, which would put things
-/// back; then the splits, so that the roots serve; then the filter with its route. `say` is told of each step.
+/// Removes the filter from the proxies in an order in which no request fails: first the controller, which would restore the
+/// rest; then the splits, so that the roots serve; then the filter with its route. Calls `report` after each step.
 ///
 /// # Errors
-/// If the API server refuses a step, or a controller still runs; the steps before are done, and it can be called again.
+/// If the API server refuses a step, or a controller still runs. The call can be repeated.
 pub async fn uninstall(
     istio: &IstioOptions,
     namespace: &str,
     wait: Duration,
-    say: impl Fn(&str),
+    report: impl Fn(&str),
 ) -> Result<(), Failure> {
     let client = connect().await?;
-    let refused = |why: kube::Error| describe(&why);
+    let described = |why: kube::Error| describe(&why);
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), namespace, &resource("apps", "v1", "Deployment"));
-    match gone(deployments.delete(CONTROLLER_NAME, &DeleteParams::foreground()).await).map_err(refused)? {
-        true => say(&format!("deleted Deployment {namespace}/{CONTROLLER_NAME}; waiting for its pods to end")),
-        false => say(&format!("there is no Deployment {namespace}/{CONTROLLER_NAME}")),
+    match existed(deployments.delete(CONTROLLER_NAME, &DeleteParams::foreground()).await).map_err(described)? {
+        true => report(&format!("deleted Deployment {namespace}/{CONTROLLER_NAME}; waiting for its pods to end")),
+        false => report(&format!("Deployment {namespace}/{CONTROLLER_NAME} does not exist")),
     }
-    while deployments.get_opt(CONTROLLER_NAME).await.map_err(refused)?.is_some() {
+    while deployments.get_opt(CONTROLLER_NAME).await.map_err(described)?.is_some() {
         sleep(Duration::from_millis(200)).await;
     }
-    // One that runs elsewhere would put back what is taken out, though it may have to wait for the lease.
+    // A controller that runs elsewhere would restore the splits, perhaps only after it has waited for the Lease.
     let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let name = lease_name(istio);
-    let lease = async || leases.get_opt(&name).await.map(|lease| lease?.spec).map_err(refused);
+    let lease = async || leases.get_opt(&name).await.map(|lease| lease?.spec).map_err(described);
     let before = lease().await?.unwrap_or_default();
     let is_held = before.holder_identity.is_some();
-    let longest = 2 * lease::INTERVAL + if is_held { lease::DURATION } else { lease::INTERVAL };
-    say(&format!("looking for {longest:?} whether a controller runs elsewhere"));
-    let until = Instant::now() + longest;
-    while Instant::now() < until {
+    let max_wait = 2 * lease::RENEW_INTERVAL + if is_held { lease::DURATION } else { lease::RENEW_INTERVAL };
+    report(&format!("checking for {max_wait:?} whether a controller runs elsewhere"));
+    let deadline = Instant::now() + max_wait;
+    while Instant::now() < deadline {
         sleep(Duration::from_millis(200)).await;
-        let now = lease().await?.filter(|now| now.renew_time != before.renew_time);
-        if let Some(holder) = now.and_then(|now| now.holder_identity) {
-            return Err(format!("the controller {holder} still runs: stop it, and uninstall again").into());
+        let renewed = lease().await?.filter(|lease| lease.renew_time != before.renew_time);
+        if let Some(holder) = renewed.and_then(|lease| lease.holder_identity) {
+            return Err(format!("controller `{holder}` still runs; stop it, then run uninstall again").into());
         }
     }
     let filters: Api<DynamicObject> = Api::namespaced_with(client, &istio.namespace, &envoy_filters());
-    let Some(filter) = filters.get_opt(&istio.name).await.map_err(refused)? else {
-        say(&format!("there is no EnvoyFilter {}/{}", istio.namespace, istio.name));
+    let Some(filter) = filters.get_opt(&istio.name).await.map_err(described)? else {
+        report(&format!("EnvoyFilter {}/{} does not exist", istio.namespace, istio.name));
         return Ok(());
     };
     let mut filter = value(&filter);
     if remove_splits(&mut filter) {
         let patch = Patch::Merge(json!({"spec": filter["spec"]}));
-        filters.patch(&istio.name, &PatchParams::default(), &patch).await.map_err(refused)?;
-        say(&format!("took the splits out of EnvoyFilter {}/{}", istio.namespace, istio.name));
+        filters.patch(&istio.name, &PatchParams::default(), &patch).await.map_err(described)?;
+        report(&format!("removed the splits from EnvoyFilter {}/{}", istio.namespace, istio.name));
     }
-    // Also if they were taken out before: that may have been a moment ago.
-    say(&format!("waiting {wait:?} for proxies to hear of that"));
+    // Also if no split was left: an earlier call may have removed them a moment ago.
+    report(&format!("waiting {wait:?} for proxies to receive the change"));
     sleep(wait).await;
-    let now = filters.get_opt(&istio.name).await.map_err(refused)?;
-    if now.is_some_and(|now| remove_splits(&mut value(&now))) {
-        return Err("somebody has put splits back into it: stop the controller that does, and uninstall again".into());
+    let filter = filters.get_opt(&istio.name).await.map_err(described)?;
+    if filter.is_some_and(|filter| remove_splits(&mut value(&filter))) {
+        return Err(format!(
+            "EnvoyFilter {}/{}: another controller added splits again; stop that controller, then run uninstall again",
+            istio.namespace, istio.name
+        )
+        .into());
     }
-    gone(filters.delete(&istio.name, &DeleteParams::default()).await).map_err(refused)?;
-    say(&format!("deleted EnvoyFilter {}/{}", istio.namespace, istio.name));
+    existed(filters.delete(&istio.name, &DeleteParams::default()).await).map_err(described)?;
+    report(&format!("deleted EnvoyFilter {}/{}", istio.namespace, istio.name));
     Ok(())
 }
 
-/// Whether it was there to be deleted.
-fn gone<T>(deleted: Result<T, kube::Error>) -> Result<bool, kube::Error> {
+/// Returns whether the object existed.
+fn existed<T>(deleted: Result<T, kube::Error>) -> Result<bool, kube::Error> {
     match deleted {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(why)) if why.code == 404 => Ok(false),

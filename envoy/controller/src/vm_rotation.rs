@@ -1,52 +1,46 @@
-//! How often sidecars get another VM.
+//! Limits how often sidecars start a new VM of the filter.
 //!
-//! Another VM heals one that has died, but Envoy drops the counters of the old one. A tenant whose splits change without
-//! end must not reset everybody's counters each time.
+//! A new VM replaces one that has failed, but Envoy drops the old VM's counters. A tenant whose splits change without end must
+//! not reset the counters of all tenants each time.
 
 use crate::token_bucket::TokenBucket;
 use std::time::{Duration, Instant};
 use traffic_split_envoy::increment_vm_epoch;
 
-/// How many changes in a row may get another VM.
+/// The number of changes in a row that may rotate the VM.
 const MAX_ROTATIONS: u32 = 4;
-/// The time after which one more may.
+/// The time after which one more change may rotate the VM.
 const ROTATION_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The budget of VM rotations.
 #[derive(Debug)]
 pub(crate) struct VmRotation {
     budget: TokenBucket,
-    /// A rotation was wanted when none was left.
-    is_owed: bool,
+    /// A rotation was postponed because none was left.
+    is_postponed: bool,
 }
 
 impl VmRotation {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { budget: TokenBucket::new(MAX_ROTATIONS, ROTATION_INTERVAL, now), is_owed: false }
+        Self { budget: TokenBucket::new(MAX_ROTATIONS, ROTATION_INTERVAL, now), is_postponed: false }
     }
 
-    /// The epoch to write: `wanted`, or `served` if VMs were replaced too often lately; then the rotation is made up for
-    /// later. Nothing is spent until [`spend`](Self::spend).
+    /// Returns the epoch to write: `wanted`, or `served` if the budget is used up; then the rotation is postponed. Call
+    /// [`spend`](Self::spend) after the write.
     pub(crate) fn epoch(&mut self, served: Option<u64>, wanted: u64, now: Instant) -> u64 {
         self.budget.refill(now);
         let Some(served) = served else { return wanted };
         if self.budget.is_empty() {
-            self.is_owed |= wanted != served;
+            self.is_postponed |= wanted != served;
             return served;
         }
-        if self.is_owed && wanted == served { increment_vm_epoch(served) } else { wanted }
+        if self.is_postponed && wanted == served { increment_vm_epoch(served) } else { wanted }
     }
 
-    /// Another epoch was written.
+    /// Takes one rotation from the budget: another epoch was written.
     pub(crate) fn spend(&mut self) {
         self.budget.take();
-        self.is_owed = false;
-    }
-}
-
-impl Default for VmRotation {
-    fn default() -> Self {
-        Self::new(Instant::now())
+        self.is_postponed = false;
     }
 }
 
@@ -56,7 +50,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn churn_gets_four_new_vms_and_then_one_each_interval() {
+    fn frequent_changes_get_four_new_vms_and_then_one_per_interval() {
         let begun = Instant::now();
         let mut rotation = VmRotation::new(begun);
         let mut written = |seconds: u64| {
@@ -75,13 +69,13 @@ mod tests {
     }
 
     #[test]
-    fn rotation_that_was_put_off_is_made_up_for() {
+    fn postponed_rotation_follows_when_the_budget_allows() {
         let begun = Instant::now();
         let mut rotation = VmRotation::new(begun);
         for _ in 0..MAX_ROTATIONS {
             rotation.spend();
         }
-        assert_eq!(rotation.epoch(Some(3), 4, begun), 3, "none is left");
+        assert_eq!(rotation.epoch(Some(3), 4, begun), 3, "no rotation is left");
         assert_eq!(rotation.epoch(Some(3), 3, begun), 3);
         let later = begun + ROTATION_INTERVAL;
         assert_eq!(rotation.epoch(Some(3), 3, later), 4, "no other change was needed");

@@ -1,7 +1,7 @@
-//! When a change of an object wakes the reconcile loop.
+//! Decides when a change of an object wakes the reconcile loop.
 //!
-//! Each pass looks at all objects, so a namespace that changes without end would keep the controller busy, and other
-//! namespaces' changes would wait for passes that are not theirs. Each namespace therefore has a budget of wakeups. A change
+//! Each pass plans all objects, so a namespace that changes without end would keep the controller busy, and changes of other
+//! namespaces would wait behind its passes. Each namespace therefore has a budget of wakeups. A change
 //! above the budget waits for the next refill, or for the next pass if that comes first.
 
 use crate::token_bucket::TokenBucket;
@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep_until};
 
 /// A pass waits until nothing has changed for this long.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// The most that later changes delay the pass for the first one.
+/// Later changes delay the pass for the first change by at most this time.
 const MAX_DELAY: Duration = Duration::from_millis(300);
-/// Changes of one namespace that may wake the reconcile loop in a row.
+/// The number of changes of one namespace that may wake the reconcile loop in a row.
 pub(crate) const MAX_WAKEUPS: u32 = 20;
-/// The time after which a namespace may wake the reconcile loop once more.
+/// The time after which a namespace's budget gets one wakeup back.
 const REFILL_INTERVAL: Duration = Duration::from_secs(5);
-/// From this number of namespaces on, those with a full budget are forgotten.
-const MAX_REMEMBERED: usize = 1024;
+/// Above this number of namespaces, full budgets are dropped: a new budget is the same.
+const MAX_BUDGETS: usize = 1024;
 
 /// Wakes the one task that waits for changes.
 #[derive(Clone, Debug, Default)]
@@ -53,12 +53,12 @@ struct Budget {
 // === impl Wakeup ===
 
 impl Wakeup {
-    /// An object of this namespace has changed.
+    /// Reports that an object of this namespace has changed.
     pub(crate) fn changed(&self, namespace: &str) {
         let now = Instant::now();
         let refill = {
             let mut state = self.state();
-            if state.budgets.len() >= MAX_REMEMBERED {
+            if state.budgets.len() >= MAX_BUDGETS {
                 state.budgets.retain(|_, budget| budget.is_in_use(now));
             }
             let budget = state.budgets.entry(namespace.to_owned()).or_insert_with(|| Budget::new(now));
@@ -134,7 +134,7 @@ impl Budget {
         Self { wakeups: TokenBucket::new(MAX_WAKEUPS, REFILL_INTERVAL, now.into_std()), is_waiting: false }
     }
 
-    /// Takes one wakeup, if any is left.
+    /// Takes one wakeup; returns `false` if none was left.
     fn take(&mut self, now: Instant) -> bool {
         self.wakeups.refill(now.into_std());
         let is_left = !self.wakeups.is_empty();
@@ -142,7 +142,7 @@ impl Budget {
         is_left
     }
 
-    /// Whether forgetting the budget would give wakeups away.
+    /// Returns whether dropping the budget would give the namespace extra wakeups.
     fn is_in_use(&self, now: Instant) -> bool {
         self.is_waiting || !self.wakeups.is_full_at(now.into_std())
     }
@@ -150,14 +150,14 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEBOUNCE, MAX_DELAY, MAX_REMEMBERED, MAX_WAKEUPS, REFILL_INTERVAL, Wakeup};
+    use super::{DEBOUNCE, MAX_BUDGETS, MAX_DELAY, MAX_WAKEUPS, REFILL_INTERVAL, Wakeup};
     use std::time::Duration;
     use tokio::time::{Instant, advance, sleep, timeout};
 
     const STEP: Duration = Duration::from_millis(10);
 
     #[tokio::test(start_paused = true)]
-    async fn a_pass_waits_for_a_pause_but_not_for_ever() {
+    async fn pass_waits_for_a_pause_and_at_most_the_maximum_delay() {
         let wakeup = Wakeup::default();
         assert!(timeout(10 * MAX_DELAY, wakeup.settled()).await.is_err(), "nothing has changed");
 
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_time_of_a_pass_counts_as_a_pause() {
+    async fn duration_of_a_pass_counts_as_a_pause() {
         let wakeup = Wakeup::default();
         wakeup.wake();
         advance(DEBOUNCE).await;
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_namespace_that_changes_without_end_wakes_once_an_interval() {
+    async fn namespace_that_changes_without_end_wakes_once_per_interval() {
         let wakeup = Wakeup::default();
         assert_eq!(wakeups(&wakeup, "busy", MAX_WAKEUPS * STEP).await, MAX_WAKEUPS);
         assert_eq!(wakeups(&wakeup, "busy", 10 * REFILL_INTERVAL).await, 10);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_change_above_the_budget_wakes_later() {
+    async fn last_change_above_the_budget_wakes_after_a_refill() {
         let wakeup = Wakeup::default();
         for _ in 0..=MAX_WAKEUPS {
             wakeup.changed("busy");
@@ -229,19 +229,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_namespaces_with_a_full_budget_are_forgotten() {
+    async fn only_full_budgets_are_dropped() {
         let wakeup = Wakeup::default();
         for _ in 0..MAX_WAKEUPS {
             wakeup.changed("busy");
         }
-        for number in 0..2 * MAX_REMEMBERED {
+        for number in 0..2 * MAX_BUDGETS {
             wakeup.changed(&format!("other-{number}"));
-            if number == MAX_REMEMBERED / 2 {
+            if number == MAX_BUDGETS / 2 {
                 sleep(REFILL_INTERVAL).await;
             }
         }
         let state = wakeup.state();
         assert!(state.budgets.contains_key("busy") && !state.budgets.contains_key("other-0"));
-        assert!(state.budgets.contains_key(&format!("other-{}", 2 * MAX_REMEMBERED - 1)));
+        assert!(state.budgets.contains_key(&format!("other-{}", 2 * MAX_BUDGETS - 1)));
     }
 }

@@ -1,11 +1,11 @@
-//! The watches of the process, and which of them have listed their objects.
+//! The watches of the process, and whether each has listed its objects.
 
 use crate::client::Failure;
 use crate::metrics::Metrics;
 use crate::projection::Kind;
 use crate::store::Store;
 use crate::wakeup::Wakeup;
-use crate::watch::{MAX_CONCURRENT_PAGES, Shared, Source, watch};
+use crate::watch::{MAX_CONCURRENT_PAGES, Source, WatchContext, watch};
 use futures::FutureExt;
 use futures::future::{BoxFuture, try_join_all};
 use kube::Client;
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 /// Starts watches.
 pub(crate) struct Watches {
     client: Client,
-    shared: Shared,
+    context: WatchContext,
     metrics: Metrics,
     listed: Vec<BoxFuture<'static, Result<(), Failure>>>,
 }
@@ -24,8 +24,8 @@ pub(crate) struct Watches {
 impl Watches {
     pub(crate) fn new(client: Client, wakeup: Wakeup, metrics: Metrics) -> Self {
         let pages = Arc::new(Semaphore::new(MAX_CONCURRENT_PAGES));
-        let shared = Shared { wakeup, pages, failures: metrics.watch_failures.clone() };
-        Self { client, shared, metrics, listed: Vec::new() }
+        let context = WatchContext { wakeup, pages, failures: metrics.watch_failures.clone() };
+        Self { client, context, metrics, listed: Vec::new() }
     }
 
     /// Watches a kind in all namespaces.
@@ -36,7 +36,7 @@ impl Watches {
     /// Starts one watch.
     pub(crate) fn start<K: Kind>(&mut self, source: Source, kind: K) -> Arc<Store<K>> {
         self.metrics.awaited().insert(K::NAME.into());
-        let (store, listed) = watch(self.client.clone(), source, kind, &self.shared);
+        let (store, listed) = watch(self.client.clone(), source, kind, &self.context);
         let metrics = self.metrics.clone();
         let listed = async move {
             listed.await?;

@@ -163,7 +163,7 @@ fn who_has_lost_the_lease_writes_nothing_from_then_on_and_a_lease_that_is_delete
     api.send_body("POST", splits, "application/json", &one("httpbin-v1"))?;
     wait_for("the controller to see it", || {
         let log = controller.process.log();
-        Ok((log.contains("another leads") || log.contains("leads no more")).then_some(()))
+        Ok((log.contains("another replica holds the Lease") || log.contains("stopped leading")).then_some(()))
     })?;
     assert_eq!((writes()?, standby.metric("traffic_split_controller_leader")?), (1.0, 0.0));
     assert_eq!(mesh.get("trafficsplit", "httpbin", "http-split")?["status"], Value::Null);
