@@ -1,61 +1,62 @@
-//! What can go wrong before a filter serves.
+//! Errors of loading, starting and configuring a filter.
 
-use crate::host::log::Log;
-use crate::limit::Limit;
+use crate::state::limit::Limit;
+use crate::state::log::Log;
 use std::path::PathBuf;
 
-/// Why a filter couldn't be loaded, started or given a configuration.
+/// An error of loading, starting or configuring a filter.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file isn't there or can't be read.
+    /// The file cannot be read.
     #[error("{}: {why}", path.display())]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         why: std::io::Error,
     },
-    /// It isn't WebAssembly, or not a Proxy-Wasm module that this host can run.
-    #[error("not a Proxy-Wasm module: {0}")]
+    /// The file is not WebAssembly, or not a Proxy-Wasm module that this host can run.
+    #[error("invalid Proxy-Wasm module: {0}")]
     Invalid(String),
-    /// The module imports what this host doesn't serve; it could not be started.
-    #[error("the module imports what this host doesn't serve: {}", imports.join(", "))]
+    /// The module imports functions that this host does not provide.
+    #[error("the module imports unknown functions: {}", imports.join(", "))]
     Unserved {
-        /// `module.name` of each such import.
+        /// The unknown imports as `module.name`.
         imports: Vec<String>,
     },
-    /// `on_vm_start` or `on_configure` answered false. What ran before runs on.
-    #[error("{callback} refused the configuration{}", listed(logs))]
+    /// `on_vm_start` or `on_configure` returned false. An earlier configuration stays in effect.
+    #[error("{callback} refused the configuration{}", lines(logs))]
     Refused {
-        /// Which callback.
+        /// The callback.
         callback: &'static str,
-        /// What the filter logged meanwhile.
+        /// The log messages of the attempt.
         logs: Vec<Log>,
     },
-    /// The module trapped (a panic in Rust is a trap). What ran before runs on.
-    #[error("the module trapped in {callback}: {why}{}", listed(logs))]
+    /// The module trapped. (A panic in Rust is a trap.) An earlier configuration stays in effect.
+    #[error("the module trapped in {callback}: {why}{}", lines(logs))]
     Trapped {
-        /// Which callback, `_initialize`, or the allocator in one of them.
+        /// The callback, `_initialize`, or the allocator.
         callback: &'static str,
         /// The trap.
         why: String,
         /// The limit that caused the trap, if one did.
         limit: Option<Limit>,
-        /// What was logged meanwhile: a panic's message is there, and last what Envoy says of the trap, with a backtrace if
-        /// the module has function names.
+        /// The log messages of the attempt: the message of a panic, and last Envoy's message about the trap, with a
+        /// backtrace if the module has function names.
         logs: Vec<Log>,
     },
-    /// The module exceeded a limit before its first callback: its memory is too large, or its start function ran too long.
-    #[error("{limit}{}", listed(logs))]
+    /// The module exceeded a limit before its first callback: its memory is too large, or its start function used too much
+    /// fuel.
+    #[error("{limit}{}", lines(logs))]
     Limit {
-        /// Which limit.
+        /// The limit.
         limit: Limit,
-        /// What the filter logged meanwhile.
+        /// The log messages of the attempt.
         logs: Vec<Log>,
     },
-    /// The VM is dead by an earlier trap; [`reload`](crate::Simulator::reload) starts another.
-    #[error("the VM is dead since a trap: {why}")]
+    /// An earlier trap ended the VM. Call [`reload`](crate::Simulator::reload) to start another.
+    #[error("the VM ended with a trap: {why}; reload it first")]
     Dead {
         /// The trap.
         why: String,
@@ -65,7 +66,7 @@ pub enum Error {
 // === impl Error ===
 
 impl Error {
-    /// Returns the limit that the module exceeded, if that is the error.
+    /// Returns the limit that the module exceeded, if that is the cause.
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         match self {
@@ -75,7 +76,7 @@ impl Error {
         }
     }
 
-    /// Returns what the filter logged before the error.
+    /// Returns the log messages before the error.
     #[must_use]
     pub fn logs(&self) -> &[Log] {
         match self {
@@ -85,6 +86,7 @@ impl Error {
     }
 }
 
-fn listed(logs: &[Log]) -> String {
+/// Returns log messages as lines to append to an error.
+fn lines(logs: &[Log]) -> String {
     logs.iter().map(|log| format!("\n  {log}")).collect()
 }

@@ -1,8 +1,7 @@
-//! A Proxy-Wasm host that answers as Envoy answers: unit tests for the compiled `.wasm` of an HTTP or a TCP filter,
-//! without Envoy.
+//! A Proxy-Wasm host that behaves as Envoy: unit tests for the compiled `.wasm` of an HTTP or TCP filter, without Envoy.
 //!
-//! A test says what is there (a configuration, node metadata, a request, a connection) and asserts what came out
-//! (headers, bytes, logs, metrics, a local response). It never lists the host calls it expects.
+//! A test provides the input (a configuration, node metadata, a request, a connection) and asserts the outcome (headers,
+//! bytes, logs, metrics, a local response). It lists no expected host calls.
 //!
 //! ```
 //! use host_sim::{Module, Simulator};
@@ -14,7 +13,7 @@
 //! #   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
 //! #     (drop (call $replace (i32.const 0) (i32.const 0) (i32.const 10) (i32.const 10) (i32.const 5)))
 //! #     (i32.const 0)))"#)?;
-//! // `Module::from_file("target/wasm32-wasip1/release/filter.wasm")` in a test of your own.
+//! // In your own test: `Module::from_file("target/wasm32-wasip1/release/filter.wasm")`.
 //! let module = Module::from_bytes(wasm)?;
 //! let mut sim = Simulator::builder(&module).configuration("{}").start()?;
 //!
@@ -25,8 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A TCP filter gets a connection, step by step: what the client sends goes downstream to upstream, what the upstream
-//! answers comes back.
+//! A TCP filter sees a connection step by step: data from the client flows downstream to upstream, data from the upstream
+//! flows back.
 //!
 //! ```
 //! use host_sim::{ClosedBy, Module, Simulator};
@@ -38,7 +37,7 @@
 //! #   (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
 //! #     (drop (call $set (i32.const 2) (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)))
 //! #     (i32.const 0)))"#)?;
-//! // One that writes in capitals.
+//! // A filter that converts data to upper case.
 //! let module = Module::from_bytes(wasm)?;
 //! let mut sim = Simulator::builder(&module).start()?;
 //!
@@ -51,103 +50,57 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What is served
+//! # Supported modules
 //!
-//! HTTP filters, and TCP filters before a TCP proxy, of ABI 0.1.0, 0.2.0 and 0.2.1: all host functions of the table
-//! [below](self#host-functions), and WASI as Envoy has it. A module that imports another one is refused by an
-//! [error](Error::Unserved) that names it.
+//! HTTP filters, and TCP filters before a TCP proxy, of ABI 0.1.0, 0.2.0 and 0.2.1. The host provides all functions that
+//! Envoy provides, including WASI: [`abi_functions`] lists them. A module that imports another function is
+//! [rejected](Error::Unserved).
 //!
-//! # Host functions
-//!
-//! | function | answers, other than 0 Ok |
-//! |---|---|
-//! | `proxy_log` | 2 unknown level; 6 memory |
-//! | `proxy_get_log_level` (since 0.2.1) | 6 memory |
-//! | `proxy_get_current_time_nanoseconds` | 6 memory |
-//! | `proxy_set_tick_period_milliseconds` | |
-//! | `proxy_get_configuration` (0.1.0) | 6 memory |
-//! | `proxy_get_status` | 6 memory |
-//! | `proxy_set_effective_context` | 2 unknown context |
-//! | `proxy_done` | 1 its `on_done` didn't answer false |
-//! | `proxy_get_property` | 1 not there; 3 the empty path; 6 memory |
-//! | `proxy_set_property` | 1 outside of a stream or connection; 6 memory. What is set has a name without parts, and is read by it where Envoy has nothing of that name |
-//! | `proxy_continue_stream`, `proxy_close_stream` (since 0.2.0) | 2 unknown direction; 12 to continue upstream |
-//! | `proxy_continue_request`, `proxy_continue_response`, `proxy_clear_route_cache` (0.1.0) | |
-//! | `proxy_get_header_map_value` | 1 no such header; 2 no such map now; 6 memory. In 0.1.0 an empty value instead of 1 |
-//! | `proxy_get_header_map_pairs` | 2 unknown map; 6 memory. A map that isn't there now is an empty one |
-//! | `proxy_get_header_map_size` | 2 no such map to write now; 6 memory |
-//! | `proxy_set_header_map_pairs`, `proxy_add_header_map_value`, `proxy_replace_header_map_value`, `proxy_remove_header_map_value` | 2 no such map to write now; 6 memory |
-//! | `proxy_get_buffer_bytes` | 1 no such configuration or callout's body now; 2 unknown buffer; 6 memory. A start past the end, or a body that isn't there, is Ok, and no bytes |
-//! | `proxy_get_buffer_status` | 1 no such configuration or callout's body now; 2 unknown buffer; 6 memory |
-//! | `proxy_set_buffer_bytes` | 1 no such configuration or callout's body now; 2 unknown or read-only buffer, a body that isn't there, or a part that is neither the start nor the end; 6 memory |
-//! | `proxy_define_metric` | 2 unknown type; 6 memory. A name that is there already gets another id |
-//! | `proxy_increment_metric` | 1 unknown id; 2 a histogram's id, known or not, or a counter by less than 1 |
-//! | `proxy_record_metric` | 1 unknown id |
-//! | `proxy_get_metric` | 1 unknown id; 2 a histogram's id, known or not; 6 memory |
-//! | `proxy_send_local_response` | 6 memory |
-//! | `proxy_get_shared_data` | 1 not there; 6 memory |
-//! | `proxy_set_shared_data` | 6 memory; 8 somebody else wrote since |
-//! | `proxy_register_shared_queue` | 6 memory |
-//! | `proxy_resolve_shared_queue` | 1 nobody registered it; 6 memory |
-//! | `proxy_enqueue_shared_queue` | 1 unknown queue; 6 memory |
-//! | `proxy_dequeue_shared_queue` | 1 unknown queue; 6 memory; 7 empty |
-//! | `proxy_http_call` | 2 unknown cluster, a pseudo-header that is missing, or a negative timeout; 6 memory |
-//! | `proxy_grpc_call`, `proxy_grpc_stream` | 4 unknown cluster; 6 memory |
-//! | `proxy_grpc_send` | 1 unknown stream; 2 no stream's token; 6 memory |
-//! | `proxy_grpc_close`, `proxy_grpc_cancel` | 1 unknown call or stream; 2 neither's token |
-//! | `pthread_equal` | 1 equal |
-//! | `emscripten_notify_memory_growth` | nothing |
-//! | `proxy_call_foreign_function` | 1 unknown function; 6 memory; what the function answers |
-//!
-//! WASI's own statuses are: `fd_write` and `fd_fdstat_get` 8 other than standard output and error, `clock_time_get` and
-//! `clock_res_get` 58 other than real and monotonic time, `random_get` 28 for more than 64 KiB, and 21 memory. Standard
-//! output is logged as info, standard error as error. There are no files; what may be asked of standard output and error, or needn't
-//! be heeded, is Ok. `proc_exit` returns, and what compilers put behind it is a trap.
-//!
-//! During `_initialize`, only `proxy_log` and WASI work, and of WASI not `fd_close`, `fd_read`, `fd_seek`, `path_open`,
-//! `proc_exit` and `sched_yield`: a call of anything else is a trap, and the VM doesn't start.
-//! While the guest's allocator gives memory for what a host function hands over, only `proxy_log`, `fd_write`,
-//! `clock_time_get` and `poll_oneoff` work. A trap there makes the function answer 6, and is the VM's end
-//! once the callback is over.
+//! Only `proxy_log` and WASI are allowed during `_initialize`, and of WASI neither `fd_close`, `fd_read`, `fd_seek`,
+//! `path_open`, `proc_exit` nor `sched_yield`: any other call traps, and the VM does not start. While the guest's allocator
+//! runs for a host function, only `proxy_log`, `fd_write`, `clock_time_get` and `poll_oneoff` are allowed: any other call
+//! traps, the host function returns 6, and the VM ends after the callback.
 //!
 #![doc = include_str!("../DIFFERENCES.md")]
 
+// Layers, from the public API down. A module imports only from lower layers; `tests/layers.rs` checks it.
 mod abi;
+mod api;
 mod backtrace;
-mod connection;
 mod error;
-mod headers;
-mod host;
+mod host_functions;
+mod http;
 mod inspect;
-mod limit;
-mod message;
-mod module;
-mod pipeline;
-mod request;
-mod route;
-mod shared;
-mod simulator;
+mod lifecycle;
+mod routes;
 mod state;
 mod vm;
 
 pub use abi::{AbiVersion, LogLevel, Status};
-pub use connection::{ClosedBy, ConnectionBuilder, ConnectionId, ConnectionOutcome, OpenConnection};
+pub use api::builder::Builder;
+pub use api::connection::{ConnectionBuilder, ConnectionId, ConnectionOutcome, OpenConnection};
+pub use api::request::{OpenStream, Outcome, RequestBuilder};
+pub use api::simulator::Simulator;
 pub use error::Error;
-pub use headers::Headers;
-pub use host::grpc::GrpcCall;
-pub use host::http_call::HttpCall;
-pub use host::local_response::LocalResponse;
-pub use host::log::Log;
-pub use host::metric::{Metric, Value};
+pub use host_functions::table::documentation as abi_functions;
+pub use http::headers::Headers;
+pub use http::message::{Message, Response};
 pub use inspect::{Inspection, Memory};
-pub use limit::Limit;
-pub use message::{Message, Response};
-pub use module::Module;
-pub use request::{OpenStream, Outcome, RequestBuilder, Routed, StreamId};
-pub use route::{
-    AppendAction, HeaderMatch, InvalidRoutes, Mirror, Mirrored, Picked, Route, RouteResponse, RouteTable,
-    RouteTableBuilder, VirtualHost,
-};
-pub use shared::Shared;
-pub use simulator::{Builder, Simulator};
-pub use state::FailurePolicy;
+pub use lifecycle::runtime::StreamId;
+pub use routes::header_match::HeaderMatch;
+pub use routes::header_operations::AppendAction;
+pub use routes::mirror::{Mirror, MirroredRequest};
+pub use routes::route::Route;
+pub use routes::selected_route::{RouteResponse, SelectedRoute};
+pub use routes::table::{InvalidRoutes, RouteTable, RouteTableBuilder};
+pub use routes::virtual_host::VirtualHost;
+pub use state::callout::{GrpcCall, HttpCall};
+pub use state::connection::ClosedBy;
+pub use state::host_config::FailurePolicy;
+pub use state::limit::Limit;
+pub use state::local_response::LocalResponse;
+pub use state::log::Log;
+pub use state::metric::{Metric, Value};
+pub use state::shared::Shared;
+pub use state::stream::RoutedRequest;
+pub use vm::module::Module;

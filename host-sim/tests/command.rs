@@ -208,13 +208,13 @@ fn routes_that_envoy_refuses_or_that_would_be_ignored_here_are_refused() {
         assert!(stderr.starts_with("error: routes.json: ") && stderr.contains(what), "{stderr}");
     };
     let route = |route: &str| format!(r#"{{"name": "shop", "domains": ["*"], "routes": [{route}]}}"#);
-    refuses(r#"{"name": "shop", "domains": []}"#, "virtual host shop has no domains");
+    refuses(r#"{"name": "shop", "domains": []}"#, "virtual host shop: domains are missing");
     refuses(r#"{"name": "shop", "domains": ["*"], "cors": {}}"#, "unknown field `cors`");
     refuses(&route(r#"{"match": {"prefix": "/"}}"#), "virtual host shop, route 1: it should have either a route or");
     refuses(&route(r#"{"match": {"safe_regex": {}}, "route": {"cluster": "v1"}}"#), "unknown field `safe_regex`");
     refuses(&route(r#"{"match": {}, "route": {"cluster": "v1"}}"#), "one of prefix, path and");
     refuses(&route(r#"{"match": {"prefix": "/"}, "route": {}}"#), "one of cluster, cluster_header and");
-    refuses(&route(r#"{"match": {"prefix": "/"}, "route": {"cluster": ""}}"#), "the cluster's name is empty");
+    refuses(&route(r#"{"match": {"prefix": "/"}, "route": {"cluster": ""}}"#), "the cluster name is empty");
     refuses("{", "line 1");
 }
 
@@ -245,7 +245,7 @@ fn what_is_wrong_is_one_clear_message() {
         assert!(stderr.starts_with("error: ") && stderr.contains(what), "{stderr}");
     };
     fails(&["missing.wasm"], "missing.wasm: No such file");
-    fails(&["config.json"], "config.json: not a Proxy-Wasm module: it isn't WebAssembly");
+    fails(&["config.json"], "config.json: invalid Proxy-Wasm module: the file is not WebAssembly");
     fails(&["filter.wasm", "--config", "missing.json"], "missing.json: No such file");
     fails(&["filter.wasm"], "proxy_on_configure refused the configuration\n  [warning] hello");
 }

@@ -160,12 +160,18 @@ fn after_a_trap_every_request_is_answered_503_until_a_reload() {
 fn a_file_that_is_no_filter_is_an_error_that_says_so() {
     let invalid = |bytes: &[u8]| Module::from_bytes(bytes).expect_err("an error").to_string();
     assert_eq!(invalid(b""), invalid(b"{}"));
-    assert!(invalid(b"").contains("isn't WebAssembly"));
-    assert!(invalid(&wat::parse_str("(module)").expect("text")).contains("exports no proxy_abi_version_"));
+    assert!(invalid(b"").contains("the file is not WebAssembly"));
+    assert!(
+        invalid(&wat::parse_str("(module)").expect("text"))
+            .contains("the ABI marker is missing; export a function proxy_abi_version_0_2_1")
+    );
     let old = wat::parse_str(r#"(module (func (export "proxy_abi_version_0_3_0")))"#).expect("text");
-    assert!(invalid(&old).contains("proxy_abi_version_0_3_0 isn't served"));
+    assert!(invalid(&old).contains("the ABI marker proxy_abi_version_0_3_0 is not supported; use ABI"));
     let without = wat::parse_str(r#"(module (func (export "proxy_abi_version_0_2_1")))"#).expect("text");
-    assert!(invalid(&without).contains("exports neither malloc nor proxy_on_memory_allocate"), "as Envoy refuses it");
+    assert!(
+        invalid(&without).contains("the export malloc or proxy_on_memory_allocate is missing"),
+        "as Envoy refuses it"
+    );
     let missing = Module::from_file("/nowhere/filter.wasm").expect_err("an error").to_string();
     assert!(missing.starts_with("/nowhere/filter.wasm: "), "{missing}");
 }
@@ -207,7 +213,8 @@ fn during_initialization_only_logging_and_wasi_work() {
         ("proxy_define_metric", "(call $define (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 520))"),
     ] {
         let why = start(call).expect_err("an error").to_string();
-        let says = format!("trapped in _initialize: Uncaught Error: restricted_callback: {name} doesn't work during ");
+        let says =
+            format!("trapped in _initialize: Uncaught Error: restricted_callback: {name} is not allowed during ");
         assert!(why.contains(&says), "{why}");
     }
 }
@@ -444,7 +451,7 @@ fn leaving_the_program_does_nothing_and_what_compilers_put_behind_it_is_a_trap()
     assert_eq!(send("(unreachable)").status(), Some(503));
     let module = guest(r#"(func (export "_initialize") (call $exit (i32.const 3)))"#);
     let why = Simulator::builder(&module).start().expect_err("an error").to_string();
-    assert!(why.contains("restricted_callback: proc_exit doesn't work during _initialize"), "{why}");
+    assert!(why.contains("restricted_callback: proc_exit is not allowed during _initialize"), "{why}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn it_says_what_a_module_is_made_of() {
         "  proxy_on_request_body\n",
         "other exports (4):\n  _initialize\n  malloc\n  memory\n  proxy_abi_version_0_2_1\n",
         "imports from env (1):\n  proxy_log\nimports from wasi_snapshot_preview1 (1):\n  random_get\n",
-        "this host starts it\nEnvoy starts it\n",
+        "this host accepts it\nEnvoy accepts it\n",
     ] {
         assert!(stdout.contains(text), "{text} isn't in {stdout}");
     }
@@ -77,19 +77,19 @@ fn it_says_all_that_envoy_has_against_a_module() {
     let (_, verdicts) = stdout.split_once("warnings (4):\n").expect("warnings");
     assert_eq!(
         verdicts,
-        "  it has no memory, so that it can't take or give anything\n  \
-           it exports neither _initialize nor _start: nothing of it runs before the callbacks\n  \
-           it exports no callback: nothing of it ever runs\n  \
-           Envoy never calls proxy_on_whatever\n\
-         this host refuses it:\n  \
-           it exports no proxy_abi_version_…\n  \
-           it imports what this host doesn't serve: env.foo\n\
-         Envoy refuses it:\n  \
-           it exports no function proxy_abi_version_0_1_0, proxy_abi_version_0_2_0 or proxy_abi_version_0_2_1, which \
-         says its ABI\n  \
-           it imports env.foo, which no Envoy gives\n  \
-           it imports env.proxy_log as (i64), which is (i32, i32, i32) → i32 in Envoy\n  \
-           it exports neither malloc nor proxy_on_memory_allocate, without which the host can't hand it anything\n"
+        "  the module has no memory: the host cannot pass data to it\n  \
+           the export _initialize or _start is missing: no code runs before the callbacks\n  \
+           the module exports no callbacks: Envoy never runs it\n  \
+           proxy_on_whatever: Envoy never calls this export\n\
+         this host rejects it:\n  \
+           the ABI marker is missing; export a function proxy_abi_version_0_2_1\n  \
+           unknown imports: env.foo\n\
+         Envoy rejects it:\n  \
+           the ABI marker is missing: export a function proxy_abi_version_0_1_0, proxy_abi_version_0_2_0 or \
+         proxy_abi_version_0_2_1\n  \
+           import env.foo: Envoy provides no such function\n  \
+           import env.proxy_log: the signature is (i64), not (i32, i32, i32) → i32\n  \
+           the export malloc or proxy_on_memory_allocate is missing; the host needs it to pass data to the module\n"
     );
 }
 
@@ -118,7 +118,7 @@ fn what_is_wrong_is_one_clear_message() {
     let scratch = Scratch::new("errors");
     for (arguments, code, what) in [
         (&["missing.wasm"][..], 1, "missing.wasm: No such file"),
-        (&["text.txt"], 1, "text.txt: not a Proxy-Wasm module: it isn't WebAssembly"),
+        (&["text.txt"], 1, "text.txt: invalid Proxy-Wasm module: the file is not WebAssembly"),
         (&[], 2, "<FILTER>"),
         (&["fine.wasm", "--yaml"], 2, "--yaml"),
     ] {

@@ -191,17 +191,17 @@ fn in_the_table(table: &RouteTable, host: &str, path: &str, more: Pairs<'_>) -> 
     let first = [(":method", &b"GET"[..]), (":authority", host.as_bytes()), (":path", path.as_bytes())];
     let all = first.iter().chain(more);
     let mut request: Headers = all.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
-    let Some(picked) = table.pick(&request, 0) else {
+    let Some(selected) = table.select(&request, 0) else {
         return Seen { status: 404, upstream: None, response: Vec::new(), copy: None };
     };
-    picked.finalize_request(&mut request);
+    selected.finalize_request(&mut request);
     let mut response = Headers::default();
-    picked.finalize_response(&request, &mut response);
-    let copies = picked.mirrors(&request, 0);
+    selected.finalize_response(&request, &mut response);
+    let copies = selected.mirrors(&request, 0);
     let host = |headers: &Headers| text(headers.get(":authority").unwrap_or_default());
     Seen {
-        status: picked.local_response().map_or(200, |response| response.status),
-        upstream: picked.cluster().map(|cluster| (text(cluster), ours(pairs(&request)))),
+        status: selected.local_response().map_or(200, |response| response.status),
+        upstream: selected.cluster().map(|cluster| (text(cluster), ours(pairs(&request)))),
         response: ours(pairs(&response)),
         copy: copies.first().map(|copy| (text(&copy.cluster), host(&copy.headers))),
     }

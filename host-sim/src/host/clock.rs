@@ -1,8 +1,0 @@
-//! Time. It stands still unless the test moves it.
-
-use super::{Answer, Guest};
-
-pub(super) fn proxy_get_current_time_nanoseconds(guest: &mut Guest<'_>, time_at: u32) -> Answer {
-    let now = guest.state().now;
-    guest.write(time_at, &now.to_le_bytes())
-}

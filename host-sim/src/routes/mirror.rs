@@ -1,0 +1,95 @@
+//! Mirror policies: which requests are copied, and to which cluster.
+
+use super::clusters::Clusters;
+use super::request_headers::{first, port_start};
+use crate::http::headers::Headers;
+
+/// A mirror policy (`RequestMirrorPolicy`): where copies of requests go. Copies all requests by default.
+#[derive(Clone, Debug)]
+#[must_use = "a mirror policy has no effect until it is added to a route"]
+pub struct Mirror {
+    target: MirrorTarget,
+    numerator: u32,
+    denominator: u32,
+    keep_host: bool,
+}
+
+#[derive(Clone, Debug)]
+enum MirrorTarget {
+    Cluster(Vec<u8>),
+    ClusterHeader(String),
+}
+
+/// A copy of a request that a mirror policy made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MirroredRequest {
+    /// The cluster that receives the copy.
+    pub cluster: Vec<u8>,
+    /// The headers of the copy.
+    pub headers: Headers,
+}
+
+// === impl Mirror ===
+
+impl Mirror {
+    fn new(target: MirrorTarget) -> Self {
+        Mirror { target, numerator: 100, denominator: 100, keep_host: false }
+    }
+
+    /// Returns a policy that copies requests to a cluster.
+    pub fn to_cluster(name: impl AsRef<[u8]>) -> Self {
+        Mirror::new(MirrorTarget::Cluster(name.as_ref().into()))
+    }
+
+    /// Returns a policy that copies requests to the cluster that the first value of a request header names
+    /// (`cluster_header`). If the header is missing or empty, the request is not copied.
+    pub fn to_cluster_header(header: impl Into<String>) -> Self {
+        Mirror::new(MirrorTarget::ClusterHeader(header.into()))
+    }
+
+    /// Copies only a fraction of requests (`runtime_fraction`): those whose random number modulo the denominator is less
+    /// than the numerator. The denominator is 100, 10,000 or 1,000,000.
+    pub fn fraction(mut self, numerator: u32, denominator: u32) -> Self {
+        (self.numerator, self.denominator) = (numerator, denominator);
+        self
+    }
+
+    /// Keeps the host of copies unchanged (`disable_shadow_host_suffix_append`).
+    pub fn keep_host(mut self) -> Self {
+        self.keep_host = true;
+        self
+    }
+
+    /// Returns why Envoy rejects the policy, if it does.
+    pub(super) fn problem(&self) -> Option<String> {
+        let is_valid = [100, 10_000, 1_000_000].contains(&self.denominator);
+        (!is_valid).then(|| {
+            format!("mirror: the denominator of the fraction is {}, not 100, 10000 or 1000000", self.denominator)
+        })
+    }
+
+    /// Returns the copy of a request, unless the fraction excludes it or the cluster is unknown.
+    pub(super) fn copy(&self, request: &Headers, clusters: &Clusters, random: u64) -> Option<MirroredRequest> {
+        if random % u64::from(self.denominator).max(1) >= u64::from(self.numerator) {
+            return None;
+        }
+        let cluster = match &self.target {
+            MirrorTarget::Cluster(name) => name,
+            MirrorTarget::ClusterHeader(header) => first(request, header)?,
+        };
+        if !clusters.contains(cluster) {
+            return None;
+        }
+        let mut headers = request.clone();
+        if let (Some(host), false) = (request.get(":authority"), self.keep_host) {
+            headers.replace(b":authority", shadow_host(host));
+        }
+        Some(MirroredRequest { cluster: cluster.to_vec(), headers })
+    }
+}
+
+/// Returns the host of a copy: the authority with `-shadow` before the port.
+fn shadow_host(host: &[u8]) -> Vec<u8> {
+    let (name, port) = host.split_at(port_start(host).unwrap_or(host.len()));
+    [name, b"-shadow", port].concat()
+}
