@@ -22,7 +22,7 @@ const FILTER: &str = r#"(module
         (if (i32.gt_u (global.get $size) (i32.const 2)) (then unreachable))
         (i32.const 0)))"#;
 
-/// A directory of this process and test with `filter.wasm` and `config.json` in it; gone with this value.
+/// A directory with `filter.wasm` and `config.json`. Removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -38,7 +38,7 @@ impl Scratch {
         scratch
     }
 
-    /// `host-sim run` in this directory: exit code, standard output and error.
+    /// Runs `host-sim run` in this directory. Returns the exit code, standard output and standard error.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         self.command("run", arguments)
     }
@@ -59,20 +59,20 @@ impl Drop for Scratch {
 }
 
 #[test]
-fn it_shows_what_the_filter_made_of_the_request() {
+fn run_prints_the_outcome_of_the_request() {
     let scratch = Scratch::new("shows", "{}");
     let request = ["filter.wasm", "--config", "config.json", "--request", "GET http://shop/cart", "-H", "X-User: 7"];
     let (code, stdout, stderr) = scratch.run(&request);
     assert_eq!((code, &stderr[..]), (Some(0), ""));
     assert_eq!(
         stdout,
-        "[warning] hello\nrequest 1: goes on, its route looked for again\n  :authority: shop\n  :path: /cart\n  \
-         :method: GET\n  :scheme: http\n  x-user: hello\n  the client gets 200\n"
+        "[warning] hello\nrequest 1: forwarded, route cache cleared\n  :authority: shop\n  :path: /cart\n  \
+         :method: GET\n  :scheme: http\n  x-user: hello\n  response: 200\n"
     );
 }
 
 #[test]
-fn it_speaks_json() {
+fn run_prints_json() {
     let scratch = Scratch::new("json", "{}");
     let request = ["filter.wasm", "--config", "config.json", "--request", "GET http://shop/cart", "-n", "2", "--json"];
     let (code, stdout, _) = scratch.run(&request);
@@ -85,7 +85,7 @@ fn it_speaks_json() {
 }
 
 #[test]
-fn what_it_shows_is_there_at_once_however_many_requests_follow() {
+fn each_outcome_is_printed_before_the_next_request() {
     let scratch = Scratch::new("endless", "{}");
     for more in [&[][..], &["--json"]] {
         let request = ["run", "filter.wasm", "--config", "config.json", "--request", "GET http://shop/"];
@@ -94,14 +94,14 @@ fn what_it_shows_is_there_at_once_however_many_requests_follow() {
         let mut child = command.spawn().expect("the command");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         assert!(lines.by_ref().take(1000).all(|line| line.is_ok()));
-        // Who stops reading ends it.
+        // A closed pipe ends the run.
         drop(lines);
         assert_eq!(child.wait().expect("an end").code(), Some(0));
     }
 }
 
 #[test]
-fn the_header_host_is_the_authority() {
+fn the_host_header_sets_the_authority() {
     let scratch = Scratch::new("host", "{}");
     let request =
         ["filter.wasm", "--config", "config.json", "--request", "GET http://10.0.0.1/", "-H", "Host: shop:80"];
@@ -111,7 +111,7 @@ fn the_header_host_is_the_authority() {
 }
 
 #[test]
-fn a_request_that_no_client_sends_is_refused() {
+fn an_invalid_request_is_a_usage_error() {
     let scratch = Scratch::new("odd", "{}");
     let refuses = |option: &str, value: &str, what: &str| {
         let mut arguments = vec!["filter.wasm", "--config", "config.json", option, value];
@@ -124,27 +124,27 @@ fn a_request_that_no_client_sends_is_refused() {
     };
     refuses("--request", "GET", "a method and a URL");
     refuses("--request", "GET ", "a method and a URL");
-    refuses("--request", "G@T http://shop/", "G@T is no method");
-    refuses("--request", "GET http://shop/a b", "' ' in it");
-    refuses("--request", "GET http://shop/\ta", "in it");
-    refuses("--request", "GET http://shop/#top", "#");
-    refuses("--request", "GET ftp://shop/", "not ftp");
+    refuses("--request", "G@T http://shop/", "G@T is not a method");
+    refuses("--request", "GET http://shop/a b", "the URL contains ' '");
+    refuses("--request", "GET http://shop/\ta", "the URL contains '\\t'");
+    refuses("--request", "GET http://shop/#top", "the URL has a fragment");
+    refuses("--request", "GET ftp://shop/", "unknown URL scheme ftp");
     refuses("--request", "GET http:///cart", "no host");
     refuses("--request", "GET http://:80/", "no host");
-    refuses("--request", "GET http://me@shop/", "more than a host");
+    refuses("--request", "GET http://me@shop/", "the URL has user information");
     refuses("--request", "GET http://shop:http/", "port");
     refuses("--request", "GET http://shop:65536/", "port");
     refuses("--request", "GET http://shop:/", "port");
     refuses("-H", "no colon", "a name and a `:`");
     refuses("-H", ":path: /", "a name and a `:`");
-    refuses("-H", "x user: 7", "\"x user\" is no header's name");
-    refuses("-H", "x-user: 7\r\nx-admin: 1", "'\\r' in it");
+    refuses("-H", "x user: 7", "\"x user\" is not a header name");
+    refuses("-H", "x-user: 7\r\nx-admin: 1", "the value contains '\\r'");
     refuses("-n", "0", "0");
     refuses("--destination-port", "65536", "65536");
 }
 
 #[test]
-fn it_shows_where_the_request_goes() {
+fn run_prints_the_selected_route_and_cluster() {
     let scratch = Scratch::new("routes", "{}");
     let routes = r#"
 name: local
@@ -170,9 +170,9 @@ virtual_hosts:
     };
     assert_eq!(
         run("GET http://shop/cart", &[]),
-        "[warning] hello\nrequest 1: goes on, its route looked for again\n  to the cluster v2, copied to copies, by \
-         greeted of the virtual host shop\n  :authority: shop\n  :path: /cart\n  :method: GET\n  :scheme: http\n  \
-         the client gets 200\n    x-path: /cart\n"
+        "[warning] hello\nrequest 1: forwarded, route cache cleared\n  routed to cluster v2, mirrored to copies \
+         (virtual host shop, route greeted)\n  :authority: shop\n  :path: /cart\n  :method: GET\n  :scheme: http\n  \
+         response: 200\n    x-path: /cart\n"
     );
     let report: serde_json::Value = serde_json::from_str(&run("GET http://shop/cart", &["--json"])).expect("JSON");
     assert_eq!(
@@ -180,18 +180,15 @@ virtual_hosts:
         serde_json::json!({"virtualHost": "shop", "name": "greeted", "cluster": "v2", "mirrors": ["copies"]})
     );
     let elsewhere = run("GET http://elsewhere/", &[]);
-    assert!(
-        elsewhere.contains("  to no cluster, by a route without a name of the virtual host others\n"),
-        "{elsewhere}"
-    );
-    assert!(elsewhere.contains("  the client gets 418\n"), "{elsewhere}");
-    // No route takes it.
+    assert!(elsewhere.contains("  routed to no cluster (virtual host others, unnamed route)\n"), "{elsewhere}");
+    assert!(elsewhere.contains("  response: 418\n"), "{elsewhere}");
+    // No route matches.
     let nowhere = run("GET http://elsewhere/cart", &[]);
-    assert!(!nowhere.contains("  to ") && nowhere.contains("  the client gets 404\n"), "{nowhere}");
+    assert!(!nowhere.contains("routed") && nowhere.contains("  response: 404\n"), "{nowhere}");
 }
 
 #[test]
-fn routes_that_envoy_refuses_or_that_would_be_ignored_here_are_refused() {
+fn invalid_and_unsupported_routes_are_errors() {
     let scratch = Scratch::new("bad-routes", "{}");
     let refuses = |host: &str, what: &str| {
         std::fs::write(scratch.0.join("routes.json"), format!(r#"{{"virtual_hosts": [{host}]}}"#)).expect("a file");
@@ -210,16 +207,25 @@ fn routes_that_envoy_refuses_or_that_would_be_ignored_here_are_refused() {
     let route = |route: &str| format!(r#"{{"name": "shop", "domains": ["*"], "routes": [{route}]}}"#);
     refuses(r#"{"name": "shop", "domains": []}"#, "virtual host shop: domains are missing");
     refuses(r#"{"name": "shop", "domains": ["*"], "cors": {}}"#, "unknown field `cors`");
-    refuses(&route(r#"{"match": {"prefix": "/"}}"#), "virtual host shop, route 1: it should have either a route or");
+    refuses(
+        &route(r#"{"match": {"prefix": "/"}}"#),
+        "virtual host shop, route 1: set exactly one of route and direct_response",
+    );
     refuses(&route(r#"{"match": {"safe_regex": {}}, "route": {"cluster": "v1"}}"#), "unknown field `safe_regex`");
-    refuses(&route(r#"{"match": {}, "route": {"cluster": "v1"}}"#), "one of prefix, path and");
-    refuses(&route(r#"{"match": {"prefix": "/"}, "route": {}}"#), "one of cluster, cluster_header and");
+    refuses(
+        &route(r#"{"match": {}, "route": {"cluster": "v1"}}"#),
+        "route 1: match: set exactly one of prefix, path and path_separated_prefix",
+    );
+    refuses(
+        &route(r#"{"match": {"prefix": "/"}, "route": {}}"#),
+        "route 1: route: set exactly one of cluster, cluster_header and weighted_clusters",
+    );
     refuses(&route(r#"{"match": {"prefix": "/"}, "route": {"cluster": ""}}"#), "the cluster name is empty");
     refuses("{", "line 1");
 }
 
 #[test]
-fn hosts_are_names_and_addresses() {
+fn the_authority_comes_from_the_url() {
     let scratch = Scratch::new("hosts", "{}");
     for (url, authority) in [
         ("shop", "shop"),
@@ -236,7 +242,7 @@ fn hosts_are_names_and_addresses() {
 }
 
 #[test]
-fn what_is_wrong_is_one_clear_message() {
+fn errors_name_the_file_and_the_problem() {
     let scratch = Scratch::new("wrong", "{}");
     let request = ["--request", "GET http://shop/"];
     let fails = |arguments: &[&str], what: &str| {
@@ -251,7 +257,7 @@ fn what_is_wrong_is_one_clear_message() {
 }
 
 #[test]
-fn a_trap_is_a_failure() {
+fn a_trap_fails_the_run() {
     let scratch = Scratch::new("trap", "{...}");
     let (code, stdout, _) = scratch.run(&["filter.wasm", "--config", "config.json", "--request", "GET http://shop/"]);
     assert_eq!(code, Some(1));
@@ -274,8 +280,8 @@ fn hostile_filter() -> String {
     (import "env" "proxy_send_local_response"
         (func $respond (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
-    (data (i32.const 0) "HOSTILE\0arequest 2: goes on")
-    (data (i32.const 200) "\01\00\00\00\01\00\00\00\LENGTH\00\00\00x\00HOSTILE\0arequest 2: goes on\00")
+    (data (i32.const 0) "HOSTILE\0arequest 2: forwarded")
+    (data (i32.const 200) "\01\00\00\00\01\00\00\00\LENGTH\00\00\00x\00HOSTILE\0arequest 2: forwarded\00")
     (func (export "proxy_abi_version_0_2_1"))
     (func (export "malloc") (param i32) (result i32) (i32.const 1024))
     (func (export "HOSTILE"))
@@ -304,14 +310,14 @@ fn hostile_filter() -> String {
 }
 
 /// The bytes of the hostile text with its forged line.
-const HOSTILE_SIZE: usize = 29 + 19;
+const HOSTILE_SIZE: usize = 29 + 21;
 
-/// Nothing in it controls a terminal: besides newlines it has printable characters only.
+/// Asserts that the only control characters are newlines, and that no line is forged.
 #[track_caller]
 fn assert_harmless(output: &str) {
-    let odd =
+    let is_control =
         |char: &char| (char.is_control() && *char != '\n') || matches!(char, '\u{202e}' | '\u{2066}' | '\u{2028}');
-    assert_eq!(output.chars().find(odd), None, "{output:?}");
+    assert_eq!(output.chars().find(is_control), None, "{output:?}");
     assert!(output.lines().all(|line| !line.starts_with("request 2")), "a forged line: {output}");
 }
 
@@ -323,11 +329,11 @@ fn text_of_a_module_cannot_control_the_terminal() {
     assert_eq!((code, &stderr[..]), (Some(1), ""), "{stdout}");
     assert_harmless(&stdout);
     for line in [
-        &format!("[warning] {SHOWN}\n  | request 2: goes on\n")[..],
-        &format!("\n  x: {SHOWN}\\nrequest 2: goes on\n"),
-        &format!("\n  [warning] {SHOWN}\n    | request 2: goes on\n"),
+        &format!("[warning] {SHOWN}\n  | request 2: forwarded\n")[..],
+        &format!("\n  x: {SHOWN}\\nrequest 2: forwarded\n"),
+        &format!("\n  [warning] {SHOWN}\n    | request 2: forwarded\n"),
         &format!(" - {SHOWN}\n"),
-        &format!("\n{SHOWN}\\nrequest 2: goes on: 0\n"),
+        &format!("\n{SHOWN}\\nrequest 2: forwarded: 0\n"),
     ] {
         assert!(stdout.contains(line), "{line:?} is not in {stdout}");
     }
@@ -335,7 +341,7 @@ fn text_of_a_module_cannot_control_the_terminal() {
     let scratch = Scratch::of("hostile-response", "{ }", &hostile_filter());
     let (_, stdout, _) = scratch.run(&[&request[..], &["--config", "config.json"]].concat());
     assert_harmless(&stdout);
-    let response = format!("\n  the client gets 200\n    x: {SHOWN}\\nrequest 2: goes on\n");
+    let response = format!("\n  response: 200\n    x: {SHOWN}\\nrequest 2: forwarded\n");
     assert!(stdout.contains(&response), "{stdout}");
 }
 
@@ -345,7 +351,7 @@ fn errors_and_inspections_cannot_control_the_terminal() {
     let request = ["--request", "GET http://shop/"];
     let (_, _, stderr) = scratch.run(&[&["filter.wasm", "--config", "config.json"], &request[..]].concat());
     assert_harmless(&stderr);
-    let shown = format!("refused the configuration\n  [warning] {SHOWN}\n    | request 2: goes on\n");
+    let shown = format!("refused the configuration\n  [warning] {SHOWN}\n    | request 2: forwarded\n");
     assert!(stderr.ends_with(&shown), "{stderr}");
 
     let (_, stdout, _) = scratch.command("inspect", &["filter.wasm"]);
@@ -379,11 +385,11 @@ fn json_escapes_what_could_control_the_terminal() {
         assert!(output.contains(r"\u001b]0;pwned\u0007\r\u007f\u009b2J\u202e\u2066\u2028\tend"), "{output}");
     }
     let report: serde_json::Value = serde_json::from_str(&run).expect("JSON");
-    assert_eq!(report["logs"][0]["message"], format!("{text}\nrequest 2: goes on"));
-    assert_eq!(report["requests"][0]["localResponse"]["body"], format!("{text}\nrequest 2: goes on"));
+    assert_eq!(report["logs"][0]["message"], format!("{text}\nrequest 2: forwarded"));
+    assert_eq!(report["requests"][0]["localResponse"]["body"], format!("{text}\nrequest 2: forwarded"));
 }
 
-/// A filter whose `proxy_on_request_headers` is this.
+/// Returns a filter with this body of `proxy_on_request_headers`.
 fn filter_with(body: &str) -> String {
     format!(
         r#"(module

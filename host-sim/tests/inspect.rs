@@ -14,13 +14,13 @@ const FINE: &str = r#"(module
     (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 1))
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#;
 
-/// One that neither starts: no marker, no allocator, odd imports.
+/// A module that neither starts: no marker, no allocator, unknown imports.
 const WRONG: &str = r#"(module
     (import "env" "foo" (func))
     (import "env" "proxy_log" (func (param i64)))
     (func (export "proxy_on_whatever")))"#;
 
-/// A directory of this process and test with `fine.wasm`, `wrong.wasm` and `text.txt` in it; gone with this value.
+/// A directory with `fine.wasm`, `wrong.wasm` and `text.txt`. Removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -34,7 +34,7 @@ impl Scratch {
         scratch
     }
 
-    /// `host-sim inspect` in this directory: exit code, standard output and error.
+    /// Runs `host-sim inspect` in this directory. Returns the exit code, standard output and standard error.
     fn inspect(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
         let Output { status, stdout, stderr } =
@@ -51,26 +51,26 @@ impl Drop for Scratch {
 }
 
 #[test]
-fn it_says_what_a_module_is_made_of() {
+fn inspect_describes_a_module() {
     let (code, stdout, stderr) = Scratch::new("fine").inspect(&["fine.wasm"]);
     assert_eq!((code, &stderr[..]), (Some(0), ""));
     for text in [
         "fine.wasm: ABI 0.2.1, ",
         " bytes, with function names\n",
-        "memory: 1 pages of 64 KiB, at most 16\n",
-        "called first: _initialize\nallocator: malloc\n",
+        "memory: 1 pages of 64 KiB, maximum 16\n",
+        "initializer: _initialize\nallocator: malloc\n",
         "callbacks (2):\n  proxy_on_configure\n  proxy_on_request_headers\ncallbacks not exported (26):\n",
         "  proxy_on_request_body\n",
         "other exports (4):\n  _initialize\n  malloc\n  memory\n  proxy_abi_version_0_2_1\n",
         "imports from env (1):\n  proxy_log\nimports from wasi_snapshot_preview1 (1):\n  random_get\n",
-        "this host accepts it\nEnvoy accepts it\n",
+        "this host accepts the module\nEnvoy accepts the module\n",
     ] {
         assert!(stdout.contains(text), "{text} isn't in {stdout}");
     }
 }
 
 #[test]
-fn it_says_all_that_envoy_has_against_a_module() {
+fn inspect_lists_every_reason_why_envoy_rejects_a_module() {
     let (code, stdout, stderr) = Scratch::new("wrong").inspect(&["wrong.wasm"]);
     assert_eq!((code, &stderr[..]), (Some(1), ""));
     assert!(stdout.starts_with("wrong.wasm: no known ABI, "), "{stdout}");
@@ -81,10 +81,10 @@ fn it_says_all_that_envoy_has_against_a_module() {
            the export _initialize or _start is missing: no code runs before the callbacks\n  \
            the module exports no callbacks: Envoy never runs it\n  \
            proxy_on_whatever: Envoy never calls this export\n\
-         this host rejects it:\n  \
+         this host rejects the module:\n  \
            the ABI marker is missing; export a function proxy_abi_version_0_2_1\n  \
            unknown imports: env.foo\n\
-         Envoy rejects it:\n  \
+         Envoy rejects the module:\n  \
            the ABI marker is missing: export a function proxy_abi_version_0_1_0, proxy_abi_version_0_2_0 or \
          proxy_abi_version_0_2_1\n  \
            import env.foo: Envoy provides no such function\n  \
@@ -94,7 +94,7 @@ fn it_says_all_that_envoy_has_against_a_module() {
 }
 
 #[test]
-fn it_speaks_json() {
+fn inspect_prints_json() {
     let scratch = Scratch::new("json");
     let report = |file| {
         let (code, stdout, _) = scratch.inspect(&[file, "--json"]);
@@ -114,7 +114,7 @@ fn it_speaks_json() {
 }
 
 #[test]
-fn what_is_wrong_is_one_clear_message() {
+fn errors_name_the_file_or_the_argument() {
     let scratch = Scratch::new("errors");
     for (arguments, code, what) in [
         (&["missing.wasm"][..], 1, "missing.wasm: No such file"),
@@ -129,9 +129,9 @@ fn what_is_wrong_is_one_clear_message() {
 }
 
 #[test]
-fn its_help_has_examples() {
+fn help_has_examples() {
     let (code, stdout, _) = Scratch::new("help").inspect(&["--help"]);
     assert_eq!(code, Some(0));
     assert!(stdout.contains("Examples:\n  host-sim inspect "), "{stdout}");
-    assert!(stdout.contains("Exit codes: 0 "), "{stdout}");
+    assert!(stdout.contains("Exit codes:\n  0  "), "{stdout}");
 }

@@ -1,14 +1,15 @@
-//! A [`RouteTable`] from Envoy's `RouteConfiguration`, as its YAML or JSON has it, with the fields that the table knows.
-//! Any other field is an error: what it would do in Envoy would be missing here.
+//! Parses Envoy's `RouteConfiguration` (YAML or JSON) into a [`RouteTable`].
+//!
+//! A field that the table does not support is an error, because its effect in Envoy would be missing here.
 
 use host_sim::{AppendAction, HeaderMatch, Mirror, Route, RouteTable, VirtualHost};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// Reads a table.
+/// Parses a route configuration.
 ///
 /// # Errors
-/// What is wrong, in words.
+/// The problem: a syntax error, an unsupported field, or what Envoy rejects.
 pub(crate) fn read(text: &[u8]) -> Result<RouteTable, String> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     let configuration: RouteConfiguration =
@@ -106,7 +107,7 @@ struct Action {
     cluster_not_found_response_code: Option<ResponseCode>,
     #[serde(default)]
     request_mirror_policies: Vec<MirrorPolicy>,
-    /// Time stands still.
+    /// Accepted without an effect: the simulated upstream responds at once.
     #[serde(rename = "timeout")]
     _timeout: Option<IgnoredAny>,
 }
@@ -213,13 +214,13 @@ impl Entry {
             (None, Some(DirectResponse { status, body })) => {
                 Route::to_direct_response(status, body.map(|body| body.inline_string).unwrap_or_default())
             }
-            _ => return Err("it should have either a route or a direct_response".to_owned()),
+            _ => return Err("set exactly one of route and direct_response".to_owned()),
         };
         route = match (self.r#match.prefix, self.r#match.path, self.r#match.path_separated_prefix) {
             (Some(prefix), None, None) => route.prefix(prefix),
             (None, Some(path), None) => route.path(path),
             (None, None, Some(prefix)) => route.path_separated_prefix(prefix),
-            _ => return Err("its match should have one of prefix, path and path_separated_prefix".to_owned()),
+            _ => return Err("match: set exactly one of prefix, path and path_separated_prefix".to_owned()),
         };
         for header in self.r#match.headers {
             route = route.header(header.header_match()?);
@@ -253,7 +254,9 @@ impl HeaderMatcher {
             (None, Some(StringMatcher::Prefix(value))) => HeaderMatch::prefix(name, value),
             (None, Some(StringMatcher::Suffix(value))) => HeaderMatch::suffix(name, value),
             (None, Some(StringMatcher::Contains(value))) => HeaderMatch::contains(name, value),
-            (Some(_), Some(_)) => return Err(format!("the header {name} has both present_match and string_match")),
+            (Some(_), Some(_)) => {
+                return Err(format!("match: header {name}: set only one of present_match and string_match"));
+            }
         };
         if self.invert_match {
             header = header.invert();
@@ -275,7 +278,7 @@ impl Action {
             (None, None, Some(WeightedClusters { clusters })) => {
                 Route::to_weighted_clusters(clusters.into_iter().map(|cluster| (cluster.name, cluster.weight)))
             }
-            _ => return Err("it should have one of cluster, cluster_header and weighted_clusters".to_owned()),
+            _ => return Err("route: set exactly one of cluster, cluster_header and weighted_clusters".to_owned()),
         };
         if let Some(code) = self.cluster_not_found_response_code {
             route = route.cluster_not_found_response_code(match code {
@@ -298,7 +301,7 @@ impl MirrorPolicy {
         let mut mirror = match (self.cluster, self.cluster_header) {
             (Some(cluster), None) => Mirror::to_cluster(cluster),
             (None, Some(header)) => Mirror::to_cluster_header(header),
-            _ => return Err("a mirror should have either a cluster or a cluster_header".to_owned()),
+            _ => return Err("request_mirror_policies: set exactly one of cluster and cluster_header".to_owned()),
         };
         if let Some(RuntimeFraction { default_value: Fraction { numerator, denominator } }) = self.runtime_fraction {
             mirror = mirror.fraction(

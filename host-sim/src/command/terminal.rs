@@ -1,10 +1,10 @@
-//! Text of a module on a terminal. Characters that could control the terminal or reorder its text are escaped.
+//! Prints text of a module on a terminal. Escapes characters that could control the terminal or reorder its text.
 
 use host_sim::Log;
 use std::fmt::Write;
 use std::io;
 
-/// Returns the text with each character that could control a terminal as an escape of Rust's: `\n`, `\x1b`, `\u{202e}`.
+/// Returns the text with Rust escapes (`\n`, `\x1b`, `\u{202e}`) for characters that could control a terminal.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
@@ -18,8 +18,8 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Returns a JSON document with the same characters as JSON's escapes, except the newlines between its values: JSON itself
-/// asks for the escapes of C0 only.
+/// Returns a JSON document with JSON escapes for the same characters, except newlines between values. JSON itself requires
+/// escapes only for C0.
 pub(crate) fn escape_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for char in json.chars() {
@@ -34,7 +34,7 @@ pub(crate) fn escape_json(json: &str) -> String {
     escaped
 }
 
-/// Writes lines; whatever is within a line stays within it.
+/// Writes lines. Line breaks within a line are escaped.
 pub(crate) fn write_lines(out: &mut impl io::Write, lines: impl IntoIterator<Item = String>) -> io::Result<()> {
     lines.into_iter().try_for_each(|line| writeln!(out, "{}", escape(&line)))
 }
@@ -47,7 +47,8 @@ pub(crate) fn log_lines(indent: &str, log: &Log) -> Vec<String> {
     std::iter::once(first).chain(lines.map(|line| format!("{indent}  | {line}"))).collect()
 }
 
-/// C0, DEL and C1; marks and overrides of the text's direction; separators of lines, which some terminals follow.
+/// Returns whether a character is C0, DEL or C1, a mark or override of the text direction, or a line separator, which some
+/// terminals obey.
 fn is_control(char: char) -> bool {
     let is_bidirectional = matches!(
         char,

@@ -1,34 +1,35 @@
-//! A limit of real time, for what fuel does not measure: compilation and the work of host functions.
+//! A limit of real time. Fuel does not measure compilation and the work of host functions.
 
 use crate::terminal::write_lines;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Ends the process when watched work takes too long. A thread waits for that.
+/// Ends the process when watched work takes too long. A thread of its own measures the time.
 pub(crate) struct Watchdog(Arc<Watched>);
 
 struct Watched {
     timeout: Duration,
-    /// The work that runs now, and when it began.
+    /// The name of the running work, and the time of its start.
     work: Mutex<Option<(String, Instant)>>,
-    begins: Condvar,
+    started: Condvar,
 }
 
 // === impl Watchdog ===
 
 impl Watchdog {
+    /// Starts the thread.
     pub(crate) fn start(timeout: Duration) -> Watchdog {
-        let watched = Arc::new(Watched { timeout, work: Mutex::new(None), begins: Condvar::new() });
+        let watched = Arc::new(Watched { timeout, work: Mutex::new(None), started: Condvar::new() });
         let watching = Arc::clone(&watched);
         std::thread::spawn(move || watching.wait());
         Watchdog(watched)
     }
 
-    /// Does the work; `name` is the subject of the error if it takes too long.
+    /// Does work and returns its result. The error of a timeout names the work.
     pub(crate) fn watch<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
         self.0.set(Some((name.to_owned(), Instant::now())));
-        self.0.begins.notify_one();
+        self.0.started.notify_one();
         let done = work();
         self.0.set(None);
         done
@@ -45,9 +46,9 @@ impl Watched {
     fn wait(&self) -> ! {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            // Idle, it waits for work; else until the work's time is over, when other work may have begun.
+            // When the wait ends, other work may have started: then its own time counts.
             let rest = match &*work {
-                Some((_, began)) => self.timeout.saturating_sub(began.elapsed()),
+                Some((_, started_at)) => self.timeout.saturating_sub(started_at.elapsed()),
                 None => self.timeout,
             };
             if let (Some((name, _)), true) = (&*work, rest.is_zero()) {
@@ -56,7 +57,7 @@ impl Watched {
                 _ = write_lines(&mut io::stderr().lock(), [error]);
                 std::process::exit(1);
             }
-            work = self.begins.wait_timeout(work, rest).unwrap_or_else(PoisonError::into_inner).0;
+            work = self.started.wait_timeout(work, rest).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -4,9 +4,9 @@ use super::runtime::Runtime;
 use crate::abi::Status;
 use crate::http::headers::Headers;
 use crate::http::message::Response;
-use crate::state::callback::{Callback, Trap};
+use crate::state::callback::Trap;
 use crate::state::context::{Context, Root};
-use crate::vm::callbacks::Callbacks;
+use crate::vm::callbacks::SelectCallback;
 
 impl Runtime {
     /// Responds to an HTTP callout. Returns `false` for an unknown token.
@@ -94,7 +94,7 @@ impl Runtime {
         &mut self,
         token: u32,
         receive: impl FnOnce(&mut Root),
-        callback: fn(&Callbacks) -> Callback<(u32, u32, u32), ()>,
+        callback: SelectCallback<(u32, u32, u32), ()>,
         argument: u32,
     ) -> bool {
         let Some((index, id)) = self.find_root(|root| root.grpc_calls.contains_key(&token)) else { return false };

@@ -1,11 +1,11 @@
 //! A TCP connection in the filter, as Envoy's connection drives its filters before a TCP proxy.
 
 use super::root;
-use crate::state::callback::{Callback, Trap};
+use crate::state::callback::Trap;
 use crate::state::connection::{ClosedBy, Connection, Flow};
 use crate::state::context::Context;
 use crate::state::properties::Properties;
-use crate::vm::callbacks::Callbacks;
+use crate::vm::callbacks::SelectCallback;
 use crate::vm::instance::Vm;
 use wasmi::{WasmParams, WasmResults};
 
@@ -160,12 +160,7 @@ fn close_if_ended(vm: &mut Vm, id: u32) {
 }
 
 /// Calls a callback that decides whether the connection or its data continues. A missing callback continues.
-fn ask<Params: WasmParams>(
-    vm: &mut Vm,
-    id: u32,
-    callback: fn(&Callbacks) -> Callback<Params, u32>,
-    params: Params,
-) -> bool {
+fn ask<Params: WasmParams>(vm: &mut Vm, id: u32, callback: SelectCallback<Params, u32>, params: Params) -> bool {
     vm.call(id, callback, params, |vm, result| match result {
         Ok(answer) => answer.unwrap_or_default() == CONTINUE,
         Err(trap) => {
@@ -183,7 +178,7 @@ fn ask<Params: WasmParams>(
 fn notify<Params: WasmParams, Results: WasmResults>(
     vm: &mut Vm,
     id: u32,
-    callback: fn(&Callbacks) -> Callback<Params, Results>,
+    callback: SelectCallback<Params, Results>,
     params: Params,
 ) {
     vm.call(id, callback, params, |vm, result| record_trap(vm, id, result.err()));

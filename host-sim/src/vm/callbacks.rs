@@ -17,6 +17,9 @@ pub(crate) struct CallbackType {
     pub signature: Signature,
 }
 
+/// Selects a callback of an instance, such as `|callbacks| callbacks.tick`.
+pub(crate) type SelectCallback<Params, Results> = fn(&Callbacks) -> Callback<Params, Results>;
+
 /// Generates [`CALLBACKS`] from all entries, and [`Callbacks`] from those with a field: the callbacks that this host calls
 /// too. An entry is `name(parameters) -> result in ABI versions => field`.
 macro_rules! callbacks {

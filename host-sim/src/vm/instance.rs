@@ -1,6 +1,6 @@
 //! A VM: an instance of a module, and calls of its callbacks. A trap ends the VM.
 
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, SelectCallback};
 use super::export::export;
 use super::module::{ALLOCATORS, Module};
 use crate::backtrace::{self, CallStack};
@@ -96,7 +96,7 @@ impl Vm {
     pub(crate) fn call<Params: WasmParams, Results: WasmResults, T>(
         &mut self,
         context: u32,
-        callback: fn(&Callbacks) -> Callback<Params, Results>,
+        callback: SelectCallback<Params, Results>,
         params: Params,
         then: impl FnOnce(&mut Vm, Result<Option<Results>, Trap>) -> T,
     ) -> T {
