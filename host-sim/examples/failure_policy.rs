@@ -1,7 +1,7 @@
-//! A trap, which in Rust is a panic: what becomes of the request, and of those after it, by Envoy's `failure_policy`.
+//! A trap, which a panic in Rust causes: Envoy's `failure_policy` decides about this request and later ones.
 //!
-//! The filter is `host-sim/guests/filters/src/headers.rs`. It never panics itself, but the SDK does at an answer that it
-//! doesn't expect.
+//! The filter is `host-sim/guests/filters/src/headers.rs`. The filter itself never panics, but the SDK panics when a host
+//! function returns an unexpected status.
 
 use host_sim::{Error, FailurePolicy, Outcome, Simulator};
 use std::time::Duration;
@@ -17,27 +17,24 @@ fn main() -> Result<(), Error> {
         assert!(trapped.trap.is_some() && sim.is_dead());
         assert!(trapped.logs.iter().any(|log| log.message.contains("unexpected status: 10")));
         let next = sim.request().send();
-        // A dead VM is replaced once it is a second old, by the next request.
+        // `Reload` replaces the VM at the first request at least one second after its start.
         sim.advance(Duration::from_secs(1));
         let later = sim.request().send();
         let expected = match policy {
-            // Not the request that it trapped at, but those that come after.
+            // Only requests after the trap bypass the filter.
             FailurePolicy::Open => ["503", "200, not filtered", "200, not filtered"],
             FailurePolicy::Reload => ["503", "503", "200"],
             _ => ["503", "503", "503"],
         };
         assert_eq!([&trapped, &next, &later].map(described), expected, "{policy:?}");
-        println!(
-            "{policy:?}: the client gets {}; the next {}; a second later {}",
-            expected[0], expected[1], expected[2]
-        );
+        println!("{policy:?}: trap {}; next request {}; after one second {}", expected[0], expected[1], expected[2]);
     }
 
-    // A new VM whatever the policy is: a test needn't wait for one.
+    // `reload` starts a new VM at once, whatever the policy is.
     let mut sim = Simulator::builder(&filter).start()?;
     sim.fail("proxy_get_header_map_pairs", 10, Some(1));
     let outcome = sim.request().send();
-    println!("the trap was in {}", outcome.trap.unwrap_or_default().lines().next().unwrap_or_default());
+    println!("trap in {}", outcome.trap.unwrap_or_default().lines().next().unwrap_or_default());
     sim.reload()?;
     assert_eq!(described(&sim.request().send()), "200");
     Ok(())

@@ -1,4 +1,4 @@
-//! Faults: host functions that answer something else, so that a test sees what the filter makes of it.
+//! Fault injection: a host function returns an error status, and the test checks how the filter handles it.
 //!
 //! The filter is `host-sim/guests/filters/src/http_auth.rs`.
 
@@ -10,19 +10,19 @@ fn main() -> Result<(), Error> {
     let filter = filters::filter("http_auth");
     let mut sim = Simulator::builder(&filter).start()?;
 
-    // The next callout can't be made.
+    // The next callout fails.
     sim.fail("proxy_http_call", Status::InternalFailure as u32, Some(1));
     let outcome = sim.request().header("authorization", "Bearer alice").send();
     assert_eq!(outcome.status(), Some(503));
     assert!(sim.http_calls().is_empty());
-    println!("a callout that fails: {}, {}", outcome.status().unwrap_or_default(), outcome.logs[0]);
+    println!("failed callout: {}, {}", outcome.status().unwrap_or_default(), outcome.logs[0]);
 
-    // The one after can.
+    // The callout after it succeeds.
     let id = sim.request().header("authorization", "Bearer alice").open();
     assert!(sim.stream(id).is_paused());
     sim.stream(id).finish();
 
-    // Always, until it is mended.
+    // All callouts fail, until `mend`.
     sim.fail("proxy_http_call", Status::InternalFailure as u32, None);
     for _ in 0..3 {
         assert_eq!(sim.request().header("authorization", "Bearer alice").send().status(), Some(503));
@@ -31,10 +31,10 @@ fn main() -> Result<(), Error> {
     let id = sim.request().header("authorization", "Bearer alice").open();
     assert!(sim.stream(id).is_paused());
 
-    // What Envoy would answer by itself needs no fault: here the cluster isn't there.
+    // An unknown cluster needs no fault: the host function fails as in Envoy.
     let mut sim = Simulator::builder(&filter).clusters(&["another"]).start()?;
     let outcome = sim.request().header("authorization", "Bearer alice").send();
     assert_eq!(outcome.status(), Some(503));
-    println!("a cluster that isn't there: {}, {}", outcome.status().unwrap_or_default(), outcome.logs[0]);
+    println!("unknown cluster: {}, {}", outcome.status().unwrap_or_default(), outcome.logs[0]);
     Ok(())
 }

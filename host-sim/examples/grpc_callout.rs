@@ -1,4 +1,4 @@
-//! gRPC callouts: answered with a message, or closed with a status.
+//! gRPC callouts: a response message, or a status that closes the call.
 //!
 //! The filter is `host-sim/guests/filters/src/grpc_auth.rs`.
 
@@ -16,16 +16,16 @@ fn main() -> Result<(), Error> {
         (&b"auth"[..], "auth.v1.Authorization", "Check")
     );
     assert_eq!(call.metadata.get("authorization"), Some(&b"alice"[..]));
-    // Messages are bytes, here protobuf: field 1, five bytes.
+    // A message is a protobuf encoding: field 1, five bytes.
     assert_eq!(call.messages, [b"\x0a\x05/cart"]);
-    println!("it calls {}/{}, message {}", call.service, call.method, call.messages[0].escape_ascii());
+    println!("call of {}/{}, message {}", call.service, call.method, call.messages[0].escape_ascii());
 
-    // A call is over with its answer.
+    // The response message ends the call.
     sim.grpc_message(call.token, b"");
     assert!(sim.grpc_calls().is_empty());
     let outcome = sim.stream(id).respond(host_sim::Response::status_only(200)).finish();
     assert_eq!(outcome.status(), Some(200));
-    println!("after an answer the client gets {}", outcome.status().unwrap_or_default());
+    println!("after a response: {}", outcome.status().unwrap_or_default());
 
     // PERMISSION_DENIED.
     let id = sim.request().open();
@@ -33,14 +33,14 @@ fn main() -> Result<(), Error> {
     sim.grpc_close(call.token, 7, "no");
     let outcome = sim.stream(id).finish();
     assert_eq!(outcome.status(), Some(403));
-    println!("after status 7 the client gets {}", outcome.status().unwrap_or_default());
+    println!("after status 7: {}", outcome.status().unwrap_or_default());
 
-    // A client that speaks gRPC gets the same as gRPC has it.
+    // A gRPC client receives the local response as a gRPC status.
     let id = sim.request().header("content-type", "application/grpc").open();
     let call = sim.grpc_calls().pop().expect("a call");
     sim.grpc_close(call.token, 7, "no");
     let outcome = sim.stream(id).finish();
     assert_eq!((outcome.status(), outcome.response_header("grpc-status")), (Some(200), Some(&b"7"[..])));
-    println!("a gRPC client gets grpc-status 7");
+    println!("gRPC client: grpc-status 7");
     Ok(())
 }

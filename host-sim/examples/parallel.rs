@@ -1,6 +1,6 @@
-//! Tests side by side: a module is compiled once, and each test has a simulator of its own that nothing disturbs.
+//! Parallel tests: the module is compiled once, and each test has its own simulator.
 //!
-//! `cargo test` runs tests on threads as this does. The filter is `host-sim/guests/filters/src/configuration.rs`.
+//! `cargo test` runs tests on threads in the same way. The filter is `host-sim/guests/filters/src/configuration.rs`.
 
 use host_sim::{Error, Module, Simulator};
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use std::thread;
 
 mod filters;
 
-/// Shared by all tests of a file.
+/// The module, shared by all tests of a file.
 static FILTER: LazyLock<Module> = LazyLock::new(|| filters::filter("configuration"));
 
 fn main() {

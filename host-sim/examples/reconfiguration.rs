@@ -1,4 +1,4 @@
-//! Another configuration while requests are under way: each keeps the one that it began with.
+//! A new configuration while requests are open: an open request keeps its configuration.
 //!
 //! The filter is `host-sim/guests/filters/src/configuration.rs`.
 
@@ -12,22 +12,26 @@ fn main() -> Result<(), Error> {
         String::from_utf8_lossy(outcome.response_header("x-version").unwrap_or_default()).into_owned()
     };
 
-    // Its request is upstream when the configuration changes.
+    // The configuration changes while this request waits for the upstream.
     let early = sim.request().open();
     sim.reconfigure("x-version: 2")?;
     let late = sim.request().send();
-    // The old root context is there until its last stream ends.
+    // The old root context ends with its last stream.
     assert_eq!(sim.root_contexts(), 2);
     let early = sim.stream(early).respond(Response::status_only(200)).finish();
     assert_eq!((&version(&early)[..], &version(&late)[..]), ("1", "2"));
     assert_eq!(sim.root_contexts(), 1);
-    println!("begun before: version {}; begun after: version {}", version(&early), version(&late));
+    println!(
+        "request before the change: version {}; request after the change: version {}",
+        version(&early),
+        version(&late)
+    );
 
-    // A bad one changes nothing.
+    // A refused configuration changes nothing.
     let refused = sim.reconfigure("nonsense");
     assert!(matches!(refused, Err(Error::Refused { .. })));
     let after = sim.request().send();
     assert_eq!(version(&after), "2");
-    println!("after a bad one: version {}", version(&after));
+    println!("after a refused configuration: version {}", version(&after));
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! Routes: to which cluster Envoy sends what the filter let go.
+//! Routes: the cluster that Envoy selects after the filter has forwarded the request.
 //!
-//! The filter is `host-sim/guests/filters/src/headers.rs`: it writes the header that a route goes by.
+//! The filter is `host-sim/guests/filters/src/headers.rs`: it writes the header that a route matches.
 
 use host_sim::{Error, HeaderMatch, Outcome, Route, RouteTable, Simulator, VirtualHost};
 
 mod filters;
 
 fn main() -> Result<(), Error> {
-    // What the listener's route_config says, in Envoy's words.
+    // The listener's `route_config`.
     let routes = RouteTable::builder()
         .virtual_host(
             VirtualHost::new("shop", ["shop", "shop:*"])
@@ -22,23 +22,23 @@ fn main() -> Result<(), Error> {
         )
         .clusters(["stable", "canary"])
         .build()
-        .expect("a good route configuration");
+        .expect("a valid route configuration");
     let mut sim = Simulator::builder(&filters::filter("headers")).routes(routes).start()?;
 
     let outcome = sim.request().get("http://shop/").header("x-tester", "yes").send();
-    println!("a tester:       {}", describe(&outcome));
+    println!("tester:       {}", describe(&outcome));
     let route = outcome.route.as_ref().expect("a route");
     assert_eq!((&route.route[..], route.cluster.as_deref()), ("chosen", Some(&b"canary"[..])));
-    // The route removes the header for the upstream, and adds one for the client.
+    // The route removes the request header and adds a response header.
     assert_eq!(outcome.request_header("x-cluster"), None);
     assert_eq!(outcome.response_header("x-served-by"), Some(&b"shop"[..]));
 
     let outcome = sim.request().get("http://shop/").header("x-cluster", "canary").send();
-    println!("anybody else:   {}", describe(&outcome));
+    println!("other user:   {}", describe(&outcome));
     assert_eq!(outcome.route.expect("a route").cluster.as_deref(), Some(&b"stable"[..]));
 
     let outcome = sim.request().get("http://elsewhere/").send();
-    println!("another host:   {}", describe(&outcome));
+    println!("other host:   {}", describe(&outcome));
     assert_eq!((outcome.status(), outcome.route), (Some(404), None));
     Ok(())
 }

@@ -1,9 +1,10 @@
-//! What a guest may do while it allocates for the host, and what comes of what it may not. The end-to-end tests show that
-//! Envoy does so.
+//! Host calls during an allocation for the host: which ones are allowed, and that others trap. The end-to-end tests show
+//! the same in Envoy.
 
 use host_sim::{Module, Outcome, Simulator};
 
-/// A guest whose allocator does this. It asks for the path, and logs the status of that as a digit.
+/// Sends a request through a guest that reads the path and logs the status as a digit. Its allocator runs this code.
+/// Returns the outcome, and whether the VM ended.
 fn send(allocating: &str) -> (Outcome, bool) {
     let text = format!(
         r#"(module
@@ -33,7 +34,7 @@ fn send(allocating: &str) -> (Outcome, bool) {
 }
 
 #[test]
-fn logging_and_time_work_during_an_allocation() {
+fn logging_and_time_are_allowed_during_an_allocation() {
     for call in [
         "(drop (call $log (i32.const 2) (i32.const 0) (i32.const 0)))",
         "(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 512)))",
@@ -47,7 +48,7 @@ fn logging_and_time_work_during_an_allocation() {
 }
 
 #[test]
-fn any_other_call_during_an_allocation_is_a_trap_that_ends_the_vm_once_the_callback_is_over() {
+fn other_calls_during_an_allocation_trap_and_end_the_vm() {
     for (call, what) in [
         (
             "(drop (call $get_path))",
@@ -64,7 +65,7 @@ fn any_other_call_during_an_allocation_is_a_trap_that_ends_the_vm_once_the_callb
         assert!(trap.message.starts_with("Function: proxy_on_memory_allocate failed: Uncaught "), "{trap}");
         assert!(trap.message.contains(what), "{trap}");
         assert!(trap.message.contains(" - allocate\n") && trap.message.contains(" - get_path\n"), "{trap}");
-        assert_eq!(after.message, "6", "the guest goes on, and is told of memory");
+        assert_eq!(after.message, "6", "the callback continues with status 6");
         assert!(outcome.trap.is_some_and(|trap| trap.starts_with("proxy_on_memory_allocate: ")));
     }
 }

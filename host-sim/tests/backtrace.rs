@@ -1,9 +1,8 @@
-//! What a trap leaves: Envoy's message, with the functions that were being called. The end-to-end tests show that it is
-//! Envoy's.
+//! The log message of a trap, with a backtrace. The end-to-end tests compare it with Envoy's.
 
 use host_sim::{Error, Log, LogLevel, Module, Simulator};
 
-/// A guest with these functions, whose `$on_request_headers` calls `$go`.
+/// Returns a guest with these functions, whose `$on_request_headers` calls `$go`.
 fn guest(functions: &str) -> Module {
     let text = format!(
         r#"(module
@@ -20,7 +19,7 @@ fn guest(functions: &str) -> Module {
     Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module")
 }
 
-/// What Envoy would log of a request that traps.
+/// Returns the log message of a request that traps.
 fn failure(module: &Module) -> String {
     let mut simulator = Simulator::builder(module).start().expect("a start");
     let logs = simulator.request().send().logs;
@@ -29,13 +28,13 @@ fn failure(module: &Module) -> String {
     message.clone()
 }
 
-/// The names in a backtrace, innermost first.
+/// Returns the function names of a backtrace, innermost first.
 fn names(failure: &str) -> Vec<&str> {
     failure.lines().filter_map(|line| line.split_once(" - ")).map(|(_, name)| name).collect()
 }
 
 #[test]
-fn a_trap_is_logged_with_the_functions_that_were_being_called() {
+fn a_trap_is_logged_with_its_active_functions() {
     let failure = failure(&guest("(func $go (call $ends) (call $traps)) (func $ends) (func $traps unreachable)"));
     let (message, backtrace) = failure.split_once('\n').expect("lines");
     assert_eq!(message, "Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable");
@@ -44,7 +43,7 @@ fn a_trap_is_logged_with_the_functions_that_were_being_called() {
 }
 
 #[test]
-fn a_filter_that_traps_at_its_configuration_says_where() {
+fn a_trap_during_configuration_has_a_backtrace() {
     let module = guest(
         r#"(func $go)
         (func $on_configure (export "proxy_on_configure") (param i32 i32) (result i32) (call $check) (i32.const 1))
@@ -62,7 +61,7 @@ fn a_filter_that_traps_at_its_configuration_says_where() {
 }
 
 #[test]
-fn functions_called_by_table_are_named_and_those_left_by_a_tail_call_are_not() {
+fn indirect_calls_are_in_the_backtrace_and_tail_callers_are_not() {
     let failure = failure(&guest(
         r#"(table funcref (elem $one $two))
         (func $go (call_indirect (i32.const 0)))
@@ -76,7 +75,7 @@ fn functions_called_by_table_are_named_and_those_left_by_a_tail_call_are_not() {
 }
 
 #[test]
-fn a_recursion_ends_with_the_stack_and_its_innermost_functions_are_named() {
+fn a_stack_overflow_shows_the_innermost_functions() {
     let failure = failure(&guest("(func $go (call $on)) (func $on (call $go))"));
     assert!(failure.contains("failed: Uncaught RangeError: Maximum call stack size exceeded\n"), "{failure}");
     let names = names(&failure);
@@ -85,7 +84,7 @@ fn a_recursion_ends_with_the_stack_and_its_innermost_functions_are_named() {
 }
 
 #[test]
-fn what_the_host_had_allocated_in_between_is_not_in_it() {
+fn earlier_calls_of_the_allocator_are_not_in_the_backtrace() {
     let failure = failure(&guest(
         r#"(func $go (drop (call $get (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 64) (i32.const 68))) (call $last))
         (func $last (if (i32.eq (i32.load (i32.const 64)) (i32.const 1024)) (then unreachable)))"#,
@@ -94,7 +93,7 @@ fn what_the_host_had_allocated_in_between_is_not_in_it() {
 }
 
 #[test]
-fn a_function_without_a_name_has_its_index_and_a_module_without_names_no_backtrace() {
+fn unnamed_functions_have_an_index_and_stripped_modules_no_backtrace() {
     let some = failure(&guest("(func $go (call 6)) (func unreachable)"));
     assert_eq!(names(&some), ["unknown(function index:6)", "go", "on_request_headers"]);
 
@@ -106,24 +105,23 @@ fn a_function_without_a_name_has_its_index_and_a_module_without_names_no_backtra
 }
 
 #[test]
-fn nobody_sees_what_backtraces_need() {
+fn the_instrumentation_is_invisible() {
     let module = guest("(func $go)");
     assert_eq!(module.exports(), ["malloc", "memory", "proxy_abi_version_0_2_1", "proxy_on_request_headers"]);
     assert_eq!(module.imports(), ["env.proxy_get_header_map_value"]);
-    let simulator =
-        Simulator::builder(&module).memory_limit(1 << 16).start().expect("its one page is within the limit");
+    let simulator = Simulator::builder(&module).memory_limit(1 << 16).start().expect("one page is within the limit");
     assert_eq!(simulator.memory_size(), 1 << 16);
 }
 
 #[test]
-fn a_module_whose_sections_are_not_in_order_is_refused_as_it_was() {
+fn a_module_with_sections_out_of_order_is_rejected() {
     let whole = wat::parse_str(
         r#"(module (memory 1) (func (export "proxy_abi_version_0_2_1"))
             (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#,
     );
     let whole = whole.expect("text");
     let (header, sections) = whole.split_at(8);
-    // Each is shorter than 128 bytes.
+    // Each section is shorter than 128 bytes.
     let mut rest = sections;
     let sections: Vec<_> = std::iter::from_fn(|| {
         let (section, next) = rest.split_at_checked(2 + usize::from(*rest.get(1)?))?;
@@ -136,19 +134,19 @@ fn a_module_whose_sections_are_not_in_order_is_refused_as_it_was() {
     for place in 0..sections.len() {
         let mut twice = sections.clone();
         twice.insert(place, sections[place]);
-        load(twice).expect_err("a section is there twice");
+        load(twice).expect_err("a duplicated section");
         let mut turned = sections.clone();
         turned.rotate_left(place);
         assert_eq!(load(turned).is_ok(), place == 0, "rotated by {place}");
     }
-    // What this host doesn't know: a tag, and nothing at all.
+    // Unsupported sections: a tag section, and an undefined section.
     for unknown in [[13, 3, 1, 0, 0], [99, 3, 1, 0, 0]] {
         load([&sections[..], &[&unknown[..]]].concat()).expect_err("an unknown section");
     }
 }
 
 #[test]
-fn a_module_that_is_cut_off_anywhere_is_refused() {
+fn a_truncated_module_is_rejected() {
     let whole = wat::parse_str(
         r#"(module (memory 1) (func (export "proxy_abi_version_0_2_1"))
             (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#,
@@ -161,8 +159,8 @@ fn a_module_that_is_cut_off_anywhere_is_refused() {
 }
 
 #[test]
-fn a_name_that_would_fill_the_memory_when_demangled_stays_as_it_is() {
-    // B<A, A>, and from then on C<the last, the last>.
+fn a_name_that_demangles_to_a_huge_text_is_not_demangled() {
+    // B<A, A>, then repeatedly C<previous, previous>.
     let mut name = "_Z1f1A1BIS_S_E".to_owned();
     for last in (1..).step_by(2).take(40) {
         let digits: String =

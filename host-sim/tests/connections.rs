@@ -1,11 +1,11 @@
-//! TCP connections: what a filter is told of one, what it may do to it, and what becomes of it at its end.
+//! TCP connections: their callbacks, what filters can change, and how connections close.
 
 use host_sim::{ClosedBy, ConnectionOutcome, FailurePolicy, Module, Response, Simulator};
 use std::time::Duration;
 
-/// A guest with these callbacks, and the ones that only say that they came.
+/// Returns a guest with these callbacks. All other callbacks log a letter each.
 fn guest(callbacks: &str) -> Module {
-    // The callbacks of a connection: the letter that each says, its parameters and results.
+    // The callbacks of a connection, with their parameters and results.
     let all = [
         ("new_connection", "i32", "i32", "0"),
         ("downstream_data", "i32 i32 i32", "i32", "0"),
@@ -72,31 +72,31 @@ fn said(outcome: &ConnectionOutcome) -> String {
 }
 
 #[test]
-fn what_client_and_upstream_send_goes_through_the_filter() {
+fn data_of_both_directions_passes_the_filter() {
     let mut simulator = start("");
     let id = simulator.connection().open();
     let connection = simulator.open_connection(id).downstream_data("hello", false);
     assert_eq!((connection.to_upstream(), connection.closed_by()), (&b"hello"[..], None));
     let outcome = connection.upstream_data("answer", false).downstream_data("", true).upstream_data("", true).finish();
     assert_eq!((&outcome.to_upstream[..], &outcome.to_downstream[..]), (&b"hello"[..], &b"answer"[..]));
-    // The upstream's end is told as its last data, and then as its end.
+    // The end of the upstream is reported with its last data, then by its own callback.
     assert_eq!((said(&outcome).as_str(), outcome.closed_by, outcome.paused), ("nduduUDolx", ClosedBy::Upstream, false));
 }
 
 #[test]
-fn a_client_that_ends_last_closes_the_connection() {
+fn the_client_closes_the_connection_if_it_ends_last() {
     let mut simulator = start("");
     let id = simulator.connection().open();
     let connection = simulator.open_connection(id).upstream_data("", true).downstream_data("bye", true);
     assert_eq!(connection.closed_by(), Some(ClosedBy::Client));
     let outcome = connection.downstream_data("more", false).upstream_data("more", false).finish();
-    assert_eq!(said(&outcome), "nuUdDolx", "what is closed is closed");
+    assert_eq!(said(&outcome), "nuUdDolx", "no callback after the close");
     assert_eq!((outcome.to_upstream, outcome.to_downstream), (b"bye".to_vec(), Vec::new()));
 }
 
 #[test]
-fn a_connection_ends_when_either_side_breaks_off() {
-    // Says who it was.
+fn a_reset_of_either_side_closes_the_connection() {
+    // Logs the peer type.
     let by = r#"(func (export "proxy_on_downstream_connection_close") (param i32) (param $by i32)
         (i32.store8 (i32.const 1024) (i32.add (i32.const 48) (local.get $by)))
         (drop (call $log (i32.const 2) (i32.const 1024) (i32.const 1))))"#;
@@ -109,12 +109,12 @@ fn a_connection_ends_when_either_side_breaks_off() {
     assert_eq!((said(&outcome).as_str(), outcome.closed_by), ("n1olx", ClosedBy::Upstream), "1 is local");
 }
 
-/// Stops until there are 8 bytes, and says what there is.
+/// Stops until 8 bytes have arrived, and logs the buffer.
 const EIGHT: &str = r#"(func (export "proxy_on_downstream_data") (param i32) (param $size i32) (param i32) (result i32)
     (call $say_buffer (i32.const 2)) (i32.lt_u (local.get $size) (i32.const 8)))"#;
 
 #[test]
-fn what_the_filter_stops_comes_again_with_what_follows() {
+fn stopped_data_is_passed_again_with_new_data() {
     let mut simulator = start(EIGHT);
     let id = simulator.connection().open();
     let connection = simulator.open_connection(id).downstream_data("one", false).downstream_data("two", false);
@@ -124,11 +124,11 @@ fn what_the_filter_stops_comes_again_with_what_follows() {
     assert_eq!(connection.to_upstream(), b"onetwosix");
     let outcome = connection.downstream_data("ten", false).finish();
     assert_eq!(said(&outcome), "noneonetwoonetwosixtenDolx");
-    assert!(outcome.paused && outcome.to_upstream == b"onetwosix", "the rest is lost");
+    assert!(outcome.paused && outcome.to_upstream == b"onetwosix", "the other data is lost");
 }
 
 #[test]
-fn a_filter_may_replace_what_goes_by_in_both_directions() {
+fn a_filter_can_replace_data_of_both_directions() {
     let replace = |callback: &str, buffer: u32| {
         format!(
             r#"(func (export "proxy_on_{callback}_data") (param i32 i32 i32) (result i32)
@@ -143,7 +143,7 @@ fn a_filter_may_replace_what_goes_by_in_both_directions() {
     assert_eq!(said(&outcome), "nsecret567secretDolx");
 }
 
-/// Asks `auth` about each new connection, and lets it go on when that has answered.
+/// Makes a callout to `auth` for each new connection, and continues after its response.
 const ASKS: &str = r#"
     (func (export "proxy_on_new_connection") (param $id i32) (result i32)
         (call $ask (local.get $id)) (call $say (i32.const 0)) (i32.const 1))
@@ -152,7 +152,7 @@ const ASKS: &str = r#"
         (drop (call $continue (i32.const 2))))"#;
 
 #[test]
-fn a_connection_that_waits_is_not_read_from_and_has_no_upstream() {
+fn a_paused_connection_is_not_read_and_has_no_upstream() {
     let mut simulator = start(ASKS);
     let id = simulator.connection().open();
     let connection = simulator.open_connection(id).downstream_data("hel", false).downstream_data("lo", true);
@@ -160,13 +160,13 @@ fn a_connection_that_waits_is_not_read_from_and_has_no_upstream() {
     let token = simulator.http_calls()[0].token;
     assert!(simulator.answer_http_call(token, Response::status_only(200)));
     let outcome = simulator.open_connection(id).upstream_data("answer", true).finish();
-    // All that came meanwhile is one piece.
+    // All data that arrived during the pause is passed at once.
     assert_eq!(said(&outcome), "nduUDolx");
     assert_eq!((outcome.to_upstream, outcome.to_downstream), (b"hello".to_vec(), b"answer".to_vec()));
 }
 
 #[test]
-fn a_connection_that_waits_for_ever_says_so() {
+fn a_waiting_connection_is_paused() {
     let mut simulator = start(ASKS);
     let id = simulator.connection().open();
     let outcome = simulator.open_connection(id).downstream_data("hello", false).finish();
@@ -174,7 +174,7 @@ fn a_connection_that_waits_for_ever_says_so() {
 }
 
 #[test]
-fn data_that_waits_for_a_callout_goes_on_as_the_filter_left_it() {
+fn paused_data_is_forwarded_as_the_filter_changed_it() {
     let mut simulator = start(
         r#"
         (func (export "proxy_on_downstream_data") (param $id i32) (param i32 i32) (result i32)
@@ -193,7 +193,7 @@ fn data_that_waits_for_a_callout_goes_on_as_the_filter_left_it() {
 }
 
 #[test]
-fn a_filter_closes_the_connection_whichever_side_it_names() {
+fn closing_either_stream_closes_the_connection() {
     for side in [2, 3] {
         let mut simulator = start(&format!(
             r#"(func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
@@ -204,12 +204,12 @@ fn a_filter_closes_the_connection_whichever_side_it_names() {
         assert_eq!(connection.closed_by(), Some(ClosedBy::Filter));
         let outcome = connection.finish();
         assert_eq!(said(&outcome), "ndDolx");
-        assert_eq!(outcome.to_upstream, b"", "it is closed before its data goes on");
+        assert_eq!(outcome.to_upstream, b"", "the connection closes before data is forwarded");
     }
 }
 
 #[test]
-fn a_connection_that_is_closed_at_the_upstreams_end_is_told_of_that_when_it_is_deleted() {
+fn the_upstream_close_callback_follows_the_deletion() {
     let mut simulator = start(
         r#"(func (export "proxy_on_upstream_data") (param i32 i32 i32) (result i32)
             (drop (call $close (i32.const 2))) (call $say (i32.const 2)) (i32.const 0))"#,
@@ -218,19 +218,19 @@ fn a_connection_that_is_closed_at_the_upstreams_end_is_told_of_that_when_it_is_d
     assert_eq!(said(&simulator.open_connection(id).upstream_data("answer", true).finish()), "nuDolxU");
 }
 
-/// Says the property `source.address`.
+/// Logs the property `source.address`.
 const ADDRESS: &str = r#"(func (export "proxy_on_new_connection") (param i32) (result i32)
     (drop (call $property (i32.const 96) (i32.const 14) (i32.const 1024) (i32.const 1028)))
     (drop (call $log (i32.const 2) (i32.load (i32.const 1024)) (i32.load (i32.const 1028)))) (i32.const 0))"#;
 
 #[test]
-fn a_filter_sees_the_addresses_that_the_test_gives() {
+fn addresses_are_properties_of_the_connection() {
     let mut simulator = start(ADDRESS);
     let id = simulator.connection().source_address(([10, 0, 0, 7], 4711).into()).open();
     assert_eq!(said(&simulator.open_connection(id).finish()), "10.0.0.7:4711Dolx");
     let id = simulator.connection().property(&["source", "address"], "elsewhere").open();
     assert_eq!(said(&simulator.open_connection(id).finish()), "elsewhereDolx");
-    // Some are there only later.
+    // A property can be set later.
     let mut simulator =
         start(&ADDRESS.replace("new_connection\") (param i32)", "upstream_data\") (param i32 i32 i32)"));
     let id = simulator.connection().open();
@@ -239,25 +239,25 @@ fn a_filter_sees_the_addresses_that_the_test_gives() {
 }
 
 #[test]
-fn a_connection_outlives_the_configuration_that_it_began_with() {
+fn a_connection_keeps_its_configuration_after_a_reconfiguration() {
     let mut simulator = start("");
     let id = simulator.connection().open();
     simulator.reconfigure("new").expect("a configuration");
-    assert_eq!(simulator.root_contexts(), 2, "the old one has a connection");
+    assert_eq!(simulator.root_contexts(), 2, "the old root context has a connection");
     let connection = simulator.open_connection(id).downstream_data("hello", true).upstream_data("answer", true);
     assert_eq!(connection.closed_by(), Some(ClosedBy::Upstream));
-    // Its root context ends with it, whenever the test asks what came of it.
+    // The root context ends with the connection, even before the test reads the outcome.
     assert_eq!(simulator.root_contexts(), 1);
     let outcome = simulator.open_connection(id).finish();
     assert_eq!(said(&outcome), "nduUDolxox");
     assert_eq!((outcome.to_upstream, outcome.to_downstream), (b"hello".to_vec(), b"answer".to_vec()));
 }
 
-/// Traps at data from the client.
+/// Traps in `on_downstream_data`.
 const TRAPS: &str = r#"(func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) unreachable)"#;
 
 #[test]
-fn after_a_trap_the_failure_policy_says_what_becomes_of_connections() {
+fn the_failure_policy_decides_about_connections_after_a_trap() {
     let start = |policy| Simulator::builder(&guest(TRAPS)).failure_policy(policy).start().expect("a start");
     let mut closed = start(FailurePolicy::Closed);
     let mut open = start(FailurePolicy::Open);
@@ -276,16 +276,16 @@ fn after_a_trap_the_failure_policy_says_what_becomes_of_connections() {
 
         let id = open.connection().open();
         let outcome = open.open_connection(id).downstream_data("hello", true).upstream_data("answer", true).finish();
-        assert_eq!(outcome.closed_by, ClosedBy::Upstream, "as if there were no filter");
+        assert_eq!(outcome.closed_by, ClosedBy::Upstream, "the filter is bypassed");
         assert_eq!((&outcome.to_upstream[..], &outcome.to_downstream[..]), (&b"hello"[..], &b"answer"[..]));
         assert!(outcome.trap.is_some());
     }
     let outcome = open.open_connection(alive).upstream_data("answer", false).finish();
-    assert_eq!(outcome.closed_by, ClosedBy::Failure, "it began with the filter");
+    assert_eq!(outcome.closed_by, ClosedBy::Failure, "the connection began before the trap");
 }
 
 #[test]
-fn connections_of_a_vm_that_died_end_with_it_while_new_ones_get_a_new_vm() {
+fn new_connections_get_a_new_vm_after_a_trap() {
     let mut simulator =
         Simulator::builder(&guest(TRAPS)).failure_policy(FailurePolicy::Reload).start().expect("a start");
     let (first, second) = (simulator.connection().open(), simulator.connection().open());
@@ -294,7 +294,7 @@ fn connections_of_a_vm_that_died_end_with_it_while_new_ones_get_a_new_vm() {
     simulator.advance(Duration::from_secs(1));
     let third = simulator.connection().open();
     assert_eq!(simulator.open_connection(third).upstream_data("answer", false).to_downstream(), b"answer");
-    // Envoy finds out when it asks the filter the next time.
+    // Envoy closes them at the next call of the filter.
     let connection = simulator.open_connection(second);
     assert_eq!(connection.closed_by(), None);
     assert_eq!(connection.upstream_data("answer", false).closed_by(), Some(ClosedBy::Failure));
@@ -304,7 +304,7 @@ fn connections_of_a_vm_that_died_end_with_it_while_new_ones_get_a_new_vm() {
 }
 
 #[test]
-fn a_module_without_callbacks_lets_everything_by() {
+fn a_module_without_callbacks_forwards_everything() {
     let text = r#"(module (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1"))
         (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#;
     let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");

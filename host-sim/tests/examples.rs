@@ -1,10 +1,10 @@
-//! The examples run, as the README says that they are run.
+//! Runs all examples as the README describes.
 
 use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn every_example_runs_and_prints_what_it_shows() {
+fn every_example_runs_and_is_in_the_readme() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let files = std::fs::read_dir(examples).expect("a directory").map(|file| file.expect("a file").path());
     let mut names: Vec<_> = files
@@ -15,7 +15,7 @@ fn every_example_runs_and_prints_what_it_shows() {
     assert!(names.len() > 1, "there are examples: {names:?}");
     for name in names {
         let linked = include_str!("../README.md").contains(&format!("](examples/{name}.rs)"));
-        assert!(linked, "the README doesn't have the example {name}");
+        assert!(linked, "the README does not link to the example {name}");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["run", "--quiet", "-p", "host-sim", "--example", &name]);
         let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");

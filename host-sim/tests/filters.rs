@@ -1,4 +1,4 @@
-//! What the filters of `guests/filters` do. Each example shows one of them; here is the rest of what they promise.
+//! The behaviour of the filters in `guests/filters` that the examples do not show.
 
 use host_sim::{Response, Simulator, Value};
 use std::time::Duration;
@@ -14,7 +14,7 @@ mod headers {
     use super::*;
 
     #[test]
-    fn bytes_that_arent_utf_8_go_through() {
+    fn header_values_may_be_invalid_utf_8() {
         let outcome = start("headers").request().path(b"/\xff").header("x-any", b"\xfe").send();
         assert_eq!(outcome.trap, None);
         assert_eq!(outcome.request_header("x-any"), Some(&b"\xfe"[..]));
@@ -22,7 +22,7 @@ mod headers {
     }
 
     #[test]
-    fn only_a_yes_makes_a_tester() {
+    fn only_the_value_yes_selects_the_canary() {
         let mut sim = start("headers");
         for (value, cluster) in [("yes", Some(&b"canary"[..])), ("no", None), ("", None), ("yes, no", None)] {
             let outcome = sim.request().header("x-tester", value).header("x-cluster", "mine").send();
@@ -31,7 +31,7 @@ mod headers {
     }
 
     #[test]
-    fn ping_is_a_whole_path() {
+    fn only_the_exact_path_ping_gets_a_local_response() {
         let mut sim = start("headers");
         for (path, answered) in [("/ping", true), ("/ping/", false), ("/ping?", false), ("/", false)] {
             assert_eq!(sim.request().path(path).send().local_response.is_some(), answered, "{path}");
@@ -56,18 +56,18 @@ mod body {
     }
 
     #[test]
-    fn other_bytes_stay_as_they_are() {
+    fn other_bytes_are_not_changed() {
         assert_eq!(masked(b"\xff\x004111111111111111 4111111111111111\xfe"), b"\xff\x00[card] [card]\xfe");
     }
 
     #[test]
-    fn a_response_without_a_body_keeps_its_length() {
+    fn a_response_without_a_body_keeps_content_length() {
         let outcome = start("body").request().response(Response::status_only(304).header("content-length", "7")).send();
         assert_eq!(outcome.response_header("content-length"), Some(&b"7"[..]));
     }
 
     #[test]
-    fn requests_are_left_alone() {
+    fn request_bodies_are_not_changed() {
         let outcome = start("body").request().post("http://shop/").body("4111111111111111").send();
         assert_eq!(outcome.request_body, b"4111111111111111");
     }
@@ -78,21 +78,21 @@ mod configuration {
     use host_sim::Error;
 
     #[test]
-    fn without_one_there_is_nothing_to_add() {
+    fn an_empty_configuration_adds_no_headers() {
         let outcome = start("configuration").request().send();
         assert_eq!(outcome.response.headers.len(), 1);
     }
 
     #[test]
-    fn every_problem_is_told() {
+    fn every_problem_is_logged() {
         let refused = Simulator::builder(&filters::filter("configuration")).configuration("a\nb: c\n: d").start();
-        let Err(Error::Refused { logs, .. }) = refused else { panic!("it was taken") };
+        let Err(Error::Refused { logs, .. }) = refused else { panic!("the configuration was accepted") };
         let messages: Vec<_> = logs.iter().map(|log| &log.message[..]).collect();
-        assert_eq!(messages, ["line 1 isn't `name: value`: a", "line 3 isn't `name: value`: : d"]);
+        assert_eq!(messages, ["line 1: expected `name: value`: a", "line 3: expected `name: value`: : d"]);
     }
 
     #[test]
-    fn bytes_that_arent_utf_8_are_refused() {
+    fn a_configuration_of_invalid_utf_8_is_refused() {
         let refused = Simulator::builder(&filters::filter("configuration")).configuration(b"a: \xff").start();
         assert!(matches!(refused, Err(Error::Refused { .. })));
     }
@@ -102,7 +102,7 @@ mod http_auth {
     use super::*;
 
     #[test]
-    fn who_shows_no_token_isnt_asked_for() {
+    fn a_request_without_a_token_makes_no_callout() {
         let mut sim = start("http_auth");
         assert_eq!(sim.request().send().status(), Some(401));
         assert_eq!(sim.request().header("authorization", b"\xff").send().status(), Some(401));
@@ -110,7 +110,7 @@ mod http_auth {
     }
 
     #[test]
-    fn what_isnt_a_clear_answer_lets_nobody_pass() {
+    fn unexpected_statuses_refuse_the_request() {
         let mut sim = start("http_auth");
         for (answer, status) in [(401, 401), (403, 403), (500, 503), (204, 503), (302, 503)] {
             let id = sim.request().header("authorization", "alice").open();
@@ -121,7 +121,7 @@ mod http_auth {
     }
 
     #[test]
-    fn each_request_has_its_own_answer() {
+    fn responses_go_to_the_right_requests() {
         let mut sim = start("http_auth");
         let ids = ["alice", "mallory"].map(|user| sim.request().header("authorization", user).open());
         let calls = sim.http_calls();
@@ -132,7 +132,7 @@ mod http_auth {
     }
 
     #[test]
-    fn an_answer_for_a_client_that_left_harms_nobody() {
+    fn a_response_after_a_client_reset_is_ignored() {
         let mut sim = start("http_auth");
         let id = sim.request().header("authorization", "alice").open();
         let call = sim.http_calls().pop().expect("a callout");
@@ -146,7 +146,7 @@ mod grpc_auth {
     use super::*;
 
     #[test]
-    fn a_status_that_says_nothing_lets_nobody_pass() {
+    fn unexpected_grpc_statuses_refuse_the_request() {
         let mut sim = start("grpc_auth");
         for (answer, status) in [(16, 401), (7, 403), (14, 503), (2, 503)] {
             let id = sim.request().open();
@@ -157,16 +157,16 @@ mod grpc_auth {
     }
 
     #[test]
-    fn a_long_path_is_whole_in_the_message() {
+    fn a_long_path_is_encoded_completely() {
         let mut sim = start("grpc_auth");
         sim.request().path("/".repeat(300)).open();
         let call = sim.grpc_calls().pop().expect("a call");
-        // 300 as protobuf's varint.
+        // The varint of 300.
         assert_eq!(call.messages[0], [&b"\x0a\xac\x02"[..], "/".repeat(300).as_bytes()].concat());
     }
 
     #[test]
-    fn without_the_cluster_nobody_passes() {
+    fn an_unknown_cluster_refuses_the_request() {
         let mut sim = Simulator::builder(&filters::filter("grpc_auth")).clusters(&[]).start().expect("a start");
         assert_eq!(sim.request().send().status(), Some(503));
     }
@@ -184,7 +184,7 @@ mod blocklist {
     }
 
     #[test]
-    fn a_user_is_a_whole_line() {
+    fn only_whole_lines_name_users() {
         let mut sim = listing("mallory\ntrudy\n");
         for (user, status) in [("mallory", 403), ("trudy", 403), ("mall", 200), ("mallory\n", 200), ("", 200)] {
             assert_eq!(sim.request().header("x-user", user).send().status(), Some(status), "{user}");
@@ -200,7 +200,7 @@ mod blocklist {
     }
 
     #[test]
-    fn an_error_leaves_the_list_as_it_was() {
+    fn a_failed_callout_keeps_the_list() {
         let mut sim = listing("mallory");
         sim.advance(Duration::from_secs(10));
         let call = sim.http_calls().pop().expect("a callout");
@@ -213,7 +213,7 @@ mod blocklist {
     }
 
     #[test]
-    fn workers_count_together() {
+    fn workers_share_the_counter() {
         let mut sim = Simulator::builder(&filters::filter("blocklist")).workers(2).start().expect("a start");
         sim.advance(Duration::from_secs(10));
         let call = sim.http_calls().pop().expect("a callout");

@@ -1,8 +1,8 @@
-//! What guests get from the host: the life of a plugin, and the answers of the host functions.
+//! The lifecycle of a plugin, and the results of host functions.
 
 use host_sim::{Error, LogLevel, Module, Simulator, Value};
 
-/// A guest: these imports and these functions, with what every guest has. `$message` logs 16 bytes at an address.
+/// Returns a guest with these imports and functions, and those that every guest has. `$message` logs 16 bytes at an address.
 fn guest(parts: &str) -> Module {
     let text = format!(
         r#"(module
@@ -50,7 +50,7 @@ fn guest(parts: &str) -> Module {
     Module::from_bytes(wat::parse_str(text).expect("the guest's text")).expect("the guest")
 }
 
-/// A guest that makes these calls when a request's headers are there, and logs a digit for each status (`:` is 10).
+/// Returns a guest that makes these calls in `on_request_headers`, and logs a digit for each status (`:` is 10).
 fn calls(calls: &[&str]) -> Module {
     let mut body = String::new();
     for (n, call) in calls.iter().enumerate() {
@@ -68,7 +68,7 @@ fn messages(logs: &[host_sim::Log]) -> Vec<&str> {
     logs.iter().map(|log| &log.message[..]).collect()
 }
 
-/// What such a guest logged for a request.
+/// Returns what the guest of [`calls`] logs during a request.
 fn statuses(module: &Module) -> String {
     let mut simulator = Simulator::builder(module).node_metadata("NAMESPACE", "curl").start().expect("a start");
     let outcome = simulator.request().get("http://shop/cart?a=1").header("x-user", "7").send();
@@ -76,7 +76,7 @@ fn statuses(module: &Module) -> String {
     messages(&outcome.logs).concat()
 }
 
-/// Logs its life: one letter a callback, with the context's number.
+/// Logs a letter for each callback, with the context id.
 const DIARY: &str = r#"
     (func $note (param $letter i32) (param $context i32)
         (i32.store8 (i32.const 256) (local.get $letter))
@@ -103,14 +103,14 @@ const DIARY: &str = r#"
     (func (export "proxy_on_delete") (param $c i32) (call $note (i32.const 120) (local.get $c)))"#;
 
 #[test]
-fn a_plugin_lives_as_in_envoy() {
+fn callbacks_are_called_in_envoys_order() {
     let mut simulator = Simulator::builder(&guest(DIARY)).configuration("one").start().expect("a start");
     assert_eq!(messages(simulator.logs()), ["i0", "c1", "v1", "f1", "one"]);
 
     let outcome = simulator.request().send();
     assert_eq!(messages(&outcome.logs), ["c2", "h2", "l2", "d2", "x2"], "log, then done, then delete");
 
-    simulator.reconfigure("second").expect("a good configuration");
+    simulator.reconfigure("second").expect("an accepted configuration");
     assert_eq!(
         messages(&simulator.logs()[10..]),
         ["c3", "v3", "f3", "second", "d1", "x1"],
@@ -121,24 +121,28 @@ fn a_plugin_lives_as_in_envoy() {
 }
 
 #[test]
-fn a_configuration_that_is_refused_leaves_the_old_one_serving() {
+fn a_refused_configuration_leaves_the_old_one_in_effect() {
     let module = guest(DIARY);
     let mut simulator = Simulator::builder(&module).configuration("one").start().expect("a start");
     let before = simulator.logs().len();
 
     let Err(Error::Refused { callback, logs }) = simulator.reconfigure("no") else { panic!("it isn't refused") };
     assert_eq!(callback, "proxy_on_configure");
-    assert_eq!(messages(&logs), ["i0", "c1", "v1", "f1", "no", "d1", "x1"], "tried in another VM");
+    assert_eq!(messages(&logs), ["i0", "c1", "v1", "f1", "no", "d1", "x1"], "validated in another VM");
     assert_eq!(simulator.logs()[before..], logs);
     assert!(matches!(simulator.reconfigure("trap"), Err(Error::Trapped { callback: "proxy_on_configure", .. })));
 
     assert!(!simulator.is_dead());
-    assert_eq!(messages(&simulator.request().send().logs), ["c2", "h2", "l2", "d2", "x2"], "the VM saw none of it");
+    assert_eq!(
+        messages(&simulator.request().send().logs),
+        ["c2", "h2", "l2", "d2", "x2"],
+        "the serving VM was not called"
+    );
     assert!(matches!(Simulator::builder(&module).configuration("no").start(), Err(Error::Refused { .. })));
 }
 
 #[test]
-fn after_a_trap_every_request_is_answered_503_until_a_reload() {
+fn requests_get_503_after_a_trap_until_a_reload() {
     let mut simulator = Simulator::builder(&guest(DIARY)).configuration("one").start().expect("a start");
 
     let outcome = simulator.request().header("x-user", "boom").send();
@@ -157,7 +161,7 @@ fn after_a_trap_every_request_is_answered_503_until_a_reload() {
 }
 
 #[test]
-fn a_file_that_is_no_filter_is_an_error_that_says_so() {
+fn a_file_that_is_not_a_filter_is_an_error() {
     let invalid = |bytes: &[u8]| Module::from_bytes(bytes).expect_err("an error").to_string();
     assert_eq!(invalid(b""), invalid(b"{}"));
     assert!(invalid(b"").contains("the file is not WebAssembly"));
@@ -177,7 +181,7 @@ fn a_file_that_is_no_filter_is_an_error_that_says_so() {
 }
 
 #[test]
-fn an_import_that_is_not_served_is_named() {
+fn the_error_names_unknown_imports() {
     let text = r#"(module (import "env" "proxy_fly" (func)) (import "wasi_unstable" "fd_write" (func))
         (func (export "malloc") (param i32) (result i32) (i32.const 0)) (func (export "proxy_abi_version_0_2_1")))"#;
     let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
@@ -189,7 +193,7 @@ fn an_import_that_is_not_served_is_named() {
 }
 
 #[test]
-fn a_callback_of_another_signature_is_named() {
+fn the_error_names_a_callback_with_another_signature() {
     let text = r#"(module (func (export "proxy_abi_version_0_2_1")) (func (export "proxy_on_request_headers"))
         (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#;
     let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
@@ -198,7 +202,7 @@ fn a_callback_of_another_signature_is_named() {
 }
 
 #[test]
-fn during_initialization_only_logging_and_wasi_work() {
+fn only_logging_and_wasi_are_allowed_during_initialize() {
     let start = |call: &str| {
         let module = guest(&format!(
             r#"(func (export "_initialize")
@@ -220,7 +224,7 @@ fn during_initialization_only_logging_and_wasi_work() {
 }
 
 #[test]
-fn header_maps_answer_as_envoys_do() {
+fn header_map_functions_return_what_envoy_returns() {
     let module = calls(&[
         "(call $get_header (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 512) (i32.const 516))",
         "(call $get_header (i32.const 0) (i32.const 1) (i32.const 5) (i32.const 512) (i32.const 516))", // No such header.
@@ -241,7 +245,7 @@ fn header_maps_answer_as_envoys_do() {
 }
 
 #[test]
-fn a_change_of_the_requests_headers_clears_the_route_cache_and_reading_does_not() {
+fn changing_request_headers_clears_the_route_cache() {
     let send = |call: &str| {
         let module = calls(&[call]);
         let mut simulator = Simulator::builder(&module).start().expect("a start");
@@ -267,7 +271,7 @@ fn a_change_of_the_requests_headers_clears_the_route_cache_and_reading_does_not(
 }
 
 #[test]
-fn buffers_answer_as_envoys_do() {
+fn buffer_functions_return_what_envoy_returns() {
     let module = calls(&[
         "(call $get_buffer (i32.const 6) (i32.const 0) (i32.const 9) (i32.const 512) (i32.const 516))",
         "(i32.load (i32.const 516))", // The size of the VM's configuration is 2.
@@ -313,7 +317,7 @@ fn a_body_can_be_read_and_written() {
 }
 
 #[test]
-fn metrics_answer_as_envoys_do() {
+fn metric_functions_return_what_envoy_returns() {
     let module = calls(&[
         "(call $define (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 520))",
         "(i32.div_u (i32.load (i32.const 520)) (i32.const 4))", // The first counter's id is 4.
@@ -357,7 +361,7 @@ fn metrics_outlive_a_vm() {
 }
 
 #[test]
-fn properties_come_from_the_test_and_from_the_request() {
+fn request_properties_precede_those_of_the_simulator() {
     let module = guest(
         r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
             (drop (call $get_property (i32.const 16) (i32.const 27) (i32.const 512) (i32.const 516)))
@@ -372,11 +376,11 @@ fn properties_come_from_the_test_and_from_the_request() {
     let mut simulator = Simulator::builder(&module).node_metadata("NAMESPACE", "curl").start().expect("a start");
     assert_eq!(messages(&simulator.request().get("http://shop/cart?a=1").send().logs), ["curl", "a=1", "1"]);
     let outcome = simulator.request().property(&["request", "query"], "mine").send();
-    assert_eq!(messages(&outcome.logs)[1], "mine", "the request's own come first");
+    assert_eq!(messages(&outcome.logs)[1], "mine", "the property of the request takes precedence");
 }
 
 #[test]
-fn wasi_answers_as_envoys_does() {
+fn wasi_functions_return_what_envoy_returns() {
     let module = calls(&[
         "(call $fd_write (i32.const 3) (i32.const 560) (i32.const 1) (i32.const 520))",
         "(call $fd_write (i32.const 1) (i32.const -8) (i32.const 1) (i32.const 520))",
@@ -427,7 +431,7 @@ fn the_same_seed_gives_the_same_random_bytes() {
 }
 
 #[test]
-fn a_filter_can_answer_itself() {
+fn a_filter_can_send_a_local_response() {
     let module = calls(&[
         "(call $respond (i32.const 403) (i32.const 0) (i32.const 6) (i32.const 2) (i32.const 4) (i32.const 0) (i32.const 0)
             (i32.const -1))",
@@ -439,7 +443,7 @@ fn a_filter_can_answer_itself() {
 }
 
 #[test]
-fn leaving_the_program_does_nothing_and_what_compilers_put_behind_it_is_a_trap() {
+fn proc_exit_returns_and_the_instruction_after_it_traps() {
     let send = |behind: &str| {
         let module = guest(&format!(
             r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -465,7 +469,7 @@ fn simulators_of_one_module_run_on_any_thread() {
 }
 
 #[test]
-fn the_memory_that_is_exported_is_the_one_whatever_its_name() {
+fn the_exported_memory_may_have_any_name() {
     let text = r#"(module
         (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
         (memory (export "mem") 1) (data (i32.const 0) "here")

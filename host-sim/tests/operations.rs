@@ -1,5 +1,5 @@
-//! A million host calls with any arguments, from a guest that makes whichever calls the test tells it to, among
-//! reconfigurations, callouts, faults, and streams and connections that stay open. Nothing of it may panic the simulator.
+//! A million host calls with random arguments, during reconfigurations, callouts, injected faults, open streams and open
+//! connections. The simulator must not panic.
 
 use fastrand::Rng;
 use host_sim::{FailurePolicy, Module, Response, Simulator};
@@ -7,9 +7,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 const CALLS: usize = 1_000_000;
-/// How many calls a callback makes.
+/// The number of calls per callback.
 const BATCH: usize = 64;
-/// Host functions, and how many arguments of 4 bytes each takes.
+/// Host functions, and the number of their 4-byte parameters.
 const FUNCTIONS: &[(&str, usize)] = &[
     ("proxy_log", 3),
     ("proxy_get_log_level", 1),
@@ -50,7 +50,7 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("proxy_grpc_send", 4),
 ];
 
-/// A guest that makes the calls of the property `calls` in every callback: 16 numbers each, the function's first.
+/// Returns a guest that makes the calls of the property `calls` in every callback. A call is 16 numbers, first the function.
 fn guest() -> Module {
     let mut imports = String::new();
     let (mut labels, mut cases) = (String::new(), String::new());
@@ -112,7 +112,7 @@ fn guest() -> Module {
     Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module")
 }
 
-/// A number as arguments are: small, an address, anything, or close to the end of what there is.
+/// Returns a random argument: a small number, an address, any number, or a number near the maximum.
 fn argument(random: &mut Rng) -> u32 {
     match random.u8(..8) {
         0..=2 => random.u32(..10),
@@ -138,7 +138,7 @@ fn bytes(random: &mut Rng) -> Vec<u8> {
 }
 
 #[test]
-fn a_million_calls_with_any_arguments_are_no_panic() {
+fn a_million_random_calls_do_not_panic() {
     let module = guest();
     let mut random = Rng::with_seed(3);
     let policies = [FailurePolicy::Closed, FailurePolicy::Open, FailurePolicy::Reload];
@@ -149,7 +149,7 @@ fn a_million_calls_with_any_arguments_are_no_panic() {
     let mut simulator = start(&mut random);
     let (mut made, mut open, mut connections) = (0, Vec::new(), Vec::new());
     while made < CALLS {
-        // Headers, log and done at least, unless there is nobody left to make them.
+        // At least headers, log and done, unless the VM has failed.
         made += if simulator.is_dead() { 0 } else { 3 * BATCH };
         let request = simulator.request().post("http://shop/").worker(random.usize(..3));
         let request = request.body(bytes(&mut random)).header(bytes(&mut random), bytes(&mut random));
@@ -177,7 +177,7 @@ fn a_million_calls_with_any_arguments_are_no_panic() {
                 }
             }
         }
-        // Every VM that is dead has a successor some time.
+        // Each failed VM is replaced some time later.
         if simulator.is_dead() && random.u8(..4) == 0 {
             _ = simulator.reload();
         }

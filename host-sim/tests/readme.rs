@@ -1,12 +1,11 @@
-//! The README's five minutes, in an empty directory: its files are written and its commands run, one after the other,
-//! and they print what it says.
+//! Follows the README in an empty directory: writes its files, runs its commands, and compares what they print.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const README: &str = include_str!("../README.md");
 
-/// A fenced block of the README: what it is of, and its lines.
+/// A fenced block of the README: its language and its lines.
 struct Block {
     kind: &'static str,
     lines: Vec<&'static str>,
@@ -25,12 +24,12 @@ fn blocks() -> Vec<Block> {
     blocks
 }
 
-/// An empty directory with a checkout in `traffic-split`; gone with this value.
+/// A directory with a checkout in `traffic-split`. Removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Scratch {
-        // Outside of this workspace, or cargo would take what is made there for a part of it.
+        // Outside of this workspace: cargo would treat a package inside as a part of it.
         let scratch = Scratch(std::env::temp_dir().join(format!("host-sim-readme-{}", std::process::id())));
         std::fs::create_dir_all(&scratch.0).expect("a directory");
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a checkout");
@@ -44,11 +43,11 @@ impl Scratch {
         std::fs::write(path, lines.join("\n") + "\n").expect("a file");
     }
 
-    /// What a command prints, be it output or error.
+    /// Runs a command. Returns its standard output and standard error.
     fn run(&self, command: &str) -> String {
         let package = self.0.join("greeting");
         if package.exists() && !package.join("target").exists() {
-            // What is compiled is kept from run to run, and is of the versions that everything here is tested with.
+            // Keep compiled dependencies between runs, and use the versions of this workspace.
             let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
             std::fs::create_dir_all(&target).expect("a directory");
             std::os::unix::fs::symlink(target, package.join("target")).expect("a link");
@@ -58,7 +57,7 @@ impl Scratch {
         let path = std::env::var("PATH").expect("a path");
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("exec 2>&1; {command}")]).env("PATH", format!("{commands}:{path}"));
-        // A user has none of these.
+        // These are not set in a user's shell.
         shell.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_ENCODED_RUSTFLAGS");
         let directory = if package.exists() { package } else { self.0.clone() };
         let output = shell.current_dir(directory).output().expect("a shell");
@@ -74,7 +73,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Whether a line is as the README has it, where `…` stands for anything.
+/// Returns whether a line matches a line of the README, in which `…` stands for any characters.
 fn fits(expected: &str, line: &str) -> bool {
     let mut rest = line.trim_end();
     let mut pieces = expected.split('…');
@@ -88,7 +87,7 @@ fn fits(expected: &str, line: &str) -> bool {
 }
 
 #[test]
-fn five_minutes_are_as_the_readme_says() {
+fn the_commands_of_the_readme_print_what_it_shows() {
     let scratch = Scratch::new();
     let mut commands = 0;
     for Block { kind, lines } in blocks() {
@@ -96,7 +95,10 @@ fn five_minutes_are_as_the_readme_says() {
         match kind {
             "toml" | "rust" => {
                 let path = first.trim_start_matches(['#', '/', ' ']);
-                assert!(path.starts_with("greeting/"), "a block of {kind} begins with its file's path: {first}");
+                assert!(
+                    path.starts_with("greeting/"),
+                    "a block of {kind} must begin with the path of its file: {first}"
+                );
                 scratch.write(path, &lines);
             }
             "console" => {
@@ -106,12 +108,12 @@ fn five_minutes_are_as_the_readme_says() {
                         printed = scratch.run(command);
                         commands += 1;
                     } else {
-                        // It may leave lines out, and tests end in any order.
+                        // The README leaves lines out, and tests end in any order.
                         assert!(printed.lines().any(|printed| fits(line, printed)), "no line {line:?} in:\n{printed}");
                     }
                 }
             }
-            // Not for this test: what is installed, and how else things can be.
+            // Other blocks install tools or show variants.
             _ => {}
         }
     }
@@ -119,11 +121,11 @@ fn five_minutes_are_as_the_readme_says() {
 }
 
 #[test]
-fn every_file_that_the_readme_links_to_is_there() {
+fn every_linked_file_exists() {
     let links = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let files: Vec<_> = links.filter(|link| !link.contains("://") && !link.starts_with('#')).collect();
     assert!(files.len() > 10, "{files:?}");
     for file in files {
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{file} isn't there");
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{file} does not exist");
     }
 }

@@ -1,13 +1,13 @@
-//! What a failing test prints of its simulators.
+//! A failing test prints the seed of its simulators.
 
 use host_sim::{Module, Simulator};
 use std::process::Command;
 
 const FAILS: &str = "HOST_SIM_TEST_FAILS";
 
-/// Runs itself in another process, where it fails if it is told to.
+/// Runs this test in another process, where the environment variable makes it fail.
 #[test]
-fn a_test_that_fails_prints_the_seed_of_each_simulator_and_one_that_passes_none() {
+fn only_a_failing_test_prints_the_seed_of_each_simulator() {
     let text = r#"(module (func (export "proxy_abi_version_0_2_1"))
         (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#;
     let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
@@ -27,7 +27,7 @@ fn a_test_that_fails_prints_the_seed_of_each_simulator_and_one_that_passes_none(
     assert_eq!((passed, lines), (false, 2), "{stderr}");
     for seed in [7, 8] {
         let line =
-            format!("host-sim: random bytes followed from seed {seed}; `.seed({seed})` before `.start()` repeats them");
+            format!("host-sim: the seed of random bytes was {seed}; reproduce with `.seed({seed})` before `.start()`");
         assert!(stderr.contains(&line), "{stderr}");
     }
     let (passed, lines, stderr) = run("no");

@@ -1,11 +1,11 @@
-//! Whole streams, time, callouts, queues: what a guest that says of each callback what it is given sees, and does.
+//! HTTP streams, time, callouts, queues and failure policies.
 
 use host_sim::{
     FailurePolicy, HeaderMatch, Headers, Mirror, Module, Response, Route, RouteTable, Shared, Simulator, VirtualHost,
 };
 use std::time::Duration;
 
-/// A guest that logs a letter for each callback, and calls `body` in the one that is named.
+/// Returns a guest with these callbacks. All other callbacks log a letter each.
 fn guest(callbacks: &str) -> Module {
     let text = format!(
         r#"(module
@@ -60,7 +60,7 @@ fn said(logs: &[host_sim::Log]) -> String {
 }
 
 #[test]
-fn every_part_of_request_and_response_goes_through_the_filter_in_order() {
+fn the_filter_sees_all_parts_of_request_and_response_in_order() {
     let mut simulator = start(&guest(ALL));
     let response = Response::status_only(201).header("x-a", "1").body("answer").trailer("x-t", "2");
     let request = simulator.request().post("http://shop/cart").body("ask").trailer("x-q", "3");
@@ -69,15 +69,15 @@ fn every_part_of_request_and_response_goes_through_the_filter_in_order() {
     assert_eq!((outcome.request_body, outcome.request_trailers.get("x-q")), (b"ask".to_vec(), Some(&b"3"[..])));
     assert_eq!((outcome.response, outcome.paused), (response, false));
     let outcome = simulator.request().send();
-    assert_eq!((said(&outcome.logs).as_str(), outcome.status()), ("hHldx", Some(200)), "what isn't there isn't given");
+    assert_eq!((said(&outcome.logs).as_str(), outcome.status()), ("hHldx", Some(200)), "no callback for missing parts");
 }
 
 #[test]
-fn a_request_may_come_in_pieces() {
+fn a_request_body_can_be_streamed() {
     let mut simulator = start(&guest(ALL));
     let stream = simulator.request().post("http://shop/").unfinished().open();
     let stream = simulator.stream(stream).body("a", false).body("b", false);
-    // Nobody answers half a request.
+    // The upstream does not respond to an incomplete request.
     let outcome =
         stream.respond(Response::status_only(200)).body("c", true).respond(Response::status_only(204)).finish();
     assert_eq!(
@@ -86,7 +86,7 @@ fn a_request_may_come_in_pieces() {
     );
 }
 
-/// Pauses at the headers and calls `auth`; goes on when that has answered.
+/// Pauses at the headers, makes a callout to `auth`, and continues after its response.
 const WAITS: &str = r#"
     (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
         (global.set $stream (local.get $id))
@@ -100,7 +100,7 @@ const WAITS: &str = r#"
         (drop (call $continue (i32.const 0))))"#;
 
 #[test]
-fn what_waits_of_a_body_is_given_in_one_piece_and_nothing_comes_behind_the_end() {
+fn waiting_body_parts_are_merged_and_nothing_follows_the_end() {
     let module = guest(
         r#"
         (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -126,7 +126,7 @@ fn what_waits_of_a_body_is_given_in_one_piece_and_nothing_comes_behind_the_end()
 }
 
 #[test]
-fn a_stream_that_is_finished_is_none_any_more() {
+fn a_finished_stream_no_longer_exists() {
     let mut simulator = start(&guest(ALL));
     let id = simulator.request().open();
     assert_eq!(said(&simulator.stream(id).finish().logs), "hldx");
@@ -135,7 +135,7 @@ fn a_stream_that_is_finished_is_none_any_more() {
 }
 
 #[test]
-fn a_request_that_waits_for_a_callout_goes_on_when_the_test_has_answered_it() {
+fn a_paused_request_continues_after_the_callout_response() {
     let mut simulator = start(&guest(WAITS));
     let stream = simulator.request().post("http://shop/").body("ask").open();
     assert!(simulator.stream(stream).is_paused());
@@ -144,15 +144,15 @@ fn a_request_that_waits_for_a_callout_goes_on_when_the_test_has_answered_it() {
     assert_eq!(calls[0].headers.get(":authority"), Some(&b"auth"[..]));
     assert_eq!(calls[0].timeout, Some(Duration::from_millis(250)));
     assert!(simulator.answer_http_call(calls[0].token, Response::status_only(200)));
-    assert!(!simulator.answer_http_call(calls[0].token, Response::status_only(200)), "once");
+    assert!(!simulator.answer_http_call(calls[0].token, Response::status_only(200)), "the token is no longer valid");
     let outcome = simulator.stream(stream).respond(Response::status_only(200)).finish();
-    // The body is given only once the headers are let go.
+    // The filter sees the body only after it has continued the headers.
     assert_eq!((said(&outcome.logs).as_str(), outcome.paused, outcome.status()), ("hkb", false, Some(200)));
     assert_eq!(outcome.request_body, b"ask");
 }
 
 #[test]
-fn a_callout_that_nobody_answers_times_out_and_a_request_that_waits_for_ever_says_so() {
+fn a_callout_times_out_and_a_waiting_request_is_paused() {
     let mut simulator = start(&guest(WAITS));
     let stream = simulator.request().open();
     simulator.advance(Duration::from_millis(249));
@@ -164,7 +164,7 @@ fn a_callout_that_nobody_answers_times_out_and_a_request_that_waits_for_ever_say
 }
 
 #[test]
-fn a_filters_own_answer_goes_through_the_filter_and_the_upstream_is_not_asked() {
+fn a_local_response_passes_the_filter_and_not_the_upstream() {
     let module = guest(
         r#"
         (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -175,7 +175,7 @@ fn a_filters_own_answer_goes_through_the_filter_and_the_upstream_is_not_asked() 
         (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $say (i32.const 4)) (i32.const 0))"#,
     );
     let outcome = start(&module).request().post("http://shop/").body("ask").send();
-    assert_eq!(said(&outcome.logs), "hH", "the body is of no interest any more");
+    assert_eq!(said(&outcome.logs), "hH", "the request body is dropped");
     assert_eq!((outcome.status(), &outcome.response.body[..]), (Some(403), &b"denied"[..]));
     assert_eq!(outcome.response_header("content-type"), Some(&b"text/plain"[..]));
     let grpc = start(&module).request().header("content-type", "application/grpc").send();
@@ -183,7 +183,7 @@ fn a_filters_own_answer_goes_through_the_filter_and_the_upstream_is_not_asked() 
 }
 
 #[test]
-fn a_body_is_collected_while_the_filter_pauses_and_may_be_replaced_as_a_whole() {
+fn a_paused_body_is_buffered_and_can_be_replaced() {
     let module = guest(
         r#"
         (func (export "proxy_on_response_body") (param i32) (param $size i32) (param $end i32) (result i32)
@@ -203,7 +203,7 @@ fn a_body_is_collected_while_the_filter_pauses_and_may_be_replaced_as_a_whole() 
 }
 
 #[test]
-fn ticks_come_when_their_time_is_there() {
+fn ticks_run_when_they_are_due() {
     let module = guest(
         r#"
         (func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $tick (i32.const 100))) (i32.const 1))
@@ -212,12 +212,12 @@ fn ticks_come_when_their_time_is_there() {
     let mut simulator = Simulator::builder(&module).workers(2).start().expect("a start");
     for (milliseconds, ticks) in [(99, 0), (1, 2), (250, 6), (49, 6), (1, 8)] {
         simulator.advance(Duration::from_millis(milliseconds));
-        assert_eq!(simulator.logs().len(), ticks, "each worker has its own");
+        assert_eq!(simulator.logs().len(), ticks, "each worker has its own tick");
     }
 }
 
 #[test]
-fn at_the_end_of_time_no_more_ticks_come() {
+fn no_tick_runs_after_the_end_of_time() {
     let module = guest(
         r#"
         (func (export "proxy_on_configure") (param i32 i32) (result i32) (drop (call $tick (i32.const -1))) (i32.const 1))
@@ -232,18 +232,18 @@ fn at_the_end_of_time_no_more_ticks_come() {
 }
 
 #[test]
-fn a_stream_outlives_the_configuration_that_it_began_with() {
+fn a_stream_keeps_its_configuration_after_a_reconfiguration() {
     let mut simulator = start(&guest(ALL));
     let stream = simulator.request().open();
     simulator.reconfigure("new").expect("a configuration");
-    assert_eq!(simulator.root_contexts(), 2, "the old one has a stream");
+    assert_eq!(simulator.root_contexts(), 2, "the old root context has a stream");
     let outcome = simulator.stream(stream).respond(Response::status_only(200)).finish();
-    assert_eq!(said(&outcome.logs), "hHldxdx", "the stream ends, and then its root context");
+    assert_eq!(said(&outcome.logs), "hHldxdx", "the root context ends after its stream");
     assert_eq!(simulator.root_contexts(), 1);
 }
 
 #[test]
-fn queues_reach_the_root_context_that_registered_them_in_another_vm_too() {
+fn queue_notifications_reach_the_registering_root_context_of_another_vm() {
     let owner = guest(
         r#"
         (func (export "proxy_on_configure") (param i32 i32) (result i32)
@@ -258,7 +258,7 @@ fn queues_reach_the_root_context_that_registered_them_in_another_vm_too() {
     let shared = Shared::default();
     let mut owner = Simulator::builder(&owner).vm_id("one").shared(&shared).start().expect("a start");
     let mut sender = Simulator::builder(&sender).vm_id("one").shared(&shared).start().expect("a start");
-    // The canary registered it first, and the VM that serves after it.
+    // The VM that validates the configuration registers the queue first, then the serving VM.
     _ = sender.request().send();
     assert_eq!(said(owner.logs()), "");
     owner.deliver();
@@ -266,7 +266,7 @@ fn queues_reach_the_root_context_that_registered_them_in_another_vm_too() {
 }
 
 #[test]
-fn a_filter_that_fills_its_own_queue_whenever_it_is_told_does_not_stop_the_test() {
+fn a_filter_that_refills_its_own_queue_does_not_loop_for_ever() {
     let module = guest(
         r#"
         (func (export "proxy_on_configure") (param i32 i32) (result i32)
@@ -285,7 +285,7 @@ fn a_filter_that_fills_its_own_queue_whenever_it_is_told_does_not_stop_the_test(
 }
 
 #[test]
-fn workers_count_together() {
+fn workers_share_metrics() {
     let module = guest(
         r#"
         (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -299,17 +299,17 @@ fn workers_count_together() {
     assert_eq!(simulator.metric("denied").map(|metric| metric.value), Some(host_sim::Value::Counter(9)));
 }
 
-/// Traps at every request.
+/// Traps in `on_request_headers`.
 const TRAPS: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable)
     (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (call $say (i32.const 4)) (i32.const 0))"#;
 
 #[test]
-fn after_a_trap_the_failure_policy_says_what_becomes_of_requests() {
+fn the_failure_policy_decides_about_requests_after_a_trap() {
     let start = |policy| Simulator::builder(&guest(TRAPS)).failure_policy(policy).start().expect("a start");
     let mut closed = start(FailurePolicy::Closed);
     let mut open = start(FailurePolicy::Open);
     let mut reload = start(FailurePolicy::Reload);
-    assert_eq!(open.request().send().status(), Some(503), "the one that it trapped at");
+    assert_eq!(open.request().send().status(), Some(503), "the request that trapped");
     for _ in 0..3 {
         assert_eq!(closed.request().send().status(), Some(503));
         closed.advance(Duration::from_secs(60));
@@ -324,12 +324,12 @@ fn after_a_trap_the_failure_policy_says_what_becomes_of_requests() {
     assert_eq!(reload.request().send().status(), Some(503));
     assert!(reload.is_dead());
     reload.advance(Duration::from_secs(1));
-    // A new VM, which traps again.
+    // The new VM traps again.
     assert!(reload.request().send().trap.is_some_and(|trap| trap.contains("unreachable")));
 }
 
 #[test]
-fn a_stream_that_was_there_when_the_vm_died_fails_under_any_policy() {
+fn streams_open_during_a_trap_fail_under_any_policy() {
     let module = guest(r#"(func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) unreachable)"#);
     for policy in [FailurePolicy::Closed, FailurePolicy::Open, FailurePolicy::Reload] {
         let mut simulator = Simulator::builder(&module).failure_policy(policy).start().expect("a start");
@@ -341,7 +341,7 @@ fn a_stream_that_was_there_when_the_vm_died_fails_under_any_policy() {
 }
 
 #[test]
-fn an_endless_loop_ends_with_its_fuel_and_memory_with_its_limit() {
+fn fuel_and_memory_limits_are_enforced() {
     let module = guest(
         r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (loop (br 0)) (i32.const 0))"#,
     );
@@ -352,12 +352,12 @@ fn an_endless_loop_ends_with_its_fuel_and_memory_with_its_limit() {
             (if (i32.eq (memory.grow (i32.const 100)) (i32.const -1)) (then (call $say (i32.const 1)))) (i32.const 0))"#,
     );
     let grow = |limit| Simulator::builder(&module).memory_limit(limit).start().expect("a start").request().send();
-    assert_eq!(said(&grow(1 << 20).logs), "h", "it doesn't get more");
+    assert_eq!(said(&grow(1 << 20).logs), "h", "growth beyond the limit fails");
     assert_eq!(said(&grow(1 << 24).logs), "");
 }
 
 #[test]
-fn a_table_grows_as_far_as_in_v8() {
+fn tables_have_the_maximum_size_of_v8() {
     let module = guest(
         r#"(table $table 0 funcref)
         (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -365,17 +365,17 @@ fn a_table_grows_as_far_as_in_v8() {
                 (then (call $say (i32.const 1))))
             (i32.const 0))"#,
     );
-    assert_eq!(said(&start(&module).request().send().logs), "h", "it doesn't get more");
+    assert_eq!(said(&start(&module).request().send().logs), "h", "growth beyond the limit fails");
 }
 
 #[test]
 #[should_panic(expected = "unknown host function \"proxy_define_metrik\"")]
-fn what_is_no_host_function_cannot_be_made_to_fail() {
+fn a_fault_for_an_unknown_host_function_panics() {
     start(&guest("")).fail("proxy_define_metrik", 10, None);
 }
 
 #[test]
-fn a_host_function_can_be_made_to_fail() {
+fn an_injected_fault_makes_a_host_function_fail() {
     let module = guest(
         r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
             (if (call $define (i32.const 0) (i32.const 64) (i32.const 6) (i32.const 1024)) (then (call $say (i32.const 1))))
@@ -393,13 +393,13 @@ fn a_host_function_can_be_made_to_fail() {
 }
 
 #[test]
-fn headers_of_a_message_are_built_one_by_one() {
+fn message_headers_are_built_one_by_one() {
     let response = Response::status_only(200).header("X-A", "1").header("x-a", "2");
     assert_eq!(response.headers.get_all("x-a").collect::<Vec<_>>(), [b"1", b"2"]);
     assert_eq!((response.status(), Headers::default().is_empty()), (Some(200), true));
 }
 
-/// Envoy's way with the header by which a filter picks a cluster: the route that looks for it comes first.
+/// Returns routes of which the first sends requests with the header `x-to` to the cluster that it names.
 fn by_cluster_header() -> RouteTable {
     let picked = Route::to_cluster_header("x-to")
         .named("picked")
@@ -412,7 +412,7 @@ fn by_cluster_header() -> RouteTable {
 }
 
 #[test]
-fn a_test_sees_where_a_request_went_and_with_what() {
+fn the_outcome_has_the_route_and_the_forwarded_request() {
     // Writes `x-to: canary`.
     let module = guest(
         r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
@@ -426,10 +426,10 @@ fn a_test_sees_where_a_request_went_and_with_what() {
     assert_eq!(route.mirrors.iter().map(|mirror| &mirror.cluster[..]).collect::<Vec<_>>(), [b"root"]);
     assert_eq!((outcome.request_header("x-to"), outcome.response_header("x-served-by")), (None, Some(&b"v2"[..])));
 
-    // A filter that writes nothing leaves the route as it was found: by what the client sent.
+    // Without header changes by the filter, the received headers select the route.
     let mut simulator = Simulator::builder(&guest("")).routes(by_cluster_header()).start().expect("a start");
     let went = |outcome: host_sim::Outcome| outcome.route.map(|route| route.route);
     assert_eq!(went(simulator.request().send()), Some("rest".into()));
     assert_eq!(went(simulator.request().header("x-to", "canary").send()), Some("picked".into()));
-    assert_eq!(simulator.request().header("x-to", "nowhere").send().status(), Some(503), "no such cluster");
+    assert_eq!(simulator.request().header("x-to", "nowhere").send().status(), Some(503), "unknown cluster");
 }

@@ -1,8 +1,8 @@
-//! Where the filters are that the examples run: `host-sim/guests/filters`, compiled for WebAssembly.
+//! Loads the filters of the examples: `host-sim/guests/filters`, compiled to WebAssembly.
 
 use host_sim::Module;
 
-/// The filter of this name. A test of your own names its file: `Module::from_file("target/wasm32-wasip1/…")`.
+/// Loads a filter by name. In your own tests use the path: `Module::from_file("target/wasm32-wasip1/…")`.
 pub fn filter(name: &str) -> Module {
     // target/debug/examples/this → target/wasm32-wasip1/release/examples/that
     let this = std::env::current_exe().expect("a program");
@@ -10,7 +10,7 @@ pub fn filter(name: &str) -> Module {
     let path = target.join("wasm32-wasip1/release/examples").join(name).with_extension("wasm");
     Module::from_file(path).unwrap_or_else(|why| {
         panic!(
-            "{why}\nThe filters are WebAssembly; build them first:\n  rustup target add wasm32-wasip1\n  \
+            "{why}\nBuild the filters first:\n  rustup target add wasm32-wasip1\n  \
              cargo build --release --target wasm32-wasip1 -p example-filters --examples"
         )
     })

@@ -176,7 +176,7 @@ impl Drop for Simulator {
         if std::thread::panicking() {
             let seed = self.seed;
             eprintln!(
-                "host-sim: random bytes followed from seed {seed}; `.seed({seed})` before `.start()` repeats them"
+                "host-sim: the seed of random bytes was {seed}; reproduce with `.seed({seed})` before `.start()`"
             );
         }
     }

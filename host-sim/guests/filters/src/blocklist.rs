@@ -1,5 +1,5 @@
-//! Ticks, shared data and a metric: every ten seconds each worker asks the cluster `control` which users are blocked,
-//! and writes it where all workers find it.
+//! Ticks, shared data and a metric: every ten seconds each worker gets the list of blocked users from the cluster
+//! `control`, and stores it in shared data for all workers.
 
 use log::warn;
 use proxy_wasm::hostcalls;
@@ -12,11 +12,11 @@ proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Root { blocked_requests: None }));
 }}
 
-/// The key of the users' names, one a line.
+/// The key of the shared list, which has one user per line.
 const BLOCKED: &str = "blocked";
 
 struct Root {
-    /// The counter's id.
+    /// The id of the counter.
     blocked_requests: Option<u32>,
 }
 
@@ -30,7 +30,7 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let headers = vec![(":method", "GET"), (":path", "/blocked"), (":authority", "control")];
         if let Err(status) = self.dispatch_http_call("control", headers, None, vec![], Duration::from_secs(5)) {
-            warn!("no callout to control: {status:?}");
+            warn!("callout to control failed: {status:?}");
         }
     }
 
@@ -45,15 +45,15 @@ impl RootContext for Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, _: u32, headers: usize, body_size: usize, _: usize) {
-        // Without headers the connection broke, and there is nothing to look into: the SDK would panic.
+        // Without headers the callout was reset, and reading its headers would make the SDK panic.
         if headers == 0 || self.get_http_call_response_header_bytes(":status").as_deref() != Some(b"200") {
-            // What was known stays.
-            return warn!("control didn't answer");
+            // The last list remains in effect.
+            return warn!("control did not respond with 200");
         }
         let users = self.get_http_call_response_body(0, body_size).unwrap_or_default();
-        // Without a version: the last who writes is right.
+        // Without a compare-and-swap number the last write wins.
         if let Err(status) = self.set_shared_data(BLOCKED, Some(&users), None) {
-            warn!("the list isn't kept: {status:?}");
+            warn!("the list cannot be stored: {status:?}");
         }
     }
 }
@@ -74,7 +74,7 @@ impl HttpContext for Stream {
             return Action::Continue;
         }
         if let Some(counter) = self.blocked_requests {
-            // That it isn't counted is no reason to let it pass.
+            // A request that cannot be counted is blocked all the same.
             _ = hostcalls::increment_metric(counter, 1);
         }
         self.send_http_response(403, vec![], Some(b"blocked\n"));

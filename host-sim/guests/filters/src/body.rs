@@ -1,4 +1,4 @@
-//! A body that is changed as a whole: card numbers in responses become `[card]`.
+//! Buffers response bodies and replaces card numbers by `[card]`.
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
@@ -9,7 +9,7 @@ proxy_wasm::main! {{
 
 #[derive(Default)]
 struct Stream {
-    /// How much of the body has come.
+    /// The size of the buffered body.
     size: usize,
 }
 
@@ -18,7 +18,7 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         if !end_of_stream {
-            // It won't be true any more, and headers can't be written once they are gone.
+            // The length will change, and headers cannot be changed once they are forwarded.
             self.set_http_response_header("content-length", None);
         }
         Action::Continue
@@ -27,8 +27,7 @@ impl HttpContext for Stream {
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         self.size = size;
         if !end_of_stream {
-            // The host keeps what there is, and shows it again together with what comes next: a number may lie across
-            // two pieces.
+            // The host buffers the body and passes all of it to the next call. A card number may span two parts.
             return Action::Pause;
         }
         self.mask();
@@ -36,7 +35,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        // A body that trailers follow has no last piece: it ends here.
+        // `end_of_stream` is never true for a body with trailers: the body ends here.
         self.mask();
         Action::Continue
     }
@@ -50,7 +49,7 @@ impl Stream {
     }
 }
 
-/// Replaces each run of 13 to 19 digits. Bytes, as a body may be in any encoding, or in none.
+/// Replaces each run of 13 to 19 digits. Works on bytes, because a body may have any encoding.
 fn masked(body: &[u8]) -> Vec<u8> {
     let runs = body.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
     let is_card = |run: &[u8]| (13..=19).contains(&run.len()) && run.iter().all(u8::is_ascii_digit);

@@ -1,4 +1,4 @@
-//! Configuration: lines of `name: value`, headers that each response gets. What is no such line is refused.
+//! Adds configured headers to each response. The configuration has lines of `name: value`; other lines are refused.
 
 use log::{error, info};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -12,7 +12,7 @@ proxy_wasm::main! {{
 
 type Headers = Vec<(String, String)>;
 
-/// A configuration. Envoy makes another root context for another configuration; streams keep theirs.
+/// A root context with its configuration. Envoy creates a new one for a new configuration; open streams keep the old one.
 #[derive(Default)]
 struct Root {
     headers: Rc<Headers>,
@@ -22,14 +22,14 @@ impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
-        // Parsed once, not for each request.
+        // Parse once, not for each request.
         match parse(&self.get_plugin_configuration().unwrap_or_default()) {
             Ok(headers) => {
                 info!("headers: {}", headers.len());
                 self.headers = Rc::new(headers);
                 true
             }
-            // With false Envoy refuses the configuration: this is all that its author learns.
+            // Envoy's error says only that the configuration was refused: log the reasons.
             Err(problems) => {
                 problems.iter().for_each(|problem| error!("{problem}"));
                 false
@@ -61,14 +61,14 @@ impl HttpContext for Stream {
     }
 }
 
-/// Every header, or everything that is wrong.
+/// Parses a configuration. Returns the headers, or all problems.
 fn parse(configuration: &[u8]) -> Result<Headers, Vec<String>> {
     let text = std::str::from_utf8(configuration).map_err(|why| vec![why.to_string()])?;
     let (mut headers, mut problems) = (Vec::new(), Vec::new());
     for (place, line) in (1..).zip(text.lines()) {
         match line.split_once(':').map(|(name, value)| (name.trim(), value.trim())) {
             Some((name, value)) if !name.is_empty() => headers.push((name.to_owned(), value.to_owned())),
-            _ => problems.push(format!("line {place} isn't `name: value`: {line}")),
+            _ => problems.push(format!("line {place}: expected `name: value`: {line}")),
         }
     }
     if problems.is_empty() { Ok(headers) } else { Err(problems) }

@@ -1,4 +1,5 @@
-//! Authorization by a gRPC callout: a request waits until the cluster `auth` has answered `auth.v1.Authorization/Check`.
+//! Authorizes requests by a gRPC callout: a request is paused until `auth.v1.Authorization/Check` of the cluster `auth`
+//! responds.
 
 use log::warn;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -10,7 +11,7 @@ proxy_wasm::main! {{
     proxy_wasm::set_http_context(|_, _| Box::new(Stream));
 }}
 
-// gRPC's status codes.
+// gRPC status codes.
 const OK: u32 = 0;
 const PERMISSION_DENIED: u32 = 7;
 const UNAUTHENTICATED: u32 = 16;
@@ -32,7 +33,7 @@ impl HttpContext for Stream {
         match call {
             Ok(_) => Action::Pause,
             Err(status) => {
-                warn!("no callout to auth: {status:?}");
+                warn!("callout to auth failed: {status:?}");
                 self.refuse(503)
             }
         }
@@ -46,7 +47,7 @@ impl Context for Stream {
             UNAUTHENTICATED => _ = self.refuse(401),
             PERMISSION_DENIED => _ = self.refuse(403),
             other => {
-                warn!("auth answered with gRPC status {other}");
+                warn!("auth responded with gRPC status {other}");
                 self.refuse(503);
             }
         }
@@ -55,13 +56,13 @@ impl Context for Stream {
 
 impl Stream {
     fn refuse(&self, status: u32) -> Action {
-        // To a client that speaks gRPC, Envoy says it in gRPC's way.
+        // For a gRPC client, Envoy converts the local response to a gRPC status.
         self.send_http_response(status, vec![], None);
         Action::Pause
     }
 }
 
-/// `message CheckRequest { bytes path = 1; }` in protobuf's encoding. A filter with more messages takes a library.
+/// Returns the protobuf encoding of `message CheckRequest { bytes path = 1; }`. Use a library for more messages.
 fn check_request(path: &[u8]) -> Vec<u8> {
     let mut message = vec![0x0a];
     let mut length = path.len();

@@ -1,4 +1,4 @@
-//! Headers: logs those that come and go, answers `/ping` itself, and lets only testers choose the canary.
+//! Logs headers, responds to `/ping`, and sends only testers to the canary.
 
 use log::info;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -15,15 +15,15 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        // Bytes, not strings: a client may send any, and the SDK panics at a string that isn't UTF-8.
+        // Read bytes: clients may send any, and the SDK's string functions panic on invalid UTF-8.
         log("request", &self.get_http_request_headers_bytes());
         if self.get_http_request_header_bytes(":path").as_deref() == Some(b"/ping") {
             self.send_http_response(200, vec![("x-answered-by", "the filter")], Some(b"pong\n"));
-            // It goes no further; the answer is on its way.
+            // The request ends here: the local response is sent after this callback.
             return Action::Pause;
         }
         let tester = self.get_http_request_header_bytes("x-tester").as_deref() == Some(b"yes");
-        // Removed otherwise, whatever the client sent: Envoy routes by it.
+        // Remove the header from all other requests: the route reads it, and a client may have sent it.
         self.set_http_request_header("x-cluster", tester.then_some("canary"));
         Action::Continue
     }

@@ -1,4 +1,4 @@
-//! Authorization by an HTTP callout: a request waits until the cluster `auth` has said whether it may go on.
+//! Authorizes requests by an HTTP callout: a request is paused until the cluster `auth` responds.
 
 use log::warn;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -23,7 +23,7 @@ impl HttpContext for Stream {
         match self.dispatch_http_call("auth", headers, None, vec![], Duration::from_secs(1)) {
             Ok(_) => Action::Pause,
             Err(status) => {
-                warn!("no callout to auth: {status:?}");
+                warn!("callout to auth failed: {status:?}");
                 self.refuse(503)
             }
         }
@@ -33,8 +33,8 @@ impl HttpContext for Stream {
 impl Context for Stream {
     fn on_http_call_response(&mut self, _: u32, headers: usize, _: usize, _: usize) {
         if headers == 0 {
-            // The connection broke. There is no answer to look into: the SDK would panic.
-            warn!("no answer from auth");
+            // The callout was reset, and reading its headers would make the SDK panic.
+            warn!("auth did not respond");
             self.refuse(503);
             return;
         }
@@ -42,9 +42,9 @@ impl Context for Stream {
             Some(b"200") => self.resume_http_request(),
             Some(b"401") => _ = self.refuse(401),
             Some(b"403") => _ = self.refuse(403),
-            // Whatever isn't clear lets nobody pass.
+            // Any other response refuses the request.
             other => {
-                warn!("auth answered with status {}", String::from_utf8_lossy(other.unwrap_or_default()));
+                warn!("auth responded with status {}", String::from_utf8_lossy(other.unwrap_or_default()));
                 self.refuse(503);
             }
         }

@@ -1,4 +1,4 @@
-//! A TCP connection: its first line must be a greeting, or it is closed before the upstream sees any of it.
+//! Closes TCP connections whose first line is not a greeting, before the upstream receives any data.
 
 use log::info;
 use proxy_wasm::traits::{Context, StreamContext};
@@ -13,8 +13,8 @@ struct Connection {
     greeted: bool,
 }
 
-/// No greeting is longer.
-const MOST: usize = 64;
+/// The maximum size of a greeting in bytes.
+const MAX_GREETING: usize = 64;
 
 impl Context for Connection {}
 
@@ -25,11 +25,11 @@ impl StreamContext for Connection {
         }
         let data = self.get_downstream_data(0, size).unwrap_or_default();
         let Some(end) = data.iter().position(|byte| *byte == b'\n') else {
-            if end_of_stream || size > MOST {
+            if end_of_stream || size > MAX_GREETING {
                 info!("no line");
                 self.close_downstream();
             }
-            // All of it comes again, with what comes next.
+            // The next call receives all data again, with what arrives until then.
             return Action::Pause;
         };
         let line = data.get(..end).unwrap_or_default();
