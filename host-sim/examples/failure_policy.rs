@@ -12,9 +12,9 @@ fn main() -> Result<(), Error> {
     let filter = filters::filter("headers");
     for policy in [FailurePolicy::Closed, FailurePolicy::Open, FailurePolicy::Reload] {
         let mut sim = Simulator::builder(&filter).failure_policy(policy).start()?;
-        sim.fail("proxy_get_header_map_pairs", 10, Some(1));
+        sim.inject_fault("proxy_get_header_map_pairs", 10, Some(1));
         let trapped = sim.request().send();
-        assert!(trapped.trap.is_some() && sim.is_dead());
+        assert!(trapped.trap.is_some() && sim.has_failed());
         assert!(trapped.logs.iter().any(|log| log.message.contains("unexpected status: 10")));
         let next = sim.request().send();
         // `Reload` replaces the VM at the first request at least one second after its start.
@@ -32,7 +32,7 @@ fn main() -> Result<(), Error> {
 
     // `reload` starts a new VM at once, whatever the policy is.
     let mut sim = Simulator::builder(&filter).start()?;
-    sim.fail("proxy_get_header_map_pairs", 10, Some(1));
+    sim.inject_fault("proxy_get_header_map_pairs", 10, Some(1));
     let outcome = sim.request().send();
     println!("trap in {}", outcome.trap.unwrap_or_default().lines().next().unwrap_or_default());
     sim.reload()?;

@@ -11,7 +11,7 @@ fn main() -> Result<(), Error> {
     let mut sim = Simulator::builder(&filter).start()?;
 
     // The next callout fails.
-    sim.fail("proxy_http_call", Status::InternalFailure as u32, Some(1));
+    sim.inject_fault("proxy_http_call", Status::InternalFailure as u32, Some(1));
     let outcome = sim.request().header("authorization", "Bearer alice").send();
     assert_eq!(outcome.status(), Some(503));
     assert!(sim.http_calls().is_empty());
@@ -22,12 +22,12 @@ fn main() -> Result<(), Error> {
     assert!(sim.stream(id).is_paused());
     sim.stream(id).finish();
 
-    // All callouts fail, until `mend`.
-    sim.fail("proxy_http_call", Status::InternalFailure as u32, None);
+    // All callouts fail, until `clear_faults`.
+    sim.inject_fault("proxy_http_call", Status::InternalFailure as u32, None);
     for _ in 0..3 {
         assert_eq!(sim.request().header("authorization", "Bearer alice").send().status(), Some(503));
     }
-    sim.mend();
+    sim.clear_faults();
     let id = sim.request().header("authorization", "Bearer alice").open();
     assert!(sim.stream(id).is_paused());
 

@@ -19,7 +19,7 @@ fn main() -> Result<(), Error> {
     println!("callout to {}, path {}", call.cluster, call.headers.get(":path").unwrap_or_default().escape_ascii());
 
     // After the response of the callout, the filter continues the request, and the upstream responds.
-    sim.answer_http_call(call.token, Response::status_only(200));
+    sim.respond_to_http_call(call.token, Response::status_only(200));
     assert!(!sim.stream(id).is_paused());
     let outcome = sim.stream(id).respond(Response::status_only(204)).finish();
     assert_eq!(outcome.status(), Some(204));
@@ -28,7 +28,7 @@ fn main() -> Result<(), Error> {
     // The callout is answered 403.
     let id = sim.request().header("authorization", "Bearer mallory").open();
     let call = sim.http_calls().pop().expect("a callout");
-    sim.answer_http_call(call.token, Response::status_only(403));
+    sim.respond_to_http_call(call.token, Response::status_only(403));
     let outcome = sim.stream(id).finish();
     assert_eq!(outcome.status(), Some(403));
     println!("callout response 403: {}", outcome.status().unwrap_or_default());
@@ -36,7 +36,7 @@ fn main() -> Result<(), Error> {
     // The callout is reset.
     let id = sim.request().header("authorization", "Bearer alice").open();
     let call = sim.http_calls().pop().expect("a callout");
-    sim.fail_http_call(call.token);
+    sim.reset_http_call(call.token);
     assert_eq!(sim.stream(id).finish().status(), Some(503));
 
     // The callout times out. Time advances only when the test advances it.

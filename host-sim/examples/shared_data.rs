@@ -16,7 +16,7 @@ fn main() -> Result<(), Error> {
     sim.advance(Duration::from_secs(10));
     let calls = sim.http_calls();
     assert_eq!(calls.len(), 2);
-    sim.answer_http_call(calls[0].token, Response::status_only(200).body("mallory"));
+    sim.respond_to_http_call(calls[0].token, Response::status_only(200).body("mallory"));
 
     for worker in 0..2 {
         let outcome = sim.request().worker(worker).header("x-user", "mallory").send();

@@ -19,7 +19,7 @@ fn main() -> Result<(), Error> {
     sim.advance(Duration::from_secs(10));
     let call = sim.http_calls().pop().expect("a callout");
     println!("after 10 s: callout to {}", call.cluster);
-    sim.answer_http_call(call.token, Response::status_only(200).body("mallory\ntrudy\n"));
+    sim.respond_to_http_call(call.token, Response::status_only(200).body("mallory\ntrudy\n"));
     assert_eq!(sim.request().header("x-user", "mallory").send().status(), Some(403));
     assert_eq!(sim.request().header("x-user", "alice").send().status(), Some(200));
 

@@ -21,7 +21,7 @@ pub enum Error {
     Invalid(String),
     /// The module imports functions that this host does not provide.
     #[error("the module imports unknown functions: {}", imports.join(", "))]
-    Unserved {
+    UnknownImports {
         /// The unknown imports as `module.name`.
         imports: Vec<String>,
     },
@@ -57,7 +57,7 @@ pub enum Error {
     },
     /// An earlier trap ended the VM. Call [`reload`](crate::Simulator::reload) to start another.
     #[error("the VM ended with a trap: {why}; reload it first")]
-    Dead {
+    VmFailed {
         /// The trap.
         why: String,
     },

@@ -54,7 +54,7 @@
 //!
 //! HTTP filters, and TCP filters before a TCP proxy, of ABI 0.1.0, 0.2.0 and 0.2.1. The host provides all functions that
 //! Envoy provides, including WASI: [`abi_functions`] lists them. A module that imports another function is
-//! [rejected](Error::Unserved).
+//! [rejected](Error::UnknownImports).
 //!
 //! Only `proxy_log` and WASI are allowed during `_initialize`, and of WASI neither `fd_close`, `fd_read`, `fd_seek`,
 //! `path_open`, `proc_exit` nor `sched_yield`: any other call traps, and the VM does not start. While the guest's allocator

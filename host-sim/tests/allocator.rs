@@ -30,7 +30,7 @@ fn send(allocating: &str) -> (Outcome, bool) {
     );
     let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
     let mut simulator = Simulator::builder(&module).start().expect("a start");
-    (simulator.request().send(), simulator.is_dead())
+    (simulator.request().send(), simulator.has_failed())
 }
 
 #[test]
@@ -41,8 +41,8 @@ fn logging_and_time_are_allowed_during_an_allocation() {
         "(drop (call $time (i32.const 0) (i64.const 0) (i32.const 512)))",
         "(drop (call $poll (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 512)))",
     ] {
-        let (outcome, is_dead) = send(call);
-        assert_eq!((outcome.status(), is_dead, outcome.paused), (Some(200), false, false), "{call}");
+        let (outcome, has_failed) = send(call);
+        assert_eq!((outcome.status(), has_failed, outcome.paused), (Some(200), false, false), "{call}");
         assert_eq!(outcome.logs.last().map(|log| &log.message[..]), Some("0"), "{call}");
     }
 }
@@ -59,8 +59,8 @@ fn other_calls_during_an_allocation_trap_and_end_the_vm() {
         ("(call $growth (i32.const 0))", "restricted_callback: emscripten_notify_memory_growth "),
         ("unreachable", "Uncaught RuntimeError: unreachable"),
     ] {
-        let (outcome, is_dead) = send(call);
-        assert_eq!((outcome.status(), is_dead), (Some(503), true), "{call}");
+        let (outcome, has_failed) = send(call);
+        assert_eq!((outcome.status(), has_failed), (Some(503), true), "{call}");
         let [trap, after] = &outcome.logs[..] else { panic!("{:?}", outcome.logs) };
         assert!(trap.message.starts_with("Function: proxy_on_memory_allocate failed: Uncaught "), "{trap}");
         assert!(trap.message.contains(what), "{trap}");

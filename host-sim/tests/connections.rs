@@ -158,7 +158,7 @@ fn a_paused_connection_is_not_read_and_has_no_upstream() {
     let connection = simulator.open_connection(id).downstream_data("hel", false).downstream_data("lo", true);
     assert!(connection.upstream_data("early", false).is_paused());
     let token = simulator.http_calls()[0].token;
-    assert!(simulator.answer_http_call(token, Response::status_only(200)));
+    assert!(simulator.respond_to_http_call(token, Response::status_only(200)));
     let outcome = simulator.open_connection(id).upstream_data("answer", true).finish();
     // All data that arrived during the pause is passed at once.
     assert_eq!(said(&outcome), "nduUDolx");

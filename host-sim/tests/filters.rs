@@ -115,7 +115,7 @@ mod http_auth {
         for (answer, status) in [(401, 401), (403, 403), (500, 503), (204, 503), (302, 503)] {
             let id = sim.request().header("authorization", "alice").open();
             let call = sim.http_calls().pop().expect("a callout");
-            sim.answer_http_call(call.token, Response::status_only(answer));
+            sim.respond_to_http_call(call.token, Response::status_only(answer));
             assert_eq!(sim.stream(id).finish().status(), Some(status), "{answer}");
         }
     }
@@ -125,8 +125,8 @@ mod http_auth {
         let mut sim = start("http_auth");
         let ids = ["alice", "mallory"].map(|user| sim.request().header("authorization", user).open());
         let calls = sim.http_calls();
-        sim.answer_http_call(calls[1].token, Response::status_only(403));
-        sim.answer_http_call(calls[0].token, Response::status_only(200));
+        sim.respond_to_http_call(calls[1].token, Response::status_only(403));
+        sim.respond_to_http_call(calls[0].token, Response::status_only(200));
         let statuses = ids.map(|id| sim.stream(id).respond(Response::status_only(200)).finish().status());
         assert_eq!(statuses, [Some(200), Some(403)]);
     }
@@ -137,8 +137,8 @@ mod http_auth {
         let id = sim.request().header("authorization", "alice").open();
         let call = sim.http_calls().pop().expect("a callout");
         assert!(sim.stream(id).finish().paused);
-        sim.answer_http_call(call.token, Response::status_only(200));
-        assert!(!sim.is_dead());
+        sim.respond_to_http_call(call.token, Response::status_only(200));
+        assert!(!sim.has_failed());
     }
 }
 
@@ -179,7 +179,7 @@ mod blocklist {
         let mut sim = start("blocklist");
         sim.advance(Duration::from_secs(10));
         let call = sim.http_calls().pop().expect("a callout");
-        sim.answer_http_call(call.token, Response::status_only(200).body(users));
+        sim.respond_to_http_call(call.token, Response::status_only(200).body(users));
         sim
     }
 
@@ -204,10 +204,10 @@ mod blocklist {
         let mut sim = listing("mallory");
         sim.advance(Duration::from_secs(10));
         let call = sim.http_calls().pop().expect("a callout");
-        sim.answer_http_call(call.token, Response::status_only(500).body("trudy"));
+        sim.respond_to_http_call(call.token, Response::status_only(500).body("trudy"));
         sim.advance(Duration::from_secs(10));
         let call = sim.http_calls().pop().expect("a callout");
-        sim.fail_http_call(call.token);
+        sim.reset_http_call(call.token);
         assert_eq!(sim.request().header("x-user", "mallory").send().status(), Some(403));
         assert_eq!(sim.request().header("x-user", "trudy").send().status(), Some(200));
     }
@@ -217,7 +217,7 @@ mod blocklist {
         let mut sim = Simulator::builder(&filters::filter("blocklist")).workers(2).start().expect("a start");
         sim.advance(Duration::from_secs(10));
         let call = sim.http_calls().pop().expect("a callout");
-        sim.answer_http_call(call.token, Response::status_only(200).body("mallory"));
+        sim.respond_to_http_call(call.token, Response::status_only(200).body("mallory"));
         for worker in [0, 1, 1] {
             sim.request().worker(worker).header("x-user", "mallory").send();
         }

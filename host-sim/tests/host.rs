@@ -132,7 +132,7 @@ fn a_refused_configuration_leaves_the_old_one_in_effect() {
     assert_eq!(simulator.logs()[before..], logs);
     assert!(matches!(simulator.reconfigure("trap"), Err(Error::Trapped { callback: "proxy_on_configure", .. })));
 
-    assert!(!simulator.is_dead());
+    assert!(!simulator.has_failed());
     assert_eq!(
         messages(&simulator.request().send().logs),
         ["c2", "h2", "l2", "d2", "x2"],
@@ -148,11 +148,11 @@ fn requests_get_503_after_a_trap_until_a_reload() {
     let outcome = simulator.request().header("x-user", "boom").send();
     assert!(outcome.trap.expect("a trap").starts_with("proxy_on_request_headers: "));
     assert_eq!(outcome.local_response.expect("a response").status, 503);
-    assert!(simulator.is_dead());
+    assert!(simulator.has_failed());
 
     let outcome = simulator.request().send();
     assert_eq!((outcome.local_response.map(|response| response.status), outcome.logs), (Some(503), vec![]));
-    assert!(matches!(simulator.reconfigure("two"), Err(Error::Dead { .. })));
+    assert!(matches!(simulator.reconfigure("two"), Err(Error::VmFailed { .. })));
 
     simulator.reload().expect("a reload");
     let outcome = simulator.request().send();
@@ -187,7 +187,7 @@ fn the_error_names_unknown_imports() {
     let module = Module::from_bytes(wat::parse_str(text).expect("text")).expect("a module");
     assert_eq!(module.imports(), ["env.proxy_fly", "wasi_unstable.fd_write"]);
     match Simulator::builder(&module).start() {
-        Err(Error::Unserved { imports }) => assert_eq!(imports, ["env.proxy_fly"]),
+        Err(Error::UnknownImports { imports }) => assert_eq!(imports, ["env.proxy_fly"]),
         other => panic!("{other:?}"),
     }
 }

@@ -150,14 +150,14 @@ fn a_million_random_calls_do_not_panic() {
     let (mut made, mut open, mut connections) = (0, Vec::new(), Vec::new());
     while made < CALLS {
         // At least headers, log and done, unless the VM has failed.
-        made += if simulator.is_dead() { 0 } else { 3 * BATCH };
+        made += if simulator.has_failed() { 0 } else { 3 * BATCH };
         let request = simulator.request().post("http://shop/").worker(random.usize(..3));
         let request = request.body(bytes(&mut random)).header(bytes(&mut random), bytes(&mut random));
         let request = request.trailer(bytes(&mut random), bytes(&mut random));
         let request = request.property(&["calls"], calls(&mut random));
         match random.u8(..8) {
             0 => open.push(request.open()),
-            1 => open.push(request.unfinished().open()),
+            1 => open.push(request.incomplete().open()),
             _ => _ = request.response(Response::status_only(200).body(bytes(&mut random)).trailer("a", "b")).send(),
         }
         if random.u8(..4) == 0 {
@@ -178,17 +178,21 @@ fn a_million_random_calls_do_not_panic() {
             }
         }
         // Each failed VM is replaced some time later.
-        if simulator.is_dead() && random.u8(..4) == 0 {
+        if simulator.has_failed() && random.u8(..4) == 0 {
             _ = simulator.reload();
         }
         match random.u8(..32) {
             0 => _ = simulator.reconfigure(bytes(&mut random)),
             1 => simulator.advance(Duration::from_millis(random.u64(..2000))),
-            2 => simulator.fail(FUNCTIONS[random.usize(..FUNCTIONS.len())].0, random.u32(..13), Some(random.u32(..99))),
-            3 => simulator.mend(),
+            2 => simulator.inject_fault(
+                FUNCTIONS[random.usize(..FUNCTIONS.len())].0,
+                random.u32(..13),
+                Some(random.u32(..99)),
+            ),
+            3 => simulator.clear_faults(),
             4 | 5 => {
                 if let Some(call) = simulator.http_calls().first().map(|call| call.token) {
-                    _ = simulator.answer_http_call(call, Response::status_only(200).body(bytes(&mut random)));
+                    _ = simulator.respond_to_http_call(call, Response::status_only(200).body(bytes(&mut random)));
                 }
             }
             6 => {

@@ -75,7 +75,7 @@ fn the_filter_sees_all_parts_of_request_and_response_in_order() {
 #[test]
 fn a_request_body_can_be_streamed() {
     let mut simulator = start(&guest(ALL));
-    let stream = simulator.request().post("http://shop/").unfinished().open();
+    let stream = simulator.request().post("http://shop/").incomplete().open();
     let stream = simulator.stream(stream).body("a", false).body("b", false);
     // The upstream does not respond to an incomplete request.
     let outcome =
@@ -113,7 +113,7 @@ fn waiting_body_parts_are_merged_and_nothing_follows_the_end() {
             (call $say (i32.const 2)) (drop (call $continue (i32.const 0))) (i32.const 0))"#,
     );
     let mut simulator = start(&module);
-    let id = simulator.request().unfinished().open();
+    let id = simulator.request().incomplete().open();
     for _ in 0..10_000 {
         _ = simulator.stream(id).body("a", false);
     }
@@ -143,8 +143,11 @@ fn a_paused_request_continues_after_the_callout_response() {
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].headers.get(":authority"), Some(&b"auth"[..]));
     assert_eq!(calls[0].timeout, Some(Duration::from_millis(250)));
-    assert!(simulator.answer_http_call(calls[0].token, Response::status_only(200)));
-    assert!(!simulator.answer_http_call(calls[0].token, Response::status_only(200)), "the token is no longer valid");
+    assert!(simulator.respond_to_http_call(calls[0].token, Response::status_only(200)));
+    assert!(
+        !simulator.respond_to_http_call(calls[0].token, Response::status_only(200)),
+        "the token is no longer valid"
+    );
     let outcome = simulator.stream(stream).respond(Response::status_only(200)).finish();
     // The filter sees the body only after it has continued the headers.
     assert_eq!((said(&outcome.logs).as_str(), outcome.paused, outcome.status()), ("hkb", false, Some(200)));
@@ -322,7 +325,7 @@ fn the_failure_policy_decides_about_requests_after_a_trap() {
         assert!(outcome.trap.is_some());
     }
     assert_eq!(reload.request().send().status(), Some(503));
-    assert!(reload.is_dead());
+    assert!(reload.has_failed());
     reload.advance(Duration::from_secs(1));
     // The new VM traps again.
     assert!(reload.request().send().trap.is_some_and(|trap| trap.contains("unreachable")));
@@ -371,7 +374,7 @@ fn tables_have_the_maximum_size_of_v8() {
 #[test]
 #[should_panic(expected = "unknown host function \"proxy_define_metrik\"")]
 fn a_fault_for_an_unknown_host_function_panics() {
-    start(&guest("")).fail("proxy_define_metrik", 10, None);
+    start(&guest("")).inject_fault("proxy_define_metrik", 10, None);
 }
 
 #[test]
@@ -382,13 +385,13 @@ fn an_injected_fault_makes_a_host_function_fail() {
             (i32.const 0))"#,
     );
     let mut simulator = start(&module);
-    simulator.fail("proxy_define_metric", 10, Some(2));
+    simulator.inject_fault("proxy_define_metric", 10, Some(2));
     let sent: String = (0..3).map(|_| said(&simulator.request().send().logs)).collect();
     assert_eq!(sent, "hh");
-    simulator.fail("proxy_define_metric", 2, None);
+    simulator.inject_fault("proxy_define_metric", 2, None);
     let sent: String = (0..3).map(|_| said(&simulator.request().send().logs)).collect();
     assert_eq!(sent, "hhh");
-    simulator.mend();
+    simulator.clear_faults();
     assert_eq!(said(&simulator.request().send().logs), "");
 }
 

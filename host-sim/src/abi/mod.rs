@@ -123,6 +123,11 @@ pub(crate) fn property_path(parts: &[&str]) -> Vec<u8> {
     parts.join("\0").into_bytes()
 }
 
+/// Returns a size or count as the ABI encodes it.
+pub(crate) fn encode_size(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
 // === impl AbiVersion ===
 
 impl AbiVersion {

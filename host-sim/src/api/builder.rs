@@ -158,7 +158,7 @@ impl Builder {
     /// each worker.
     ///
     /// # Errors
-    /// [`Error::Unserved`], [`Error::Invalid`], [`Error::Refused`], [`Error::Trapped`] or [`Error::Limit`].
+    /// [`Error::UnknownImports`], [`Error::Invalid`], [`Error::Refused`], [`Error::Trapped`] or [`Error::Limit`].
     pub fn start(self) -> Result<Simulator, Error> {
         let Builder { module, config, shared, configuration, workers, seed, now } = self;
         let now = nanoseconds(now.duration_since(UNIX_EPOCH).unwrap_or_default());

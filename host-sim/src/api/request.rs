@@ -154,7 +154,7 @@ impl<'a> RequestBuilder<'a> {
     }
 
     /// Leaves the request incomplete after [`open`](Self::open), for [`OpenStream::body`] and [`OpenStream::trailers`].
-    pub fn unfinished(mut self) -> Self {
+    pub fn incomplete(mut self) -> Self {
         self.unfinished = true;
         self
     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// An Envoy with one filter.
 ///
-/// Runs are reproducible: time stands still until the test [advances](Simulator::advance) it, and random bytes follow from
-/// a seed.
+/// Runs are reproducible: time advances only when the test [advances](Simulator::advance) it, and a seed determines random
+/// bytes.
 #[derive(Debug)]
 pub struct Simulator {
     pub(super) runtime: Runtime,
@@ -31,7 +31,7 @@ impl Simulator {
     ///
     /// # Errors
     /// [`Error::Refused`] and [`Error::Trapped`]: the old configuration stays in effect, and no VM that serves traffic has
-    /// seen the new one. [`Error::Dead`] after a trap.
+    /// seen the new one. [`Error::VmFailed`] after a trap.
     pub fn reconfigure(&mut self, configuration: impl AsRef<[u8]>) -> Result<(), Error> {
         self.runtime.reconfigure(Arc::from(configuration.as_ref()))
     }
@@ -59,13 +59,13 @@ impl Simulator {
     }
 
     /// Responds to an HTTP callout. Returns `false` for an unknown token.
-    pub fn answer_http_call(&mut self, token: u32, response: Response) -> bool {
-        self.runtime.answer_http_call(token, response)
+    pub fn respond_to_http_call(&mut self, token: u32, response: Response) -> bool {
+        self.runtime.respond_to_http_call(token, response)
     }
 
     /// Resets the connection of an HTTP callout. Returns `false` for an unknown token.
-    pub fn fail_http_call(&mut self, token: u32) -> bool {
-        self.runtime.fail_http_call(token)
+    pub fn reset_http_call(&mut self, token: u32) -> bool {
+        self.runtime.reset_http_call(token)
     }
 
     /// Returns the open gRPC calls and streams, oldest of each kind first.
@@ -101,7 +101,7 @@ impl Simulator {
     /// # Panics
     /// If there is no such host function: the fault would never happen.
     #[track_caller]
-    pub fn fail(&mut self, function: &str, status: u32, times: Option<u32>) {
+    pub fn inject_fault(&mut self, function: &str, status: u32, times: Option<u32>) {
         let exists = ["env", "wasi_snapshot_preview1"].iter().any(|module| table::find(module, function).is_some());
         assert!(exists, "unknown host function {function:?}; `host_sim::abi_functions` lists them");
         for worker in &mut self.runtime.workers {
@@ -110,8 +110,8 @@ impl Simulator {
         }
     }
 
-    /// Ends the effect of [`fail`](Self::fail) for all functions.
-    pub fn mend(&mut self) {
+    /// Ends the effect of [`inject_fault`](Self::inject_fault) for all functions.
+    pub fn clear_faults(&mut self) {
         self.runtime.workers.iter_mut().for_each(|worker| worker.vm.state_mut().faults.clear());
     }
 
@@ -123,7 +123,7 @@ impl Simulator {
 
     /// Returns whether a trap ended a VM.
     #[must_use]
-    pub fn is_dead(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.runtime.workers.iter().any(|worker| worker.vm.failed().is_some())
     }
 

@@ -74,7 +74,7 @@ fn to_json(inspection: &Inspection) -> String {
         "callbacksNotExported": inspection.callbacks_not_exported,
         "otherExports": inspection.other_exports,
         "imports": inspection.imports,
-        "unserved": inspection.unserved,
+        "unserved": inspection.unknown_imports,
         "warnings": inspection.warnings,
         "refusedHere": inspection.refused_here,
         "refusedByEnvoy": inspection.refused_by_envoy,

@@ -1,4 +1,4 @@
-//! Time. It stands still until the test advances it.
+//! Time. It advances only when the test advances it.
 
 use super::guest::{Answer, Guest};
 

@@ -1,6 +1,6 @@
 //! The guest as a host function sees it: its memory, its state, and what it may call now.
 
-use crate::abi::Status;
+use crate::abi::{Status, encode_size};
 use crate::state::callback::Callback;
 use crate::state::trap_report::log_trap;
 use crate::state::vm_state::{Phase, State};
@@ -75,7 +75,7 @@ impl<'a> Guest<'a> {
 
     /// Writes a 4-byte number into the guest's memory.
     pub(crate) fn write_u32(&mut self, at: u32, number: usize) -> Answer {
-        self.write(at, &u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes())
+        self.write(at, &encode_size(number).to_le_bytes())
     }
 
     /// Copies bytes into memory of the guest's allocator, and writes their address and size to the given addresses. The

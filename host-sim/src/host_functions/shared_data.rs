@@ -3,7 +3,7 @@
 use super::guest::{Answer, Guest};
 use crate::abi::Status;
 
-/// A value, and the number by which to see whether somebody changes it.
+/// Returns a value and its compare-and-swap number.
 pub(super) fn proxy_get_shared_data(
     guest: &mut Guest<'_>,
     key: u32,
@@ -19,7 +19,7 @@ pub(super) fn proxy_get_shared_data(
     guest.write(cas_at, &cas.to_le_bytes())
 }
 
-/// Writes a value, unless `cas` isn't 0 and somebody changed it since.
+/// Writes a value. Fails if `cas` is not 0 and the value has changed since that number was read.
 pub(super) fn proxy_set_shared_data(
     guest: &mut Guest<'_>,
     key: u32,

@@ -58,7 +58,7 @@ pub(super) fn clock_res_get(guest: &mut Guest<'_>, clock: u32, resolution_at: u3
     guest.write(resolution_at, &1_u64.to_le_bytes())
 }
 
-/// Returns random bytes that follow from the simulator's seed.
+/// Returns random bytes. The simulator's seed determines them.
 pub(super) fn random_get(guest: &mut Guest<'_>, bytes: u32, size: u32) -> Answer {
     if size > MAX_RANDOM {
         return Err(Stop::Status(INVALID));

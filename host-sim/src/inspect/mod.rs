@@ -38,7 +38,7 @@ pub struct Inspection {
     /// The imported names by module, sorted.
     pub imports: BTreeMap<String, Vec<String>>,
     /// The imports that this host does not provide, as `module.name`.
-    pub unserved: Vec<String>,
+    pub unknown_imports: Vec<String>,
     /// Why this host does not start the module. Empty if it does.
     pub refused_here: Vec<String>,
     /// Why Envoy does not start the module. Empty if it does.
@@ -94,19 +94,19 @@ impl Inspection {
             refused_by_envoy.push(why.to_owned());
         }
         let mut imports: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut unserved = Vec::new();
+        let mut unknown_imports = Vec::new();
         let mut memory = exports.0.iter().rev().find_map(|(_, kind)| Memory::of(kind, false));
         for import in wasm.imports() {
             let (module, name) = (import.module(), import.name());
             imports.entry(module.to_owned()).or_default().push(name.to_owned());
             refused_by_envoy.extend(import_problem(module, name, import.ty(), known_version));
             if !table::is_provided(version, module, name) {
-                unserved.push(format!("{module}.{name}"));
+                unknown_imports.push(format!("{module}.{name}"));
             }
             memory = memory.or(Memory::of(import.ty(), true));
         }
         imports.values_mut().for_each(|names| names.sort());
-        unserved.sort();
+        unknown_imports.sort();
 
         let initializer = exports.first_of(&["_initialize", "_start"]);
         let allocator = exports.first_of(&ALLOCATORS);
@@ -152,8 +152,8 @@ impl Inspection {
         warnings.extend(never.into_iter().map(|name| format!("{name}: Envoy never calls this export")));
 
         let mut refused_here: Vec<_> = loaded.err().iter().map(reason).collect();
-        if !unserved.is_empty() {
-            refused_here.push(format!("unknown imports: {}", unserved.join(", ")));
+        if !unknown_imports.is_empty() {
+            refused_here.push(format!("unknown imports: {}", unknown_imports.join(", ")));
         }
         Ok(Inspection {
             size: bytes.len(),
@@ -166,7 +166,7 @@ impl Inspection {
             callbacks_not_exported,
             other_exports,
             imports,
-            unserved,
+            unknown_imports,
             refused_here,
             refused_by_envoy,
             warnings,

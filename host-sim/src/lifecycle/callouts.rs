@@ -1,7 +1,7 @@
 //! Responses to HTTP and gRPC callouts.
 
 use super::runtime::Runtime;
-use crate::abi::Status;
+use crate::abi::{Status, encode_size};
 use crate::http::headers::Headers;
 use crate::http::message::Response;
 use crate::state::callback::Trap;
@@ -10,26 +10,26 @@ use crate::vm::callbacks::SelectCallback;
 
 impl Runtime {
     /// Responds to an HTTP callout. Returns `false` for an unknown token.
-    pub(crate) fn answer_http_call(&mut self, token: u32, response: Response) -> bool {
+    pub(crate) fn respond_to_http_call(&mut self, token: u32, response: Response) -> bool {
         let (headers, body, trailers) = (response.headers.len(), response.body.len(), response.trailers.len());
         self.end_http_call(token, Some(response), None, [headers, body, trailers])
     }
 
     /// Resets an HTTP callout. Returns `false` for an unknown token.
-    pub(crate) fn fail_http_call(&mut self, token: u32) -> bool {
+    pub(crate) fn reset_http_call(&mut self, token: u32) -> bool {
         self.end_http_call(token, None, Some((Status::BrokenConnection as u32, "reset".to_owned())), [0; 3])
     }
 
     /// Passes initial metadata of a gRPC stream to the filter. Returns `false` for an unknown token.
     pub(crate) fn grpc_initial_metadata(&mut self, token: u32, metadata: Headers) -> bool {
-        let count = number(metadata.len());
+        let count = encode_size(metadata.len());
         let receive = |root: &mut Root| root.grpc_initial_metadata = Some(metadata);
         self.grpc_event(token, receive, |callbacks| callbacks.grpc_receive_initial_metadata, count)
     }
 
     /// Passes a message to the filter, which ends a gRPC call. Returns `false` for an unknown token.
     pub(crate) fn grpc_message(&mut self, token: u32, message: Vec<u8>) -> bool {
-        let size = number(message.len());
+        let size = encode_size(message.len());
         let is_call = self.roots().any(|root| root.grpc_calls.get(&token).is_some_and(|call| !call.is_stream));
         let receive = |root: &mut Root| root.grpc_message = Some(message);
         let found = self.grpc_event(token, receive, |callbacks| callbacks.grpc_receive, size);
@@ -41,7 +41,7 @@ impl Runtime {
 
     /// Passes trailing metadata of a gRPC stream to the filter. Returns `false` for an unknown token.
     pub(crate) fn grpc_trailing_metadata(&mut self, token: u32, metadata: Headers) -> bool {
-        let count = number(metadata.len());
+        let count = encode_size(metadata.len());
         let receive = |root: &mut Root| root.grpc_trailing_metadata = Some(metadata);
         self.grpc_event(token, receive, |callbacks| callbacks.grpc_receive_trailing_metadata, count)
     }
@@ -72,7 +72,7 @@ impl Runtime {
                 root.status = status;
             }
         }
-        let [headers, body, trailers] = sizes.map(number);
+        let [headers, body, trailers] = sizes.map(encode_size);
         let params = (id, token, headers, body, trailers);
         vm.call(
             id,
@@ -128,9 +128,4 @@ impl Runtime {
             Some((index, *id))
         })
     }
-}
-
-/// Returns a number as the ABI encodes it.
-fn number(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

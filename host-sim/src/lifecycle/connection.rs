@@ -1,6 +1,7 @@
 //! A TCP connection in the filter, as Envoy's connection drives its filters before a TCP proxy.
 
 use super::root;
+use crate::abi::encode_size;
 use crate::state::callback::Trap;
 use crate::state::connection::{ClosedBy, Connection, Flow};
 use crate::state::context::Context;
@@ -107,7 +108,7 @@ fn read(vm: &mut Vm, id: u32) {
         return;
     }
     flow.accessible = true;
-    let params = (id, size(&flow.buffer), u32::from(flow.ended));
+    let params = (id, encode_size(flow.buffer.len()), u32::from(flow.ended));
     let continues = ask(vm, id, |callbacks| callbacks.downstream_data, params);
     finish_data_callback(vm, id, |connection| &mut connection.downstream, continues);
     let both_ended = |connection: &mut Connection| connection.downstream.ended && connection.upstream.forwarded_end;
@@ -123,7 +124,7 @@ fn write(vm: &mut Vm, id: u32) {
     let flow = &mut connection.upstream;
     flow.accessible = true;
     let ends = flow.ended;
-    let params = (id, size(&flow.buffer), u32::from(ends));
+    let params = (id, encode_size(flow.buffer.len()), u32::from(ends));
     let continues = ask(vm, id, |callbacks| callbacks.upstream_data, params);
     finish_data_callback(vm, id, |connection| &mut connection.upstream, continues);
     if ends {
@@ -189,9 +190,4 @@ fn record_trap(vm: &mut Vm, id: u32, trap: Option<Trap>) {
     if let (Some(connection), Some(Trap { callback, why })) = (vm.connection_mut(id), trap) {
         connection.failed.get_or_insert_with(|| format!("{callback}: {why}"));
     }
-}
-
-/// Returns a size as the ABI encodes it.
-fn size(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,7 @@
 //! The start of a plugin: a root context and its configuration.
 
 use super::root;
+use crate::abi::encode_size;
 use crate::error::Error;
 use crate::state::callback::Trap;
 use crate::state::context::Context;
@@ -29,7 +30,7 @@ pub(super) fn start(vm: &mut Vm, configuration: &Arc<[u8]>) -> Result<u32, Error
 /// Calls the callbacks of the start. Returns the one that refused the configuration, if one did. A callback that the
 /// module does not export accepts it.
 fn configure(vm: &mut Vm, root: u32, configuration: &Arc<[u8]>) -> Result<Option<&'static str>, Trap> {
-    let vm_configuration_size = size(vm.state().config.vm_configuration.len());
+    let vm_configuration_size = encode_size(vm.state().config.vm_configuration.len());
     // The plugin configuration is readable in two callbacks; `on_vm_start` reads the VM configuration.
     vm.state_mut().plugin_configuration = Some(Arc::clone(configuration));
     vm.call(root, |callbacks| callbacks.context_create, (root, 0), hide_configuration)?;
@@ -38,7 +39,7 @@ fn configure(vm: &mut Vm, root: u32, configuration: &Arc<[u8]>) -> Result<Option
     }
     vm.state_mut().plugin_configuration = Some(Arc::clone(configuration));
     let configured =
-        vm.call(root, |callbacks| callbacks.configure, (root, size(configuration.len())), hide_configuration)?;
+        vm.call(root, |callbacks| callbacks.configure, (root, encode_size(configuration.len())), hide_configuration)?;
     Ok((configured == Some(0)).then_some(vm.callbacks.configure.name))
 }
 
@@ -46,8 +47,4 @@ fn configure(vm: &mut Vm, root: u32, configuration: &Arc<[u8]>) -> Result<Option
 fn hide_configuration<T>(vm: &mut Vm, result: Result<T, Trap>) -> Result<T, Trap> {
     vm.state_mut().plugin_configuration = None;
     result
-}
-
-fn size(size: usize) -> u32 {
-    u32::try_from(size).unwrap_or(u32::MAX)
 }

@@ -99,7 +99,7 @@ impl Runtime {
     /// Replaces the plugin configuration. See [`Simulator::reconfigure`](crate::Simulator::reconfigure).
     pub(crate) fn reconfigure(&mut self, configuration: Arc<[u8]>) -> Result<(), Error> {
         if let Some(why) = self.workers.iter().find_map(|worker| worker.vm.failed()) {
-            return Err(Error::Dead { why: why.to_owned() });
+            return Err(Error::VmFailed { why: why.to_owned() });
         }
         let validated = self.validate(&configuration);
         if let Err(why) = &validated {

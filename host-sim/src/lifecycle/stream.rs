@@ -2,7 +2,7 @@
 //! what is forwarded.
 
 use super::root;
-use crate::abi::{Action, StreamType};
+use crate::abi::{Action, StreamType, encode_size};
 use crate::http::headers::Headers;
 use crate::http::message::Message;
 use crate::state::callback::Trap;
@@ -144,7 +144,7 @@ fn run(vm: &mut Vm, id: u32, stream_type: StreamType) {
 }
 
 fn pass_headers(vm: &mut Vm, id: u32, stream_type: StreamType, headers: Headers, ends: bool) {
-    let count = number(headers.len());
+    let count = encode_size(headers.len());
     begin_part(vm, id, stream_type, ends, |direction| direction.headers = Some(headers));
     let then = |vm: &mut Vm, result| {
         let Some(action) = action(vm, id, result, Action::from_headers_callback) else { return };
@@ -186,7 +186,7 @@ fn pass_body(vm: &mut Vm, id: u32, stream_type: StreamType, bytes: Vec<u8>, ends
         StreamType::Response => |callbacks: &Callbacks| callbacks.response_body,
         _ => |callbacks: &Callbacks| callbacks.request_body,
     };
-    vm.call(id, callback, (id, number(length), u32::from(ends)), |vm, result| {
+    vm.call(id, callback, (id, encode_size(length), u32::from(ends)), |vm, result| {
         let Some(action) = action(vm, id, result, Action::from_body_callback) else { return };
         if let Some(direction) = direction(vm, id, stream_type) {
             direction.buffering = action == Action::Pause;
@@ -205,7 +205,7 @@ fn pass_body(vm: &mut Vm, id: u32, stream_type: StreamType, bytes: Vec<u8>, ends
 }
 
 fn pass_trailers(vm: &mut Vm, id: u32, stream_type: StreamType, trailers: Headers) {
-    let count = number(trailers.len());
+    let count = encode_size(trailers.len());
     begin_part(vm, id, stream_type, true, |direction| direction.trailers = Some(trailers));
     let callback = match stream_type {
         StreamType::Response => |callbacks: &Callbacks| callbacks.response_trailers,
@@ -269,9 +269,4 @@ fn bypass(vm: &mut Vm, id: u32, stream_type: StreamType) {
     } else if let Some(direction) = direction(vm, id, stream_type) {
         direction.bypass();
     }
-}
-
-/// Returns a count as the ABI encodes it.
-fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -29,7 +29,7 @@ impl Runtime {
                     let response = Response::status_only(504)
                         .header("content-length", text.len().to_string())
                         .header("content-type", "text/plain");
-                    self.answer_http_call(token, response.body(text));
+                    self.respond_to_http_call(token, response.body(text));
                 }
             }
         }

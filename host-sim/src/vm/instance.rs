@@ -39,7 +39,7 @@ impl Vm {
         let missing = imports.filter(|import| !table::is_provided(module.abi, import.module(), import.name()));
         let missing: Vec<_> = missing.map(|import| format!("{}.{}", import.module(), import.name())).collect();
         if !missing.is_empty() {
-            return Err(Error::Unserved { imports: missing });
+            return Err(Error::UnknownImports { imports: missing });
         }
         let invalid = |why: wasmi::Error| Error::Invalid(why.to_string());
         let memory_limit = state.config.memory;

@@ -361,7 +361,7 @@ fn no_configuration_stops_it() {
     // The generator makes both kinds.
     assert!(taken > 20 && refused > 1000, "{taken} taken, {refused} refused");
     simulator.reconfigure(&good).expect("a good configuration");
-    assert!(!simulator.is_dead());
+    assert!(!simulator.has_failed());
 }
 
 #[test]

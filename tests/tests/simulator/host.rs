@@ -105,7 +105,7 @@ fn start(module: &Module, configuration: &str, forbidden: Option<&str>) -> std::
 /// Answers what the first tick asked for, as the backend of the journey in Envoy does.
 fn answer_callouts(sim: &mut Simulator) {
     let token = sim.http_calls().first().map_or(0, |call| call.token);
-    assert!(sim.answer_http_call(token, callout_answer()), "an HTTP callout");
+    assert!(sim.respond_to_http_call(token, callout_answer()), "an HTTP callout");
     let call = sim.grpc_calls().into_iter().find(|call| !call.is_stream).map_or(0, |call| call.token);
     assert!(sim.grpc_message(call, "answer"), "a gRPC call");
     let stream = sim.grpc_calls().into_iter().find(|call| call.is_stream && call.ended).map_or(0, |call| call.token);
@@ -124,7 +124,7 @@ fn fail_callouts(sim: &mut Simulator) {
         .header("content-length", text.len().to_string())
         .header("content-type", "text/plain")
         .body(text);
-    assert!(sim.answer_http_call(refused, failed), "an HTTP callout");
+    assert!(sim.respond_to_http_call(refused, failed), "an HTTP callout");
     let refused = sim.grpc_calls().into_iter().find(|call| call.upstream == b"refusing").map_or(0, |call| call.token);
     assert!(sim.grpc_close(refused, 14, text), "a gRPC call");
     // The one of 50 ms.
@@ -148,7 +148,7 @@ fn run(sim: &mut Simulator, report: &mut Report, scenario: &str, shape: Shape) {
     let id = match shape {
         Shape::Headers => request.open(),
         Shape::Body => {
-            let id = request.unfinished().open();
+            let id = request.incomplete().open();
             sim.stream(id).body("", true);
             id
         }
@@ -158,7 +158,7 @@ fn run(sim: &mut Simulator, report: &mut Report, scenario: &str, shape: Shape) {
         let paused = sim.stream(id).is_paused();
         if paused {
             let token = sim.http_calls().into_iter().map(|call| call.token).max().unwrap_or(0);
-            assert!(sim.answer_http_call(token, callout_answer()), "{scenario}: a callout");
+            assert!(sim.respond_to_http_call(token, callout_answer()), "{scenario}: a callout");
         }
         paused
     };
@@ -235,7 +235,7 @@ fn connect(sim: &mut Simulator, report: &mut Report, name: &str, steps: &[Step])
             }
             Step::Callout => {
                 let token = sim.http_calls().first().map_or(0, |call| call.token);
-                assert!(sim.answer_http_call(token, callout_answer()), "{name}: a callout");
+                assert!(sim.respond_to_http_call(token, callout_answer()), "{name}: a callout");
             }
         }
     }

@@ -76,7 +76,7 @@ extern "C" fn proxy_on_upstream_connection_close(context: u32, by: u32) {
     connection(context, "on_upstream_connection_close", &format!("by={by}"));
 }
 
-/// A callback of a connection: in a scenario with what the two buffers are.
+/// Handles a callback of a connection. In a scenario, reports both buffers.
 fn connection(context: u32, callback: &str, arguments: &str) -> String {
     let scenario = stream(context, callback, arguments);
     if scenario != "tcp-all" {
@@ -93,14 +93,14 @@ fn buffers(p: Probe, whose: &str) {
     }
 }
 
-/// Continues in a callback that is going to pause.
+/// Continues in a callback that then pauses.
 fn go_on(p: Probe) {
     p.status("proxy_continue_stream", "Downstream", proxy_continue_stream(DOWNSTREAM));
     p.status("proxy_continue_stream", "Upstream", proxy_continue_stream(UPSTREAM));
     buffers(p, ", after it went on");
 }
 
-/// What Envoy knows of a connection, as far as it is the same in each run.
+/// Reports the properties of a connection that are the same in each run.
 pub fn properties(p: Probe) {
     for path in ["source\0address", "source\0port", "destination\0address", "destination\0port", "connection\0id"] {
         let (start, size) = at(path.as_bytes());
@@ -113,7 +113,7 @@ pub fn properties(p: Probe) {
     }
 }
 
-/// The callout is answered that a connection waits for.
+/// Handles the response of a callout for which a connection waits.
 pub fn resume(connection: u32, scenario: &str) {
     let callback = format!("{scenario}/on_http_call_response");
     let p = Probe { callback: &callback };

@@ -1,10 +1,10 @@
-//! The host functions as the ABI has them: every pointer a number, so that a probe can point anywhere.
+//! Declarations of the host functions. Pointers are numbers, so that a probe can pass any address.
 
 macro_rules! imports {
     ($($module:literal { $(fn $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?;)* })*) => {$(
         #[link(wasm_import_module = $module)]
         unsafe extern "C" {
-            // What they are told to write to is a cell or an allocation of ours that is read volatilely, or nowhere.
+            // Hosts write only to cells and allocations of this guest, which it reads with volatile reads, or to no memory.
             $(pub safe fn $name($($arg: $type),*) $(-> $result)?;)*
         }
     )*};
@@ -107,7 +107,7 @@ imports! {
     }
 }
 
-/// The WASI calls, apart from the standard library's declarations of the same.
+/// The WASI functions. The standard library declares them separately.
 pub mod wasi {
     imports! {
         "wasi_snapshot_preview1" {

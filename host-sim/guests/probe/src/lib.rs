@@ -1,10 +1,10 @@
-//! Calls every host function from every callback, and logs what it was answered: one line a call, at level warning,
-//! `probe CALLBACK FUNCTION(ARGUMENTS) -> STATUS` with what came out behind it, as far as it is the same in each run.
+//! Calls every host function from every callback, and logs the results: one line per call, at level warning,
+//! `probe CALLBACK FUNCTION(ARGUMENTS) -> STATUS` followed by the results that are the same in each run.
 //!
-//! A root context probes each of its callbacks the first time that it comes. A stream probes if its request has the
-//! header `x-probe: all`; another value of it names a scenario, which does what changes the flow, and whose callbacks
-//! are reported in their order. A TCP connection's scenario is in the plugin's configuration, `tcp SCENARIO`: its root
-//! context doesn't probe, and the connection does if it is `tcp-all`.
+//! A root context probes each of its callbacks at the first call. A stream probes if its request has the header
+//! `x-probe: all`. Any other value names a scenario, which makes the calls that change the flow and reports its callbacks
+//! in order. The plugin configuration `tcp SCENARIO` sets the scenario of TCP connections: the root context does not probe,
+//! and the connection probes in the scenario `tcp-all`.
 
 mod connections;
 mod host;
@@ -29,22 +29,22 @@ thread_local! {
     static VM: RefCell<Vm> = const { RefCell::new(Vm::new()) };
 }
 
-/// What the guest knows.
+/// The state of the guest.
 struct Vm {
     roots: BTreeMap<u32, Root>,
     streams: BTreeMap<u32, Stream>,
-    /// The callbacks that have been probed.
+    /// The callbacks that were probed.
     probed: BTreeSet<String>,
-    /// Whether its root contexts are those of TCP filters.
+    /// Whether the root contexts belong to TCP filters.
     tcp: bool,
-    /// The callouts that paused streams wait for, and those that fail, by their token.
+    /// The callouts of paused streams, and failing callouts, by token.
     awaited: BTreeMap<u32, Awaited>,
 }
 
 #[derive(Clone, Default)]
 struct Root {
     configuration: String,
-    /// Whether the host has been told that the context isn't done yet.
+    /// Whether `on_done` returned false.
     pending: bool,
 }
 
@@ -58,9 +58,9 @@ struct Stream {
 
 #[derive(Clone)]
 enum Awaited {
-    /// A stream, and its scenario.
+    /// A stream and its scenario.
     Stream(u32, String),
-    /// A callout, as the report names it.
+    /// A callout, by its name in the report.
     Failure(&'static str),
 }
 
@@ -76,24 +76,25 @@ impl Vm {
     }
 }
 
-/// Looks at what the guest knows. Not during a host call: the host may call back for memory, but for nothing else.
+/// Accesses the guest's state, never during a host call: the host then calls only the allocator.
 fn vm<T>(look: impl FnOnce(&mut Vm) -> T) -> T {
     VM.with(|vm| look(&mut vm.borrow_mut()))
 }
 
-/// Whether it is the first time that this callback comes, and its turn to be probed.
+/// Returns whether this is the first call of a callback, which is then probed.
 fn first(callback: &str) -> bool {
     vm(|vm| !vm.tcp && vm.probed.insert(callback.to_owned()))
 }
 
-/// A callback of a root context: probed the first time.
+/// Handles a callback of a root context: probes it at the first call.
 fn root(context: u32, callback: &str) {
     if first(callback) {
         everything(Probe { callback }, Place::Root(context));
     }
 }
 
-/// A callback of a stream or a connection: probed if its scenario is `all`, and in the list of what came if it has another; gives that.
+/// Handles a callback of a stream or a connection: probes it in the scenario `all`, and reports it in any other scenario.
+/// Returns the scenario.
 fn stream(context: u32, callback: &str, arguments: &str) -> String {
     let known = vm(|vm| {
         let stream = vm.streams.get_mut(&context)?;
@@ -125,7 +126,7 @@ fn is_connection(context: u32) -> bool {
 }
 
 unsafe extern "C" {
-    // Runs constructors of the C library; made by the linker.
+    // Runs constructors of the C library. The linker provides it.
     safe fn __wasm_call_ctors();
 }
 
@@ -137,7 +138,7 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     report::allocate(size)
 }
 
-/// Only logging and WASI work here: any other call is the VM's end.
+/// Only logging and WASI are allowed here: any other call ends the VM.
 #[unsafe(no_mangle)]
 extern "C" fn _initialize() {
     __wasm_call_ctors();
@@ -154,7 +155,7 @@ extern "C" fn _initialize() {
     p.status("proxy_log", "Info, NOWHERE", proxy_log(2, report::NOWHERE, 1));
 }
 
-/// Calls the function of this name, which doesn't come back.
+/// Calls the function of this name, which does not return.
 fn forbidden_during_initialize(function: &str) {
     _ = match function {
         "proxy_get_log_level" => proxy_get_log_level(report::NOWHERE),
@@ -178,7 +179,7 @@ extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
         let configuration = configuration();
         let tcp = configuration.starts_with("tcp");
         vm(|vm| (vm.tcp, _) = (tcp, vm.roots.insert(context, Root::default())));
-        // The first configuration's calls are enough: those of the next are answered with other bytes.
+        // Probe only the first configuration: later ones have other bytes.
         if configuration.starts_with("first") {
             root(context, "on_context_create(root)");
         }
@@ -201,7 +202,7 @@ extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
     }
 }
 
-/// The plugin's configuration, while it can be read.
+/// Returns the plugin configuration while it is readable.
 fn configuration() -> String {
     let (bytes, size) = (report::Out::new(), report::Out::new());
     let status = proxy_get_buffer_bytes(7, 0, u32::MAX, bytes.pointer(), size.pointer());
@@ -244,7 +245,7 @@ extern "C" fn proxy_on_tick(context: u32) {
     proxy_set_tick_period_milliseconds(0);
 }
 
-/// The callouts whose answers are probed.
+/// Makes the callouts whose responses are probed.
 fn callouts(p: Probe) {
     http_call(p, "known cluster", CLUSTER, &CALLOUT, 5000);
     grpc_call(p, "known cluster", CLUSTER);
@@ -335,7 +336,7 @@ extern "C" fn proxy_on_request_headers(context: u32, headers: u32, end_of_stream
         "local-response" => local_response(p),
         "close-request" => p.status("proxy_close_stream", "Request", proxy_close_stream(0)),
         "pause-request" => return wait(p, context, &scenario),
-        // Not with the others: the status of a failed call stays, without its message.
+        // Separate from the others: the status of a failed call remains, without its message.
         "failing-callouts" => failing_callouts(p),
         "panic" => panic!("as it was asked to"),
         "proc-exit" => {
@@ -385,7 +386,7 @@ extern "C" fn proxy_on_response_headers(context: u32, headers: u32, end_of_strea
     match scenario.as_str() {
         "local-response-for-response" => local_response(p),
         "pause-response" => return wait(p, context, &scenario),
-        // Else the client would wait for the bytes that there were, or miss those that there weren't.
+        // Otherwise the client waits for removed bytes, or misses added ones.
         "set-body" => {
             let (name, size) = at(b"content-length");
             p.status(
@@ -426,7 +427,7 @@ extern "C" fn proxy_on_response_trailers(context: u32, trailers: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(context: u32) {
-    // A local response from here makes Envoy call this again, and again until it ends by a segmentation fault.
+    // A local response in `on_log` makes Envoy call `on_log` again, until the stack overflows.
     stream(context, if is_connection(context) { "on_log(connection)" } else { "on_log" }, "");
 }
 
@@ -441,7 +442,7 @@ extern "C" fn proxy_on_done(context: u32) -> u32 {
         return 1;
     }
     root(context, "on_done(root)");
-    // The first configuration's context takes a tick to be done.
+    // The root context of the first configuration calls `proxy_done` one tick later.
     let pending = vm(|vm| {
         let root = vm.roots.get_mut(&context)?;
         root.pending = root.configuration.contains("takes a tick");
@@ -457,7 +458,7 @@ extern "C" fn proxy_on_done(context: u32) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(context: u32) {
     if is_connection(context) {
-        // It stays known: another callback may come.
+        // Keep the stream: another callback may follow.
         stream(context, "on_delete(connection)", "");
         return;
     }
@@ -513,14 +514,14 @@ fn add_trailers(p: Probe, label: &str, number: u32) {
     });
 }
 
-/// What a body is that was kept back.
+/// Reports a buffered body.
 fn buffered(p: Probe, buffer: &str, number: u32) {
     p.bytes("proxy_get_buffer_bytes", format!("{buffer}, buffered"), |out, length| {
         proxy_get_buffer_bytes(number, 0, u32::MAX, out, length)
     });
 }
 
-/// Callouts that fail.
+/// Makes callouts that fail.
 fn failing_callouts(p: Probe) {
     let failing = [
         (http_call(p, "cluster that refuses", REFUSING, &CALLOUT, 5000), "refused"),
@@ -532,14 +533,14 @@ fn failing_callouts(p: Probe) {
     }
 }
 
-/// A stream stops until a callout is answered.
+/// Pauses a stream until a callout receives its response.
 fn wait(p: Probe, stream: u32, scenario: &str) -> u32 {
     let token = http_call(p, "known cluster", CLUSTER, &CALLOUT, 5000);
     vm(|vm| vm.awaited.insert(token, Awaited::Stream(stream, scenario.to_owned())));
     PAUSE
 }
 
-/// The callout is answered that a stream waits for.
+/// Handles the response of a callout for which a stream waits.
 fn resume(root: u32, stream: u32, scenario: &str) {
     let callback = format!("{scenario}/on_http_call_response");
     let p = Probe { callback: &callback };
@@ -579,14 +580,14 @@ fn resume(root: u32, stream: u32, scenario: &str) {
     all("the root again");
 }
 
-/// A callout failed.
+/// Handles a failed callout.
 fn failed(callback: &str, arguments: &str) {
     let p = Probe { callback };
     p.say("arguments", "", arguments);
     let (code, message, size) = (report::Out::new(), report::Out::new(), report::Out::new());
     let status = proxy_get_status(code.pointer(), message.pointer(), size.pointer());
     let text = if size.touched() { report::read(message.word(), size.word()) } else { Vec::new() };
-    // Addresses and ports are behind that.
+    // The rest of the message has addresses and ports, which differ in each run.
     let text = text.split(|byte| *byte == b'{').next().unwrap_or_default();
     p.say("proxy_get_status", "", format!("{status} {} {}", code.word(), report::quoted(text)));
     let (name, length) = at(b":status");

@@ -1,11 +1,11 @@
-//! The calls that change nothing for good, family by family.
+//! Calls without lasting effects, by family of host functions.
 
 use crate::host::wasi;
 use crate::host::*;
 use crate::report::{Allocation, NOWHERE, Out, Probe, at, names, pairs, quoted, read, space, with_allocation};
 use std::cell::Cell;
 
-/// The header maps of the ABI, and what is none.
+/// The header maps of the ABI, and an unknown one.
 pub const MAPS: [(&str, u32); 10] = [
     ("HttpRequestHeaders", 0),
     ("HttpRequestTrailers", 1),
@@ -19,7 +19,7 @@ pub const MAPS: [(&str, u32); 10] = [
     ("4294967295", u32::MAX),
 ];
 
-/// The buffers of the ABI, and what is none.
+/// The buffers of the ABI, and an unknown one.
 pub const BUFFERS: [(&str, u32); 11] = [
     ("HttpRequestBody", 0),
     ("HttpResponseBody", 1),
@@ -34,7 +34,7 @@ pub const BUFFERS: [(&str, u32); 11] = [
     ("4294967295", u32::MAX),
 ];
 
-/// The cluster that callouts go to, one that nobody listens in, and one that there isn't.
+/// A cluster that responds, one without a listener, and an unknown one.
 pub const CLUSTER: &str = "backend";
 pub const REFUSING: &str = "refusing";
 const NO_CLUSTER: &str = "nowhere";
@@ -44,7 +44,7 @@ thread_local! {
     static SEED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Where a callback comes from: what changes the flow there isn't called.
+/// The kind of context of a callback. Functions that change its flow are not called.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Root(u32),
@@ -52,14 +52,14 @@ pub enum Place {
     Connection(u32, u32),
 }
 
-/// Draws what keeps the names of this VM apart from those of others: metrics and shared data have no owner.
+/// Sets the random suffix of names in this VM: metrics and shared data are shared with other VMs.
 pub fn seed() {
     let seed = Out::new();
     wasi::random_get(seed.pointer(), 4);
     SEED.set(seed.word());
 }
 
-/// A name that nobody has used.
+/// Returns an unused name.
 fn unique() -> String {
     LAST.set(LAST.get().wrapping_add(1));
     format!("{:08x}-{}", SEED.get(), LAST.get())
@@ -109,7 +109,7 @@ fn logging_and_time(p: Probe) {
     let time = "proxy_get_current_time_nanoseconds";
     p.long_as(time, "", |out| proxy_get_current_time_nanoseconds(out), nonzero);
     p.status(time, "NOWHERE", proxy_get_current_time_nanoseconds(NOWHERE));
-    // Whoever ticks turns it off again.
+    // `on_tick` stops the tick again.
     for period in [0, 20] {
         let status = proxy_set_tick_period_milliseconds(period);
         p.status("proxy_set_tick_period_milliseconds", period, status);
@@ -262,7 +262,7 @@ fn header_map(p: Probe, map: &str, number: u32) {
     remove("\"x-new\"", "x-new");
     remove("\"missing\"", "missing");
     get("\"x-added\" after it was removed", "x-added");
-    // Whatever is lost here comes back with the pairs that were there.
+    // Setting the original pairs restores what was lost.
     let set = |label: &str, bytes: &[u8]| {
         let (start, size) = at(bytes);
         let status = proxy_set_header_map_pairs(number, start, size);
@@ -390,7 +390,7 @@ fn metrics(p: Probe) {
         p.word_as("proxy_define_metric", "Gauge, OTHER", |out| proxy_define_metric(1, other, other_size, out), kind);
     p.status("proxy_increment_metric", "Gauge of 0, -1", proxy_increment_metric(below, -1));
     p.long("proxy_get_metric", "Gauge of 0 after -1", |out| proxy_get_metric(below, out));
-    // What it is now is the same for all VMs: it goes back.
+    // All VMs share the value: restore it.
     proxy_record_metric(below, 0);
     for kind in [3, u32::MAX] {
         p.word("proxy_define_metric", format!("{kind}, NAME"), |out| proxy_define_metric(kind, start, size, out));
@@ -448,7 +448,7 @@ fn shared_data(p: Probe) {
     let (value, size, cas) = (Out::new(), Out::new(), Out::new());
     let (value, size, cas) = (value.pointer(), size.pointer(), cas.pointer());
     let (name, function) = (at(b"v"), "proxy_get_shared_data");
-    // Such that there is something to allocate for.
+    // Non-empty, so that the host allocates memory.
     set("KEY, CAS 0 again", "four", 0);
     p.status(function, "key NOWHERE", proxy_get_shared_data(NOWHERE, 1, value, size, cas));
     p.status(function, "KEY, value NOWHERE", proxy_get_shared_data(key, key_size, NOWHERE, size, cas));
@@ -509,7 +509,7 @@ fn queues(p: Probe) {
     p.status(resolve, "token NOWHERE", proxy_resolve_shared_queue(name, 0, name, name_size, NOWHERE));
 }
 
-/// An HTTP callout; gives its token.
+/// Makes an HTTP callout. Returns its token.
 pub fn http_call(p: Probe, label: &str, cluster: &str, headers: &[(&str, &str)], timeout: u32) -> u32 {
     let (cluster, cluster_size) = at(cluster.as_bytes());
     let headers = pairs(headers);
@@ -538,10 +538,10 @@ pub fn http_call(p: Probe, label: &str, cluster: &str, headers: &[(&str, &str)],
     )
 }
 
-/// The headers of a callout that is answered.
+/// The headers of a callout that receives a response.
 pub const CALLOUT: [(&str, &str); 3] = [(":method", "POST"), (":path", "/callout"), (":authority", "probe.test")];
 
-/// The headers of a callout that isn't answered in time.
+/// The headers of a callout that times out.
 pub const SLOW: [(&str, &str); 3] = [(":method", "POST"), (":path", "/slow"), (":authority", "probe.test")];
 
 fn callout(token: u32) -> String {
@@ -582,7 +582,7 @@ fn http_callouts(p: Probe) {
     p.status("proxy_http_call", "token NOWHERE", call(good, NOWHERE));
 }
 
-/// A gRPC call; gives its token.
+/// Makes a gRPC call. Returns its token.
 pub fn grpc_call(p: Probe, label: &str, service: &str) -> u32 {
     let ((service, size), (name, name_size), (method, method_size)) =
         (at(service.as_bytes()), at(b"probe.Probe"), at(b"Call"));
@@ -612,7 +612,7 @@ pub fn grpc_call(p: Probe, label: &str, service: &str) -> u32 {
     )
 }
 
-/// A gRPC stream; gives its token.
+/// Opens a gRPC stream. Returns its token.
 pub fn grpc_stream(p: Probe, label: &str, service: &str) -> u32 {
     let ((service, size), (name, name_size), (method, method_size)) =
         (at(service.as_bytes()), at(b"probe.Probe"), at(b"Stream"));
@@ -627,7 +627,7 @@ pub fn grpc_stream(p: Probe, label: &str, service: &str) -> u32 {
 }
 
 fn grpc_callouts(p: Probe) {
-    // Not an empty service: Envoy ends by it.
+    // No empty service: it crashes Envoy.
     grpc_call(p, "unknown cluster", NO_CLUSTER);
     grpc_stream(p, "unknown cluster", NO_CLUSTER);
     let call = grpc_call(p, "known cluster", CLUSTER);
@@ -702,7 +702,7 @@ fn streams(p: Probe, place: Place) {
     let types =
         [("Request", 0), ("Response", 1), ("Downstream", 2), ("Upstream", 3), ("4", 4), ("4294967295", u32::MAX)];
     for (label, number) in types {
-        // What runs isn't continued, and isn't closed; the scenarios do that.
+        // Only scenarios continue or close a running stream.
         let runs = match place {
             Place::Root(_) => false,
             Place::Stream(..) => number < 2,
@@ -759,7 +759,7 @@ fn foreign_functions(p: Probe) {
     p.status(function, "argument NOWHERE", proxy_call_foreign_function(name, size, NOWHERE, 1, out, length));
 }
 
-/// The calls of WASI that are the VM's end during `_initialize`.
+/// The WASI functions that end the VM during `_initialize`.
 fn wasi_restricted(p: Probe) {
     let (vectors, _) = at(&[0; 8]);
     let (path, path_size) = at(b"/etc/passwd");
@@ -774,7 +774,7 @@ fn wasi_restricted(p: Probe) {
     p.status("wasi_unstable.sched_yield", "", sched_yield());
 }
 
-/// The calls of WASI that work during `_initialize` too.
+/// The WASI functions that are allowed during `_initialize`.
 pub fn wasi(p: Probe) {
     for clock in [0, 1, 2, 3, 4, u32::MAX] {
         p.long_as("clock_time_get", clock, |out| wasi::clock_time_get(clock, 0, out), nonzero);
@@ -872,7 +872,7 @@ fn files(p: Probe) {
     p.status("path_create_directory", "", wasi::path_create_directory(3, path, path_size));
     p.status("path_filestat_get", "", wasi::path_filestat_get(3, 0, path, path_size, buffer));
     p.status("path_filestat_set_times", "", wasi::path_filestat_set_times(3, 0, path, path_size, 0, 0, 0));
-    // Envoy's have a parameter less than WASI's.
+    // Envoy's functions have one parameter less than WASI's.
     p.status("path_link", "", wasi::path_link(3, 0, path, path_size, 3, path));
     p.status("path_symlink", "", wasi::path_symlink(path, path_size, 3, path));
     p.word("path_readlink", "", |out| wasi::path_readlink(3, path, path_size, buffer, size, out));

@@ -1,12 +1,12 @@
-//! One line a call: who called what with which arguments, and what came out.
+//! Reports calls, one line each: the callback, the function, its arguments, and its results.
 
 use crate::host;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt::{Display, Write};
 
-/// A pointer that is in nobody's memory.
+/// An address outside the guest's memory.
 pub const NOWHERE: u32 = 0xffff_0000;
-/// What a cell holds until somebody writes to it.
+/// The value of a cell to which the host has not written.
 const UNTOUCHED: u64 = 0x7e57_ab1e_7e57_ab1e;
 const WARN: u32 = 3;
 
@@ -14,12 +14,12 @@ thread_local! {
     static ALLOCATION: Cell<Allocation> = const { Cell::new(Allocation::Works) };
 }
 
-/// What the guest's allocator answers the host.
+/// What the guest's allocator returns to the host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Allocation {
     Works,
     Fails,
-    /// A pointer that is in nobody's memory.
+    /// An address outside the guest's memory.
     Nowhere,
 }
 
@@ -33,27 +33,27 @@ pub struct Probe<'a> {
     pub callback: &'a str,
 }
 
-/// Where bytes are, as the ABI has them.
+/// Returns the address and size of bytes.
 pub fn at(bytes: &[u8]) -> (u32, u32) {
     (bytes.as_ptr().expose_provenance() as u32, bytes.len() as u32)
 }
 
-/// Gives the host memory, if it is to have some.
+/// Allocates memory for the host, or fails as [`with_allocation`] demands.
 pub fn allocate(size: usize) -> *mut u8 {
     match ALLOCATION.get() {
-        // Nothing is given back: the instances of this guest don't live long.
+        // Memory is never freed: the instances of this guest are short-lived.
         Allocation::Works => Vec::leak(vec![0; size]).as_mut_ptr(),
         Allocation::Fails => std::ptr::null_mut(),
         Allocation::Nowhere => std::ptr::with_exposed_provenance_mut(NOWHERE as usize),
     }
 }
 
-/// Memory of this size for the host to write to, filled with this.
+/// Returns the address of filled memory to which the host may write.
 pub fn space(size: usize, fill: u8) -> u32 {
     Vec::leak(vec![fill; size]).as_mut_ptr().expose_provenance() as u32
 }
 
-/// Makes a call with an allocator that answers this.
+/// Makes a call while the allocator behaves in this way.
 pub fn with_allocation<T>(allocation: Allocation, call: impl FnOnce() -> T) -> T {
     ALLOCATION.set(allocation);
     let result = call();
@@ -61,23 +61,23 @@ pub fn with_allocation<T>(allocation: Allocation, call: impl FnOnce() -> T) -> T
     result
 }
 
-/// What the host left at this place.
+/// Reads bytes that the host wrote.
 pub fn read(pointer: u32, size: u32) -> Vec<u8> {
     let start: *const u8 = std::ptr::with_exposed_provenance(pointer as usize);
-    // SAFETY: the host wrote the bytes into an allocation of ours, and told where. One that lies about it is found out.
+    // SAFETY: the host wrote the bytes into an allocation of this guest. A wrong address fails the comparison.
     (0..size as usize).map(|index| unsafe { start.wrapping_add(index).read_volatile() }).collect()
 }
 
-/// Text that tells any bytes apart, on one line.
+/// Returns bytes as text on one line. Different bytes give different text.
 pub fn quoted(bytes: &[u8]) -> String {
-    const MOST: usize = 100;
-    match bytes.get(..MOST) {
+    const MAX_SIZE: usize = 100;
+    match bytes.get(..MAX_SIZE) {
         Some(start) => format!("\"{}\"… {} bytes", start.escape_ascii(), bytes.len()),
         None => format!("\"{}\"", bytes.escape_ascii()),
     }
 }
 
-/// Header pairs in the ABI's encoding.
+/// Returns the ABI's encoding of header pairs.
 pub fn pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::from((pairs.len() as u32).to_le_bytes());
     for (name, value) in pairs {
@@ -90,7 +90,7 @@ pub fn pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-/// The names in encoded header pairs.
+/// Returns the names in encoded header pairs.
 pub fn names(bytes: &[u8]) -> String {
     let number = |at: usize| {
         let bytes = bytes.get(at..at + 4)?;
@@ -118,13 +118,13 @@ impl Out {
         self.0.get().expose_provenance() as u32
     }
 
-    /// The 64 bits that are there.
+    /// Returns the cell's 64 bits.
     pub fn long(&self) -> u64 {
-        // SAFETY: it is a word of ours; volatile, as the host writes to it behind the compiler's back.
+        // SAFETY: the cell belongs to this guest. The read is volatile because the compiler does not see the host's write.
         unsafe { self.0.get().read_volatile() }
     }
 
-    /// The 32 bits that are there.
+    /// Returns the lower 32 bits of the cell.
     pub fn word(&self) -> u32 {
         self.long() as u32
     }
@@ -144,7 +144,7 @@ impl Probe<'_> {
         host::proxy_log(WARN, message, size);
     }
 
-    /// Reports a call that answers nothing but a status.
+    /// Reports a call that returns only a status.
     pub fn status(&self, function: &str, arguments: impl Display, status: u32) {
         self.say(function, arguments, status);
     }
@@ -176,7 +176,7 @@ impl Probe<'_> {
         self.bytes_as(function, arguments, call, quoted)
     }
 
-    /// Makes a call that writes a number, and reports it in this form; gives it too.
+    /// Makes a call that writes a number, reports the number in this form, and returns it.
     pub fn long_as(
         &self,
         function: &str,
@@ -201,7 +201,7 @@ impl Probe<'_> {
         self.long_as(function, arguments, call, |long| long.to_string())
     }
 
-    /// Makes a call that writes a 32-bit number, and reports it in this form; gives it too.
+    /// Makes a call that writes a 32-bit number, reports the number in this form, and returns it.
     pub fn word_as(
         &self,
         function: &str,
