@@ -2,7 +2,7 @@
 
 use crate::yaml::ALWAYS_JSON;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use traffic_split::Configuration;
 
@@ -165,14 +165,14 @@ pub(crate) fn filter_configuration(configuration: &Configuration) -> Configurati
     let mut needed = configuration.clone();
     needed.headers_stripped.get_or_insert(true);
     let splits = &configuration.traffic_splits;
-    let services: BTreeSet<_> = (splits.iter())
+    let services: HashSet<_> = (splits.iter())
         .flat_map(|split| {
-            let backends = split.spec.backends.iter().map(|backend| &backend.service);
-            let namespace = &split.metadata.namespace;
-            backends.chain([&split.spec.service]).map(move |service| format!("{namespace}/{service}"))
+            let backends = split.spec.backends.iter().map(|backend| backend.service.as_str());
+            let namespace = split.metadata.namespace.as_str();
+            backends.chain([split.spec.service.as_str()]).map(move |service| (namespace, service))
         })
         .collect();
-    needed.services.retain(|key, _| services.contains(key));
+    needed.services.retain(|key, _| key.split_once('/').is_some_and(|key| services.contains(&key)));
     let groups: BTreeSet<_> = (splits.iter())
         .flat_map(|split| split.spec.matches.iter().map(|group| (&split.metadata.namespace, &group.name)))
         .collect();

@@ -4,7 +4,7 @@ use crate::kinds::EnvoyFilters;
 use crate::kubernetes::{CONTROLLER_NAME, envoy_filters};
 use crate::own_writes::OwnWrites;
 use crate::store::Store;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,19 +80,16 @@ impl OwnedFilter {
     pub(crate) async fn write(
         &self,
         found: Option<&ServedFilter>,
-        mut wanted: Value,
+        wanted: Value,
         configuration: &Configuration,
     ) -> Result<(), kube::Error> {
         self.own_writes.record_filter_spec(wanted["spec"].clone());
         let Some(found) = found else { return self.create(wanted).await };
-        // A merge patch, not a server-side apply: an apply keeps fields that other clients have set, and a workloadSelector
-        // would end all splits.
-        let patch = Patch::Merge(json!({
-            "metadata": {"resourceVersion": found.object["metadata"]["resourceVersion"]},
-            "spec": replacement(&found.object["spec"], wanted["spec"].take()),
-        }));
-        let parameters = PatchParams { field_manager: Some(CONTROLLER_NAME.into()), ..PatchParams::default() };
-        let written = value(&self.api.patch(&self.name, &parameters, &patch).await?);
+        // An update, not a patch: the API server takes a quarter of the time for a configuration of 1 MB. It also removes
+        // fields that other clients have set; a workloadSelector would end all splits.
+        let parameters = PostParams { field_manager: Some(CONTROLLER_NAME.into()), ..PostParams::default() };
+        let object = serde_json::from_value(updated(&found.object, wanted)).map_err(kube::Error::SerdeError)?;
+        let written = value(&self.api.replace(&self.name, &parameters, &object).await?);
         let written = match self.own_writes.is_filter_spec(&written["spec"]) {
             // Reading the configuration back would take as long as planning it.
             true => ServedFilter { object: written, configuration: Some(Arc::new(configuration.clone())) },
@@ -135,30 +132,47 @@ fn value(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// Returns the merge patch that turns `found` into `wanted`: `wanted`, and `null` for each field that only `found` has.
-fn replacement(found: &Value, mut wanted: Value) -> Value {
-    if let (Some(found), Some(wanted)) = (found.as_object(), wanted.as_object_mut()) {
-        for (key, found) in found {
-            let field = wanted.get_mut(key).map_or(Value::Null, |wanted| replacement(found, wanted.take()));
-            wanted.insert(key.clone(), field);
-        }
-    }
-    wanted
+/// Returns the object `found` with the spec of `wanted`. The resourceVersion stays, so the API server refuses the update of
+/// another version.
+fn updated(found: &Value, mut wanted: Value) -> Value {
+    let mut metadata = found["metadata"].clone();
+    // The API server keeps them.
+    metadata.as_object_mut().map(|metadata| metadata.remove("managedFields"));
+    json!({
+        "apiVersion": found["apiVersion"],
+        "kind": found["kind"],
+        "metadata": metadata,
+        "spec": wanted["spec"].take(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::replacement;
+    use super::updated;
     use serde_json::json;
 
     #[test]
-    fn a_merge_patch_removes_fields_that_others_have_set() {
-        let found =
-            json!({"configPatches": [1, 2], "workloadSelector": {"labels": {"app": "a", "x": "y"}}, "priority": 7});
-        let wanted = json!({"configPatches": [3], "workloadSelector": {"labels": {"app": "b", "n": "m"}}});
-        let patch = replacement(&found, wanted);
-        let labels = json!({"app": "b", "n": "m", "x": null});
-        assert_eq!(patch, json!({"configPatches": [3], "workloadSelector": {"labels": labels}, "priority": null}));
-        assert_eq!(replacement(&json!(null), json!({"a": 1})), json!({"a": 1}));
+    fn an_update_replaces_the_spec_and_keeps_metadata() {
+        let found = json!({
+            "apiVersion": "networking.istio.io/v1alpha3",
+            "kind": "EnvoyFilter",
+            "metadata": {
+                "name": "n", "namespace": "istio-system", "resourceVersion": "7", "uid": "u", "labels": {"a": "b"},
+                "annotations": {"c": "d"}, "managedFields": [{"manager": "somebody"}],
+            },
+            "spec": {"configPatches": [1, 2], "workloadSelector": {"labels": {"app": "a"}}, "priority": 7},
+            "status": {"x": 1},
+        });
+        let wanted = json!({"metadata": {"name": "n", "labels": {"e": "f"}}, "spec": {"configPatches": [3]}});
+        let expected = json!({
+            "apiVersion": "networking.istio.io/v1alpha3",
+            "kind": "EnvoyFilter",
+            "metadata": {
+                "name": "n", "namespace": "istio-system", "resourceVersion": "7", "uid": "u", "labels": {"a": "b"},
+                "annotations": {"c": "d"},
+            },
+            "spec": {"configPatches": [3]},
+        });
+        assert_eq!(updated(&found, wanted), expected);
     }
 }

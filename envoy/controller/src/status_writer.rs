@@ -186,9 +186,10 @@ impl StatusRequests {
         let request = request.map_err(kube::Error::BuildRequest)?;
         if let Err(why) = self.client.request_text(request).await {
             let is_obsolete = match &why {
-                // The watch may be behind the controller's own write, whose event starts no pass.
+                // The watch may be behind the controller's own write, whose event starts no pass. The pass counts against the
+                // namespace's budget, or a tenant that changes objects without end would start passes without end.
                 kube::Error::Api(why) if why.code == 409 => {
-                    self.wakeup.wake();
+                    self.wakeup.changed(&namespace);
                     true
                 }
                 // Either the object is deleted and needs no status, or its CRD lacks the status subresource.
@@ -224,7 +225,7 @@ mod tests {
     use crate::own_writes::OwnWrites;
     use crate::testing::MockApiServer;
     use crate::testing::objects::split;
-    use crate::wakeup::Wakeup;
+    use crate::wakeup::{MAX_WAKEUPS, Wakeup};
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::time::{Instant, sleep, timeout};
@@ -304,5 +305,22 @@ mod tests {
         writer.write_all(&cluster, &plan.statuses).await.unwrap();
         assert_eq!(server.count("patch trafficsplits/status taken/s00"), 1);
         assert!(wakeup.is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn status_conflicts_count_against_the_wakeup_budget_of_their_namespace() {
+        let server = MockApiServer::new();
+        server.refuse("patch trafficsplits/status", 409, "modified");
+        let (writer, wakeup) = writer(&server);
+        let (cluster, plan) = planned(&server, &["taken"], 1);
+        let mut passes = 0;
+        for _ in 0..3 * MAX_WAKEUPS {
+            writer.write_all(&cluster, &plan.statuses).await.unwrap();
+            if wakeup.is_pending() {
+                wakeup.settled().await;
+                passes += 1;
+            }
+        }
+        assert_eq!(passes, MAX_WAKEUPS);
     }
 }

@@ -8,12 +8,12 @@ use serde_json::json;
 async fn conflict_of_the_envoyfilter_is_resolved_by_another_pass() {
     let server = MockApiServer::with_split();
     let replica = Replica::start(&server, "a").await;
-    server.before_next("patch envoyfilters", |server| {
+    server.before_next("update envoyfilters", |server| {
         server.change("envoyfilters", FILTER, |filter| filter["metadata"]["labels"] = json!({"owner": "other"}));
     });
     server.put(&split("ns", "a", &[("v1", 50), ("v2", 50)]));
     settle().await;
-    assert_eq!(server.count("patch envoyfilters"), 2);
+    assert_eq!(server.count("update envoyfilters"), 2);
     assert_eq!(server.weights("ns/a"), "v1 50, v2 50");
     assert_eq!(server.get("envoyfilters", FILTER).unwrap()["metadata"]["labels"], json!({"owner": "other"}));
     assert_eq!(replica.metrics.failed_passes.get(), 1);
@@ -24,7 +24,7 @@ async fn conflict_of_the_envoyfilter_is_resolved_by_another_pass() {
 async fn conflict_that_lasts_is_no_refusal() {
     let server = MockApiServer::with_split();
     let replica = Replica::start(&server, "a").await;
-    server.refuse("patch envoyfilters", 409, "modified");
+    server.refuse("update envoyfilters", 409, "modified");
     server.put(&split("ns", "a", &[("v1", 50), ("v2", 50)]));
     tokio::time::sleep(std::time::Duration::from_secs(30)).await;
     assert!(replica.metrics.failed_passes.get() > 5);
@@ -35,7 +35,7 @@ async fn conflict_that_lasts_is_no_refusal() {
 async fn failed_write_is_planned_anew_with_the_others_version() {
     let server = MockApiServer::with_split();
     let _replica = Replica::start(&server, "a").await;
-    server.before_next("patch envoyfilters", |server| server.delete("envoyfilters", FILTER));
+    server.before_next("update envoyfilters", |server| server.delete("envoyfilters", FILTER));
     server.put(&split("ns", "a", &[("v1", 50), ("v2", 50)]));
     settle().await;
     assert_eq!(server.weights("ns/a"), "v1 50, v2 50");

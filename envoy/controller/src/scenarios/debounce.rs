@@ -21,18 +21,18 @@ async fn changes_within_a_pause_start_one_pass() {
     }
     settle().await;
     assert_eq!(replica.metrics.passes.get(), passes + 1);
-    assert_eq!(server.count("patch envoyfilters"), 1);
+    assert_eq!(server.count("update envoyfilters"), 1);
     assert_eq!(server.weights("ns/a"), "v1 5, v2 50");
 }
 
 #[tokio::test(start_paused = true)]
-async fn single_change_is_written_after_a_tenth_of_a_second() {
+async fn single_change_is_written_after_50_milliseconds() {
     let server = MockApiServer::with_split();
     let _replica = Replica::start(&server, "a").await;
     let begun = Instant::now();
     change(&server, "ns", 1);
     settle().await;
-    assert_eq!(server.times("patch envoyfilters")[0] - begun, Duration::from_millis(100));
+    assert_eq!(server.times("update envoyfilters")[0] - begun, Duration::from_millis(50));
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,9 +42,9 @@ async fn continuous_changes_are_written_within_the_maximum_delay() {
     let begun = Instant::now();
     for weight in 1..=15 {
         change(&server, "ns", weight);
-        sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(40)).await;
     }
-    assert_eq!(server.times("patch envoyfilters")[0] - begun, Duration::from_millis(300));
+    assert_eq!(server.times("update envoyfilters")[0] - begun, Duration::from_millis(300));
 }
 
 #[tokio::test(start_paused = true)]

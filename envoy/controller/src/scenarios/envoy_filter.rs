@@ -31,7 +31,7 @@ async fn changed_weights_are_written_once() {
     server.put(&split("ns", "a", &[("v1", 50), ("v2", 50)]));
     settle().await;
     assert_eq!(server.weights("ns/a"), "v1 50, v2 50");
-    assert_eq!(server.count("patch envoyfilters"), 1);
+    assert_eq!(server.count("update envoyfilters"), 1);
     assert_eq!(replica.metrics.filter_writes.get(), 2);
 }
 
@@ -121,7 +121,7 @@ async fn envoyfilter_writes_are_half_a_second_apart() {
         sleep(Duration::from_millis(200)).await;
     }
     settle().await;
-    let times = server.times("patch envoyfilters");
+    let times = server.times("update envoyfilters");
     assert!(times.len() >= 3, "{times:?}");
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(500)), "{times:?}");
     assert_eq!(server.weights("ns/a"), "v1 8, v2 50", "the last change is written");

@@ -118,7 +118,7 @@ async fn lost_leader_leads_again_after_the_others_lease_expires() {
 async fn pass_that_waits_for_an_answer_ends_with_leadership() {
     let server = MockApiServer::with_split();
     let replica = Replica::start(&server, "a").await;
-    server.hang("patch envoyfilters");
+    server.hang("update envoyfilters");
     change(&server, 1);
     settle().await;
     take_lease(&server);
@@ -126,7 +126,7 @@ async fn pass_that_waits_for_an_answer_ends_with_leadership() {
     assert!(!replica.leads());
     server.heal();
     sleep(Duration::from_secs(2)).await;
-    assert_eq!(server.count("patch envoyfilters"), 1, "no write after the Lease is lost");
+    assert_eq!(server.count("update envoyfilters"), 1, "no write after the Lease is lost");
 }
 
 #[tokio::test(start_paused = true)]

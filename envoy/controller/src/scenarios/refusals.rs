@@ -12,7 +12,7 @@ const DENIED: &str = "admission webhook denied the request";
 async fn refused() -> (MockApiServer, Replica) {
     let server = MockApiServer::with_split();
     let replica = Replica::start(&server, "a").await;
-    server.refuse("patch envoyfilters", 422, DENIED);
+    server.refuse("update envoyfilters", 422, DENIED);
     server.put(&split("ns", "a", &[("v1", 50), ("v2", 50)]));
     settle().await;
     (server, replica)
@@ -35,7 +35,7 @@ async fn repeated_refusal_is_reported_by_one_event_and_status() {
     let (server, replica) = refused().await;
     let statuses = server.count("patch trafficsplits/status");
     sleep(Duration::from_secs(60)).await;
-    assert!(server.count("patch envoyfilters") > 10, "the controller retries");
+    assert!(server.count("update envoyfilters") > 10, "the controller retries");
     assert_eq!(server.count("patch trafficsplits/status"), statuses);
     let events = server.events();
     assert_eq!(events.iter().filter(|event| event.starts_with("Warning Refused ")).count(), 1, "{events:?}");
@@ -48,7 +48,7 @@ async fn repeated_refusal_is_reported_by_one_event_and_status() {
 async fn failed_passes_are_retried_with_backoff_up_to_five_seconds() {
     let (server, _replica) = refused().await;
     sleep(Duration::from_secs(30)).await;
-    let times = server.times("patch envoyfilters");
+    let times = server.times("update envoyfilters");
     let waits: Vec<_> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
     assert_eq!(waits[..6], [500, 1000, 2000, 4000, 5000, 5000]);
 }
@@ -77,7 +77,7 @@ async fn new_change_is_tried_at_once_during_a_refusal() {
 async fn temporary_server_error_is_retried_and_not_reported() {
     let server = MockApiServer::with_split();
     let replica = Replica::start(&server, "a").await;
-    server.refuse_once("patch envoyfilters", 503, "unavailable");
+    server.refuse_once("update envoyfilters", 503, "unavailable");
     server.put(&split("ns", "a", &[("v1", 50), ("v2", 50)]));
     settle().await;
     assert_eq!(server.weights("ns/a"), "v1 50, v2 50");
@@ -90,10 +90,10 @@ async fn temporary_server_error_is_retried_and_not_reported() {
 async fn server_error_that_lasts_is_reported_in_statuses() {
     let server = MockApiServer::with_split();
     let _replica = Replica::start(&server, "a").await;
-    server.refuse("patch envoyfilters", 503, "etcd is down");
+    server.refuse("update envoyfilters", 503, "etcd is down");
     server.put(&split("ns", "a", &[("v1", 50), ("v2", 50)]));
     sleep(Duration::from_secs(3)).await;
-    assert_eq!(server.count("patch envoyfilters"), 3);
+    assert_eq!(server.count("update envoyfilters"), 3);
     assert_eq!(server.condition("ns/a", "Programmed")["status"], "True", "not after three failures");
     sleep(Duration::from_secs(3)).await;
     let programmed = server.condition("ns/a", "Programmed");
@@ -125,7 +125,7 @@ async fn forbidden_read_is_reported_with_the_watched_version() {
     assert_eq!(programmed["reason"], "Refused");
     assert!(programmed["message"].as_str().unwrap().contains("may not get envoyfilters"), "{programmed}");
     assert_eq!(server.split("ns/a")["status"]["backends"], "v1 100, v2 0", "the watched version");
-    assert_eq!(server.count("patch envoyfilters"), 0);
+    assert_eq!(server.count("update envoyfilters"), 0);
 }
 
 #[tokio::test(start_paused = true)]

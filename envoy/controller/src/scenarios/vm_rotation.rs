@@ -64,7 +64,7 @@ async fn refused_write_costs_no_rotation() {
     let server = MockApiServer::with_split();
     let _replica = Replica::start(&server, "a").await;
     let epoch = server.vm_epoch();
-    server.refuse("patch envoyfilters", 422, "denied");
+    server.refuse("update envoyfilters", 422, "denied");
     rename_backend(&server, 3).await;
     sleep(Duration::from_secs(60)).await;
     server.heal();
