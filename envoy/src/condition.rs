@@ -1,15 +1,15 @@
 //! A condition of a TrafficSplit's status.
 
-use crate::snapshot::MAX_MESSAGE_CHARACTERS;
+use crate::message;
 
-/// A condition's status, reason and message.
+/// The status, reason and message of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// Whether it holds.
+    /// Whether the condition's status is `True`.
     pub is_met: bool,
-    /// One word.
+    /// The reason: one word in camel case.
     pub reason: &'static str,
-    /// What there is to know, and what to do; may be empty.
+    /// What is wrong and what to do; may be empty.
     pub message: String,
 }
 
@@ -20,16 +20,8 @@ impl Condition {
         Self { is_met: true, reason, message: String::new() }
     }
 
-    pub(crate) fn unmet(reason: &'static str, mut message: String) -> Self {
-        if message.len() >= MAX_MESSAGE_CHARACTERS
-            && message.chars().nth(MAX_MESSAGE_CHARACTERS).is_some()
-            && let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARACTERS - 1)
-        {
-            message.truncate(end);
-            message.push('…');
-        }
-        // Truncating keeps the memory.
-        message.shrink_to_fit();
-        Self { is_met: false, reason, message }
+    /// Returns a condition with the status `False`. The message is cut to the length that the API server accepts.
+    pub(crate) fn unmet(reason: &'static str, message: String) -> Self {
+        Self { is_met: false, reason, message: message::bounded(message) }
     }
 }

@@ -137,7 +137,7 @@ pub fn wasm_plugin(configuration: &Configuration, options: &IstioOptions) -> Str
          ---\n\
          # What a WasmPlugin can't do: a proxy that starts while this configuration is bad answers 500 to every host, split\n\
          # or not, until there is a good one, and 403 while the filter can't be fetched, unless --failure-policy is open.\n\
-         # `--to envoyfilter` serves the root Services meanwhile. Gateways load it too, and split nothing without\n\
+         # `render envoyfilter` serves the root Services meanwhile. Gateways load it too, and split nothing without\n\
          # `--context gateway` or `both`.\n{}",
         yaml::write(&options.envoy_filter(&options.static_name(), patches)),
         yaml::write(&plugin),

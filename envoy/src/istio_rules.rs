@@ -1,10 +1,11 @@
-//! What else Istio's objects say of a split's Services: rules that a split request bypasses, and clients that see the root
-//! but not a backend. The words and patterns are those of Istio's reference for VirtualService, DestinationRule, Sidecar and
+//! Checks a split against Istio's other objects: rules that split requests bypass, and clients that see the root but not a
+//! backend. Host patterns are those of Istio's reference for VirtualService, DestinationRule, Sidecar and
 //! `networking.istio.io/exportTo`.
 
 use crate::condition::Condition;
 use crate::document::{name, text};
-use crate::snapshot::{ClusterSnapshot, EXPORT_TO, Export, MAX_EXPORTS, ServiceFacts, Services};
+use crate::service_facts::{EXPORT_TO, Export, MAX_EXPORTS, ServiceFacts, Services};
+use crate::snapshot::ClusterSnapshot;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -12,88 +13,88 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use traffic_split::TrafficSplit;
 
-/// Istio's objects, read once for all splits: a mesh has thousands of either.
+/// Istio's objects, indexed once in a pass, since a mesh may have thousands of objects and of splits.
 pub(crate) struct IstioRules<'c> {
     services: &'c Services<'c>,
     /// The Kubernetes cluster's DNS domain.
     domain: &'c str,
-    /// What split requests bypass, and what to do about it.
+    /// The rules that split requests bypass: a description and a remedy.
     bypassed: Vec<(String, &'static str)>,
     /// The names of all Sidecars.
     sidecars: Vec<String>,
-    /// The host patterns of all rules and Sidecars, each once.
+    /// The different host patterns of all rules and Sidecars.
     patterns: Vec<Pattern<'c>>,
-    /// Patterns that are a short name, by the rule's namespace.
+    /// The patterns that are short names, by the rule's namespace.
     short: HashMap<(&'c str, &'c str), usize>,
-    /// Patterns that are a DNS name.
+    /// The patterns that are DNS names.
     full: HashMap<&'c str, usize>,
     suffixes: SuffixIndex,
     namespaces: HashMap<&'c str, usize>,
-    /// The place in `lists` of the Sidecars that list a pattern, by the number of the hosts' namespace and the pattern.
+    /// The index in `lists` of the Sidecars that list a pattern, by the indexes of the hosts' namespace and of the pattern.
     visible: HashMap<(usize, usize), usize>,
-    /// Lists of Sidecars, sorted.
+    /// Sorted lists of indexes into `sidecars`.
     lists: Vec<Vec<usize>>,
     memo: RefCell<Memo<'c>>,
 }
 
-/// A DNS name, a short name, or a DNS name's end.
+/// A host pattern: a DNS name, a short name, or the suffix of a DNS name.
 struct Pattern<'c> {
     text: &'c str,
-    /// The entries of `bypassed` that have the pattern, sorted.
+    /// The sorted indexes in `bypassed` of the rules with this pattern.
     rules: Vec<usize>,
 }
 
-/// Patterns by the DNS name's end: found in one pass over a name, however many lengths there are.
+/// Finds the suffix patterns of a DNS name in one pass over the name, however many patterns there are.
 struct SuffixIndex {
-    /// The hash of an end is a polynomial in this.
+    /// The base of the polynomial hash of a suffix.
     base: u64,
     by_hash: HashMap<u64, usize>,
-    /// Which lengths there are.
+    /// Whether there is a pattern of each length.
     lengths: [bool; MAX_HOST_BYTES + 1],
 }
 
-/// The facts of the hosts of a root and of one of its backends.
+/// The rules of a root's host and of a backend's host.
 type RootAndBackend = (Rc<HostRules>, Rc<HostRules>);
 
-/// What has been found out in this pass.
+/// Results of this pass that other splits reuse.
 #[derive(Default)]
 struct Memo<'c> {
-    /// The facts of a Service's host, by namespace and name.
+    /// The rules of a Service's host, by namespace and name.
     hosts: HashMap<(&'c str, &'c str), Rc<HostRules>>,
-    /// All different facts.
-    facts: HashMap<Rc<HostRules>, Rc<HostRules>>,
-    /// The Sidecars whose clients see a host but not another, by the lists of both: the first [`MAX_LISTED`].
+    /// The different values of `hosts`.
+    distinct: HashMap<Rc<HostRules>, Rc<HostRules>>,
+    /// The first [`MAX_LISTED`] Sidecars whose clients see a root but not a backend.
     hidden: HashMap<RootAndBackend, Rc<[usize]>>,
-    /// The steps that splits of a namespace have cost.
+    /// The steps spent on the splits of each namespace.
     steps: HashMap<&'c str, usize>,
 }
 
-/// What is known of a host.
+/// The rules and Sidecars whose patterns match a host.
 #[derive(Default, PartialEq, Eq, Hash)]
 struct HostRules {
-    /// The rules that name the host: the first [`MAX_LISTED`].
+    /// The indexes of the first [`MAX_LISTED`] rules.
     rules: Vec<usize>,
-    /// The lists of Sidecars whose clients see the host, sorted.
+    /// The sorted indexes of the lists of Sidecars whose clients see the host.
     lists: Vec<usize>,
 }
 
-/// The splits of a namespace have cost more than [`MAX_STEPS`].
+/// The splits of a namespace need more than [`MAX_STEPS`].
 struct TooManySteps;
 
-/// The most objects that a message lists: other tenants may write any number of them.
+/// The most objects that a message lists, since other tenants may create any number.
 const MAX_LISTED: usize = 10;
 
-/// The longest DNS name: no longer pattern can match.
+/// The longest DNS name; a longer pattern matches nothing.
 const MAX_HOST_BYTES: usize = 253;
 
-/// The most comparisons with Istio's objects for the splits of one namespace in one pass: about 50 ms. A host costs one for
-/// each of its characters; a backend that Sidecars hide costs one for each Sidecar that sees the root.
+/// The most steps for the splits of one namespace in one pass, about 50 ms. A host costs one step for each byte; a backend that
+/// Sidecars hide costs one step for each Sidecar that sees the root.
 const MAX_STEPS: usize = 1_000_000;
 
 // === impl IstioRules ===
 
 impl<'c> IstioRules<'c> {
-    /// By `hash_header` split requests are hashed already.
+    /// Indexes the objects of a cluster. `hash_header` is the header that the route of split requests already hashes.
     pub(crate) fn new(
         cluster: &'c ClusterSnapshot,
         services: &'c Services<'c>,
@@ -128,12 +129,12 @@ impl<'c> IstioRules<'c> {
         }
         for rule in cluster.destination_rules.iter().filter(|rule| hashes(rule, hash_header)) {
             let description = format!("consistentHash of DestinationRule {}", name(rule));
-            rules.add((description, " (--hash-header has its effect)"), rule, text(rule, "/spec/host"));
+            rules.add((description, " (use --hash-header instead)"), rule, text(rule, "/spec/host"));
         }
         rules
     }
 
-    /// Hosts are DNS names, short names by the rule's namespace, or wildcards: `*` or `*.DOMAIN`.
+    /// Adds a rule. Hosts are DNS names, short names of the rule's namespace, or the wildcards `*` and `*.DOMAIN`.
     fn add(&mut self, description: (String, &'static str), rule: &'c Value, hosts: impl IntoIterator<Item = &'c str>) {
         let namespace = text(rule, "/metadata/namespace").unwrap_or_default();
         let number = self.bypassed.len();
@@ -148,7 +149,7 @@ impl<'c> IstioRules<'c> {
                 }
             };
             let rules = &mut self.patterns[pattern].rules;
-            // One rule may list a host any number of times.
+            // A rule may repeat a host.
             if rules.last() != Some(&number) {
                 rules.push(number);
             }
@@ -156,7 +157,7 @@ impl<'c> IstioRules<'c> {
         self.bypassed.push(description);
     }
 
-    /// The entries `NAMESPACE/HOST` of a Sidecar's egress. Without any, it says nothing of what its pods call.
+    /// Adds the entries `NAMESPACE/HOST` of a Sidecar's egress. A Sidecar without entries hides nothing.
     fn add_sidecar(&mut self, number: usize, sidecar: &'c Value) {
         let own = text(sidecar, "/metadata/namespace").unwrap_or_default();
         let egress = sidecar.pointer("/spec/egress").and_then(Value::as_array);
@@ -173,18 +174,18 @@ impl<'c> IstioRules<'c> {
             if list == next {
                 self.lists.push(Vec::new());
             }
-            // One Sidecar may list a host any number of times.
+            // A Sidecar may repeat a host.
             if self.lists[list].last() != Some(&number) {
                 self.lists[list].push(number);
             }
         }
     }
 
-    /// The number of a wildcard or a DNS name.
+    /// Returns the index of the pattern of a wildcard or a DNS name.
     fn pattern(&mut self, host: &'c str) -> usize {
         let next = self.patterns.len();
         let (pattern, text) = match host.strip_prefix('*') {
-            Some(end) => (self.suffixes.add(end, &self.patterns), end),
+            Some(suffix) => (self.suffixes.add(suffix, &self.patterns), suffix),
             None => (*self.full.entry(host).or_insert(next), host),
         };
         self.add_pattern(pattern, text);
@@ -197,10 +198,15 @@ impl<'c> IstioRules<'c> {
         }
     }
 
-    /// What is known of a Service's host, for a split of the Service's namespace.
-    fn facts(&self, memo: &mut Memo<'c>, namespace: &'c str, service: &'c str) -> Result<Rc<HostRules>, TooManySteps> {
-        if let Some(facts) = memo.hosts.get(&(namespace, service)) {
-            return Ok(facts.clone());
+    /// Returns the rules and Sidecars that match a Service's host. Splits of the Service's namespace pay the steps.
+    fn rules_of_host(
+        &self,
+        memo: &mut Memo<'c>,
+        namespace: &'c str,
+        service: &'c str,
+    ) -> Result<Rc<HostRules>, TooManySteps> {
+        if let Some(host_rules) = memo.hosts.get(&(namespace, service)) {
+            return Ok(host_rules.clone());
         }
         let host = format!("{service}.{namespace}.svc.{}", self.domain);
         memo.spend(namespace, host.len())?;
@@ -220,13 +226,13 @@ impl<'c> IstioRules<'c> {
         });
         let mut lists: Vec<_> = lists.collect();
         lists.sort_unstable();
-        let facts = Rc::new(HostRules { rules, lists });
-        let facts = memo.facts.entry(facts.clone()).or_insert(facts).clone();
-        memo.hosts.insert((namespace, service), facts.clone());
-        Ok(facts)
+        let host_rules = Rc::new(HostRules { rules, lists });
+        let host_rules = memo.distinct.entry(host_rules.clone()).or_insert(host_rules).clone();
+        memo.hosts.insert((namespace, service), host_rules.clone());
+        Ok(host_rules)
     }
 
-    /// The first Sidecars whose clients see the root but not the backend.
+    /// Returns the first Sidecars whose clients see the root but not the backend.
     fn hidden(
         &self,
         memo: &mut Memo<'c>,
@@ -235,7 +241,7 @@ impl<'c> IstioRules<'c> {
         backend: &Rc<HostRules>,
     ) -> Result<Rc<[usize]>, TooManySteps> {
         memo.spend(namespace, 1)?;
-        // The same lists, and no memory for it: by far the most frequent case.
+        // The most frequent case needs no memory.
         if root.lists == backend.lists {
             return Ok(Rc::new([]));
         }
@@ -244,7 +250,7 @@ impl<'c> IstioRules<'c> {
             return Ok(hidden.clone());
         }
         let mut hidden = Vec::new();
-        // Who is in a list of both sees both.
+        // Clients of a Sidecar in a list of both see both.
         for list in root.lists.iter().filter(|list| backend.lists.binary_search(list).is_err()) {
             let mut found = 0;
             for sidecar in &self.lists[*list] {
@@ -266,8 +272,8 @@ impl<'c> IstioRules<'c> {
         Ok(hidden)
     }
 
-    /// Whether all that Istio's objects say of the root and the backends is so for split requests too. Their route is our
-    /// own, and what a VirtualService's or a hashing load balancer's would have said doesn't reach it.
+    /// Returns the condition `RulesApply`: which VirtualServices and DestinationRules do not apply to split requests, because these
+    /// have a route of their own.
     pub(crate) fn apply(&self, split: &'c TrafficSplit) -> Condition {
         self.bypassed_by(split).unwrap_or_else(|TooManySteps| not_checked())
     }
@@ -277,7 +283,7 @@ impl<'c> IstioRules<'c> {
         let mut named = BTreeMap::new();
         let services = split.spec.backends.iter().map(|backend| &backend.service);
         for service in [&split.spec.service].into_iter().chain(services) {
-            for rule in &self.facts(memo, &split.metadata.namespace, service)?.rules {
+            for rule in &self.rules_of_host(memo, &split.metadata.namespace, service)?.rules {
                 named.entry(*rule).or_insert(service);
             }
         }
@@ -292,8 +298,8 @@ impl<'c> IstioRules<'c> {
         Ok(Condition::unmet("RulesBypassed", format!("split requests bypass {}", bypassed.join(", and "))))
     }
 
-    /// Whether clients that see the root see every backend with weight. A proxy has no cluster of what it doesn't see, and
-    /// answers 503.
+    /// Returns the condition `Reachable`: which clients see the root but not a backend with a weight. Their proxies have no
+    /// cluster for the backend and answer 503.
     pub(crate) fn reachable(&self, split: &'c TrafficSplit) -> Condition {
         self.hidden_backends(split).unwrap_or_else(|TooManySteps| not_checked())
     }
@@ -304,12 +310,12 @@ impl<'c> IstioRules<'c> {
         let mut hidden = Vec::new();
         let backends = split.spec.backends.iter().filter(|backend| backend.has_weight());
         let backends = backends.map(|backend| backend.service.as_str());
-        let of_root = self.facts(memo, namespace, root)?;
+        let of_root = self.rules_of_host(memo, namespace, root)?;
         for backend in backends.clone() {
-            let facts = self.facts(memo, namespace, backend)?;
-            let blind = self.hidden(memo, namespace, &of_root, &facts)?;
-            let blind = blind.iter().filter_map(|number| self.sidecars.get(*number));
-            hidden.extend(blind.map(|sidecar| format!("{backend} from clients of Sidecar {sidecar}")));
+            let of_backend = self.rules_of_host(memo, namespace, backend)?;
+            let sidecars = self.hidden(memo, namespace, &of_root, &of_backend)?;
+            let sidecars = sidecars.iter().filter_map(|number| self.sidecars.get(*number));
+            hidden.extend(sidecars.map(|sidecar| format!("{backend} from clients of Sidecar {sidecar}")));
             if hidden.len() >= MAX_LISTED {
                 break;
             }
@@ -324,14 +330,14 @@ impl<'c> IstioRules<'c> {
                 _ if backend == root => {}
                 Export::All => {}
                 Export::TooMany => hidden.push(format!(
-                    "{backend} from some clients, since {EXPORT_TO} has more than {MAX_EXPORTS} entries and is not evaluated"
+                    "{backend} from some clients, because {EXPORT_TO} has more than {MAX_EXPORTS} entries and is not evaluated"
                 )),
                 Export::Only(to) if !is_within(of_root, to) => {
                     let mut listed: Vec<_> = to.iter().take(MAX_LISTED).map(String::as_str).collect();
                     if to.len() > MAX_LISTED {
                         listed.push("…");
                     }
-                    hidden.push(format!("{backend} from clients outside of {} ({EXPORT_TO})", listed.join(", ")));
+                    hidden.push(format!("{backend} from clients outside {} ({EXPORT_TO})", listed.join(", ")));
                 }
                 Export::Only(_) => {}
             }
@@ -340,11 +346,14 @@ impl<'c> IstioRules<'c> {
             return Ok(Condition::met("Reachable"));
         }
         hidden.truncate(MAX_LISTED);
-        Ok(Condition::unmet("BackendHidden", format!("503 for split requests: hidden is {}", hidden.join(", and "))))
+        Ok(Condition::unmet(
+            "BackendHidden",
+            format!("split requests get 503, because backends are hidden: {}", hidden.join("; ")),
+        ))
     }
 }
 
-/// Whether a Service with this export is seen in these namespaces only. An export that is not evaluated counts as all.
+/// Returns whether an export is limited to these namespaces. An export that is not evaluated counts as all.
 fn is_within(export: &Export, namespaces: &[String]) -> bool {
     let Export::Only(own) = export else { return false };
     let mut others = namespaces.iter().peekable();
@@ -357,7 +366,7 @@ fn is_within(export: &Export, namespaces: &[String]) -> bool {
 
 fn not_checked() -> Condition {
     let message =
-        "not checked: this namespace has too many backends, or too many Sidecars and VirtualServices name them";
+        "not checked, because the namespace has too many backends, or too many Sidecars and VirtualServices name them";
     Condition { is_met: true, reason: "NotChecked", message: message.into() }
 }
 
@@ -375,7 +384,7 @@ impl<'c> Memo<'c> {
 
 impl SuffixIndex {
     fn new() -> Self {
-        // Unknown to those who write patterns.
+        // Random, so that nobody can write patterns whose hashes collide.
         let base = RandomState::new().hash_one(0) | 1;
         Self { base, by_hash: HashMap::new(), lengths: [false; MAX_HOST_BYTES + 1] }
     }
@@ -384,15 +393,15 @@ impl SuffixIndex {
         (hash ^ u64::from(byte)).wrapping_add(1).wrapping_mul(self.base).rotate_left(23)
     }
 
-    /// Returns the number of an end's pattern: the next, if the end is new.
-    fn add(&mut self, end: &str, patterns: &[Pattern<'_>]) -> usize {
-        if let Some(length) = self.lengths.get_mut(end.len()) {
+    /// Returns the index of a suffix's pattern; the next free index if the suffix is new.
+    fn add(&mut self, suffix: &str, patterns: &[Pattern<'_>]) -> usize {
+        if let Some(length) = self.lengths.get_mut(suffix.len()) {
             *length = true;
         }
-        let mut hash = end.bytes().rev().fold(0, |hash, byte| self.next(hash, byte));
+        let mut hash = suffix.bytes().rev().fold(0, |hash, byte| self.next(hash, byte));
         loop {
             match self.by_hash.get(&hash) {
-                Some(pattern) if patterns[*pattern].text == end => return *pattern,
+                Some(pattern) if patterns[*pattern].text == suffix => return *pattern,
                 Some(_) => hash = hash.wrapping_add(1),
                 None => {
                     self.by_hash.insert(hash, patterns.len());
@@ -402,7 +411,7 @@ impl SuffixIndex {
         }
     }
 
-    /// Returns the patterns that are ends of a DNS name, the shortest first.
+    /// Returns the patterns that are suffixes of a DNS name, the shortest first.
     fn of(&self, host: &str, patterns: &[Pattern<'_>]) -> Vec<usize> {
         let mut found = Vec::new();
         let mut hash = 0;
@@ -423,7 +432,7 @@ impl SuffixIndex {
     }
 }
 
-/// Whether a DestinationRule has a load balancer, for all ports or for one, that hashes by anything but this header.
+/// Returns whether a DestinationRule hashes, for all ports or for one, by anything but this header.
 fn hashes(rule: &Value, header: Option<&str>) -> bool {
     let ports = rule.pointer("/spec/trafficPolicy/portLevelSettings").and_then(Value::as_array);
     let policies = rule.pointer("/spec/trafficPolicy").into_iter().chain(ports.into_iter().flatten());

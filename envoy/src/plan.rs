@@ -1,63 +1,67 @@
-//! What sidecars get of what there is in a Kubernetes cluster, and what is said of each TrafficSplit. One that is wrong
-//! never holds up the others.
+//! Plans the EnvoyFilter's configuration for all TrafficSplits of a Kubernetes cluster, and each split's conditions. An invalid
+//! split never affects other splits.
 
 use crate::admission::{Admission, AdmissionResult, GroupVersions, SplitCandidate, claimed_root, group_keys};
 use crate::condition::Condition;
 use crate::istio::IstioOptions;
 use crate::istio_rules::IstioRules;
-use crate::snapshot::{
-    ClusterSnapshot, MAX_MESSAGE_CHARACTERS, Message, ServiceFacts, Services, SplitObject, one_line,
-};
+use crate::message::{Message, list_problems};
+use crate::service_facts::{ServiceFacts, Services};
+use crate::snapshot::{ClusterSnapshot, SplitObject};
 use crate::wiring;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use traffic_split::{Budget, Configuration, Cost, Exceeded, Ledger, Resource, Scope, Service, TrafficSplit};
 
 pub use crate::admission::ServedVersion;
 
-/// What sidecars get, and what is said of each TrafficSplit.
+/// The configuration for sidecars, and the status of each TrafficSplit.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EnvoyFilterPlan {
-    /// What sidecars get: no more than they need.
+    /// The configuration, without Services and HTTPRouteGroups that no split names.
     pub configuration: Configuration,
-    /// By `namespace/name`.
+    /// The status of each TrafficSplit, by `namespace/name`.
     pub statuses: BTreeMap<String, SplitStatus>,
 }
 
-/// What is said of a TrafficSplit. The words are those of the Gateway API's conditions.
+/// The conditions of a TrafficSplit, and the served weights. Names and reasons follow the Gateway API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SplitStatus {
-    /// Whether the object, as it stands, is one that can be served.
+    /// Whether the object is valid.
     pub accepted: Condition,
-    /// Whether sidecars are given it, as it stands.
+    /// Whether the configuration holds the object as it is written.
     pub programmed: Condition,
-    /// Whether what it names is there.
+    /// Whether the Services, ports and HTTPRouteGroups that the split names exist.
     pub resolved: Condition,
-    /// Whether what Istio's objects say of its Services is so for split requests too.
+    /// Whether VirtualServices and DestinationRules of the split's Services also apply to split requests.
     pub rules_apply: Condition,
-    /// Whether clients that see the root see all backends.
+    /// Whether all clients that see the root also see all backends.
     pub reachable: Condition,
-    /// The weights that are served, e.g. `httpbin-v1 50, httpbin-v2 50`; empty if it isn't.
+    /// The served weights, e.g. `httpbin-v1 50, httpbin-v2 50`; empty if the split is not served.
     pub backends: String,
-    /// Which version of it is served.
+    /// The version in the configuration.
     pub served_version: ServedVersion,
 }
 
-/// Why sidecars aren't given a valid object as it stands.
+/// The end of a message about a split that no sidecar has.
+const NOT_SERVED: &str = "this split is not served";
+
+/// Why the configuration does not hold a valid object as it is written.
 enum Withheld<'c> {
-    /// It, or a group that it names, exceeds a limit.
+    /// The split, or a group that it names, exceeds a limit.
     TooLarge(Exceeded),
-    /// The API server refuses the EnvoyFilter, and this is its message.
+    /// The API server refuses the EnvoyFilter with this message.
     Refused(&'c str),
 }
 
-/// Plans what sidecars get of a cluster. `base` is what the operator says of the filter: header names, cluster names and
-/// so on. All that is given out fits into `max_bytes` of an EnvoyFilter and into the filter's own budget; what does not
-/// fit stays as it is served, or out, as [`admission`](crate::admission) decides.
+/// Plans the configuration of a cluster's sidecars. `base` holds the operator's settings: header names, cluster names and so on.
 ///
-/// Several splits of one root: those with matches come in the order of their age, then their name; the oldest without
-/// matches comes last, and others without are in conflict with it.
+/// The configuration fits into `max_bytes` of an EnvoyFilter and into the filter's own budget. [`admission`](crate::admission)
+/// decides which splits that do not fit keep their served version and which are left out.
+///
+/// Splits of one root with matches come first, ordered by age, then by name. The oldest split without matches comes last;
+/// others without matches conflict with it.
 #[must_use]
 pub fn plan(
     base: &Configuration,
@@ -68,7 +72,7 @@ pub fn plan(
     let planner = Planner::new(base, istio, cluster);
     let candidates = planner.candidates();
     let max_bytes = u64::try_from(istio.max_configuration_bytes(max_bytes)).unwrap_or(u64::MAX);
-    // What sidecars have stays if the limit is lowered.
+    // A lower limit removes no split that sidecars have.
     let budget = Budget::with_bytes(max_bytes.max(cost(&cluster.served).bytes));
     let service = |namespace: &str, name: &str, is_backend: bool| planner.service(namespace, name, is_backend);
     let mut admission =
@@ -91,8 +95,8 @@ pub fn plan(
     planner.plan(&candidates, outcomes, configuration)
 }
 
-/// Plans what is to be said if sidecars keep what they have, because the API server refuses another EnvoyFilter with the
-/// message `why`.
+/// Plans the conditions after the API server refused the new EnvoyFilter with the message `why`: sidecars keep the served
+/// configuration.
 #[must_use]
 pub fn plan_after_refusal(
     base: &Configuration,
@@ -118,7 +122,7 @@ pub fn plan_after_refusal(
             (false, Some(_)) => ServedVersion::LastGood,
             (false, None) => ServedVersion::NotServed,
         };
-        // The younger of two that want a root waits for the older, and not for the API server.
+        // A split in conflict waits for the older split, not for the API server.
         let root = served.or(*current).and_then(claimed_root);
         let older = root.and_then(|root| owners.get(&root)).map(|&index| &candidates[index]);
         let conflict = older.filter(|older| older.age() < candidate.age()).map(|older| older.object.key.clone());
@@ -131,14 +135,14 @@ pub fn plan_after_refusal(
     planner.plan(&candidates, outcomes, Configuration::clone(&cluster.served))
 }
 
-/// Returns the bytes that a configuration takes in an EnvoyFilter, where it is a string, as the API server stores it.
+/// Returns the size of a configuration in an EnvoyFilter, in bytes: a JSON string, escaped as the API server stores it.
 #[must_use]
 pub fn stored_bytes(configuration: &Configuration) -> usize {
     let text = serde_json::to_string(configuration);
     text.map_or(usize::MAX, |text| text.len() + traffic_split::escape_bytes(text.as_bytes()) + 2)
 }
 
-/// What a configuration costs as the sum of its parts.
+/// Returns the cost of a configuration: the sum of its parts.
 fn cost(configuration: &Configuration) -> Cost {
     let splits = configuration.traffic_splits.iter().map(Cost::of_split);
     let groups = configuration.http_route_groups.iter().map(Cost::of_group);
@@ -149,13 +153,13 @@ fn cost(configuration: &Configuration) -> Cost {
 struct Planner<'c> {
     cluster: &'c ClusterSnapshot,
     istio: &'c IstioOptions,
-    /// All of the configuration but splits, groups and Services.
+    /// The operator's settings, without splits, groups and Services.
     base: Configuration,
-    /// What the operator says of Services.
+    /// The operator's entries of `services`.
     known_services: &'c BTreeMap<String, Service>,
     groups: GroupVersions<'c>,
     services: Services<'c>,
-    /// What sidecars have, by `namespace/name`.
+    /// The splits that sidecars have, by `namespace/name`.
     served: BTreeMap<String, &'c TrafficSplit>,
 }
 
@@ -165,15 +169,15 @@ impl<'c> Planner<'c> {
     fn new(base: &'c Configuration, istio: &'c IstioOptions, cluster: &'c ClusterSnapshot) -> Self {
         let excluded = base.excluded_namespaces.iter().chain(&cluster.excluded_namespaces);
         let excluded: BTreeSet<_> = excluded.cloned().collect();
-        let mut whole = wiring::filter_configuration(base);
-        whole.excluded_namespaces = excluded.into_iter().collect();
-        whole.traffic_splits.clear();
-        whole.http_route_groups.clear();
-        whole.services.clear();
+        let mut settings = wiring::filter_configuration(base);
+        settings.excluded_namespaces = excluded.into_iter().collect();
+        settings.traffic_splits.clear();
+        settings.http_route_groups.clear();
+        settings.services.clear();
         Self {
             cluster,
             istio,
-            base: whole,
+            base: settings,
             known_services: &base.services,
             groups: GroupVersions::new(cluster.http_route_groups.iter().map(|group| &**group), &cluster.served),
             services: ServiceFacts::all(&cluster.services),
@@ -181,7 +185,7 @@ impl<'c> Planner<'c> {
         }
     }
 
-    /// All splits of the cluster, with the versions that may be given out.
+    /// Returns all splits of the cluster, each with the versions that may be served.
     fn candidates(&self) -> Vec<SplitCandidate<'c>> {
         let splits = self.cluster.traffic_splits.iter();
         let candidate = |object: &'c SplitObject| SplitCandidate {
@@ -192,14 +196,14 @@ impl<'c> Planner<'c> {
         splits.map(|object| candidate(object)).collect()
     }
 
-    /// Checks a valid split beside the groups and the operator's configuration.
+    /// Checks a valid split against the groups and the operator's settings.
     fn check(&self, split: &TrafficSplit) -> Result<(), String> {
         let namespace = &split.metadata.namespace;
         let has_group = |name: &str| self.groups.resolves(&format!("{namespace}/{name}"));
-        self.base.check_split(split, has_group).map_err(|problems| one_line(&problems))
+        self.base.check_split(split, has_group).map_err(|problems| list_problems(&problems))
     }
 
-    /// All that is wrong with a split, with what is wrong with the groups that it names; empty if nothing is.
+    /// Returns the problems of a split and of the groups that it names; empty if there are none.
     fn problems(&self, object: &SplitObject) -> String {
         let checked;
         let own = match &object.split {
@@ -212,7 +216,7 @@ impl<'c> Planner<'c> {
             },
             Err(problems) => problems,
         };
-        let mut message = Message::new(MAX_MESSAGE_CHARACTERS - 1);
+        let mut message = Message::new();
         message.push(&[own]);
         let namespace = object.key.split('/').next().unwrap_or_default();
         for name in &object.group_names {
@@ -226,7 +230,7 @@ impl<'c> Planner<'c> {
         message.into_text()
     }
 
-    /// Whether sidecars have a split, and the groups that it names, as the objects stand.
+    /// Returns whether sidecars have the current version of a split and of the groups that it names.
     fn is_served(&self, candidate: &SplitCandidate<'_>) -> bool {
         candidate.current.is_some_and(|current| {
             candidate.served == Some(current)
@@ -237,7 +241,7 @@ impl<'c> Planner<'c> {
         })
     }
 
-    /// What sidecars get to know of a Service: what the operator says comes before what the cluster says.
+    /// Returns the entry of `services` for a Service. The operator's settings take precedence over the cluster's Service.
     fn service(&self, namespace: &str, name: &str, is_backend: bool) -> Option<Service> {
         let known = self.known_services.get(&format!("{namespace}/{name}"));
         let ports = match is_backend && self.no_traffic_reason(namespace, name).is_some() {
@@ -253,7 +257,7 @@ impl<'c> Planner<'c> {
         Some(service)
     }
 
-    /// This configuration, and what is said of each split.
+    /// Returns the plan with this configuration, and the status of each split.
     fn plan(
         &self,
         candidates: &[SplitCandidate<'c>],
@@ -287,11 +291,11 @@ impl<'c> Planner<'c> {
         EnvoyFilterPlan { configuration, statuses }
     }
 
-    /// Why a backend gets nothing, in words that follow its name.
+    /// Returns why a backend receives no requests, as a predicate of the Service.
     fn no_traffic_reason(&self, namespace: &str, name: &str) -> Option<&'static str> {
         match self.services.get(&(namespace, name)) {
             Some(service) => service.no_traffic_reason(),
-            None => Some("isn't there"),
+            None => Some("does not exist"),
         }
     }
 
@@ -305,8 +309,8 @@ impl<'c> Planner<'c> {
         rules: &IstioRules<'r>,
     ) -> SplitStatus {
         let keep = match served_version {
-            ServedVersion::NotServed => "clients are served as if it weren't there",
-            ServedVersion::Current | ServedVersion::LastGood => "sidecars keep what they have of it",
+            ServedVersion::NotServed => NOT_SERVED,
+            ServedVersion::Current | ServedVersion::LastGood => "sidecars keep the version that they have",
         };
         let programmed = match (withheld, served_version) {
             (Some(Withheld::TooLarge(why)), _) => {
@@ -315,10 +319,10 @@ impl<'c> Planner<'c> {
                 Condition::unmet("TooLarge", format!("{}{operator}; {keep}", why.limit_text()))
             }
             (Some(Withheld::Refused(why)), _) => {
-                Condition::unmet("Refused", format!("the API server doesn't take the EnvoyFilter: {why}; {keep}"))
+                Condition::unmet("Refused", format!("the API server refused the EnvoyFilter: {why}; {keep}"))
             }
             (None, ServedVersion::LastGood) => {
-                Condition::unmet("LastGoodVersion", "sidecars have its last good version".into())
+                Condition::unmet("LastGoodVersion", "sidecars have the last good version".into())
             }
             (None, ServedVersion::Current | ServedVersion::NotServed) => Condition::met("Programmed"),
         };
@@ -339,39 +343,44 @@ impl<'c> Planner<'c> {
         }
     }
 
-    /// What it names, and isn't there.
+    /// Returns the condition `ResolvedRefs`: which Services, ports and groups are missing.
     fn resolved(&self, split: &TrafficSplit, served_ports: &ServedPorts<'_>) -> Condition {
         let namespace = split.metadata.namespace.as_str();
         let root = split.spec.service.as_str();
-        let mut missing = Message::new(MAX_MESSAGE_CHARACTERS - 1);
+        let mut missing = Message::new();
         if !self.services.contains_key(&(namespace, root)) {
-            missing.push(&["Service ", root, ", the root, isn't there"]);
+            missing.push(&["the root Service ", root, " does not exist"]);
         }
         let ports_of = |service| served_ports.get(&(namespace, service)).map(Vec::as_slice).unwrap_or_default();
         let root_ports = ports_of(root);
-        // One without weight gets nothing anyway: canary tools delete and make them as they like.
+        // Canary tools delete and create backends without weight at any time.
         for backend in split.spec.backends.iter().filter(|backend| backend.has_weight()) {
             let service = backend.service.as_str();
             let ports = ports_of(service);
-            // Unless the operator says that it has ports.
             if let Some(why) = self.no_traffic_reason(namespace, service)
                 && ports.is_empty()
             {
-                missing.push(&["Service ", service, " ", why, ": it gets nothing"]);
+                missing.push(&["Service ", service, " ", why, "; it receives no requests"]);
             } else if let Some(lacks) = lacking(root_ports, ports) {
-                missing.push(&["Service ", service, " has no port ", &lacks, ": it gets nothing there"]);
+                missing.push(&[
+                    "Service ",
+                    service,
+                    " has no port ",
+                    &lacks,
+                    "; it receives requests to its own ports only",
+                ]);
             }
-            if missing.is_full() {
+            if missing.is_cut() {
                 break;
             }
         }
         for group in &split.spec.matches {
             let name = group.name.as_str();
             let key = format!("{namespace}/{name}");
-            if missing.is_full() {
+            if missing.is_cut() {
                 break;
             } else if !self.groups.exists(&key) {
-                missing.push(&["there is no HTTPRouteGroup ", name]);
+                missing.push(&["HTTPRouteGroup ", name, " does not exist"]);
             } else if let Some(why) = self.groups.problems(&key).filter(|_| self.groups.served(&key).is_some()) {
                 missing.push(&["HTTPRouteGroup ", name, ": ", why, "; sidecars have its last good version"]);
             }
@@ -381,7 +390,7 @@ impl<'c> Planner<'c> {
     }
 }
 
-/// The ports that sidecars know of each Service, sorted, by namespace and name.
+/// The ports of each Service in the configuration, sorted, by namespace and name.
 type ServedPorts<'s> = HashMap<(&'s str, &'s str), Vec<u16>>;
 
 fn served_ports(configuration: &Configuration) -> ServedPorts<'_> {
@@ -390,7 +399,7 @@ fn served_ports(configuration: &Configuration) -> ServedPorts<'_> {
     services.map(|(key, ports)| (key, ports.keys().copied().collect())).collect()
 }
 
-/// Lists the ports of a root that a backend lacks, both sorted; `None` if it lacks none.
+/// Lists the root's ports that a backend lacks; `None` if it lacks none. Both lists are sorted.
 fn lacking(root: &[u16], backend: &[u16]) -> Option<String> {
     /// The most ports that a message lists of one backend.
     const MAX_LISTED_PORTS: usize = 20;
@@ -415,7 +424,7 @@ impl SplitStatus {
     fn nothing(accepted: Condition) -> Self {
         Self {
             accepted,
-            programmed: Condition::unmet("NotServed", "clients are served as if it weren't there".into()),
+            programmed: Condition::unmet("NotServed", NOT_SERVED.into()),
             resolved: Condition::met("ResolvedRefs"),
             rules_apply: Condition::met("RulesApply"),
             reachable: Condition::met("Reachable"),
@@ -431,11 +440,13 @@ impl SplitStatus {
     fn conflict(root: &str, winner: &str) -> Self {
         Self::nothing(Condition::unmet(
             "Conflict",
-            format!("the root {root} already has the split {winner}, which is older; only one may be without matches"),
+            format!(
+                "the older split {winner} without matches has the same root {root}; add matches to one of the splits"
+            ),
         ))
     }
 
-    /// In a word, for people who list them.
+    /// Returns `Programmed`, or the reason of the first condition that is not met: the column STATE of `kubectl get`.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match (&self.accepted, &self.programmed) {

@@ -61,7 +61,7 @@ fn fall_through<'e>(envoy: &'e Value, host: &str) -> &'e Value {
 }
 
 #[test]
-fn every_virtual_host_begins_with_the_route_that_the_filter_picks() {
+fn every_virtual_host_begins_with_the_split_route() {
     let mut options = guide_options();
     options.hosts = vec!["example.com=example.com:80".parse().unwrap()];
     let envoy = render(&configuration(), &options);
@@ -75,7 +75,7 @@ fn every_virtual_host_begins_with_the_route_that_the_filter_picks() {
 }
 
 #[test]
-fn clients_headers_are_stripped_before_routing_under_the_configuration_s_names() {
+fn configured_headers_are_removed_from_client_requests_before_routing() {
     let mut configuration = configuration();
     configuration.cluster_header = "x-a".into();
     configuration.backend_header = None;
@@ -92,7 +92,7 @@ fn clients_headers_are_stripped_before_routing_under_the_configuration_s_names()
 }
 
 #[test]
-fn the_response_names_the_backend_only_if_that_is_asked_for() {
+fn response_names_the_backend_only_with_a_backend_header() {
     let keys = |configuration: &Configuration| {
         let envoy = render(configuration, &BootstrapOptions::default());
         let headers = virtual_hosts(&envoy)[0]["routes"][0]["response_headers_to_add"].as_array().unwrap().clone();
@@ -105,7 +105,7 @@ fn the_response_names_the_backend_only_if_that_is_asked_for() {
 }
 
 #[test]
-fn a_missing_configuration_of_the_filter_leaves_the_root_served() {
+fn root_serves_while_the_filter_has_no_configuration() {
     let envoy = render(&configuration(), &BootstrapOptions::default());
     let discovery = envoy.pointer(&format!("{MANAGER}/http_filters/0/config_discovery")).unwrap();
     assert_eq!(discovery["apply_default_config_without_warming"], true);
@@ -117,7 +117,7 @@ fn a_missing_configuration_of_the_filter_leaves_the_root_served() {
 }
 
 #[test]
-fn services_that_are_no_backend_yet_have_their_cluster() {
+fn services_that_no_split_names_have_a_cluster() {
     let envoy = render(&configuration(), &guide_options());
     assert_eq!(
         clusters(&envoy),
@@ -130,7 +130,7 @@ fn services_that_are_no_backend_yet_have_their_cluster() {
 }
 
 #[test]
-fn services_without_endpoints_are_found_by_dns() {
+fn services_without_endpoints_use_dns() {
     let mut configuration = configuration();
     configuration.cluster_domain = "example.org".into();
     let mut options = BootstrapOptions::default();
@@ -147,7 +147,7 @@ fn services_without_endpoints_are_found_by_dns() {
 }
 
 #[test]
-fn a_backend_is_spoken_to_as_its_service_says_or_else_as_the_client_speaks() {
+fn cluster_uses_the_services_protocol_else_the_clients() {
     let mut options = guide_options();
     options.hosts = vec!["example.com=example.com:80".parse().unwrap()];
     options.protocols.insert("httpbin/httpbin".into(), [(14001, Protocol::Http1)].into());
@@ -167,7 +167,7 @@ fn a_backend_is_spoken_to_as_its_service_says_or_else_as_the_client_speaks() {
 }
 
 #[test]
-fn an_explicit_cluster_wins_over_the_template() {
+fn explicit_cluster_takes_precedence_over_the_template() {
     let mut configuration = configuration();
     configuration.services.get_mut("httpbin/httpbin-v1").unwrap().cluster = Some("canary".into());
     let envoy = render(&configuration, &BootstrapOptions::default());
@@ -175,7 +175,7 @@ fn an_explicit_cluster_wins_over_the_template() {
 }
 
 #[test]
-fn a_service_is_called_by_each_of_its_names_and_the_bare_one_only_in_its_namespace() {
+fn service_has_all_its_names_and_the_bare_name_in_its_namespace() {
     let mut configuration = configuration();
     configuration.hosts.insert("shop.example.com".into(), "httpbin/httpbin".into());
     let mut options = BootstrapOptions::default();
@@ -203,7 +203,7 @@ fn a_service_is_called_by_each_of_its_names_and_the_bare_one_only_in_its_namespa
 }
 
 #[test]
-fn other_hosts_go_where_they_are_said_to_be() {
+fn other_hosts_go_to_their_address() {
     let mut options = BootstrapOptions::default();
     options.hosts = vec!["Example.com=10.0.0.1:80".parse().unwrap(), "example.com=10.0.0.2:80".parse().unwrap()];
     let envoy = render(&configuration(), &options);
@@ -212,7 +212,7 @@ fn other_hosts_go_where_they_are_said_to_be() {
 }
 
 #[test]
-fn a_service_s_further_ports_are_told_apart_by_the_host_header() {
+fn further_ports_of_a_service_are_routed_by_the_host_header() {
     let config = b"services: {httpbin/httpbin: {ports: [80, 14001]}}".to_vec();
     let config = InputFile { name: "config.yaml".into(), content: Ok(config) };
     let configuration = load(&[guide("trafficsplit-v1.yaml")], Some(&config)).unwrap().configuration;

@@ -100,7 +100,7 @@ fn text(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
 }
 
 #[test]
-fn filter_takes_whatever_the_planner_gives_out() {
+fn filter_accepts_every_planned_configuration() {
     let cases = std::env::var("TRAFFIC_SPLIT_CASES").map_or(CASES, |cases| cases.parse().unwrap());
     let mut rng = Rng::with_seed(2011);
     let (mut held_back, mut near_backends, mut near_room) = (0, 0, 0);

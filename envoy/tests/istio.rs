@@ -37,7 +37,7 @@ fn plugin_configuration(filter: &Value) -> Configuration {
 }
 
 #[test]
-fn it_strips_our_headers_loads_the_filter_configures_it_and_goes_first_among_routes() {
+fn envoy_filter_removes_headers_loads_the_filter_and_inserts_the_route_first() {
     let filter = envoy_filter(&configuration(), &IstioOptions::default());
     let what: Vec<_> = patches(&filter).iter().map(|patch| (&patch["applyTo"], &patch["patch"]["operation"])).collect();
     assert_eq!(
@@ -59,7 +59,7 @@ fn it_strips_our_headers_loads_the_filter_configures_it_and_goes_first_among_rou
 }
 
 #[test]
-fn our_headers_are_stripped_by_the_names_that_the_configuration_gives_them() {
+fn configured_headers_are_removed_from_client_requests() {
     let configuration =
         Configuration::from_value(&json!({"clusterHeader": "x-c", "mirrorHeader": "x-m", "setCookieHeader": "x-s"}));
     let filter = envoy_filter(&configuration.unwrap(), &IstioOptions::default());
@@ -72,7 +72,7 @@ fn our_headers_are_stripped_by_the_names_that_the_configuration_gives_them() {
 }
 
 #[test]
-fn when_splits_change_only_the_extension_configuration_does() {
+fn changed_splits_change_only_the_extension_configuration() {
     let other = load(&["trafficsplit-50-50.yaml", "services.yaml"].map(guide), None).unwrap().configuration;
     let [old, new] =
         [configuration(), other].map(|configuration| envoy_filter(&configuration, &IstioOptions::default()));
@@ -82,7 +82,7 @@ fn when_splits_change_only_the_extension_configuration_does() {
 }
 
 #[test]
-fn services_and_groups_that_no_split_names_are_left_out() {
+fn services_and_groups_that_no_split_names_are_omitted() {
     let split = |name: &str, group: &str| {
         json!({
             "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
@@ -111,7 +111,7 @@ fn services_and_groups_that_no_split_names_are_left_out() {
 }
 
 #[test]
-fn gateways_get_the_same_patches_as_sidecars_but_the_route_is_for_the_hosts_that_the_operator_names() {
+fn gateway_route_matches_only_the_configured_hosts() {
     let mut options = IstioOptions::default();
     options.context = PatchContext::Both;
     let mut configuration = configuration();
@@ -148,7 +148,7 @@ fn gateways_get_the_same_patches_as_sidecars_but_the_route_is_for_the_hosts_that
 }
 
 #[test]
-fn the_route_has_the_timeout_retries_and_headers_that_are_asked_for() {
+fn route_has_the_given_timeout_retries_and_headers() {
     let mut options = IstioOptions::default();
     let mut configuration = configuration();
     let usual = envoy_filter(&configuration, &options);
@@ -176,7 +176,7 @@ fn the_route_has_the_timeout_retries_and_headers_that_are_asked_for() {
 }
 
 #[test]
-fn the_filter_comes_from_a_file_or_from_where_istios_agent_fetches_it() {
+fn filter_comes_from_a_file_or_a_url() {
     let code = |wasm: WasmSource| {
         let mut options = IstioOptions::default();
         options.wasm = wasm;
@@ -199,7 +199,7 @@ fn the_filter_comes_from_a_file_or_from_where_istios_agent_fetches_it() {
 }
 
 #[test]
-fn the_objects_are_for_the_namespace_and_the_pods_that_are_asked_for() {
+fn objects_have_the_given_namespace_and_selector() {
     let mut options = IstioOptions::default();
     options.namespace = "curl".into();
     options.selector = [("app".to_owned(), "curl".to_owned())].into();
@@ -222,7 +222,7 @@ fn plugin_documents(options: &IstioOptions) -> [Value; 2] {
 }
 
 #[test]
-fn beside_a_wasm_plugin_stands_what_it_cannot_say() {
+fn wasm_plugin_has_an_envoy_filter_for_route_and_headers() {
     let mut options = IstioOptions::default();
     options.wasm = WasmSource::Remote { url: "https://r/f.wasm".into(), sha256: Some("ab".into()) };
     let [route, plugin] = plugin_documents(&options);

@@ -1,4 +1,4 @@
-//! What sidecars get of what there is in a cluster, and what is said of each TrafficSplit.
+//! The planned configuration of a cluster's sidecars, and the conditions of each TrafficSplit.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -115,7 +115,7 @@ fn summary<'p>(plan: &'p EnvoyFilterPlan, name: &str) -> (&'static str, ServedVe
 }
 
 #[test]
-fn a_good_split_is_served_and_said_to_be() {
+fn valid_split_is_served_and_programmed() {
     let plan = planned(&cluster(&[split("canary", "web", &[("v1", 90), ("v2", 10)])]));
     assert_eq!(served(&plan), ["shop/canary"]);
     let status = status(&plan, "canary");
@@ -127,7 +127,7 @@ fn a_good_split_is_served_and_said_to_be() {
 }
 
 #[test]
-fn sidecars_get_the_ports_of_the_services_that_splits_name_and_of_no_others() {
+fn only_services_that_splits_name_have_their_ports_served() {
     let mut cluster = cluster(&[split("canary", "web", &[("v1", 1)])]);
     cluster.services.push(service("other", &[80]));
     let services = planned(&cluster).configuration.services;
@@ -138,7 +138,7 @@ fn sidecars_get_the_ports_of_the_services_that_splits_name_and_of_no_others() {
 }
 
 #[test]
-fn a_wrong_split_is_left_out_and_the_others_are_served() {
+fn invalid_split_is_left_out_and_others_are_served() {
     let wrong = split("wrong", "web", &[("v1", 0)]);
     let plan = planned(&cluster(&[wrong, split("right", "v1", &[("v2", 1)])]));
     assert_eq!(served(&plan), ["shop/right"]);
@@ -150,7 +150,7 @@ fn a_wrong_split_is_left_out_and_the_others_are_served() {
 }
 
 #[test]
-fn a_split_that_goes_wrong_is_served_as_it_last_was_while_others_change() {
+fn split_that_becomes_invalid_keeps_its_last_good_version() {
     let first = planned(&cluster(&[split("a", "web", &[("v1", 90)]), split("b", "v1", &[("v2", 1)])]));
     let changed = cluster(&[split("a", "web", &[("v1", -1)]), split("b", "v1", &[("v1", 3), ("v2", 4)])]);
     let mut plan = after(first, changed.clone());
@@ -167,7 +167,7 @@ fn a_split_that_goes_wrong_is_served_as_it_last_was_while_others_change() {
 }
 
 #[test]
-fn of_two_splits_without_matches_for_one_root_the_older_serves() {
+fn older_of_two_splits_without_matches_serves_the_root() {
     let young = made_at(split("a", "web", &[("v1", 1)]), "2026-01-02T00:00:00Z");
     let old = made_at(split("b", "web", &[("v2", 1)]), "2026-01-01T00:00:00Z");
     let plan = planned(&cluster(&[young.clone(), old.clone()]));
@@ -186,13 +186,13 @@ fn of_two_splits_without_matches_for_one_root_the_older_serves() {
 }
 
 #[test]
-fn of_one_age_the_first_by_name_serves() {
+fn of_two_splits_of_one_age_the_first_by_name_serves() {
     let plan = planned(&cluster(&[split("b", "web", &[("v1", 1)]), split("a", "web", &[("v2", 1)])]));
     assert_eq!(served(&plan), ["shop/a"]);
 }
 
 #[test]
-fn splits_with_matches_come_by_their_age_before_the_one_without() {
+fn splits_with_matches_come_first_by_age() {
     let all = made_at(split("all", "web", &[("v1", 1)]), "2026-01-01T00:00:00Z");
     let old = made_at(matching(split("old", "web", &[("v2", 1)]), "beta"), "2026-01-02T00:00:00Z");
     let new = made_at(matching(split("new", "web", &[("v2", 1)]), "beta"), "2026-01-03T00:00:00Z");
@@ -202,7 +202,7 @@ fn splits_with_matches_come_by_their_age_before_the_one_without() {
 }
 
 #[test]
-fn a_split_whose_group_is_not_there_is_left_out_until_it_is() {
+fn split_is_left_out_until_its_group_exists() {
     let split = matching(split("beta", "web", &[("v2", 1)]), "beta");
     let mut cluster = cluster(&[split]);
     let without = planned(&cluster);
@@ -213,7 +213,7 @@ fn a_split_whose_group_is_not_there_is_left_out_until_it_is() {
 }
 
 #[test]
-fn a_group_that_goes_wrong_is_served_as_it_last_was_and_its_split_may_change() {
+fn group_that_becomes_invalid_keeps_its_last_good_version() {
     let weights = |weights| matching(split("beta", "web", weights), "beta");
     let mut good = cluster(&[weights(&[("v1", 1)])]);
     good.http_route_groups = vec![group("beta", "/beta")];
@@ -232,7 +232,7 @@ fn a_group_that_goes_wrong_is_served_as_it_last_was_and_its_split_may_change() {
 }
 
 #[test]
-fn a_split_whose_group_is_deleted_is_served_with_the_group_as_it_last_was() {
+fn split_whose_group_is_deleted_keeps_the_last_good_group() {
     let split = matching(split("beta", "web", &[("v2", 1)]), "beta");
     let mut there = cluster(std::slice::from_ref(&split));
     there.http_route_groups = vec![group("beta", "/beta")];
@@ -247,38 +247,44 @@ fn a_split_whose_group_is_deleted_is_served_with_the_group_as_it_last_was() {
 }
 
 #[test]
-fn a_backend_without_a_service_gets_nothing_and_that_is_said_unless_it_has_no_weight() {
+fn backend_without_a_service_is_reported_if_it_has_weight() {
     let plan = planned(&cluster(&[split("canary", "web", &[("v1", 1), ("gone", 1)])]));
     assert_eq!(serde_json::to_value(&plan.configuration.services["shop/gone"]).unwrap(), json!({"ports": []}));
     let status_of = status(&plan, "canary");
     assert!(status_of.programmed.is_met);
-    assert_eq!(status_of.resolved.message, "Service gone isn't there: it gets nothing");
+    assert_eq!(status_of.resolved.message, "Service gone does not exist; it receives no requests");
     assert_eq!(status_of.state(), "RefNotFound");
     let plan = planned(&cluster(&[split("canary", "web", &[("v1", 1), ("gone", 0)])]));
     assert!(status(&plan, "canary").resolved.is_met);
 }
 
 #[test]
-fn a_backend_without_the_roots_port_gets_nothing_there_and_that_is_said() {
+fn backend_without_the_roots_port_is_reported() {
     let mut cluster = cluster(&[split("canary", "root", &[("v1", 1), ("v2", 1)])]);
     cluster.services = vec![service("root", &[80, 90]), service("v1", &[80, 90]), service("v2", &[80])];
     let plan = planned(&cluster);
-    assert_eq!(status(&plan, "canary").resolved.message, "Service v2 has no port 90: it gets nothing there");
+    assert_eq!(
+        status(&plan, "canary").resolved.message,
+        "Service v2 has no port 90; it receives requests to its own ports only"
+    );
 }
 
 /// Istio's proxies have no cluster of it.
 #[test]
-fn a_backend_that_lists_no_port_is_headless_or_an_external_name_gets_nothing_and_that_is_said() {
+fn backend_without_a_cluster_receives_no_requests_and_is_reported() {
     for (spec, why) in [
-        (json!({"clusterIP": "10.96.0.7"}), "lists no port"),
+        (json!({"clusterIP": "10.96.0.7"}), "has no ports"),
         (json!({"clusterIP": "None", "ports": [{"port": 80}]}), "is headless"),
-        (json!({"type": "ExternalName", "externalName": "example.com", "ports": [{"port": 80}]}), "is an ExternalName"),
+        (
+            json!({"type": "ExternalName", "externalName": "example.com", "ports": [{"port": 80}]}),
+            "is of type ExternalName",
+        ),
     ] {
         let mut cluster = cluster(&[split("canary", "web", &[("v1", 1), ("v2", 1)])]);
         cluster.services[2] = with(cluster.services[2].clone(), "/spec", spec.clone());
         let plan_of = planned(&cluster);
         assert_eq!(serde_json::to_value(&plan_of.configuration.services["shop/v2"]).unwrap(), json!({"ports": []}));
-        assert_eq!(status(&plan_of, "canary").resolved.message, format!("Service v2 {why}: it gets nothing"));
+        assert_eq!(status(&plan_of, "canary").resolved.message, format!("Service v2 {why}; it receives no requests"));
         // The operator knows better.
         let base = Configuration::from_value(&json!({"services": {"shop/v2": {"ports": [80]}}})).unwrap();
         let plan_of = plan(&base, &IstioOptions::default(), &cluster.snapshot(), ROOM);
@@ -293,7 +299,7 @@ fn a_backend_that_lists_no_port_is_headless_or_an_external_name_gets_nothing_and
 }
 
 #[test]
-fn objects_with_the_longest_names_are_told_apart() {
+fn objects_with_the_longest_names_are_distinguished() {
     let namespace = "n".repeat(63);
     let of_namespace = |object: Value| with(object, "/metadata/namespace", namespace.as_str().into());
     let services = ["w", "x", "y"].map(|end| format!("{}{end}", "s".repeat(62)));
@@ -309,7 +315,7 @@ fn objects_with_the_longest_names_are_told_apart() {
 }
 
 #[test]
-fn what_is_said_fits_into_a_condition() {
+fn message_of_many_missing_services_fits_into_a_condition() {
     let backends: Vec<_> = (0..256).map(|number| format!("{number:03}-{}", "b".repeat(59))).collect();
     let weights: Vec<_> = backends.iter().map(|backend| (backend.as_str(), 1)).collect();
     let plan = planned(&cluster(&[split("canary", "web", &weights)]));
@@ -319,20 +325,20 @@ fn what_is_said_fits_into_a_condition() {
 }
 
 #[test]
-fn a_root_without_a_service_is_said() {
+fn missing_root_service_is_reported() {
     let plan = planned(&cluster(&[split("canary", "nowhere", &[("v1", 1)])]));
-    assert_eq!(status(&plan, "canary").resolved.message, "Service nowhere, the root, isn't there");
+    assert_eq!(status(&plan, "canary").resolved.message, "the root Service nowhere does not exist");
 }
 
 #[test]
-fn clients_in_excluded_namespaces_are_left_alone() {
+fn excluded_namespaces_are_in_the_configuration() {
     let mut cluster = cluster(&[]);
     cluster.excluded_namespaces = ["legacy".to_owned()].into();
     assert_eq!(planned(&cluster).configuration.excluded_namespaces, ["legacy"]);
 }
 
 #[test]
-fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
+fn operators_settings_are_kept() {
     let base = Configuration::from_value(&json!({
         "clusterHeader": "x-own", "excludedNamespaces": ["legacy"],
         "services": {"shop/v1": {"cluster": "own"}},
@@ -350,7 +356,7 @@ fn what_the_operator_says_of_the_filter_and_of_a_service_stays() {
 }
 
 #[test]
-fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() {
+fn splits_above_the_limit_are_left_out_or_keep_their_served_version() {
     let small = planned(&cluster(&[split("a", "web", &[("v1", 10)]), split("c", "v2", &[("v1", 1)])]));
     let room = stored_bytes(&small.configuration);
     let of = |splits: &[Value]| plan_with_room(splits, &small.configuration, room);
@@ -367,9 +373,8 @@ fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() 
     let message = &status(&plan, "b").programmed.message;
     assert!(message.starts_with("the configuration would have more than "), "{message}");
     assert!(
-        message.ends_with(
-            "; remove splits or backends, or raise --max-bytes of the controller; clients are served as if it weren't there"
-        ),
+        message
+            .ends_with("; remove splits or backends, or raise --max-bytes of the controller; this split is not served"),
         "{message}"
     );
 
@@ -382,7 +387,7 @@ fn what_does_not_fit_is_left_out_and_what_is_served_changes_as_far_as_it_fits() 
 }
 
 #[test]
-fn a_group_that_outgrows_the_room_changes_nothing_and_that_is_said() {
+fn group_above_the_limit_keeps_its_served_version() {
     let splits = [matching(split("a", "web", &[("v1", 1)]), "beta"), split("b", "v1", &[("v2", 1)])];
     let mut cluster = cluster(&splits);
     cluster.http_route_groups = vec![group("beta", "/beta")];
@@ -402,7 +407,7 @@ fn a_group_that_outgrows_the_room_changes_nothing_and_that_is_said() {
 
 /// It says nothing any more, and what serves is neither its weights nor anything that nobody wants.
 #[test]
-fn what_is_deleted_goes_though_there_is_no_room_for_what_stays() {
+fn deleted_splits_are_removed_even_above_the_limit() {
     let splits = [matching(split("a", "web", &[("v1", 1)]), "beta"), split("b", "v1", &[("v2", 1)])];
     let mut cluster = cluster(&splits);
     cluster.http_route_groups = vec![group("beta", "/beta")];
@@ -418,7 +423,7 @@ fn what_is_deleted_goes_though_there_is_no_room_for_what_stays() {
 }
 
 #[test]
-fn a_split_for_which_there_is_no_room_takes_no_root_from_one_that_is_served() {
+fn split_above_the_limit_does_not_take_a_served_splits_root() {
     let old = planned(&cluster(&[split("b", "web", &[("v1", 1)])]));
     let large: Vec<_> = (0..50).map(|number| format!("a-backend-{number}")).collect();
     let large: Vec<_> = large.iter().map(|name| (name.as_str(), 1)).collect();
@@ -432,7 +437,7 @@ fn a_split_for_which_there_is_no_room_takes_no_root_from_one_that_is_served() {
 }
 
 #[test]
-fn what_is_taken_back_for_want_of_room_gives_way_to_an_older_one_for_its_root() {
+fn split_that_loses_its_room_yields_the_root_to_an_older_split() {
     let old = planned(&cluster(&[split("b", "web", &[("v1", 1)])]));
     let room = stored_bytes(
         &planned(&cluster(&[split("a", "web", &[("v2", 1)]), split("b", "v1", &[("web", 1)])])).configuration,
@@ -448,7 +453,7 @@ fn what_is_taken_back_for_want_of_room_gives_way_to_an_older_one_for_its_root() 
 }
 
 #[test]
-fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_splits_that_it_is_about() {
+fn refusal_is_reported_on_the_changed_splits_only() {
     let mut cluster = cluster(&[
         split("changed", "web", &[("v1", 1)]),
         split("the-same", "v1", &[("v1", 1)]),
@@ -474,13 +479,13 @@ fn what_sidecars_are_not_given_because_the_api_server_refuses_is_said_of_the_spl
     assert_eq!(summary("with-a-group"), ("Refused", ServedVersion::LastGood, true, "v2 1"));
     assert_eq!(summary("new"), ("Refused", ServedVersion::NotServed, true, ""));
     assert_eq!(summary("younger"), ("Conflict", ServedVersion::NotServed, false, ""));
-    let message = "the API server doesn't take the EnvoyFilter: no more today; sidecars keep what they have of it";
+    let message = "the API server refused the EnvoyFilter: no more today; sidecars keep the version that they have";
     assert_eq!(status(&plan, "changed").programmed.message, message);
 }
 
 /// The API server's words have the port of a connection in them, say, and each try another one.
 #[test]
-fn a_refusal_is_said_once_and_not_again_in_other_digits() {
+fn refusal_that_differs_in_digits_is_reported_once() {
     let mut object = split("canary", "web", &[("v1", 1)]);
     let mut told = |why: &str, now: &str| {
         let cluster = cluster(std::slice::from_ref(&object));
@@ -502,7 +507,7 @@ fn a_refusal_is_said_once_and_not_again_in_other_digits() {
 
 /// It has lost the root that it was served for, but that is not what is wrong with it.
 #[test]
-fn a_wrong_split_is_said_to_be_wrong_whatever_it_has_lost() {
+fn invalid_split_is_reported_as_invalid_not_as_conflicting() {
     let served = planned(&cluster(&[split("old", "api", &[("v1", 1)]), split("young", "web", &[("v1", 1)])]));
     let young = made_at(split("young", "v2", &[("v1", -1)]), "2027-01-01T00:00:00Z");
     let plan = after(served, cluster(&[split("old", "web", &[("v1", 1)]), young]));
@@ -518,7 +523,7 @@ fn plan_with_room(splits: &[Value], served: &Configuration, max_bytes: usize) ->
 
 /// What an EnvoyFilter holds is the JSON of the configuration in a JSON string.
 #[test]
-fn what_is_measured_is_what_an_envoy_filter_takes() {
+fn stored_bytes_equal_the_size_in_an_envoy_filter() {
     let mut cluster = cluster(&[matching(split("a", "web", &[("v1", 1)]), "beta")]);
     cluster.http_route_groups = vec![group("beta", &r"\\.".repeat(200))];
     let configuration = planned(&cluster).configuration;
@@ -530,7 +535,7 @@ fn what_is_measured_is_what_an_envoy_filter_takes() {
 }
 
 #[test]
-fn objects_in_any_order_give_one_plan_and_a_second_time_the_same() {
+fn plan_is_independent_of_order_and_stable() {
     let splits: Vec<_> =
         (0..20).map(|number| split(&format!("s{number}"), &format!("r{number}"), &[("v1", 1)])).collect();
     let forth = planned(&cluster(&splits));
@@ -540,7 +545,7 @@ fn objects_in_any_order_give_one_plan_and_a_second_time_the_same() {
 }
 
 #[test]
-fn odd_objects_are_said_to_be_wrong_and_nothing_else() {
+fn malformed_objects_are_reported_as_invalid() {
     let good = split("good", "web", &[("v1", 1)]);
     for odd in [json!(null), json!({}), json!([]), json!({"metadata": {"name": 1}}), json!({"metadata": {"name": "x"}})]
     {
@@ -563,7 +568,7 @@ fn canary() -> Cluster {
 }
 
 #[test]
-fn a_virtual_service_of_the_root_or_a_backend_is_said_to_be_bypassed() {
+fn bypassed_virtual_service_is_reported() {
     let condition = |namespace: &str, spec: Value| {
         let mut cluster = canary();
         cluster.virtual_services = vec![istio("VirtualService", namespace, spec)];
@@ -595,7 +600,7 @@ fn a_virtual_service_of_the_root_or_a_backend_is_said_to_be_bypassed() {
 }
 
 #[test]
-fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
+fn bypassed_consistent_hash_is_reported() {
     let condition = |spec: Value| {
         let mut cluster = canary();
         cluster.destination_rules = vec![istio("DestinationRule", "shop", spec)];
@@ -623,7 +628,7 @@ fn a_consistent_hash_of_a_backend_is_said_to_be_bypassed() {
 }
 
 #[test]
-fn a_backend_that_a_sidecar_hides_from_clients_that_see_the_root_is_said() {
+fn backend_hidden_by_a_sidecar_is_reported() {
     let status_for = |namespace: &str, hosts: Value| {
         let mut cluster = canary();
         cluster.sidecars = vec![istio("Sidecar", namespace, json!({"egress": [{"hosts": hosts}]}))];
@@ -652,7 +657,7 @@ fn a_backend_that_a_sidecar_hides_from_clients_that_see_the_root_is_said() {
 }
 
 #[test]
-fn a_backend_that_is_exported_to_fewer_namespaces_than_the_root_is_said() {
+fn backend_exported_to_fewer_namespaces_than_the_root_is_reported() {
     let condition = |root: Option<&str>, v2: Option<&str>| {
         let mut cluster = canary();
         for (service, to) in [(0, root), (2, v2)] {
@@ -666,7 +671,7 @@ fn a_backend_that_is_exported_to_fewer_namespaces_than_the_root_is_said() {
     };
     assert_eq!(
         condition(None, Some(".")).message,
-        "503 for split requests: hidden is v2 from clients outside of shop (networking.istio.io/exportTo)"
+        "split requests get 503, because backends are hidden: v2 from clients outside shop (networking.istio.io/exportTo)"
     );
     assert!(!condition(Some("shop, curl"), Some("shop")).is_met);
     assert!(
@@ -690,7 +695,7 @@ fn hog(splits: usize) -> impl Iterator<Item = Value> {
 }
 
 #[test]
-fn namespace_that_fills_the_room_holds_back_no_change_of_others() {
+fn namespace_that_fills_the_room_delays_no_change_of_others() {
     let room = 20_000;
     let mut cluster = cluster(&hog(300).collect::<Vec<_>>());
     let plan_now =
@@ -720,7 +725,7 @@ fn namespace_that_fills_the_room_holds_back_no_change_of_others() {
 }
 
 #[test]
-fn namespaces_that_ask_for_too_much_get_equal_shares() {
+fn namespaces_above_the_limit_get_equal_shares() {
     let of = |namespace: &'static str, time: &'static str| {
         hog(200).map(move |split| made_at(of_namespace(split, namespace), time))
     };
@@ -733,7 +738,7 @@ fn namespaces_that_ask_for_too_much_get_equal_shares() {
 }
 
 #[test]
-fn served_group_that_outgrows_the_budget_stays_as_it_is_served() {
+fn group_above_the_budget_keeps_its_served_version() {
     let splits = [matching(split("a", "web", &[("v1", 1)]), "beta"), split("b", "v1", &[("v2", 1)])];
     let mut cluster = cluster(&splits);
     cluster.http_route_groups = vec![group("beta", "/beta")];
@@ -751,14 +756,14 @@ fn served_group_that_outgrows_the_budget_stays_as_it_is_served() {
     assert_eq!(
         status(&plan, "a").programmed.message,
         "the splits of the root shop/web together would have more than 16384 as the size of patterns; use fewer or \
-         shorter patterns and smaller repetitions; sidecars keep what they have of it"
+         shorter patterns and smaller repetitions; sidecars keep the version that they have"
     );
     let text = serde_json::to_vec(&plan.configuration).unwrap();
     assert_eq!(Configuration::from_json(&text).unwrap(), plan.configuration);
 }
 
 #[test]
-fn missing_weights_are_given_out_as_explicit_zeros() {
+fn missing_weights_are_served_as_explicit_zeros() {
     let object =
         with(split("canary", "web", &[]), "/spec/backends", json!([{"service": "v1", "weight": 1}, {"service": "v2"}]));
     let plan = planned(&cluster(&[object]));
@@ -766,7 +771,7 @@ fn missing_weights_are_given_out_as_explicit_zeros() {
     assert_eq!(split["spec"]["backends"][1], json!({"service": "v2", "weight": 0}));
 }
 
-/// The longest message of a condition.
+/// The most characters of a condition's message.
 const MAX_CHARACTERS: usize = 8000;
 
 #[track_caller]
@@ -814,7 +819,7 @@ fn message_of_missing_ports_is_bounded() {
     let plan = planned(&cluster);
     let message = &status(&plan, "canary").resolved.message;
     is_bounded(message);
-    assert!(message.starts_with("Service b0 has no port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …: it gets nothing there; Service b1 has"));
+    assert!(message.starts_with("Service b0 has no port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …; it receives requests to its own ports only; Service b1 has"));
     assert!(status(&plan, "same").resolved.is_met);
 }
 
@@ -833,18 +838,18 @@ fn export_list_above_100_entries_is_not_evaluated() {
     };
     assert!(condition(100, 100).is_met && condition(50, 100).is_met);
     let hidden = condition(100, 50).message;
-    assert!(hidden.contains("hidden is v2 from clients outside of ns0, ns1, ns10, "), "{hidden}");
+    assert!(hidden.contains("hidden: v2 from clients outside ns0, ns1, ns10, "), "{hidden}");
     assert!(hidden.ends_with(", … (networking.istio.io/exportTo)") && hidden.len() < 200, "{hidden}");
     assert!(!condition(101, 100).is_met);
     let hidden = condition(1, 26_000).message;
     assert!(
-        hidden.contains("v2 from some clients, since networking.istio.io/exportTo has more than 100 entries"),
+        hidden.contains("v2 from some clients, because networking.istio.io/exportTo has more than 100 entries"),
         "{hidden}"
     );
 }
 
 #[test]
-fn sidecars_that_list_everything_hide_nothing_and_others_are_listed_in_order() {
+fn hiding_sidecars_are_listed_in_order() {
     let mut cluster = canary();
     let all = json!({"egress": [{"hosts": ["*/*", "shop/web.shop.svc.cluster.local"]}]});
     let root = json!({"egress": [{"hosts": ["*/web.shop.svc.cluster.local"]}]});
@@ -855,14 +860,14 @@ fn sidecars_that_list_everything_hide_nothing_and_others_are_listed_in_order() {
         })
         .collect();
     let listed: Vec<_> = (50..60).map(|n| format!("v1 from clients of Sidecar curl/s{n}")).collect();
-    let message = format!("503 for split requests: hidden is {}", listed.join(", and "));
+    let message = format!("split requests get 503, because backends are hidden: {}", listed.join("; "));
     assert_eq!(status(&planned(&cluster), "canary").reachable.message, message);
     cluster.sidecars.truncate(50);
     assert!(status(&planned(&cluster), "canary").reachable.is_met);
 }
 
 #[test]
-fn wildcards_of_all_lengths_name_the_hosts_that_end_in_them() {
+fn wildcards_match_hosts_by_suffix() {
     let condition = |host: &str| {
         let mut cluster = canary();
         let http = json!([{}]);
@@ -880,7 +885,7 @@ fn wildcards_of_all_lengths_name_the_hosts_that_end_in_them() {
 }
 
 #[test]
-fn namespace_whose_hosts_take_too_long_to_check_does_not_affect_others() {
+fn namespace_above_the_step_limit_does_not_affect_others() {
     // Each split costs as many steps as its hosts have characters.
     let names: Vec<_> = (0..50_000).map(|n| format!("b{n:05}")).collect();
     let splits = names.chunks(250).enumerate().map(|(number, names)| {

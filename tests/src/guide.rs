@@ -74,10 +74,10 @@ impl Guide {
         Ok(path)
     }
 
-    /// What `traffic-split render --to … … services.yaml SPLIT` prints.
-    pub fn render(&self, to: &str, options: &[OsString], traffic_split: &Path) -> Result<String> {
+    /// Returns the output of `traffic-split render TARGET OPTIONS services.yaml TRAFFIC_SPLIT`.
+    pub fn render(&self, target: &str, options: &[OsString], traffic_split: &Path) -> Result<String> {
         let output = Command::new(&self.command)
-            .args(["render", "--to", to])
+            .args(["render", target])
             .args(options)
             .arg(self.services())
             .arg(traffic_split)
@@ -85,9 +85,9 @@ impl Guide {
             .map_err(|error| format!("{}: {error}", self.command.display()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("traffic-split render --to {to}: {}\n{said}", output.status).into());
+            return Err(format!("traffic-split render {target}: {}\n{said}", output.status).into());
         }
-        String::from_utf8(output.stdout).map_err(|_| Error(format!("render --to {to} printed no UTF-8")))
+        String::from_utf8(output.stdout).map_err(|_| Error(format!("render {target} printed no UTF-8")))
     }
 
     /// The extension configuration that Envoy watches, for this TrafficSplit.

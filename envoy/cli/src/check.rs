@@ -5,16 +5,16 @@ use crate::usage_error;
 use clap::Args;
 use std::process::ExitCode;
 use traffic_split_cli::input::InputArgs;
-use traffic_split_cli::output::print;
+use traffic_split_cli::output::print_stdout;
 
-/// Find every problem in TrafficSplits, HTTPRouteGroups and Services.
+/// Report every problem in TrafficSplits, HTTPRouteGroups and Services.
 ///
-/// Each problem is one line: FILE: OBJECT: FIELD: what and why.
+/// Each problem is one line: FILE: OBJECT: FIELD: PROBLEM.
 #[derive(Args)]
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
 
-  # A change before it is applied, together with the rest.
+  # Check a change together with the objects that exist.
   cat envoy/examples/guide/trafficsplit-50-50.yaml |
     dist/traffic-split check --config envoy/examples/guide/config.yaml envoy/examples/guide/services.yaml -")]
 pub(crate) struct Check {
@@ -30,6 +30,6 @@ impl Check {
         let Some(input) = self.input.load() else { return ExitCode::FAILURE };
         warn_of_unknown_ports(&input.configuration, None);
         let lines: String = input.files.iter().map(|file| format!("{file}, fine\n")).collect();
-        print(&lines)
+        print_stdout(&lines)
     }
 }

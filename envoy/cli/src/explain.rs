@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use traffic_split::is_token;
 use traffic_split_cli::input::{InputArgs, check_namespace, note_no_splits};
 use traffic_split_cli::options::parse_namespace;
-use traffic_split_cli::output::print;
+use traffic_split_cli::output::print_stdout;
 use traffic_split_envoy::{Header, RequestDescription, explain};
 
-/// Say what becomes of a request: which split and match, which shares, what decides, and why.
+/// Explain how the filter routes a request: which split, which match, which backends, and why.
 ///
-/// The filter's own code decides. A request that goes to the root is a valid answer: exit code 0.
+/// Runs the filter's own decision code. The exit code is also 0 for a request that goes to the root Service.
 #[derive(Args)]
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split explain envoy/examples/guide/trafficsplit-50-50.yaml --host httpbin.httpbin:14001
@@ -25,32 +25,31 @@ pub(crate) struct Explain {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The host that the client asks for, as in `Host`: with a port or without
+    /// Host of the request, as in the `Host` header, with or without a port
     #[arg(long, value_parser = parse_host)]
     host: String,
 
-    /// The method
+    /// Method of the request
     #[arg(long, default_value = "GET", value_parser = parse_method)]
     method: String,
 
-    /// The path, with its query
+    /// Path of the request, with its query
     #[arg(long, default_value = "/", value_parser = parse_path)]
     path: String,
 
-    /// A header; may be repeated, but of one name only the first counts: several cookies go into one
+    /// Header of the request; may be repeated. Only the first value of a name counts, so put all cookies into one header
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<Header>,
 
-    /// The port that the client connects to
+    /// Destination port of the client's connection
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
-    /// The client's namespace, where a Service's bare name means it
-    /// [default: `namespace` of --config, else unknown]
+    /// The client's namespace, in which a bare Service name is a root [default: `namespace` of --config, else unknown]
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
     namespace: Option<String>,
 
-    /// Write one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -67,36 +66,36 @@ impl Explain {
         let own = [&configuration.cluster_header, &configuration.mirror_header, &configuration.set_cookie_header];
         let mut own = own.into_iter().chain(&configuration.backend_header);
         if let Some(own) = own.find(|own| self.headers.iter().any(|header| header.name == **own)) {
-            usage_error(
-                EXPLAIN,
-                &format!("--header {own} never comes from a client: Envoy strips it, and the filter sets it"),
-            );
+            usage_error(EXPLAIN, &format!("--header `{own}`: Envoy removes this header from client requests; omit it"));
         }
         note_no_splits(configuration);
         let Self { host, method, path, headers, port, namespace, .. } = self;
-        let answer = explain(&input, &RequestDescription { method, path, host, headers, port, namespace });
+        let explanation = explain(&input, &RequestDescription { method, path, host, headers, port, namespace });
         if self.json {
-            let json = serde_json::to_string_pretty(&answer).expect("texts and numbers are JSON");
-            return print(&format!("{json}\n"));
+            let json =
+                serde_json::to_string_pretty(&explanation).expect("an explanation consists of strings and numbers");
+            return print_stdout(&format!("{json}\n"));
         }
-        print(&answer.to_string())
+        print_stdout(&explanation.to_string())
     }
 }
 
 fn parse_host(text: &str) -> Result<String, String> {
-    let strange = |char: char| char.is_whitespace() || char.is_control() || "/?#@".contains(char);
+    let is_invalid = |char: char| char.is_whitespace() || char.is_control() || "/?#@".contains(char);
     match text {
-        "" => Err("it must not be empty".into()),
-        _ if text.contains(strange) => Err("it must be a host, with a port or without, and not a URL".into()),
+        "" => Err("the host is empty".into()),
+        _ if text.contains(is_invalid) => {
+            Err("a host is a name or an IP address with an optional port, not a URL".into())
+        }
         _ => Ok(text.into()),
     }
 }
 
 fn parse_method(text: &str) -> Result<String, String> {
-    is_token(text).then(|| text.into()).ok_or_else(|| "it must be an HTTP method, as GET".into())
+    is_token(text).then(|| text.into()).ok_or_else(|| "not a valid HTTP method".into())
 }
 
 fn parse_path(text: &str) -> Result<String, String> {
-    let fine = text.starts_with('/') && !text.contains(|char: char| char.is_whitespace() || char.is_control());
-    fine.then(|| text.into()).ok_or_else(|| "it must begin with / and have no spaces".into())
+    let is_valid = text.starts_with('/') && !text.contains(|char: char| char.is_whitespace() || char.is_control());
+    is_valid.then(|| text.into()).ok_or_else(|| "a path begins with `/` and contains no spaces".into())
 }

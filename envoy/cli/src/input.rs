@@ -1,6 +1,6 @@
-//! The files of Kubernetes objects that a command reads.
+//! The input files of a command: Kubernetes objects and a plugin configuration.
 
-use crate::output::say;
+use crate::output::print_stderr;
 use clap::Args;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use traffic_split_envoy::{Input, InputFile, load};
 /// The options of commands that read Kubernetes objects.
 #[derive(Args)]
 pub struct InputArgs {
-    /// Kubernetes objects, YAML or JSON, many documents a file; `-` is standard input, as from
+    /// Files with TrafficSplits, HTTPRouteGroups and Services, as YAML or JSON. `-` reads standard input, e.g. from
     /// `kubectl get trafficsplits,httproutegroups,services -A -o yaml`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// A plugin configuration, YAML or JSON, to which the objects are added, e.g. with
-    /// `cluster`, `clusterDomain`, `backendHeader` or `hosts`
+    /// Plugin configuration, as YAML or JSON, to which the objects are added. Sets e.g. `cluster`, `clusterDomain`, `backendHeader`
+    /// or `hosts`
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -24,14 +24,14 @@ pub struct InputArgs {
 // === impl InputArgs ===
 
 impl InputArgs {
-    /// Checks that standard input is named once at most, because it can be read only once.
+    /// Checks that `-` is given at most once, because standard input can be read only once.
     ///
     /// # Errors
     /// If `-` is given twice: the message.
     pub fn check_stdin(&self) -> Result<(), String> {
         match self.files.iter().chain(&self.config).filter(|file| *file == Path::new("-")).count() {
             0 | 1 => Ok(()),
-            _ => Err("`-` is given twice, but standard input can be read only once".into()),
+            _ => Err("`-` is duplicated; standard input can be read only once".into()),
         }
     }
 
@@ -42,15 +42,15 @@ impl InputArgs {
         match load(&files, config.as_ref()) {
             Ok(input) => {
                 for file in input.files.iter().filter(|file| !file.ignored.is_empty()) {
-                    say(format_args!("note: {}: ignored: {}", file.file, file.ignored.join(", ")));
+                    print_stderr(format_args!("note: {}: ignored: {}", file.file, file.ignored.join(", ")));
                 }
                 for warning in &input.warnings {
-                    say(format_args!("warning: {warning}"));
+                    print_stderr(format_args!("warning: {warning}"));
                 }
                 Some(input)
             }
             Err(diagnostics) => {
-                diagnostics.into_iter().for_each(say);
+                diagnostics.into_iter().for_each(print_stderr);
                 None
             }
         }
@@ -71,9 +71,9 @@ pub fn read(path: &Path) -> InputFile {
 
 fn read_error(why: &io::Error) -> String {
     match why.kind() {
-        io::ErrorKind::NotFound => "no such file".into(),
-        io::ErrorKind::IsADirectory => "is a directory, must be a file".into(),
-        io::ErrorKind::PermissionDenied => "may not be read: permission denied".into(),
+        io::ErrorKind::NotFound => "file not found".into(),
+        io::ErrorKind::IsADirectory => "is a directory; name a file".into(),
+        io::ErrorKind::PermissionDenied => "cannot be read: permission denied".into(),
         _ => format!("cannot be read: {why}"),
     }
 }
@@ -81,7 +81,7 @@ fn read_error(why: &io::Error) -> String {
 /// Notes on standard error that the configuration has no TrafficSplits.
 pub fn note_no_splits(configuration: &Configuration) {
     if configuration.traffic_splits.is_empty() {
-        say("note: there is no TrafficSplit in the input: everything passes through");
+        print_stderr("note: the input has no TrafficSplit, so no request is split");
     }
 }
 
@@ -92,7 +92,7 @@ pub fn note_no_splits(configuration: &Configuration) {
 pub fn check_namespace(configuration: &Configuration, given: Option<&str>) -> Result<(), String> {
     match (&configuration.namespace, given) {
         (Some(own), Some(given)) if own != given => {
-            Err(format!("--namespace {given} contradicts --config, whose namespace is {own}"))
+            Err(format!("--namespace `{given}` differs from `namespace` in --config, `{own}`; omit one of them"))
         }
         _ => Ok(()),
     }

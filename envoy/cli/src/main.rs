@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod parse_error;
 mod render;
 mod unknown_ports;
 
@@ -12,18 +13,18 @@ use render::Render;
 use std::process::ExitCode;
 use traffic_split_cli::output;
 
-/// SMI TrafficSplit for any Envoy sidecar: from Kubernetes objects to Envoy configuration.
+/// SMI TrafficSplit for any Envoy sidecar: renders Kubernetes objects as Envoy and Istio configuration.
 ///
-/// Exit codes: 0 fine, 1 the input is wrong, 2 the call is wrong.
+/// Exit codes: 0 success, 1 invalid input, 2 usage error.
 #[derive(Parser)]
 #[command(
     name = "traffic-split",
     version,
-    // Never wrapped, whatever features other crates ask of clap: examples are copied as they stand.
+    // Never wrapped, whatever features other crates enable in clap: users copy the examples.
     term_width = 0,
     after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
-  dist/traffic-split render --to plugin-config envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml
+  dist/traffic-split render plugin-config envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml
   dist/traffic-split explain envoy/examples/guide/trafficsplit-50-50.yaml --host httpbin.httpbin:14001
   dist/traffic-split render --help"
 )]
@@ -35,9 +36,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(Check),
-    Render(Box<Render>),
+    Render(Render),
     Explain(Explain),
-    // People who used the controller before it was a command of its own learn its name.
+    // Earlier versions had the controller as a subcommand.
     #[command(hide = true)]
     Controller(Moved),
     #[command(hide = true)]
@@ -53,7 +54,7 @@ struct Moved {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    match parse().command {
         Command::Check(check) => check.run(),
         Command::Render(render) => render.run(),
         Command::Explain(explain) => explain.run(),
@@ -62,11 +63,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says where the controller is.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let arguments: Vec<_> = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into()).collect();
+        parse_error::with_tip(error, &Cli::command(), &arguments).exit()
+    })
+}
+
+/// Reports which command of the controller replaces a subcommand.
 fn moved(subcommand: &str, of_controller: &str) -> ExitCode {
-    output::say(format_args!(
-        "error: `traffic-split {subcommand}`: the controller is a command of its own; run `traffic-split-controller \
-         {of_controller}`, which `./build.sh build --controller` builds and the image traffic-split-controller contains"
+    output::print_stderr(format_args!(
+        "error: `traffic-split {subcommand}` is now `traffic-split-controller {of_controller}`; \
+         build it with `./build.sh build --controller`, or use the image traffic-split-controller (docs/istio.md)"
     ));
     ExitCode::from(2)
 }

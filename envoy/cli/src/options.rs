@@ -1,91 +1,110 @@
-//! Options that several commands share, the controller among them.
+//! Option groups that several subcommands share, those of the controller among them.
 
-use crate::output::say;
+use crate::output::print_stderr;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 use traffic_split::{Configuration, is_label, is_token};
 use traffic_split_envoy::{
-    BACKEND_HEADER, EcdsOptions, FailurePolicy, IstioOptions, PatchContext, SplitRoute, VM_EPOCHS, WasmSource,
-    content_version,
+    BACKEND_HEADER, FailurePolicy, IstioOptions, PatchContext, SplitRoute, VM_EPOCHS, WasmSource, content_version,
 };
 
-/// The options of the filter itself.
+/// Everything that Istio's proxies need: the filter, the route of split requests, and the proxies to configure.
 #[derive(Args)]
-pub struct PluginArgs {
-    /// The compiled filter: a file on Envoy's host, which must be there before Envoy reads the configuration (render
-    /// again when another one has taken its place), or with Istio oci://IMAGE@sha256:DIGEST or https://…
-    /// [default: /etc/traffic-split/traffic-split.wasm]
+pub struct IstioArgs {
+    #[command(flatten, next_help_heading = "Filter")]
+    source: WasmSourceArgs,
+
+    #[command(flatten, next_help_heading = "Filter")]
+    failure_policy: FailurePolicyArgs,
+
+    #[command(flatten, next_help_heading = "Route of split requests")]
+    route: RouteArgs,
+
+    #[command(flatten, next_help_heading = "Proxies")]
+    proxies: ProxyArgs,
+}
+
+/// Where Istio's proxies find the compiled filter.
+#[derive(Args)]
+struct WasmSourceArgs {
+    /// Compiled filter: a file in the proxy's container, oci://IMAGE@sha256:DIGEST, or https://…. Render again after you
+    /// replace a file [default: /etc/traffic-split/traffic-split.wasm]
     #[arg(long, value_name = "PATH|URL", value_parser = NonEmptyStringValueParser::new())]
-    pub wasm: Option<String>,
+    wasm: Option<String>,
 
-    /// The SHA-256 of the file at https://, or of the manifest of an image that oci:// names without @sha256:DIGEST.
-    /// Required for these: what is fetched runs in every proxy
+    /// SHA-256 of the file at an https:// URL, or of the manifest of an oci:// image without a digest in its URL. Required in
+    /// both cases, because the fetched code runs in every proxy
     #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
-    pub wasm_sha256: Option<String>,
+    wasm_sha256: Option<String>,
+}
 
-    /// When the filter's VM has died: start a new one (503 for a second at most), or let the
-    /// root serve until there is one [default: reload]
+/// What Envoy does when the filter's VM fails.
+#[derive(Args)]
+pub struct FailurePolicyArgs {
+    /// What Envoy does after the filter's VM fails [default: reload]
     #[arg(long, value_enum, value_name = "POLICY", hide_possible_values = false)]
-    pub failure_policy: Option<Failure>,
+    failure_policy: Option<FailurePolicyArg>,
+}
 
-    /// The filter's VM, from 0 to 7: another number starts a new VM. Give another number than before if Envoy refuses a
-    /// good configuration after a trap (see docs/vm-lifecycle.md) [default: by everything but the weights]
+/// Which VM of the filter is used.
+#[derive(Args)]
+pub struct VmEpochArgs {
+    /// Number of the filter's VM, 0 to 7. Another number starts a new VM. Change it if Envoy refuses a valid configuration after
+    /// a trap (see docs/vm-lifecycle.md) [default: derived from the configuration without its weights]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(..VM_EPOCHS))]
     pub vm_epoch: Option<u64>,
 }
 
-/// The options of the route of split requests.
+/// The route of split requests.
 #[derive(Args)]
 pub struct RouteArgs {
-    /// The clients' namespace. With Istio: only proxies of this namespace get the filter [default: those of the whole mesh].
-    /// With `render --to envoy`: where a Service's bare name means it [default: `namespace` of --config, else curl]
-    #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
-    pub namespace: Option<String>,
-
-    /// How long a split request may take until it is answered 504, e.g. 15s [default: as long as it likes]
+    /// Timeout of a split request, e.g. 15s; Envoy then answers 504 [default: none]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub timeout: Option<Duration>,
+    timeout: Option<Duration>,
 
-    /// How often a split request is tried again that no backend has begun to work on [default: 2]
+    /// Number of retries of a split request that no backend has started to process [default: 2]
     #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(..=100))]
-    pub retry: Option<u32>,
+    retry: Option<u32>,
 
-    /// The request header by which backends' ring_hash or maglev balancers pick an endpoint for a split request, as
-    /// consistentHash of a DestinationRule does for others
+    /// Request header that the backends' ring_hash and maglev load balancers hash for split requests; use it instead of
+    /// `consistentHash` of a DestinationRule
     #[arg(long, value_name = "NAME", value_parser = parse_header_name)]
-    pub hash_header: Option<String>,
+    hash_header: Option<String>,
 
-    /// The response header that names the backend that answered; asks for a `backendHeader`
+    /// Response header that names the picked backend. Sets `backendHeader` if --config does not
     /// [default: x-served-by if --config has a `backendHeader`, else none]
     #[arg(long, value_name = "NAME", value_parser = parse_header_name)]
-    pub response_header: Option<String>,
+    response_header: Option<String>,
 }
 
-/// The options of the EnvoyFilter.
+/// Which of Istio's proxies get the filter.
 #[derive(Args)]
-pub struct IstioArgs {
-    /// Istio's root namespace, whose objects are for the whole mesh [default: istio-system]
+struct ProxyArgs {
+    /// Configure only the proxies of this namespace [default: the proxies of the whole mesh]
+    #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
+    namespace: Option<String>,
+
+    /// Istio's root namespace, whose objects apply to the whole mesh [default: istio-system]
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace, conflicts_with = "namespace")]
-    pub root_namespace: Option<String>,
+    root_namespace: Option<String>,
 
-    /// A label of the pods whose proxies get the filter; may be repeated [default: all pods]
-    #[arg(long = "selector", value_name = "KEY=VALUE", value_parser = parse_label)]
-    pub selector: Vec<(String, String)>,
+    /// Configure only pods with this label; may be repeated [default: all pods]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    selector: Vec<(String, String)>,
 
-    /// The kind of proxies that get the filter; gateways split the `hosts` of --config, and no others [default: sidecar]
+    /// Kind of proxies to configure. Gateways split only the `hosts` of --config [default: sidecar]
     #[arg(long, value_enum, value_name = "KIND", hide_possible_values = false)]
-    pub context: Option<Proxies>,
+    context: Option<ProxyKind>,
 
-    /// The port of a gateway's listener that clients write into Host, as in shop.example.com:8080: such requests are split
-    /// on this listener only; may be repeated [default: only requests without a port are split at gateways]
+    /// Also split gateway requests with this port in `Host`, as in shop.example.com:8080, on the listener of this port only;
+    /// may be repeated [default: gateways split only requests without a port in `Host`]
     #[arg(long = "gateway-port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub gateway_ports: Vec<u16>,
+    gateway_ports: Vec<u16>,
 }
 
-/// The kind of proxies that get the filter.
 #[derive(Clone, Copy, ValueEnum)]
-pub enum Proxies {
+enum ProxyKind {
     /// Sidecars, for the requests of their own pods
     Sidecar,
     /// Gateways, for the `hosts` of --config
@@ -94,101 +113,128 @@ pub enum Proxies {
     Both,
 }
 
-/// What Envoy does when the filter's VM has died.
 #[derive(Clone, Copy, ValueEnum)]
-pub enum Failure {
-    /// Start a new VM
+enum FailurePolicyArg {
+    /// Start a new VM; requests get 503 for at most one second
     Reload,
-    /// Pass requests to the root Service until there is a new VM
+    /// Let the root Services serve until a new VM starts
     Open,
 }
 
-// === impl PluginArgs ===
+// === impl IstioArgs ===
 
-impl PluginArgs {
-    /// Checks `--wasm` and `--wasm-sha256`: what is fetched by URL needs a SHA-256.
+impl IstioArgs {
+    /// Checks the options that depend on each other: code that is fetched by URL needs a SHA-256.
     ///
     /// # Errors
-    /// If they are not usable together: the message.
-    pub fn check_url(&self) -> Result<(), String> {
+    /// If `--wasm` and `--wasm-sha256` cannot be used together: the message.
+    pub fn check(&self) -> Result<(), String> {
+        self.source.check()
+    }
+
+    /// Sets `backendHeader` if `--response-header` needs it.
+    pub fn ask_for_backend_header(&self, configuration: &mut Configuration) {
+        self.route.ask_for_backend_header(configuration);
+    }
+
+    /// Returns the options for rendering the EnvoyFilter or the WasmPlugin.
+    #[must_use]
+    pub fn options(&self, configuration: &Configuration) -> IstioOptions {
+        let ProxyArgs { namespace, root_namespace, selector, context, gateway_ports } = &self.proxies;
+        if matches!(context, Some(ProxyKind::Gateway | ProxyKind::Both)) && configuration.hosts.is_empty() {
+            print_stderr("note: gateways split no requests, because --config has no `hosts`");
+        }
+        let mut options = IstioOptions::default();
+        if let Some(namespace) = root_namespace.as_ref().or(namespace.as_ref()) {
+            options.namespace.clone_from(namespace);
+        }
+        options.selector = selector.iter().cloned().collect();
+        options.context = match context {
+            None | Some(ProxyKind::Sidecar) => PatchContext::Sidecar,
+            Some(ProxyKind::Gateway) => PatchContext::Gateway,
+            Some(ProxyKind::Both) => PatchContext::Both,
+        };
+        options.gateway_ports.clone_from(gateway_ports);
+        options.wasm = self.source.source();
+        options.wasm_version = match &options.wasm {
+            WasmSource::Remote { sha256, .. } => sha256.as_ref().map(|sha256| sha256.chars().take(16).collect()),
+            WasmSource::File(_) => file_version(&options.wasm),
+        };
+        options.failure_policy = self.failure_policy.policy();
+        options.route = self.route.options();
+        options
+    }
+}
+
+// === impl WasmSourceArgs ===
+
+impl WasmSourceArgs {
+    fn check(&self) -> Result<(), String> {
         let Some(url) = self.wasm.as_deref().filter(|wasm| is_url(wasm)) else {
             return match self.wasm_sha256 {
-                Some(_) => Err("--wasm-sha256 is of what --wasm names by https:// or oci://".into()),
+                Some(_) => Err("--wasm-sha256 needs an https:// or oci:// URL in --wasm".into()),
                 None => Ok(()),
             };
         };
         let is_invalid = |char: char| char.is_whitespace() || char.is_control();
         match url.split_once("://") {
             Some(("https" | "oci", rest)) if !rest.is_empty() && !rest.contains(is_invalid) => {}
-            _ => return Err(format!("--wasm {url} is neither a file nor https://… nor oci://…")),
+            _ => return Err(format!("--wasm `{url}` is invalid; give a file, an https:// URL or an oci:// URL")),
         }
         if url.starts_with("https://") && self.wasm_sha256.is_none() {
-            return Err("--wasm https://… needs --wasm-sha256: what is fetched runs in every proxy".into());
+            return Err(format!("--wasm `{url}` needs --wasm-sha256, because the fetched code runs in every proxy"));
         }
         let Some(image) = url.strip_prefix("oci://") else { return Ok(()) };
         match (image.split_once('@'), &self.wasm_sha256) {
             (None, Some(_)) => Ok(()),
             (None, None) => Err(format!(
-                "--wasm {url}: the image has no digest, so its registry chooses what runs in every proxy; append \
+                "--wasm `{url}` has no digest, so the registry chooses what runs in every proxy; append \
                  `@sha256:DIGEST`, which `./build.sh package` prints, or set --wasm-sha256"
             )),
             (Some((_, digest)), given) => match oci_digest(digest) {
-                None => {
-                    Err(format!("--wasm {url}: `{digest}` is not a digest; write `sha256:` and 64 hexadecimal digits"))
-                }
+                None => Err(format!(
+                    "--wasm `{url}`: `{digest}` is not a digest; write `sha256:` and 64 lower-case hexadecimal digits"
+                )),
                 Some(digest) if given.as_ref().is_some_and(|given| given != digest) => {
-                    Err(format!("--wasm {url}: its digest differs from --wasm-sha256; omit one"))
+                    Err(format!("--wasm `{url}`: the digest differs from --wasm-sha256; omit one of them"))
                 }
                 Some(_) => Ok(()),
             },
         }
     }
 
-    /// Returns what `--wasm-sha256` says, or else the digest in the URL of an image.
+    /// Returns `--wasm-sha256`, else the digest in the image's URL.
     fn sha256(&self) -> Option<String> {
         let of_image = || oci_digest(self.wasm.as_deref()?.strip_prefix("oci://")?.split_once('@')?.1);
         self.wasm_sha256.as_deref().or_else(of_image).map(str::to_owned)
     }
 
-    fn wasm(&self) -> WasmSource {
+    fn source(&self) -> WasmSource {
         match &self.wasm {
             None => WasmSource::default(),
             Some(url) if is_url(url) => WasmSource::Remote { url: url.clone(), sha256: self.sha256() },
             Some(path) => WasmSource::File(path.clone()),
         }
     }
+}
 
-    /// Another filter at the same place is another configuration. A file tells where this is Envoy's host.
-    fn wasm_version(&self, wasm: &WasmSource) -> Option<String> {
-        match wasm {
-            WasmSource::File(path) => std::fs::read(path).ok().map(|wasm| content_version(&wasm)),
-            WasmSource::Remote { sha256, .. } => sha256.as_ref().map(|sha256| sha256.chars().take(16).collect()),
-        }
-    }
+// === impl FailurePolicyArgs ===
 
-    fn failure_policy(&self) -> FailurePolicy {
-        match self.failure_policy {
-            None | Some(Failure::Reload) => FailurePolicy::Reload,
-            Some(Failure::Open) => FailurePolicy::Open,
-        }
-    }
-
-    /// Returns the options for [`ecds`](traffic_split_envoy::ecds()).
+impl FailurePolicyArgs {
+    /// Returns the failure policy.
     #[must_use]
-    pub fn ecds(&self) -> EcdsOptions {
-        let mut options = EcdsOptions::default();
-        options.wasm = self.wasm();
-        options.wasm_version = self.wasm_version(&options.wasm);
-        options.failure_policy = self.failure_policy();
-        options.vm_epoch = self.vm_epoch;
-        options
+    pub fn policy(&self) -> FailurePolicy {
+        match self.failure_policy {
+            None | Some(FailurePolicyArg::Reload) => FailurePolicy::Reload,
+            Some(FailurePolicyArg::Open) => FailurePolicy::Open,
+        }
     }
 }
 
 // === impl RouteArgs ===
 
 impl RouteArgs {
-    /// Sets `backendHeader` if `--response-header` needs it: the response header copies the request header.
+    /// Sets `backendHeader` if `--response-header` needs it: the response header copies that request header.
     pub fn ask_for_backend_header(&self, configuration: &mut Configuration) {
         if self.response_header.is_some() {
             configuration.backend_header.get_or_insert_with(|| BACKEND_HEADER.into());
@@ -209,54 +255,35 @@ impl RouteArgs {
     }
 }
 
-// === impl IstioArgs ===
-
-impl IstioArgs {
-    /// Returns the options for rendering the EnvoyFilter.
-    #[must_use]
-    pub fn options(&self, plugin: &PluginArgs, route: &RouteArgs, configuration: &Configuration) -> IstioOptions {
-        if matches!(self.context, Some(Proxies::Gateway | Proxies::Both)) && configuration.hosts.is_empty() {
-            say("note: gateways split the `hosts` of --config, and there are none: nothing is split at gateways");
-        }
-        let mut options = IstioOptions::default();
-        if let Some(namespace) = self.root_namespace.as_ref().or(route.namespace.as_ref()) {
-            options.namespace.clone_from(namespace);
-        }
-        options.selector = self.selector.iter().cloned().collect();
-        options.context = match self.context {
-            None | Some(Proxies::Sidecar) => PatchContext::Sidecar,
-            Some(Proxies::Gateway) => PatchContext::Gateway,
-            Some(Proxies::Both) => PatchContext::Both,
-        };
-        options.gateway_ports.clone_from(&self.gateway_ports);
-        options.wasm = plugin.wasm();
-        options.wasm_version = plugin.wasm_version(&options.wasm);
-        options.failure_policy = plugin.failure_policy();
-        options.vm_epoch = plugin.vm_epoch;
-        options.route = route.options();
-        options
+/// Returns the version of a filter that is a file, if it can be read here. Another filter at the same path must give another
+/// configuration, or Envoy keeps the old filter.
+#[must_use]
+pub fn file_version(wasm: &WasmSource) -> Option<String> {
+    match wasm {
+        WasmSource::File(path) => std::fs::read(path).ok().map(|wasm| content_version(&wasm)),
+        WasmSource::Remote { .. } => None,
     }
 }
 
 /// Parses a namespace.
 ///
 /// # Errors
-/// If it is not a DNS label: the message.
+/// If the text is not a DNS label: the message.
 pub fn parse_namespace(text: &str) -> Result<String, String> {
-    is_label(text).then(|| text.into()).ok_or_else(|| "it must be a DNS label".into())
+    is_label(text).then(|| text.into()).ok_or_else(|| "a namespace is a DNS label".into())
 }
 
-/// A header's name in lower case, as Envoy has it.
+/// Parses a header name and returns it in lower case, as Envoy does.
 fn parse_header_name(text: &str) -> Result<String, String> {
-    is_token(text).then(|| text.to_ascii_lowercase()).ok_or_else(|| "it must be the name of a header".into())
+    is_token(text).then(|| text.to_ascii_lowercase()).ok_or_else(|| "not a valid HTTP header name".into())
 }
 
 fn parse_sha256(text: &str) -> Result<String, String> {
-    let fine = text.len() == 64 && text.chars().all(|char| char.is_ascii_hexdigit());
-    fine.then(|| text.to_ascii_lowercase()).ok_or_else(|| "it must be 64 hexadecimal digits".into())
+    let is_valid = text.len() == 64 && text.chars().all(|char| char.is_ascii_hexdigit());
+    is_valid.then(|| text.to_ascii_lowercase()).ok_or_else(|| "a SHA-256 has 64 hexadecimal digits".into())
 }
 
-/// The hexadecimal digits of a digest as images have it, which are lower case.
+/// Returns the hexadecimal digits of an image's digest. Digests are lower case.
 fn oci_digest(text: &str) -> Option<&str> {
     let digits = text.strip_prefix("sha256:")?;
     let is_digit = |char: char| matches!(char, '0'..='9' | 'a'..='f');
@@ -264,17 +291,19 @@ fn oci_digest(text: &str) -> Option<&str> {
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {
-    let fine = |part: &str, more: &str| {
+    let is_valid = |part: &str, more: &str| {
         part.len() <= 63
             && part.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char) || more.contains(char))
     };
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() && fine(key, "/") && fine(value, "") => Ok((key.into(), value.into())),
-        _ => Err("it must be a label, as app=shop".into()),
+        Some((key, value)) if !key.is_empty() && is_valid(key, "/") && is_valid(value, "") => {
+            Ok((key.into(), value.into()))
+        }
+        _ => Err("a label is KEY=VALUE, e.g. app=shop".into()),
     }
 }
 
-/// Whether `--wasm` is a URL, and not a file.
+/// Returns whether the value of `--wasm` is a URL and not a file.
 #[must_use]
 pub fn is_url(text: &str) -> bool {
     text.contains("://")

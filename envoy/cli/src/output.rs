@@ -7,16 +7,16 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Writes one line to standard error. A closed standard error is ignored.
-pub fn say(line: impl Display) {
+pub fn print_stderr(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Writes the result to standard output. A reader that closes the pipe early, such as `head`, is no failure.
-pub fn print(text: &str) -> ExitCode {
+/// Writes text to standard output. Ignores a closed pipe, such as that of `head`.
+pub fn print_stdout(text: &str) -> ExitCode {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
-            say(format_args!("standard output: cannot be written: {why}"));
+            print_stderr(format_args!("standard output: cannot be written: {why}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

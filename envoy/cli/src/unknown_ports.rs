@@ -1,13 +1,13 @@
-//! The warning about Services that are not among the input.
+//! The warning about root Services that are not in the input.
 
 use crate::usage_error;
 use std::collections::BTreeSet;
 use traffic_split::Configuration;
-use traffic_split_cli::output::say;
+use traffic_split_cli::output::print_stderr;
 use traffic_split_envoy::BootstrapOptions;
 
-/// Without a root's ports, the filter takes the one it sees; that a cluster has it nobody can say. A bootstrap has
-/// clusters for one port then.
+/// Warns of each root Service whose ports are unknown: the filter then uses the port of the request, and Envoy may have no
+/// cluster for that port. A bootstrap has clusters for one port of such a Service.
 pub(crate) fn warn_of_unknown_ports(configuration: &Configuration, bootstrap: Option<&BootstrapOptions>) {
     let mut warned = BTreeSet::new();
     for split in &configuration.traffic_splits {
@@ -17,15 +17,17 @@ pub(crate) fn warn_of_unknown_ports(configuration: &Configuration, bootstrap: Op
             continue;
         }
         let effect = match bootstrap.map(|options| options.port.unwrap_or(options.listen.port())) {
-            None => "so a request goes by the port in its Host, or else the one that it connected to".into(),
-            Some(0) => {
-                let why = "is unknown: give --port, or add the Service to the input";
-                usage_error(&["render"], &format!("--listen has port 0, and that of the Service {root} {why}"));
-            }
-            Some(port) => format!("so only {port} will work"),
+            None => "the filter uses the port in `Host`, or else the connection's port".into(),
+            Some(0) => usage_error(
+                &["render", "envoy"],
+                &format!(
+                    "the port of the Service {root} is unknown, and --listen has port 0; set --port, or add the Service to the input"
+                ),
+            ),
+            Some(port) => format!("only port {port} is routed"),
         };
-        say(format_args!(
-            "warning: the ports of the Service {root} are unknown, {effect}; add the Service to the input"
+        print_stderr(format_args!(
+            "warning: the ports of the Service {root} are unknown, so {effect}; add the Service to the input"
         ));
     }
 }

@@ -1,4 +1,4 @@
-//! The `traffic-split` command, run as its users run it: what it prints, says and exits with.
+//! Runs the `traffic-split` command as users do: its output, messages and exit codes.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn split(weight: &str) -> String {
     SPLIT.replace("WEIGHT", weight)
 }
 
-/// An own directory with files in it, from which the command is run.
+/// A temporary directory with files, in which the command runs.
 struct Files(PathBuf);
 
 impl Files {
@@ -48,7 +48,7 @@ impl Files {
         self.run_with_input(arguments, "")
     }
 
-    /// Runs a shell's script as from the root of the repository, the commands built.
+    /// Runs a shell script as at the root of the repository after `./build.sh build`.
     fn run_at_root(&self, script: &str) -> Ran {
         let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, self.0.join(from));
         if !self.0.join("envoy").exists() {
@@ -79,7 +79,7 @@ impl Ran {
         self.stdout
     }
 
-    /// The input was wrong: that was said, and nothing was printed.
+    /// Asserts that the command reported invalid input with exactly these messages and printed nothing.
     #[track_caller]
     fn refused_with(self, messages: &[&str]) {
         assert_eq!(self.code, Some(1), "{}", self.stderr);
@@ -88,16 +88,16 @@ impl Ran {
     }
 }
 
-/// `check`, every `render` and `explain` say the same of wrong files.
+/// Asserts that `check`, every `render` and `explain` report the same messages.
 #[track_caller]
 fn all_refuse(files: &Files, names: &[&str], messages: &[&str]) {
     for command in [
         &["check"][..],
-        &["render", "--to", "plugin-config"],
-        &["render", "--to", "ecds"],
-        &["render", "--to", "envoy"],
-        &["render", "--to", "envoyfilter"],
-        &["render", "--to", "wasmplugin"],
+        &["render", "plugin-config"],
+        &["render", "ecds"],
+        &["render", "envoy"],
+        &["render", "envoyfilter"],
+        &["render", "wasmplugin"],
         &["explain", "--host", "httpbin.httpbin"],
     ] {
         files.run(&[command, names].concat()).refused_with(messages);
@@ -110,36 +110,36 @@ fn refused(text: &str, messages: &[&str]) {
 }
 
 #[test]
-fn a_right_file_is_called_fine_with_what_it_holds() {
+fn check_counts_the_objects_of_each_valid_file() {
     let files = Files::new(&[("guide.yaml", &split("50")), ("services.yaml", SERVICE)]);
     let printed = files.run(&["check", "guide.yaml", "services.yaml"]).printed();
     assert_eq!(printed, "guide.yaml: 1 TrafficSplit, fine\nservices.yaml: 1 Service, fine\n");
 }
 
 #[test]
-fn a_missing_file_is_named() {
-    all_refuse(&Files::new(&[]), &["guide.yaml"], &["guide.yaml: no such file"]);
+fn missing_file_is_reported() {
+    all_refuse(&Files::new(&[]), &["guide.yaml"], &["guide.yaml: file not found"]);
 }
 
 #[test]
-fn a_directory_is_not_a_file() {
-    all_refuse(&Files::new(&[]), &["."], &[".: is a directory, must be a file"]);
+fn directory_is_reported() {
+    all_refuse(&Files::new(&[]), &["."], &[".: is a directory; name a file"]);
 }
 
 #[test]
-fn an_empty_file_is_an_error() {
+fn empty_file_is_an_error() {
     for text in ["", "\n", "# nothing\n", "---\n---\n"] {
         refused(text, &["guide.yaml: is empty"]);
     }
 }
 
 #[test]
-fn broken_yaml_is_told_by_line_and_column() {
+fn yaml_errors_have_line_and_column() {
     refused("kind: TrafficSplit\nspec: [\n", &["guide.yaml: line 2, column 7: unclosed bracket '['"]);
 }
 
 #[test]
-fn a_key_that_stands_twice_is_an_error() {
+fn duplicated_key_is_an_error() {
     refused(
         "kind: TrafficSplit\nkind: TrafficSplit\n",
         &["guide.yaml: line 2, column 1: the key \"kind\" stands twice"],
@@ -147,7 +147,7 @@ fn a_key_that_stands_twice_is_an_error() {
 }
 
 #[test]
-fn a_weight_that_is_not_finite_is_an_error_and_not_null() {
+fn weight_that_is_not_finite_is_an_error() {
     for weight in [".nan", ".inf", "-.inf", "1e999"] {
         let message = format!("guide.yaml: line 8, column 35: {weight} is not a finite number");
         refused(&split(weight), &[&message]);
@@ -155,20 +155,20 @@ fn a_weight_that_is_not_finite_is_an_error_and_not_null() {
 }
 
 #[test]
-fn a_negative_weight_is_told_by_object_and_field() {
+fn negative_weight_is_reported_with_object_and_field() {
     let message = "guide.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative";
     refused(&split("-5"), &[message]);
 }
 
 #[test]
-fn weights_that_sum_to_zero_are_an_error() {
+fn weights_with_the_sum_0_are_an_error() {
     let message =
         "guide.yaml: TrafficSplit httpbin/http-split: spec.backends: the weights sum to 0: there is nothing to choose";
     refused(&split("0").replace("weight: 50", "weight: 0"), &[message]);
 }
 
 #[test]
-fn a_document_that_is_no_kubernetes_object_is_an_error() {
+fn document_that_is_not_a_kubernetes_object_is_an_error() {
     refused("spec: {}\n", &["guide.yaml: document 1: is not a Kubernetes object: it has no kind"]);
     for text in ["3\n", "hello\n", "- kind: TrafficSplit\n"] {
         refused(text, &["guide.yaml: document 1: is not a Kubernetes object: it must be a map with a kind"]);
@@ -181,7 +181,7 @@ fn a_document_that_is_no_kubernetes_object_is_an_error() {
 }
 
 #[test]
-fn a_mistyped_kind_of_smi_s_is_not_ignored() {
+fn mistyped_smi_kind_is_an_error() {
     let message = "guide.yaml: TrafficSplit httpbin/http-split: kind: \"TrafficSpilt\" is not TrafficSplit";
     refused(&split("50").replace("kind: TrafficSplit", "kind: TrafficSpilt"), &[message]);
 }
@@ -193,7 +193,7 @@ spec: {matches: [{name: api, pathRegex: PATTERN}]}
 ";
 
 #[test]
-fn matches_and_annotations_are_read_and_what_is_wrong_with_them_is_told_by_object_and_field() {
+fn problems_of_matches_and_annotations_have_object_and_field() {
     let annotated = split("50").replace("httpbin}", "httpbin, annotations: {traffic-split/mirror: MIRROR, a: b}}");
     let matched = annotated.replace("spec:\n", "spec:\n  matches: [{kind: HTTPRouteGroup, name: paths}]\n");
     let both = |mirror: &str, pattern: &str| {
@@ -202,7 +202,7 @@ fn matches_and_annotations_are_read_and_what_is_wrong_with_them_is_told_by_objec
     let files = Files::new(&[("guide.yaml", &both("httpbin-v2=10", "/api"))]);
     let printed = files.run(&["check", "guide.yaml"]).printed();
     assert_eq!(printed, "guide.yaml: 1 TrafficSplit, 1 HTTPRouteGroup, fine\n");
-    let rendered = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
+    let rendered = files.run(&["render", "plugin-config", "guide.yaml"]).printed();
     for text in ["\"traffic-split/mirror\": \"httpbin-v2=10\"", "\"pathRegex\": \"/api\""] {
         assert!(rendered.contains(text), "{rendered}");
     }
@@ -220,7 +220,7 @@ fn matches_and_annotations_are_read_and_what_is_wrong_with_them_is_told_by_objec
 }
 
 #[test]
-fn two_splits_without_matches_for_one_root_are_an_error() {
+fn two_splits_of_one_root_without_matches_are_an_error() {
     let files = Files::new(&[("a.yaml", &split("50")), ("b.yaml", &split("50").replace("http-split", "b"))]);
     let message = "b.yaml: TrafficSplit httpbin/b: spec.service: \
         the root httpbin already has the split httpbin/http-split; only one may be without matches";
@@ -228,7 +228,7 @@ fn two_splits_without_matches_for_one_root_are_an_error() {
 }
 
 #[test]
-fn an_object_that_stands_twice_is_an_error_that_says_where() {
+fn duplicated_object_is_reported_with_the_file_of_the_first() {
     let files =
         Files::new(&[("a.yaml", &split("50")), ("b.yaml", &format!("{}---\n{SERVICE}---\n{SERVICE}", split("40")))]);
     let messages = [
@@ -236,7 +236,7 @@ fn an_object_that_stands_twice_is_an_error_that_says_where() {
         "b.yaml: Service httpbin/httpbin: is already in b.yaml",
     ];
     all_refuse(&files, &["a.yaml", "b.yaml"], &messages);
-    // These may be of two namespaces.
+    // Without a namespace, the objects may be different.
     let text = "kind: TrafficSplit\napiVersion: split.smi-spec.io/v1alpha4\nmetadata: {name: a}\n";
     let messages =
         ["metadata.namespace", "spec"].map(|field| format!("guide.yaml: TrafficSplit a: {field}: is missing"));
@@ -245,7 +245,7 @@ fn an_object_that_stands_twice_is_an_error_that_says_where() {
 }
 
 #[test]
-fn a_big_cluster_s_objects_are_read() {
+fn ten_thousand_splits_are_read() {
     let splits: String =
         (0..10_000).map(|n| format!("---\n{}", split("50").replace("httpbin", &format!("s{n}")))).collect();
     let printed = Files::new(&[("splits.yaml", &splits)]).run(&["check", "splits.yaml"]).printed();
@@ -253,7 +253,7 @@ fn a_big_cluster_s_objects_are_read() {
 }
 
 #[test]
-fn aliases_that_multiply_are_an_error_and_take_no_memory() {
+fn exponential_aliases_are_an_error_and_take_no_memory() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..12 {
         let alias = format!("*a{}", n - 1);
@@ -264,7 +264,7 @@ fn aliases_that_multiply_are_an_error_and_take_no_memory() {
 }
 
 #[test]
-fn deep_nesting_is_an_error_and_no_stack_overflow() {
+fn deep_nesting_is_an_error() {
     let yaml = (0..2000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>();
     for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(50_000), yaml] {
         let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
@@ -273,14 +273,14 @@ fn deep_nesting_is_an_error_and_no_stack_overflow() {
 }
 
 #[test]
-fn a_file_that_is_not_utf8_is_an_error() {
+fn file_that_is_not_utf8_is_an_error() {
     let files = Files::new(&[]);
     std::fs::write(files.0.join("guide.yaml"), b"kind: \xff").unwrap();
     all_refuse(&files, &["guide.yaml"], &["guide.yaml: is not UTF-8"]);
 }
 
 #[test]
-fn an_unknown_key_of_the_plugin_configuration_is_told_by_its_file() {
+fn unknown_key_of_the_plugin_configuration_is_reported_with_its_file() {
     let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", "clusterHeadr: x-c\n")]);
     let ran = files.run(&["check", "--config", "config.yaml", "guide.yaml"]);
     assert_eq!(ran.code, Some(1));
@@ -292,7 +292,7 @@ fn an_unknown_key_of_the_plugin_configuration_is_told_by_its_file() {
 }
 
 #[test]
-fn every_problem_is_told_with_the_file_it_is_in() {
+fn all_problems_are_reported_each_with_its_file() {
     let config = r#"{"trafficSplits": [{"apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",
         "metadata": {"name": "other", "namespace": "shop"}, "spec": {"service": "shop", "backends": []}}]}"#;
     let second = split("-1").replace("http-split", "b");
@@ -311,7 +311,7 @@ fn every_problem_is_told_with_the_file_it_is_in() {
         "bc.yaml: TrafficSplit httpbin/b: spec.backends[1].weight: -1 is negative",
         "bc.yaml: TrafficSplit httpbin/c: spec.backends[1].weight: ",
         "broken.yaml: line 1, column 1: ",
-        "none.yaml: no such file",
+        "none.yaml: file not found",
     ] {
         assert!(ran.stderr.lines().any(|line| line.starts_with(start)), "{start}\n{}", ran.stderr);
     }
@@ -319,7 +319,7 @@ fn every_problem_is_told_with_the_file_it_is_in() {
 }
 
 #[test]
-fn a_service_without_a_right_port_is_an_error() {
+fn invalid_service_port_is_an_error() {
     for (port, message) in [("0", "0 is not a port (1–65535)"), ("http", "\"http\" is not a port (1–65535)")] {
         let text = SERVICE.replace("14001", port);
         refused(&text, &[&format!("guide.yaml: Service httpbin/httpbin: spec.ports[0].port: {message}")]);
@@ -327,9 +327,9 @@ fn a_service_without_a_right_port_is_an_error() {
 }
 
 #[test]
-fn lists_json_and_standard_input_are_read_like_documents() {
+fn lists_json_and_standard_input_are_read() {
     let files = Files::new(&[("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
-    let expected = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
+    let expected = files.run(&["render", "plugin-config", "guide.yaml"]).printed();
     let list = r#"{
 	"apiVersion": "v1", "kind": "List", "items": [
 	{"apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplitList", "items": [
@@ -339,7 +339,7 @@ fn lists_json_and_standard_input_are_read_like_documents() {
 	{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "httpbin", "namespace": "httpbin"},
 	 "spec": {"ports": [{"port": 14001}]}}
 ]}"#;
-    let printed = files.run_with_input(&["render", "--to", "plugin-config", "-"], list).printed();
+    let printed = files.run_with_input(&["render", "plugin-config", "-"], list).printed();
     assert_eq!(printed, expected);
     assert!(
         files.run_with_input(&["check", "-"], list).printed().starts_with("stdin: 1 TrafficSplit, 1 Service, fine")
@@ -347,17 +347,17 @@ fn lists_json_and_standard_input_are_read_like_documents() {
 }
 
 #[test]
-fn other_kinds_are_ignored_and_that_is_said() {
+fn other_kinds_are_ignored_with_a_note() {
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n";
-    let ran = Files::new(&[("app.yaml", text)]).run(&["render", "--to", "plugin-config", "app.yaml"]);
+    let ran = Files::new(&[("app.yaml", text)]).run(&["render", "plugin-config", "app.yaml"]);
     assert!(ran.stderr.contains("note: app.yaml: ignored: Deployment shop/web\n"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("note: there is no TrafficSplit in the input"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("note: the input has no TrafficSplit"), "{}", ran.stderr);
     let configuration = Configuration::from_json(ran.printed().as_bytes()).unwrap();
     assert_eq!(configuration, Configuration::default());
 }
 
 #[test]
-fn a_missing_weight_is_a_warning() {
+fn missing_weight_is_a_warning() {
     let text = split("50").replace(", weight: 50}\n  - {service: httpbin-v2", "}\n  - {service: httpbin-v2");
     let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
     let start = "warning: guide.yaml: TrafficSplit httpbin/http-split: spec.backends[0].weight: ";
@@ -366,11 +366,11 @@ fn a_missing_weight_is_a_warning() {
 }
 
 #[test]
-fn the_configuration_given_is_what_the_objects_are_added_to() {
+fn objects_are_added_to_the_given_configuration() {
     let config = "cluster: '{namespace}/{service}|{port}'\nclusterDomain: example.org\n\
         services: {httpbin/httpbin: {cluster: root}}\nhosts: {shop.example.com: httpbin/httpbin}\n";
     let files = Files::new(&[("config.yaml", config), ("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
-    let printed = files.run(&["render", "--to", "plugin-config", "--config", "config.yaml", "guide.yaml"]).printed();
+    let printed = files.run(&["render", "plugin-config", "--config", "config.yaml", "guide.yaml"]).printed();
     let configuration = Configuration::from_json(printed.as_bytes()).unwrap();
     assert_eq!(configuration.cluster_name("httpbin-v1", "httpbin", 14001), "httpbin/httpbin-v1|14001");
     assert_eq!(configuration.cluster_name("httpbin", "httpbin", 14001), "root");
@@ -380,28 +380,28 @@ fn the_configuration_given_is_what_the_objects_are_added_to() {
 }
 
 #[test]
-fn the_ecds_file_holds_the_configuration_as_one_string() {
+fn ecds_file_holds_the_configuration_as_one_string() {
     let files = Files::new(&[("guide.yaml", &format!("{}---\n{SERVICE}", split("50")))]);
     let printed =
-        files.run(&["render", "--to", "ecds", "guide.yaml", "--wasm", "/f.wasm", "--failure-policy", "open"]).printed();
+        files.run(&["render", "ecds", "guide.yaml", "--wasm", "/f.wasm", "--failure-policy", "open"]).printed();
     let response: Value = serde_saphyr::from_str(&printed).unwrap();
     let config = response.pointer("/resources/0/typed_config/config").unwrap();
     assert_eq!(config["failure_policy"], "FAIL_OPEN");
     assert_eq!(config.pointer("/vm_config/code/local/filename").unwrap(), "/f.wasm");
     let text = config.pointer("/configuration/value").unwrap().as_str().unwrap();
     let written = Configuration::from_json(text.as_bytes()).unwrap();
-    let plain = files.run(&["render", "--to", "plugin-config", "guide.yaml"]).printed();
+    let plain = files.run(&["render", "plugin-config", "guide.yaml"]).printed();
     let mut expected = Configuration::from_json(plain.as_bytes()).unwrap();
-    // The bootstrap strips.
+    // The bootstrap removes the headers.
     expected.headers_stripped = Some(true);
     assert_eq!(written, expected);
 }
 
 #[test]
-fn another_configuration_is_another_ecds_version_and_the_same_is_the_same() {
+fn ecds_version_depends_only_on_the_configuration() {
     let version = |weight: &str| {
         let files = Files::new(&[("guide.yaml", &split(weight))]);
-        let printed = files.run(&["render", "--to", "ecds", "guide.yaml"]).printed();
+        let printed = files.run(&["render", "ecds", "guide.yaml"]).printed();
         let response: Value = serde_saphyr::from_str(&printed).unwrap();
         response["version_info"].as_str().unwrap().to_owned()
     };
@@ -410,11 +410,11 @@ fn another_configuration_is_another_ecds_version_and_the_same_is_the_same() {
 }
 
 #[test]
-fn the_same_input_renders_the_same_bytes_wherever_its_services_stand() {
+fn same_objects_render_the_same_bytes_in_any_order_of_files() {
     let other = SERVICE.replace("name: httpbin", "name: httpbin-v1");
     let files = Files::new(&[("split.yaml", &split("50")), ("services.yaml", SERVICE), ("v1.yaml", &other)]);
     for target in ["plugin-config", "ecds", "envoy", "envoyfilter", "wasmplugin"] {
-        let render = |names: [&str; 3]| files.run(&[&["render", "--to", target][..], &names].concat()).printed();
+        let render = |names: [&str; 3]| files.run(&[&["render", target][..], &names].concat()).printed();
         let first = render(["split.yaml", "services.yaml", "v1.yaml"]);
         assert_eq!(first, render(["split.yaml", "services.yaml", "v1.yaml"]));
         assert_eq!(first, render(["v1.yaml", "services.yaml", "split.yaml"]));
@@ -422,9 +422,18 @@ fn the_same_input_renders_the_same_bytes_wherever_its_services_stand() {
 }
 
 #[test]
-fn the_examples_of_help_work_as_they_are_written() {
+fn examples_of_help_run_as_written() {
     let files = Files::new(&[]);
-    for (command, examples) in [("", 4), ("check", 2), ("render", 4), ("explain", 3)] {
+    for (command, examples) in [
+        ("", 4),
+        ("check", 2),
+        ("render ecds", 2),
+        ("render envoy", 1),
+        ("render envoyfilter", 2),
+        ("render wasmplugin", 1),
+        ("render plugin-config", 2),
+        ("explain", 3),
+    ] {
         let help = files.run_at_root(&format!("dist/traffic-split {command} --help")).printed();
         let (_, script) = help.split_once("after ./build.sh build:\n").unwrap();
         assert_eq!(script.matches("dist/traffic-split ").count(), examples);
@@ -432,13 +441,13 @@ fn the_examples_of_help_work_as_they_are_written() {
         assert_eq!(ran.stderr, "");
         ran.printed();
     }
-    for written in ["dist/guide.yaml", "dist/guide/ecds.yaml", "dist/envoyfilter.yaml"] {
+    for written in ["dist/guide.yaml", "dist/guide/ecds.yaml", "dist/envoyfilter.yaml", "dist/wasmplugin.yaml"] {
         assert!(std::fs::read_to_string(files.0.join(written)).unwrap().starts_with("# "));
     }
 }
 
 #[test]
-fn the_guide_s_rendered_examples_are_what_their_first_lines_say() {
+fn rendered_examples_equal_the_output_of_the_command_in_their_header() {
     for (written, begin) in [
         (include_str!("../../examples/guide/envoy.yaml"), "# A bare Envoy"),
         (include_str!("../../examples/guide/envoyfilter.yaml"), "# Loads the filter"),
@@ -452,59 +461,61 @@ fn the_guide_s_rendered_examples_are_what_their_first_lines_say() {
 
 #[test]
 #[cfg(target_os = "linux")] // for /dev/full
-fn who_stops_reading_costs_no_panic() {
+fn closed_output_is_no_panic() {
     let files = Files::new(&[("guide.yaml", &format!("{}\n---\n{SERVICE}", split("50")))]);
     for script in [
-        "dist/traffic-split render --to envoy guide.yaml 2>/dev/null | true",
-        "dist/traffic-split render --to envoy guide.yaml 2>&1 >&- | cat >&2",
+        "dist/traffic-split render envoy guide.yaml 2>/dev/null | true",
+        "dist/traffic-split render envoy guide.yaml 2>&1 >&- | cat >&2",
         "dist/traffic-split check nothing.yaml 2>/dev/full || test $? = 1",
     ] {
         files.run_at_root(script).printed();
     }
-    let ran = files.run_at_root("dist/traffic-split render --to plugin-config guide.yaml >/dev/full");
+    let ran = files.run_at_root("dist/traffic-split render plugin-config guide.yaml >/dev/full");
     assert_eq!((ran.code, ran.stderr.starts_with("standard output: cannot be written: ")), (Some(1), true));
 }
 
 #[test]
-fn a_wrong_call_exits_with_2() {
+fn usage_errors_exit_with_2() {
     let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", "namespace: curl\n")]);
     for arguments in [
         &[][..],
         &["check"],
+        &["render"],
         &["render", "guide.yaml"],
-        &["render", "--to", "nginx", "guide.yaml"],
-        &["render", "--to", "ecds", "--listen", "127.0.0.1:1", "guide.yaml"],
-        &["render", "--to", "envoy", "--wasm", "f.wasm", "guide.yaml"],
-        &["render", "--to", "ecds", "--failure-policy", "closed", "guide.yaml"],
-        &["render", "--to", "envoy", "--endpoint", "httpbin=127.0.0.1:1", "guide.yaml"],
-        &["render", "--to", "envoy", "--endpoint", "httpbin.httpbin=127.0.0.1", "guide.yaml"],
-        &["render", "--to", "envoy", "--host", "a b=127.0.0.1:1", "guide.yaml"],
-        &["render", "--to", "envoy", "--namespace", "shop", "--config", "config.yaml", "guide.yaml"],
-        &["render", "--to", "envoy", "--namespace", "a b", "guide.yaml"],
+        &["render", "ecds"],
+        &["render", "nginx", "guide.yaml"],
+        &["render", "ecds", "--listen", "127.0.0.1:1", "guide.yaml"],
+        &["render", "envoy", "--wasm", "f.wasm", "guide.yaml"],
+        &["render", "ecds", "--failure-policy", "closed", "guide.yaml"],
+        &["render", "envoy", "--endpoint", "httpbin=127.0.0.1:1", "guide.yaml"],
+        &["render", "envoy", "--endpoint", "httpbin.httpbin=127.0.0.1", "guide.yaml"],
+        &["render", "envoy", "--host", "a b=127.0.0.1:1", "guide.yaml"],
+        &["render", "envoy", "--namespace", "shop", "--config", "config.yaml", "guide.yaml"],
+        &["render", "envoy", "--namespace", "a b", "guide.yaml"],
         // The port of the root would be 0.
-        &["render", "--to", "envoy", "--listen", "127.0.0.1:0", "guide.yaml"],
-        &["render", "--to", "envoy", "--ecds", "", "guide.yaml"],
+        &["render", "envoy", "--listen", "127.0.0.1:0", "guide.yaml"],
+        &["render", "envoy", "--ecds", "", "guide.yaml"],
         &["check", "-", "-"],
-        &["render", "--to", "ecds", "--config", "-", "-"],
-        &["render", "--to", "ecds", "--timeout", "15s", "guide.yaml"],
-        &["render", "--to", "ecds", "--wasm", "oci://r/f", "guide.yaml"],
-        &["render", "--to", "ecds", "--namespace", "curl", "guide.yaml"],
-        &["render", "--to", "envoy", "--context", "both", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--listen", "127.0.0.1:1", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--wasm", "http://r/f.wasm", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--wasm", "oci://", "guide.yaml"],
-        // What isn't known by its hash isn't fetched and run.
-        &["render", "--to", "envoyfilter", "--wasm", "https://r/f.wasm", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--wasm", "https://r/f.wasm", "--wasm-sha256", "ab", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--wasm", "/f.wasm", "--wasm-sha256", &"a".repeat(64), "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--wasm", "oci://r/f:1", "guide.yaml"],
-        &["render", "--to", "wasmplugin", "--wasm", "oci://r/f@sha256:ab", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--wasm", &format!("oci://r/f@sha256:{}", "A".repeat(64)), "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--wasm", &format!("oci://r/f@sha512:{}", "a".repeat(64)), "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--namespace", "a", "--root-namespace", "b", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--selector", "app", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--timeout", "soon", "guide.yaml"],
-        &["render", "--to", "envoyfilter", "--hash-header", "a b", "guide.yaml"],
+        &["render", "ecds", "--config", "-", "-"],
+        &["render", "ecds", "--timeout", "15s", "guide.yaml"],
+        &["render", "ecds", "--wasm", "oci://r/f", "guide.yaml"],
+        &["render", "ecds", "--namespace", "curl", "guide.yaml"],
+        &["render", "envoy", "--context", "both", "guide.yaml"],
+        &["render", "envoyfilter", "--listen", "127.0.0.1:1", "guide.yaml"],
+        &["render", "envoyfilter", "--wasm", "http://r/f.wasm", "guide.yaml"],
+        &["render", "envoyfilter", "--wasm", "oci://", "guide.yaml"],
+        // Fetched code needs a SHA-256.
+        &["render", "envoyfilter", "--wasm", "https://r/f.wasm", "guide.yaml"],
+        &["render", "envoyfilter", "--wasm", "https://r/f.wasm", "--wasm-sha256", "ab", "guide.yaml"],
+        &["render", "envoyfilter", "--wasm", "/f.wasm", "--wasm-sha256", &"a".repeat(64), "guide.yaml"],
+        &["render", "envoyfilter", "--wasm", "oci://r/f:1", "guide.yaml"],
+        &["render", "wasmplugin", "--wasm", "oci://r/f@sha256:ab", "guide.yaml"],
+        &["render", "envoyfilter", "--wasm", &format!("oci://r/f@sha256:{}", "A".repeat(64)), "guide.yaml"],
+        &["render", "envoyfilter", "--wasm", &format!("oci://r/f@sha512:{}", "a".repeat(64)), "guide.yaml"],
+        &["render", "envoyfilter", "--namespace", "a", "--root-namespace", "b", "guide.yaml"],
+        &["render", "envoyfilter", "--selector", "app", "guide.yaml"],
+        &["render", "envoyfilter", "--timeout", "soon", "guide.yaml"],
+        &["render", "envoyfilter", "--hash-header", "a b", "guide.yaml"],
     ] {
         let ran = files.run(arguments);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
@@ -514,7 +525,78 @@ fn a_wrong_call_exits_with_2() {
 }
 
 #[test]
-fn a_mistyped_condition_of_a_match_is_a_warning_for_it_opens_the_split_to_everybody() {
+fn option_of_another_subcommand_is_refused_with_the_subcommands_that_have_it() {
+    let files = Files::new(&[("guide.yaml", &split("50"))]);
+    // Each option of `render`, a value, and the subcommands that have it.
+    let plugin = &["ecds", "envoyfilter", "wasmplugin"][..];
+    let route = &["envoy", "envoyfilter", "wasmplugin"][..];
+    let (istio, envoy) = (&["envoyfilter", "wasmplugin"][..], &["envoy"][..]);
+    let sha256 = "a".repeat(64);
+    let options = [
+        ("--wasm", "/f.wasm", plugin),
+        ("--wasm-sha256", &sha256, istio),
+        ("--failure-policy", "open", plugin),
+        ("--vm-epoch", "1", &["ecds", "envoyfilter"]),
+        ("--namespace", "curl", route),
+        ("--timeout", "15s", route),
+        ("--retry", "1", route),
+        ("--hash-header", "x-user", route),
+        ("--response-header", "x-served-by", route),
+        ("--root-namespace", "istio", istio),
+        ("--selector", "app=curl", istio),
+        ("--context", "both", istio),
+        ("--gateway-port", "8080", istio),
+        ("--listen", "127.0.0.1:1", envoy),
+        ("--admin", "127.0.0.1:2", envoy),
+        ("--port", "80", envoy),
+        ("--ecds", "ecds.yaml", envoy),
+        ("--endpoint", "httpbin.httpbin=127.0.0.1:1", envoy),
+        ("--host", "example.com=127.0.0.1:1", envoy),
+    ];
+    for (option, value, owners) in options {
+        for target in ["ecds", "envoy", "envoyfilter", "wasmplugin", "plugin-config"] {
+            let ran = files.run(&["render", target, option, value, "guide.yaml"]);
+            if owners.contains(&target) {
+                // A SHA-256 is only for a URL, which is another error.
+                assert!(!ran.stderr.contains("unexpected argument"), "{target} {option}: {}", ran.stderr);
+                continue;
+            }
+            assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{target} {option}");
+            assert!(
+                ran.stderr.starts_with(&format!("error: unexpected argument '{option}' found\n")),
+                "{}",
+                ran.stderr
+            );
+            assert!(ran.stderr.contains(&format!("  tip: '{option}' is an option of '")), "{}", ran.stderr);
+            for owner in owners {
+                assert!(ran.stderr.contains(&format!("'traffic-split render {owner}'")), "{owner}: {}", ran.stderr);
+            }
+            assert!(ran.stderr.contains(&format!("Usage: traffic-split render {target} ")), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn render_to_names_the_new_form() {
+    let files = Files::new(&[("guide.yaml", &split("50"))]);
+    for arguments in [
+        &["render", "--to", "ecds", "guide.yaml"][..],
+        &["render", "--to=ecds", "guide.yaml"],
+        &["render", "guide.yaml", "--to", "ecds"],
+        &["render", "ecds", "guide.yaml", "--to", "ecds"],
+    ] {
+        let ran = files.run(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        let tip = "  tip: the target is a subcommand: write 'traffic-split render ecds' instead of '--to ecds'\n";
+        assert!(ran.stderr.contains(tip), "{arguments:?}: {}", ran.stderr);
+    }
+    let ran = files.run(&["render", "--wasm", "/f.wasm", "ecds", "guide.yaml"]);
+    let tip = "  tip: write options after the target, as in 'traffic-split render ecds --wasm'\n";
+    assert!(ran.code == Some(2) && ran.stderr.contains(tip), "{}", ran.stderr);
+}
+
+#[test]
+fn unknown_condition_of_a_match_is_a_warning() {
     let group = "apiVersion: specs.smi-spec.io/v1alpha4\nkind: HTTPRouteGroup\nmetadata: {name: g, namespace: httpbin}\n\
         spec: {matches: [{name: a, pathRegexp: /api, methods: [GET]}, {header: {x: y}}]}\n";
     let files = Files::new(&[("group.yaml", group)]);
@@ -532,10 +614,9 @@ fn a_mistyped_condition_of_a_match_is_a_warning_for_it_opens_the_split_to_everyb
 }
 
 #[test]
-fn an_image_is_rendered_by_digest_only() {
+fn image_needs_a_digest() {
     let files = Files::new(&[("guide.yaml", &format!("{}\n---\n{SERVICE}", split("50")))]);
-    let render =
-        |more: &[&str]| files.run(&[&["render", "--to", "envoyfilter", "guide.yaml", "--wasm"], more].concat());
+    let render = |more: &[&str]| files.run(&[&["render", "envoyfilter", "guide.yaml", "--wasm"], more].concat());
     let digest = "0123456789abcdef".repeat(4);
     let by_digest = format!("oci://r/f@sha256:{digest}");
     for wasm in [
@@ -549,10 +630,10 @@ fn an_image_is_rendered_by_digest_only() {
         assert!(printed.contains(&format!("sha256: {digest}\n")), "{printed}");
     }
     let refused = render(&["oci://r/f:1"]).stderr;
-    let what = "--wasm oci://r/f:1: the image has no digest";
+    let what = "--wasm `oci://r/f:1` has no digest";
     assert!(refused.contains(what) && refused.contains("append `@sha256:DIGEST`"), "{refused}");
     let refused = render(&[&by_digest, "--wasm-sha256", &"a".repeat(64)]).stderr;
-    assert!(refused.contains("its digest differs from --wasm-sha256"), "{refused}");
+    assert!(refused.contains("the digest differs from --wasm-sha256"), "{refused}");
 }
 
 #[test]
@@ -560,7 +641,7 @@ fn controller_subcommands_name_the_controllers_own_command() {
     for (old, new) in [("controller", "run"), ("uninstall", "uninstall")] {
         let ran = Files::new(&[]).run(&[old, "--wasm", "x", "--help"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
-        let wanted = format!("run `traffic-split-controller {new}`");
+        let wanted = format!("is now `traffic-split-controller {new}`");
         assert!(ran.stderr.contains(&wanted) && ran.stderr.contains("./build.sh build --controller"), "{}", ran.stderr);
     }
 }

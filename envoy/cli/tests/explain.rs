@@ -1,4 +1,4 @@
-//! `traffic-split explain`: what it says of each kind of request, for people and for programs.
+//! `traffic-split explain`: its text and its JSON for each kind of request.
 
 mod support;
 
@@ -17,14 +17,14 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
 }
 
-/// Runs the command with words, in quotes or not, where the examples are.
+/// Runs the command in the directory of the examples. The shell splits `words`.
 fn run(words: &str, input: &str) -> Ran {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("\"$0\" {words}"), env!("CARGO_BIN_EXE_traffic-split")]);
     Ran::with_input(command.current_dir(examples()), input)
 }
 
-/// What `explain` prints, as lines.
+/// Returns the lines that `explain` prints.
 #[track_caller]
 fn lines(words: &str, input: &str) -> Vec<String> {
     let ran = run(&format!("explain {words}"), input);
@@ -33,13 +33,13 @@ fn lines(words: &str, input: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn says(words: &str, expected: &[&str]) {
+fn assert_lines(words: &str, expected: &[&str]) {
     assert_eq!(lines(words, ""), expected);
 }
 
-/// What `explain` says after a label; none if there is no such line.
+/// Returns the text after a label in each line that has the label.
 #[track_caller]
-fn said(words: &str, input: &str, label: &str) -> Vec<String> {
+fn labelled(words: &str, input: &str, label: &str) -> Vec<String> {
     let labelled = format!("{label:8}  ");
     lines(words, input).iter().filter_map(|line| Some(line.strip_prefix(&labelled)?.to_owned())).collect()
 }
@@ -52,8 +52,8 @@ fn json_of(words: &str, input: &str) -> Value {
 }
 
 #[test]
-fn a_request_that_is_left_to_chance_has_its_shares() {
-    says(
+fn random_pick_prints_the_shares() {
+    assert_lines(
         "guide/trafficsplit-50-50.yaml guide/services.yaml --config guide/config.yaml \
          --host HTTPBIN.httpbin:14001 --path '/json?a=b' --namespace curl",
         &[
@@ -61,7 +61,7 @@ fn a_request_that_is_left_to_chance_has_its_shares() {
             "split     httpbin/http-split, in guide/trafficsplit-50-50.yaml",
             "port      14001",
             "decided   by weight (random)",
-            "goes to   one of these, left to chance by their shares",
+            "goes to   one backend, picked at random by share",
             "shares    backend     weight  share  cluster",
             "          httpbin-v1      50   50 %  httpbin/httpbin-v1|14001",
             "          httpbin-v2      50   50 %  httpbin/httpbin-v2|14001",
@@ -70,8 +70,8 @@ fn a_request_that_is_left_to_chance_has_its_shares() {
 }
 
 #[test]
-fn one_backend_with_a_weight_leaves_nothing_to_chance_and_may_have_a_mirror() {
-    says(
+fn only_backend_with_a_weight_is_certain_and_may_have_a_mirror() {
+    assert_lines(
         "mirror.yaml --host httpbin.httpbin:14001 --method POST",
         &[
             "POST / at httpbin.httpbin:14001",
@@ -79,7 +79,7 @@ fn one_backend_with_a_weight_leaves_nothing_to_chance_and_may_have_a_mirror() {
             "port      14001",
             "decided   by weight (random)",
             "goes to   httpbin-v1, cluster outbound|14001||httpbin-v1.httpbin.svc.cluster.local",
-            "mirror    10 % of such requests are copied to httpbin-v2, \
+            "mirror    10 % of these requests are copied to httpbin-v2, \
              cluster outbound|14001||httpbin-v2.httpbin.svc.cluster.local",
             "shares    backend     weight  share  cluster",
             "          httpbin-v1     100  100 %  outbound|14001||httpbin-v1.httpbin.svc.cluster.local",
@@ -89,7 +89,7 @@ fn one_backend_with_a_weight_leaves_nothing_to_chance_and_may_have_a_mirror() {
 }
 
 #[test]
-fn a_mirror_gets_no_copy_of_what_it_serves_itself() {
+fn mirror_receives_no_copy_of_requests_that_it_serves() {
     let split = std::fs::read_to_string(examples().join("mirror.yaml")).unwrap();
     let mirror = |weights: [&str; 2], percent: &str| {
         let split = split.replace("weight: 0", weights[1]).replace("weight: 100", weights[0]);
@@ -98,25 +98,28 @@ fn a_mirror_gets_no_copy_of_what_it_serves_itself() {
     let words = "- --host httpbin.httpbin:14001";
     let v2 = "copied to httpbin-v2, cluster outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
     let both = mirror(["weight: 1", "weight: 2"], "0.5");
-    assert_eq!(said(words, &both, "mirror"), [format!("0.5 % of those that others serve are {v2}")]);
+    assert_eq!(labelled(words, &both, "mirror"), [format!("0.5 % of the requests that other backends serve are {v2}")]);
     let itself = mirror(["weight: 0", "weight: 1"], "10");
-    assert_eq!(said(words, &itself, "mirror"), [""; 0]);
-    assert_eq!(said(words, &itself, "note"), ["the mirror httpbin-v2 serves the request itself and gets no copy"]);
+    assert_eq!(labelled(words, &itself, "mirror"), [""; 0]);
+    assert_eq!(
+        labelled(words, &itself, "note"),
+        ["the mirror httpbin-v2 serves these requests itself and receives no copies"]
+    );
 }
 
 #[test]
-fn the_match_that_holds_is_named() {
+fn match_that_holds_is_named() {
     let words = "ab-test.yaml --host httpbin.httpbin:14001 --header 'User-Agent: Mozilla/5.0 (Linux; Android 14)' \
                  --header 'Cookie: a=b; type=insider' --header 'cookie:type=outsider'";
-    assert_eq!(said(words, "", "split"), ["httpbin/insiders, in ab-test.yaml"]);
-    assert_eq!(said(words, "", "match"), ["insiders/android-insiders"]);
-    assert_eq!(said(words, "", "skipped"), [""; 0]);
+    assert_eq!(labelled(words, "", "split"), ["httpbin/insiders, in ab-test.yaml"]);
+    assert_eq!(labelled(words, "", "match"), ["insiders/android-insiders"]);
+    assert_eq!(labelled(words, "", "skipped"), [""; 0]);
     let words = "ab-test.yaml --host httpbin.httpbin:14001 --path /preview/new";
-    assert_eq!(said(words, "", "match"), ["insiders/preview"]);
+    assert_eq!(labelled(words, "", "match"), ["insiders/preview"]);
 }
 
 #[test]
-fn a_split_that_is_skipped_says_what_each_of_its_matches_lacks() {
+fn skipped_split_explains_each_failed_match() {
     let words = "ab-test.yaml --host httpbin.httpbin:14001 --header 'user-agent: curl' --path '/cart?x' \
                  --header 'cookie: type=insider'";
     assert_eq!(
@@ -131,15 +134,15 @@ fn a_split_that_is_skipped_says_what_each_of_its_matches_lacks() {
     assert_eq!(
         lines[9..],
         [
-            "          insiders/android-insiders: there is no header cookie, \
-             which must match (.*; *)?type=insider(;.*)?",
+            "          insiders/android-insiders: the header cookie is missing; \
+             it must match (.*; *)?type=insider(;.*)?",
             "          insiders/preview: the method PUT is not GET",
         ]
     );
 }
 
 #[test]
-fn a_request_without_a_match_goes_to_the_root_which_is_an_answer() {
+fn request_without_a_match_goes_to_the_root() {
     let all = std::fs::read_to_string(examples().join("ab-test.yaml")).unwrap();
     let end = all.rfind("---").unwrap();
     assert_eq!(
@@ -150,57 +153,54 @@ fn a_request_without_a_match_goes_to_the_root_which_is_an_answer() {
             "goes to   the root, httpbin.httpbin, as if there were no split: \
              no match of the root's splits accepts the request",
             "skipped   httpbin/insiders, in stdin: no match holds",
-            "          insiders/android-insiders: there is no header cookie, \
-             which must match (.*; *)?type=insider(;.*)?",
+            "          insiders/android-insiders: the header cookie is missing; \
+             it must match (.*; *)?type=insider(;.*)?",
             "          insiders/preview: the path / does not begin with /preview/",
         ]
     );
 }
 
 #[test]
-fn a_sticky_header_decides_and_its_value_is_said() {
+fn sticky_header_decides_and_its_value_is_printed() {
     let words = "sticky.yaml --host httpbin.httpbin:14001 --header 'X-User:  alice ' --header 'cookie: canary=bob'";
-    assert_eq!(said(words, "", "decided"), ["by the header x-user: alice (sticky)"]);
-    assert_eq!(said(words, "", "response"), [""; 0]);
+    assert_eq!(labelled(words, "", "decided"), ["by the header x-user: alice (sticky)"]);
+    assert_eq!(labelled(words, "", "response"), [""; 0]);
     let v1 = "httpbin-v1, cluster outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
-    assert_eq!(said(words, "", "goes to"), [v1]);
+    assert_eq!(labelled(words, "", "goes to"), [v1]);
 }
 
 #[test]
-fn a_sticky_cookie_decides_or_is_set_by_the_response() {
+fn sticky_cookie_decides_or_is_set_by_the_response() {
     let words = "sticky.yaml --host httpbin.httpbin:14001 --header 'x-user:'";
     let with = format!("{words} --header 'cookie: a=b; canary=\"bob\"'");
-    assert_eq!(said(&with, "", "decided"), ["by the cookie canary: bob (sticky)"]);
-    assert_eq!(said(&with, "", "response"), [""; 0]);
+    assert_eq!(labelled(&with, "", "decided"), ["by the cookie canary: bob (sticky)"]);
+    assert_eq!(labelled(&with, "", "response"), [""; 0]);
     let without = format!("{words} --header 'cookie: a=b'");
-    assert_eq!(
-        said(&without, "", "decided"),
-        ["by a fresh value of the cookie canary, which the request lacks, and by weight (sticky)"]
-    );
-    assert_eq!(said(&without, "", "goes to"), ["one of these, left to chance by their shares"]);
-    let set = "sets the cookie canary=(the value); Path=/; Max-Age=86400; HttpOnly; SameSite=Lax";
-    assert_eq!(said(&without, "", "response"), [set]);
+    assert_eq!(labelled(&without, "", "decided"), ["by weight, because the request has no cookie canary (sticky)"]);
+    assert_eq!(labelled(&without, "", "goes to"), ["one backend, picked at random by share"]);
+    let set = "sets the cookie canary=VALUE; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax";
+    assert_eq!(labelled(&without, "", "response"), [set]);
 }
 
 #[test]
-fn an_override_decides_even_for_weight_0_and_one_that_names_no_backend_is_ignored() {
+fn override_reaches_weight_0_and_is_ignored_if_it_names_no_backend() {
     let words = "override.yaml --host httpbin.httpbin:14001";
     let to = |service: &str| format!("{service}, cluster outbound|14001||{service}.httpbin.svc.cluster.local");
     let v2 = format!("{words} --header 'x-version: httpbin-v2'");
-    assert_eq!(said(&v2, "", "decided"), ["by the header x-version: httpbin-v2 (override)"]);
-    assert_eq!(said(&v2, "", "goes to"), [to("httpbin-v2")]);
+    assert_eq!(labelled(&v2, "", "decided"), ["by the header x-version: httpbin-v2 (override)"]);
+    assert_eq!(labelled(&v2, "", "goes to"), [to("httpbin-v2")]);
     let v3 = format!("{words} --header 'x-version: v3'");
-    assert_eq!(said(&v3, "", "decided"), ["by weight (random)"]);
-    assert_eq!(said(&v3, "", "goes to"), [to("httpbin-v1")]);
-    let note = "the header x-version: v3 is ignored: it names no backend that has the port";
-    assert_eq!(said(&v3, "", "note"), [note]);
+    assert_eq!(labelled(&v3, "", "decided"), ["by weight (random)"]);
+    assert_eq!(labelled(&v3, "", "goes to"), [to("httpbin-v1")]);
+    let note = "the override header x-version: v3 is ignored, because it names no backend with this port";
+    assert_eq!(labelled(&v3, "", "note"), [note]);
 }
 
 #[test]
-fn a_host_that_is_no_root_goes_where_it_went_before() {
-    let nowhere = "where it would go without the filter: no split has this host as its root";
+fn host_that_is_no_root_is_not_split() {
+    let nowhere = "the destination without the filter: no split has this host as its root";
     for host in ["example.com", "httpbin.other:14001", "10.0.0.1", "[::1]:80"] {
-        says(
+        assert_lines(
             &format!("guide/trafficsplit-v1.yaml --host {host}"),
             &[&format!("GET / at {host}"), &format!("goes to   {nowhere}")],
         );
@@ -208,13 +208,13 @@ fn a_host_that_is_no_root_goes_where_it_went_before() {
 }
 
 #[test]
-fn a_bare_name_is_the_root_only_from_its_namespace() {
+fn bare_name_is_a_root_only_in_its_namespace() {
     let words = "guide/trafficsplit-v1.yaml --host httpbin:14001";
-    assert_eq!(said(&format!("{words} --namespace httpbin"), "", "split").len(), 1);
-    assert_eq!(said(&format!("{words} --namespace curl"), "", "split").len(), 0);
+    assert_eq!(labelled(&format!("{words} --namespace httpbin"), "", "split").len(), 1);
+    assert_eq!(labelled(&format!("{words} --namespace curl"), "", "split").len(), 0);
     assert_eq!(
-        said(words, "", "note"),
-        ["a bare name means a root only to clients in its namespace; say with --namespace where the client is"]
+        labelled(words, "", "note"),
+        ["a bare Service name is a root only for clients in its namespace; set --namespace to the client's namespace"]
     );
 }
 
@@ -226,14 +226,14 @@ fn config(name: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_client_in_an_excluded_namespace_is_passed_through() {
+fn excluded_namespace_is_not_split() {
     let words = config("excluded", "excludedNamespaces: [batch]\n");
     assert_eq!(
-        said(&format!("{words} --host httpbin.httpbin --namespace batch"), "", "goes to"),
-        ["where it would go without the filter: the client's namespace is excluded"]
+        labelled(&format!("{words} --host httpbin.httpbin --namespace batch"), "", "goes to"),
+        ["the destination without the filter: the client's namespace is excluded"]
     );
-    assert_eq!(said(&format!("{words} --host httpbin.httpbin:80 --namespace curl"), "", "split").len(), 1);
-    // The configuration's own namespace is the client's.
+    assert_eq!(labelled(&format!("{words} --host httpbin.httpbin:80 --namespace curl"), "", "split").len(), 1);
+    // `namespace` of the configuration is the client's namespace.
     let words = config("own", "{excludedNamespaces: [batch], namespace: batch}\n");
     assert_eq!(
         lines(&format!("{words} --host httpbin.httpbin"), "")[0],
@@ -241,28 +241,30 @@ fn a_client_in_an_excluded_namespace_is_passed_through() {
     );
     let ran = run(&format!("explain {words} --host httpbin.httpbin --namespace curl"), "");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
-    assert!(ran.stderr.contains("--namespace curl contradicts --config, whose namespace is batch"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--namespace `curl` differs from `namespace` in --config, `batch`"), "{}", ran.stderr);
 }
 
 #[test]
-fn a_port_that_the_root_lacks_goes_to_the_root() {
+fn port_that_the_root_lacks_goes_to_the_root() {
     let words = config("ports", "services: {httpbin/httpbin: {ports: [80, 14001]}}\n");
     let root = "the root, httpbin.httpbin, as if there were no split: the root has no such port";
     for request in ["--host httpbin.httpbin:81", "--host httpbin.httpbin:x --port 80", "--host httpbin.httpbin"] {
         let words = format!("{words} {request}");
-        assert_eq!(said(&words, "", "goes to"), [root], "{request}");
-        assert_eq!(said(&words, "", "note"), ["httpbin.httpbin has 80, 14001"]);
+        assert_eq!(labelled(&words, "", "goes to"), [root], "{request}");
+        assert_eq!(labelled(&words, "", "note"), ["httpbin.httpbin has the ports 80, 14001"]);
     }
-    // The port that the client connects to counts when that of the host is none of the root's.
-    assert_eq!(said(&format!("{words} --host httpbin.httpbin:81 --port 80"), "", "port"), ["80"]);
+    // The destination port counts if the root lacks the port in `Host`.
+    assert_eq!(labelled(&format!("{words} --host httpbin.httpbin:81 --port 80"), "", "port"), ["80"]);
     assert_eq!(
-        said("guide/trafficsplit-v1.yaml --host httpbin.httpbin", "", "note"),
-        ["80 is a guess: neither --host nor --port says a port, and the ports of httpbin.httpbin are unknown"]
+        labelled("guide/trafficsplit-v1.yaml --host httpbin.httpbin", "", "note"),
+        [
+            "port 80 is assumed, because the ports of httpbin.httpbin are unknown; add the Service to the input, or set --port"
+        ]
     );
 }
 
 #[test]
-fn backends_without_the_port_are_left_out_and_if_none_is_left_the_root_serves() {
+fn backends_without_the_port_are_left_out_until_the_root_serves() {
     let words = config(
         "left-out",
         "services: {httpbin/httpbin: {ports: [80, 81, 82]}, httpbin/httpbin-v1: {ports: [80]}, \
@@ -275,7 +277,7 @@ fn backends_without_the_port_are_left_out_and_if_none_is_left_the_root_serves() 
             "goes to   httpbin-v2, cluster outbound|81||httpbin-v2.httpbin.svc.cluster.local",
             "shares    backend     weight  share  cluster",
             "          httpbin-v2      50  100 %  outbound|81||httpbin-v2.httpbin.svc.cluster.local",
-            "          httpbin-v1      50      -  none: it has no port 81 (only 80)",
+            "          httpbin-v1      50      -  none: the Service has only the port 80, not 81",
         ]
     );
     assert_eq!(
@@ -285,19 +287,19 @@ fn backends_without_the_port_are_left_out_and_if_none_is_left_the_root_serves() 
             "port      82",
             "goes to   the root, httpbin.httpbin, as if there were no split: no backend with a weight has the port",
             "shares    backend     weight  share  cluster",
-            "          httpbin-v1      50      -  none: it has no port 82 (only 80)",
-            "          httpbin-v2      50      -  none: it has no port 82 (80, 81)",
+            "          httpbin-v1      50      -  none: the Service has only the port 80, not 82",
+            "          httpbin-v2      50      -  none: the Service has the ports 80, 81, not 82",
         ]
     );
 }
 
 #[test]
-fn json_has_the_same_facts_under_keys_that_are_always_there() {
+fn json_always_has_the_same_keys() {
     let cluster = "outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
     let v2 = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
-    let answer = json_of("sticky.yaml --host httpbin.httpbin:14001 --header 'X-User: alice' --namespace curl", "");
+    let explanation = json_of("sticky.yaml --host httpbin.httpbin:14001 --header 'X-User: alice' --namespace curl", "");
     assert_eq!(
-        answer,
+        explanation,
         json!({
             "request": {
                 "method": "GET", "path": "/", "host": "httpbin.httpbin:14001", "port": null, "namespace": "curl",
@@ -341,31 +343,34 @@ fn json_has_the_same_facts_under_keys_that_are_always_there() {
     let nowhere = json_of("sticky.yaml --host example.com", "");
     assert_eq!(nowhere["root"], json!({"code": "noSplit", "why": "no split has this host as its root"}));
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&nowhere), keys(&answer));
+    assert_eq!(keys(&nowhere), keys(&explanation));
 }
 
 #[test]
-fn a_wrong_call_exits_with_2_and_says_why() {
+fn usage_errors_exit_with_2_and_a_reason() {
     for (words, why) in [
         ("sticky.yaml", "--host"),
         ("--host httpbin.httpbin", "FILE"),
-        ("sticky.yaml --host ''", "it must not be empty"),
+        ("sticky.yaml --host ''", "the host is empty"),
         ("sticky.yaml --host http://httpbin.httpbin/json", "not a URL"),
         ("sticky.yaml --host 'a b'", "not a URL"),
-        ("sticky.yaml --host a --method ''", "it must be an HTTP method, as GET"),
-        ("sticky.yaml --host a --method 'GET /'", "it must be an HTTP method, as GET"),
-        ("sticky.yaml --host a --path json", "it must begin with / and have no spaces"),
-        ("sticky.yaml --host a --path '/a b'", "it must begin with / and have no spaces"),
+        ("sticky.yaml --host a --method ''", "not a valid HTTP method"),
+        ("sticky.yaml --host a --method 'GET /'", "not a valid HTTP method"),
+        ("sticky.yaml --host a --path json", "a path begins with `/` and contains no spaces"),
+        ("sticky.yaml --host a --path '/a b'", "a path begins with `/` and contains no spaces"),
         ("sticky.yaml --host a --port 0", "0 is not in 1..=65535"),
-        ("sticky.yaml --host a --namespace 'a b'", "it must be a DNS label"),
-        ("sticky.yaml --host a --header x-user", "it must be 'NAME: VALUE'"),
+        ("sticky.yaml --host a --namespace 'a b'", "a namespace is a DNS label"),
+        ("sticky.yaml --host a --header x-user", "a header is `NAME: VALUE`"),
         ("sticky.yaml --host a --header ': x'", "pseudo-headers have options of their own"),
         ("sticky.yaml --host a --header ':path: /'", "pseudo-headers have options of their own"),
-        ("sticky.yaml --host a --header 'Host: b'", "the host has an option of its own: --host"),
-        ("sticky.yaml --host a --header 'x user: b'", "\"x user\" is not the name of an HTTP header"),
-        ("sticky.yaml --host a --header 'x: a\nb: c'", "the value has a control character"),
-        ("sticky.yaml --host a --header 'X-Traffic-Split-Cluster: c'", "never comes from a client"),
-        ("- --config - --host a", "`-` is given twice"),
+        ("sticky.yaml --host a --header 'Host: b'", "the host has an option of its own; use --host"),
+        ("sticky.yaml --host a --header 'x user: b'", "`x user` is not a valid HTTP header name"),
+        ("sticky.yaml --host a --header 'x: a\nb: c'", "the value contains a control character"),
+        (
+            "sticky.yaml --host a --header 'X-Traffic-Split-Cluster: c'",
+            "Envoy removes this header from client requests",
+        ),
+        ("- --config - --host a", "`-` is duplicated"),
     ] {
         let ran = run(&format!("explain {words}"), "");
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{words}: {}", ran.stderr);
@@ -374,18 +379,18 @@ fn a_wrong_call_exits_with_2_and_says_why() {
 }
 
 #[test]
-fn wrong_input_exits_with_1_and_the_words_of_check() {
+fn invalid_input_exits_with_1_and_the_messages_of_check() {
     let split = std::fs::read_to_string(examples().join("sticky.yaml")).unwrap().replace("weight: 90", "weight: -1");
     let ran = run("explain - none.yaml --host httpbin.httpbin", &split);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
     assert_eq!(ran.stderr, run("check - none.yaml", &split).stderr);
     assert!(ran.stderr.contains("spec.backends[0].weight: -1 is negative\n"), "{}", ran.stderr);
     let ran = run("explain guide/services.yaml --host httpbin.httpbin", "");
-    assert_eq!((ran.code, ran.stderr.contains("note: there is no TrafficSplit in the input")), (Some(0), true));
+    assert_eq!((ran.code, ran.stderr.contains("note: the input has no TrafficSplit")), (Some(0), true));
 }
 
 #[test]
-fn the_examples_are_fine() {
+fn examples_are_valid() {
     for example in EXAMPLES {
         let ran = run(&format!("check {example} {SERVICES}"), "");
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{example}");
@@ -394,9 +399,9 @@ fn the_examples_are_fine() {
     }
 }
 
-struct Given(u64);
+struct FixedRandom(u64);
 
-impl RandomSource for Given {
+impl RandomSource for FixedRandom {
     fn number(&mut self) -> u64 {
         self.0
     }
@@ -407,7 +412,7 @@ impl RandomSource for Given {
 }
 
 #[test]
-fn the_answer_is_what_the_filter_does_whatever_chance_gives() {
+fn explanation_agrees_with_the_filter_for_all_random_numbers() {
     let headers = [
         "x-user: alice",
         "x-user: bob",
@@ -437,10 +442,10 @@ fn the_answer_is_what_the_filter_does_whatever_chance_gives() {
                             port: None,
                             namespace: Some("httpbin".into()),
                         };
-                        let answer = serde_json::to_value(explain(&input, &request)).unwrap();
-                        let decide = |number: u64| rules.decide(&request, &mut Given(number));
+                        let explanation = serde_json::to_value(explain(&input, &request)).unwrap();
+                        let decide = |number: u64| rules.decide(&request, &mut FixedRandom(number));
                         let decided: Vec<_> = (0..64).map(|n| decide(n << 58)).collect();
-                        seen[agreed(&answer, &decided)] += 1;
+                        seen[agreed(&explanation, &decided)] += 1;
                     }
                 }
             }
@@ -449,18 +454,18 @@ fn the_answer_is_what_the_filter_does_whatever_chance_gives() {
     assert!(seen.iter().all(|count| *count > 50), "{seen:?}");
 }
 
-/// Holds that an answer agrees with decisions: 0 to the root, 1 to one backend, 2 to any.
+/// Asserts that an explanation agrees with decisions. Returns 0 for the root, 1 for one backend, 2 for several.
 #[track_caller]
-fn agreed(answer: &Value, decided: &[Decision<'_>]) -> usize {
+fn agreed(explanation: &Value, decided: &[Decision<'_>]) -> usize {
     let mut backends: Vec<Value> = Vec::new();
     for decision in decided {
         match decision {
-            Decision::Root(why) => assert_eq!(answer["root"]["why"], why.to_string(), "{answer}"),
+            Decision::Root(why) => assert_eq!(explanation["root"]["why"], why.to_string(), "{explanation}"),
             Decision::Backend(pick) => {
-                assert_eq!(answer["root"], Value::Null, "{answer}");
-                assert_eq!(answer["split"]["name"], pick.split);
-                assert_eq!(answer["reason"], pick.reason.as_str());
-                assert_eq!(answer["setCookie"].is_null(), pick.set_cookie.is_none(), "{answer}");
+                assert_eq!(explanation["root"], Value::Null, "{explanation}");
+                assert_eq!(explanation["split"]["name"], pick.split);
+                assert_eq!(explanation["reason"], pick.reason.as_str());
+                assert_eq!(explanation["setCookie"].is_null(), pick.set_cookie.is_none(), "{explanation}");
                 backends.push(json!({"service": pick.backend, "cluster": pick.cluster}));
             }
         }
@@ -470,16 +475,16 @@ fn agreed(answer: &Value, decided: &[Decision<'_>]) -> usize {
     match &*backends {
         [] => 0,
         [only] => {
-            assert_eq!(answer["backend"], *only, "{answer}");
+            assert_eq!(explanation["backend"], *only, "{explanation}");
             1
         }
         several => {
-            assert_eq!(answer["backend"], Value::Null, "{answer}");
-            let shares = answer["shares"].as_array().unwrap();
+            assert_eq!(explanation["backend"], Value::Null, "{explanation}");
+            let shares = explanation["shares"].as_array().unwrap();
             let weighted = shares.iter().filter(|share| share["share"].as_f64().unwrap() > 0.0);
             let named: Vec<_> =
                 weighted.map(|share| json!({"service": share["service"], "cluster": share["cluster"]})).collect();
-            assert_eq!(named, several, "{answer}");
+            assert_eq!(named, several, "{explanation}");
             2
         }
     }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use traffic_split_cli::input::InputArgs;
-use traffic_split_cli::options::{IstioArgs, PluginArgs, RouteArgs, parse_namespace};
-use traffic_split_cli::output::{self, say};
+use traffic_split_cli::options::{IstioArgs, VmEpochArgs, parse_namespace};
+use traffic_split_cli::output::{self, print_stderr};
 use traffic_split_controller::Options;
 use traffic_split_envoy::IstioOptions;
 
@@ -62,14 +62,11 @@ struct Run {
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     max_bytes: usize,
 
-    #[command(flatten, next_help_heading = "The filter")]
-    plugin: PluginArgs,
-
-    #[command(flatten, next_help_heading = "The route of split requests")]
-    route: RouteArgs,
-
-    #[command(flatten, next_help_heading = "The EnvoyFilter")]
+    #[command(flatten)]
     istio: IstioArgs,
+
+    #[command(flatten, next_help_heading = "Filter")]
+    vm: VmEpochArgs,
 }
 
 /// Remove the filter from Istio's proxies without a failed request.
@@ -107,10 +104,12 @@ fn main() -> ExitCode {
 
 impl Run {
     fn run(self) -> ExitCode {
-        self.plugin.check_url().unwrap_or_else(|why| output::usage_error(Cli::command(), &["run"], &why));
+        self.istio.check().unwrap_or_else(|why| output::usage_error(Cli::command(), &["run"], &why));
         let files = InputArgs { files: Vec::new(), config: self.config };
         let Some(mut input) = files.load() else { return ExitCode::FAILURE };
-        self.route.ask_for_backend_header(&mut input.configuration);
+        self.istio.ask_for_backend_header(&mut input.configuration);
+        let mut istio = self.istio.options(&input.configuration);
+        istio.vm_epoch = self.vm.vm_epoch;
         let level = tracing_subscriber::EnvFilter::try_from_default_env();
         tracing_subscriber::fmt()
             .json()
@@ -124,7 +123,7 @@ impl Run {
             |listen| vec![listen],
         );
         let options = Options {
-            istio: self.istio.options(&self.plugin, &self.route, &input.configuration),
+            istio,
             base: input.configuration,
             lease_namespace: self.lease_namespace,
             identity: identity(),
@@ -140,7 +139,7 @@ impl Uninstall {
     fn run(self) -> ExitCode {
         let mut istio = IstioOptions::default();
         istio.namespace = self.root_namespace;
-        block_on(traffic_split_controller::uninstall(&istio, &self.namespace, self.wait, |step| say(step)))
+        block_on(traffic_split_controller::uninstall(&istio, &self.namespace, self.wait, |step| print_stderr(step)))
     }
 }
 
@@ -150,7 +149,7 @@ fn block_on<E: Display>(task: impl Future<Output = Result<(), E>>) -> ExitCode {
     match runtime.and_then(|runtime| runtime.block_on(task).map_err(|why| why.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            say(format_args!("error: {why}"));
+            print_stderr(format_args!("error: {why}"));
             ExitCode::FAILURE
         }
     }

@@ -90,7 +90,7 @@ func TestWhatIstiosAgentMakesOfAFilterThatItCannotFetchIsNoneThatEnvoyTakes(t *t
 func render(t *testing.T, options ...string) (*core.TypedExtensionConfig, []string) {
 	guide := "../../../envoy/examples/guide/"
 	options = append(options, guide+"services.yaml", guide+"trafficsplit-50-50.yaml")
-	output, err := exec.Command(dist+"traffic-split", append([]string{"render", "--to", "envoyfilter"}, options...)...).Output()
+	output, err := exec.Command(dist+"traffic-split", append([]string{"render", "envoyfilter"}, options...)...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

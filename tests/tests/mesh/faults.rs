@@ -24,7 +24,7 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
     let backends = json!([{"service": "httpbin-v1", "weight": 1}, {"service": "elsewhere", "weight": 1}]);
     mesh.apply(&split("http-split", "httpbin", backends))?;
     let said = mesh.wait_for_condition("httpbin", "http-split", "ResolvedRefs", ("False", "RefNotFound"))?;
-    assert_eq!(said["message"], "Service elsewhere is an ExternalName: it gets nothing");
+    assert_eq!(said["message"], "Service elsewhere is of type ExternalName; it receives no requests");
     wait_for("v1 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
     let load = Load::start(PORT, ROOT, 1);
     load.more(200)?;
@@ -108,10 +108,9 @@ fn an_envoy_filter_that_the_api_server_refuses_is_said_and_costs_no_request() ->
 
     mesh.apply(&split("http-split", "httpbin", versions(0, 1)))?;
     mesh.apply(&split("other-split", "other", versions(0, 1)))?;
-    for (name, keep) in [
-        ("http-split", "sidecars keep what they have of it"),
-        ("other-split", "clients are served as if it weren't there"),
-    ] {
+    for (name, keep) in
+        [("http-split", "sidecars keep the version that they have"), ("other-split", "this split is not served")]
+    {
         let status = wait_for(&format!("{name} to be refused"), || {
             let status = mesh.get("trafficsplit", "httpbin", name)?["status"].take();
             Ok((status["state"] == "Refused").then_some(status))

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::fs;
 use std::path::Path;
 
-/// What `traffic-split render --to envoyfilter` prints does what it says, applied as it stands.
+/// What `traffic-split render envoyfilter` prints does what it says, applied as it stands.
 #[test]
 fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()> {
     let (guide, _world, mesh) = with_the_guide()?;

@@ -23,7 +23,7 @@ fn has_filter(proxy: &Envoy) -> Result<bool> {
     Ok(proxy.admin("/config_dump?resource=dynamic_listeners")?.contains("traffic-split"))
 }
 
-/// What `render --to wasmplugin` prints does what it says, applied as it stands; and what it can't do is as it says.
+/// What `render wasmplugin` prints does what it says, applied as it stands; and what it can't do is as it says.
 #[test]
 fn a_rendered_wasm_plugin_splits_live_and_a_bad_one_has_a_new_proxy_answer_500() -> Result<()> {
     let (guide, _world, mesh) = with_the_guide()?;

@@ -1,4 +1,4 @@
-//! Runs the command, and keeps what came of it.
+//! Runs the command and captures its exit code and output.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,86 @@
+//! `traffic-split render envoy`.
+
+use super::load;
+use crate::unknown_ports::warn_of_unknown_ports;
+use crate::usage_error;
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use std::net::SocketAddr;
+use traffic_split_cli::input::{InputArgs, check_namespace};
+use traffic_split_cli::options::{RouteArgs, parse_namespace};
+use traffic_split_envoy::{BootstrapOptions, Endpoint, ExternalHost, bootstrap};
+
+const PATH: &[&str] = &["render", "envoy"];
+
+/// Write the whole bootstrap of a bare Envoy sidecar.
+///
+/// The bootstrap contains the listener, the filter, the routes, and a cluster for each Service and port.
+#[derive(Args)]
+#[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
+  # A sidecar for clients in the namespace curl. Then run: envoy -c dist/guide.yaml
+  dist/traffic-split render envoy --namespace curl --ecds dist/guide/ecds.yaml \\
+    --endpoint httpbin.httpbin=127.0.0.1:10003 \\
+    --endpoint httpbin-v1.httpbin=127.0.0.1:10001 \\
+    --endpoint httpbin-v2.httpbin=127.0.0.1:10002 \\
+    --host example.com=example.com:80 \\
+    envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml > dist/guide.yaml")]
+pub(super) struct Envoy {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// The clients' namespace, in which a bare Service name is a root [default: `namespace` of --config, else curl]
+    #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
+    namespace: Option<String>,
+
+    /// Address of the listener for the clients' requests [default: 127.0.0.1:14001]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Address of Envoy's admin interface [default: 127.0.0.1:15000]
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
+
+    /// Port of each Service that is not in the input [default: the port of --listen]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+
+    /// File that `render ecds` writes. Envoy watches its directory, and does not start without the file
+    /// [default: /etc/traffic-split/ecds.yaml]
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
+    ecds: Option<String>,
+
+    /// Address of a Service, instead of its DNS name SERVICE.NAMESPACE.svc.CLUSTERDOMAIN; may be repeated
+    #[arg(long = "endpoint", value_name = "SERVICE.NAMESPACE[:PORT]=HOST:PORT")]
+    endpoints: Vec<Endpoint>,
+
+    /// Another host that clients may call, and its address; may be repeated. Names of Services take precedence. Envoy answers
+    /// 404 for hosts that are neither
+    #[arg(long = "host", value_name = "NAME=HOST:PORT")]
+    hosts: Vec<ExternalHost>,
+
+    #[command(flatten, next_help_heading = "Route of split requests")]
+    route: RouteArgs,
+}
+
+// === impl Envoy ===
+
+impl Envoy {
+    pub(super) fn render(self) -> Option<String> {
+        let mut input = load(&self.input, PATH)?;
+        self.route.ask_for_backend_header(&mut input.configuration);
+        let namespace = self.namespace.as_deref();
+        check_namespace(&input.configuration, namespace).unwrap_or_else(|why| usage_error(PATH, &why));
+        let mut options = BootstrapOptions::default();
+        options.namespace = self.namespace.unwrap_or(options.namespace);
+        options.listen = self.listen.unwrap_or(options.listen);
+        options.admin = self.admin.unwrap_or(options.admin);
+        options.port = self.port;
+        options.ecds = self.ecds.unwrap_or(options.ecds);
+        options.endpoints = self.endpoints;
+        options.hosts = self.hosts;
+        options.route = self.route.options();
+        options.protocols = input.protocols;
+        warn_of_unknown_ports(&input.configuration, Some(&options));
+        Some(bootstrap(&input.configuration, &options))
+    }
+}

@@ -1,0 +1,31 @@
+//! `traffic-split render plugin-config`.
+
+use super::load;
+use crate::unknown_ports::warn_of_unknown_ports;
+use clap::Args;
+use traffic_split_cli::input::InputArgs;
+use traffic_split_envoy::plugin_config;
+
+/// Write the plugin configuration that the filter reads, as JSON.
+#[derive(Args)]
+#[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
+  dist/traffic-split render plugin-config \\
+    envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
+
+  # For the simulator.
+  dist/traffic-split render plugin-config \\
+    envoy/examples/sticky.yaml envoy/examples/guide/services.yaml > dist/plugin-config.json")]
+pub(super) struct PluginConfig {
+    #[command(flatten)]
+    input: InputArgs,
+}
+
+// === impl PluginConfig ===
+
+impl PluginConfig {
+    pub(super) fn render(&self) -> Option<String> {
+        let input = load(&self.input, &["render", "plugin-config"])?;
+        warn_of_unknown_ports(&input.configuration, None);
+        Some(plugin_config(&input.configuration))
+    }
+}
