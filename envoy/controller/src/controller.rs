@@ -93,9 +93,9 @@ impl Controller {
             identity: options.identity.clone(),
             clock: clock.clone(),
         });
-        let mut seen = None;
+        let mut observed = None;
         tokio::select! {
-            answered = timeout(lease::REQUEST_TIMEOUT, lease.attempt(&mut seen)) => if let Ok(Err(why)) = answered {
+            answered = timeout(lease::REQUEST_TIMEOUT, lease.attempt(&mut observed)) => if let Ok(Err(why)) = answered {
                 return Err(format!("Lease {}/{}: {}", options.lease_namespace, lease.name, describe(&why)).into());
             },
             () = &mut shutdown => return Ok(()),

@@ -36,21 +36,21 @@ impl EventPublisher {
             uid: Some(text("/metadata/uid")),
             ..ObjectReference::default()
         };
-        for one in events {
-            let type_ = if one.is_warning { EventType::Warning } else { EventType::Normal };
+        for status_event in events {
+            let type_ = if status_event.is_warning { EventType::Warning } else { EventType::Normal };
             info!(
                 split = format!("{namespace}/{name}"),
-                reason = one.reason,
-                message = one_line(&one.message),
+                reason = status_event.reason,
+                message = one_line(&status_event.message),
                 "published an Event"
             );
             let event = Event {
                 type_,
-                reason: one.reason.into(),
+                reason: status_event.reason.into(),
                 // Kubernetes limits a note to 1 kB.
-                note: Some(one.message.chars().take(250).collect()),
+                note: Some(status_event.message.chars().take(250).collect()),
                 // Kubernetes merges Events of one action and keeps the first note, so each message has an action of its own.
-                action: format!("Program-{:x}", hash(&one.message)),
+                action: format!("Program-{:x}", hash(&status_event.message)),
                 secondary: None,
             };
             if let Err(why) = self.recorder.publish(&event, &regarding).await

@@ -1,6 +1,6 @@
 //! Leader election: the replica named in a Lease leads, by the rules of client-go's `leaderelection`.
 //!
-//! Clocks of different replicas are never compared: a Lease has expired when this replica has seen no change of it for the
+//! Clocks of different replicas are never compared: a Lease has expired when this replica has observed no change of it for the
 //! Lease's duration.
 
 use crate::clock::Clock;
@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 /// A Lease expires this long after its last renewal.
-pub(crate) const DURATION: Duration = Duration::from_secs(9);
-/// The time between two requests for the Lease. A dead leader is replaced within [`DURATION`] and twice this interval.
+pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(9);
+/// The time between two requests for the Lease. A dead leader is replaced within [`LEASE_DURATION`] and twice this interval.
 pub(crate) const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 /// A leader that cannot renew the Lease for this long stops leading after one last attempt, before another replica can lead.
 const RENEW_DEADLINE: Duration = Duration::from_secs(6);
@@ -38,7 +38,7 @@ pub(crate) struct LeaseCandidate {
 }
 
 /// The Lease of another holder, and when this replica first saw this version of it.
-type Seen = Option<(LeaseSpec, Instant)>;
+type ObservedLease = Option<(LeaseSpec, Instant)>;
 
 /// What to do with the Lease that was found.
 #[derive(Debug, PartialEq)]
@@ -50,14 +50,14 @@ enum Step {
 }
 
 /// Decides what to do with the Lease that was found. `time` is the wall-clock time to write.
-fn step(identity: &str, found: LeaseSpec, seen: &mut Seen, now: Instant, time: Timestamp) -> Step {
-    let duration = i32::try_from(DURATION.as_secs()).unwrap_or(i32::MAX);
+fn step(identity: &str, found: LeaseSpec, observed: &mut ObservedLease, now: Instant, time: Timestamp) -> Step {
+    let duration = i32::try_from(LEASE_DURATION.as_secs()).unwrap_or(i32::MAX);
     let renewed =
         LeaseSpec { renew_time: Some(MicroTime(time)), lease_duration_seconds: Some(duration), ..found.clone() };
     match found.holder_identity.as_deref() {
         Some(holder) if holder == identity => return Step::Hold(renewed),
         None | Some("") => {}
-        Some(_) => match seen {
+        Some(_) => match observed {
             Some((spec, since)) if *spec == found => {
                 let seconds = u64::try_from(found.lease_duration_seconds.unwrap_or(duration)).unwrap_or_default();
                 if now.duration_since(*since) < Duration::from_secs(seconds) {
@@ -65,7 +65,7 @@ fn step(identity: &str, found: LeaseSpec, seen: &mut Seen, now: Instant, time: T
                 }
             }
             _ => {
-                *seen = Some((found, now));
+                *observed = Some((found, now));
                 return Step::Wait;
             }
         },
@@ -84,7 +84,7 @@ impl LeaseCandidate {
     /// Acquires and renews the Lease, and sends whether this replica leads, until the receivers are dropped. Then releases the
     /// Lease, so that the next leader need not wait until it expires.
     pub(crate) async fn run(&self, leads: watch::Sender<bool>) {
-        let mut seen = None;
+        let mut observed = None;
         // The last renewal; `None` if this replica does not lead.
         let mut renewed: Option<Instant> = None;
         let mut failures = RepeatedFailure::default();
@@ -97,7 +97,7 @@ impl LeaseCandidate {
                     warn!(why, failures = failures.count(), "Lease request failed; retrying");
                 }
             };
-            match timeout(left.clamp(LAST_ATTEMPT_TIMEOUT, REQUEST_TIMEOUT), self.attempt(&mut seen)).await {
+            match timeout(left.clamp(LAST_ATTEMPT_TIMEOUT, REQUEST_TIMEOUT), self.attempt(&mut observed)).await {
                 Ok(Ok(holds)) => {
                     failures.reset();
                     (renewed, next) = (holds.then_some(begun), RENEW_INTERVAL);
@@ -133,7 +133,7 @@ impl LeaseCandidate {
     ///
     /// # Errors
     /// If the API server does not answer, or refuses a request.
-    pub(crate) async fn attempt(&self, seen: &mut Seen) -> Result<bool, kube::Error> {
+    pub(crate) async fn attempt(&self, observed: &mut ObservedLease) -> Result<bool, kube::Error> {
         let lease = self.leases.get_opt(&self.name).await?;
         let exists = lease.is_some();
         let lease = lease.unwrap_or_else(|| Lease {
@@ -142,7 +142,7 @@ impl LeaseCandidate {
         });
         let found = lease.spec.unwrap_or_default();
         let is_holder = found.holder_identity.as_ref() == Some(&self.identity);
-        let Step::Hold(spec) = step(&self.identity, found, seen, Instant::now(), self.clock.now()) else {
+        let Step::Hold(spec) = step(&self.identity, found, observed, Instant::now(), self.clock.now()) else {
             return Ok(false);
         };
         let held = Lease { metadata: lease.metadata, spec: Some(spec) };
@@ -170,7 +170,7 @@ impl LeaseCandidate {
 
 #[cfg(test)]
 mod tests {
-    use super::{DURATION, LeaseSpec, MicroTime, Seen, Step, Timestamp, step};
+    use super::{LEASE_DURATION, LeaseSpec, MicroTime, ObservedLease, Step, Timestamp, step};
     use std::time::Duration;
     use tokio::time::Instant;
 
@@ -186,8 +186,8 @@ mod tests {
         }
     }
 
-    fn decide(found: &LeaseSpec, seen: &mut Seen, now: Instant) -> Step {
-        step("me", found.clone(), seen, now, Timestamp::UNIX_EPOCH)
+    fn decide(found: &LeaseSpec, observed: &mut ObservedLease, now: Instant) -> Step {
+        step("me", found.clone(), observed, now, Timestamp::UNIX_EPOCH)
     }
 
     #[track_caller]
@@ -196,7 +196,7 @@ mod tests {
             Step::Hold(spec) => {
                 assert_eq!(spec.holder_identity.as_deref(), Some("me"));
                 assert_eq!(spec.renew_time, Some(MicroTime(Timestamp::UNIX_EPOCH)));
-                assert_eq!(spec.lease_duration_seconds.map(i64::from), i64::try_from(DURATION.as_secs()).ok());
+                assert_eq!(spec.lease_duration_seconds.map(i64::from), i64::try_from(LEASE_DURATION.as_secs()).ok());
                 spec
             }
             Step::Wait => panic!("another replica holds the Lease"),
@@ -221,23 +221,23 @@ mod tests {
     #[test]
     fn lease_of_another_holder_expires_after_its_duration_without_a_change() {
         let begun = Instant::now();
-        let mut seen = None;
-        assert_eq!(decide(&lease("other", 0, 5), &mut seen, begun), Step::Wait);
-        assert_eq!(decide(&lease("other", 0, 5), &mut seen, begun + 4 * SECOND), Step::Wait);
+        let mut observed = None;
+        assert_eq!(decide(&lease("other", 0, 5), &mut observed, begun), Step::Wait);
+        assert_eq!(decide(&lease("other", 0, 5), &mut observed, begun + 4 * SECOND), Step::Wait);
         // Renewed.
-        assert_eq!(decide(&lease("other", 1, 5), &mut seen, begun + 5 * SECOND), Step::Wait);
-        assert_eq!(decide(&lease("other", 1, 5), &mut seen, begun + 9 * SECOND), Step::Wait);
-        assert_eq!(held(decide(&lease("other", 1, 5), &mut seen, begun + 10 * SECOND)).lease_transitions, Some(4));
+        assert_eq!(decide(&lease("other", 1, 5), &mut observed, begun + 5 * SECOND), Step::Wait);
+        assert_eq!(decide(&lease("other", 1, 5), &mut observed, begun + 9 * SECOND), Step::Wait);
+        assert_eq!(held(decide(&lease("other", 1, 5), &mut observed, begun + 10 * SECOND)).lease_transitions, Some(4));
     }
 
     #[test]
     fn missing_or_negative_duration_of_another_holder_is_handled() {
         let now = Instant::now();
-        for (seconds, duration) in [(None, DURATION), (Some(-1), Duration::ZERO), (Some(0), Duration::ZERO)] {
+        for (seconds, duration) in [(None, LEASE_DURATION), (Some(-1), Duration::ZERO), (Some(0), Duration::ZERO)] {
             let odd = LeaseSpec { lease_duration_seconds: seconds, ..lease("other", 0, 1) };
-            let mut seen = None;
-            assert_eq!(decide(&odd, &mut seen, now), Step::Wait);
-            held(decide(&odd, &mut seen, now + duration));
+            let mut observed = None;
+            assert_eq!(decide(&odd, &mut observed, now), Step::Wait);
+            held(decide(&odd, &mut observed, now + duration));
         }
     }
 }

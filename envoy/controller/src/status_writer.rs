@@ -24,7 +24,7 @@ use traffic_split_envoy::{ClusterSnapshot, SplitObject, SplitStatus, StatusEvent
 const MIN_STATUS_TIME: Duration = Duration::from_millis(100);
 const MAX_CONCURRENT_STATUS_WRITES: usize = 16;
 /// Concurrent writes of one namespace: large objects are slow to write, and must leave room for other namespaces.
-const MAX_CONCURRENT_OF_NAMESPACE: usize = 4;
+const MAX_CONCURRENT_PER_NAMESPACE: usize = 4;
 
 /// Writes statuses, and publishes the Events that go with them.
 pub(crate) struct StatusWriter {
@@ -147,9 +147,9 @@ impl InFlight {
         if self.tasks.len() >= MAX_CONCURRENT_STATUS_WRITES {
             return None;
         }
-        let of_namespace = |own: &str| self.keys.iter().filter(|key| namespace(key) == namespace(own)).count();
+        let of_namespace = |split: &str| self.keys.iter().filter(|key| namespace(key) == namespace(split)).count();
         let may_begin = |Report { split, .. }: &Report| {
-            !self.keys.contains(&split.key) && of_namespace(&split.key) < MAX_CONCURRENT_OF_NAMESPACE
+            !self.keys.contains(&split.key) && of_namespace(&split.key) < MAX_CONCURRENT_PER_NAMESPACE
         };
         waiting.iter().position(may_begin).map(|at| waiting.remove(at))
     }
@@ -218,7 +218,7 @@ impl StatusRequests {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_CONCURRENT_OF_NAMESPACE, MIN_STATUS_TIME, StatusRequests, StatusWriter};
+    use super::{MAX_CONCURRENT_PER_NAMESPACE, MIN_STATUS_TIME, StatusRequests, StatusWriter};
     use crate::clock::Clock;
     use crate::events::EventPublisher;
     use crate::metrics::Metrics;
@@ -280,20 +280,20 @@ mod tests {
         writer.write_all(&cluster, &plan.statuses).await.unwrap();
         change.await.unwrap();
         assert_eq!(begun.elapsed(), 10 * MIN_STATUS_TIME, "as long as no change is pending");
-        assert_eq!((patches("good"), patches("slow")), (30, MAX_CONCURRENT_OF_NAMESPACE));
+        assert_eq!((patches("good"), patches("slow")), (30, MAX_CONCURRENT_PER_NAMESPACE));
 
         // The change is still pending: the next pass starts no write that is in flight, and stops waiting after a moment.
         let begun = Instant::now();
         writer.write_all(&cluster, &plan.statuses).await.unwrap();
         assert_eq!(begun.elapsed(), MIN_STATUS_TIME);
-        assert_eq!((patches("good"), patches("slow")), (60, MAX_CONCURRENT_OF_NAMESPACE), "the snapshot is the same");
+        assert_eq!((patches("good"), patches("slow")), (60, MAX_CONCURRENT_PER_NAMESPACE), "the snapshot is the same");
 
         writer.abort().await;
         wakeup.settled().await;
         let (cluster, plan) = planned(&server, &["slow"], 30);
         let again = timeout(Duration::from_secs(1), writer.write_all(&cluster, &plan.statuses)).await;
         assert!(again.is_err(), "without a change it waits for the API server");
-        assert_eq!(patches("slow"), 2 * MAX_CONCURRENT_OF_NAMESPACE);
+        assert_eq!(patches("slow"), 2 * MAX_CONCURRENT_PER_NAMESPACE);
     }
 
     #[tokio::test(start_paused = true)]

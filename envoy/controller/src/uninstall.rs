@@ -5,8 +5,8 @@ use crate::error_text::describe;
 use crate::kubernetes::{CONTROLLER_NAME, envoy_filters, lease_name, resource};
 use crate::lease;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -23,7 +23,17 @@ pub async fn uninstall(
     wait: Duration,
     report: impl Fn(&str),
 ) -> Result<(), Failure> {
-    let client = connect().await?;
+    uninstall_with(connect().await?, istio, namespace, wait, report).await
+}
+
+/// Does the same by this connection to the API server.
+pub(crate) async fn uninstall_with(
+    client: Client,
+    istio: &IstioOptions,
+    namespace: &str,
+    wait: Duration,
+    report: impl Fn(&str),
+) -> Result<(), Failure> {
     let described = |why: kube::Error| describe(&why);
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), namespace, &resource("apps", "v1", "Deployment"));
@@ -40,7 +50,7 @@ pub async fn uninstall(
     let lease = async || leases.get_opt(&name).await.map(|lease| lease?.spec).map_err(described);
     let before = lease().await?.unwrap_or_default();
     let is_held = before.holder_identity.is_some();
-    let max_wait = 2 * lease::RENEW_INTERVAL + if is_held { lease::DURATION } else { lease::RENEW_INTERVAL };
+    let max_wait = 2 * lease::RENEW_INTERVAL + if is_held { lease::LEASE_DURATION } else { lease::RENEW_INTERVAL };
     report(&format!("checking for {max_wait:?} whether a controller runs elsewhere"));
     let deadline = Instant::now() + max_wait;
     while Instant::now() < deadline {

@@ -26,7 +26,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 /// After a watch that ends sooner, the next one starts after this time.
-const MIN_WATCH: Duration = Duration::from_secs(1);
+const MIN_WATCH_TIME: Duration = Duration::from_secs(1);
 /// The shortest time between two lists for objects that exceeded their namespace's room.
 const MIN_RELIST_INTERVAL: Duration = Duration::from_secs(30);
 /// Objects per page of a list. A page of more than [`MAX_PAGE_BYTES`] is requested again with half of the objects.
@@ -189,7 +189,7 @@ impl<K: Kind> Watcher<K> {
         Ok(())
     }
 
-    /// Requests a page; also returns the token that the page was requested with.
+    /// Requests a page. Also returns its continue token, so that the request can be repeated.
     async fn page(&self, limit: u32, continue_token: Option<String>) -> Result<(Page, Option<String>), WatchError> {
         let parameters = ListParams {
             field_selector: self.field_selector.clone(),
@@ -212,7 +212,7 @@ impl<K: Kind> Watcher<K> {
         Ok((Page::Read(into_text(page)), parameters.continue_token))
     }
 
-    /// Reads changes from this version on, until the API server ends the watch.
+    /// Applies changes after this resourceVersion to the store, until the API server ends the watch.
     async fn follow(&mut self, version: &str) -> Result<(), WatchError> {
         let begun = Instant::now();
         let parameters = WatchParams {
@@ -261,8 +261,8 @@ impl<K: Kind> Watcher<K> {
                 break;
             }
         }
-        if begun.elapsed() < MIN_WATCH {
-            sleep(MIN_WATCH).await;
+        if begun.elapsed() < MIN_WATCH_TIME {
+            sleep(MIN_WATCH_TIME).await;
         }
         self.succeeded();
         Ok(())
@@ -274,7 +274,7 @@ async fn in_background<R: Send + 'static>(task: impl FnOnce() -> R + Send + 'sta
     spawn_blocking(task).await.map_err(|why| WatchError::Other(format!("reading objects failed: {why}")))
 }
 
-/// Reads a line; `None` at the end, also in the middle of a line.
+/// Reads a line. Returns `None` at the end of the body, also within a line.
 async fn read_line(body: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     body.take(MAX_OBJECT_BYTES as u64).read_until(b'\n', &mut line).await?;

@@ -7,5 +7,6 @@ mod events;
 mod leadership;
 mod refusals;
 mod statuses;
+mod uninstall;
 mod unreadable_objects;
 mod vm_rotation;
