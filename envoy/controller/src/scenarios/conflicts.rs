@@ -66,6 +66,7 @@ async fn conflict_of_a_status_is_retried_with_the_new_version() {
     assert_eq!(server.split("ns/a")["status"]["backends"], "v1 10, v2 90");
     let programmed = server.condition("ns/a", "Programmed");
     assert_eq!(programmed["observedGeneration"], 3);
+    assert_eq!(replica.metrics.status_writes.get(), 2, "the status of the old version is not written");
     assert_eq!(replica.metrics.failed_passes.get(), 0, "a conflict is no failure");
 }
 
