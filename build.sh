@@ -41,7 +41,7 @@ usage: ./build.sh COMMAND
                   which fetches a Git repository
 
 Each installs what it needs. Needed beforehand: Rust by rustup; Python 3 with venv for Envoy and
-for test; Node.js for the core's tests as WebAssembly; Go, openssl and curl for mesh.
+for test; Node.js 20 for the core's tests as WebAssembly; Go, openssl and curl for mesh.
 
 examples:
   ./build.sh demo

@@ -118,10 +118,14 @@ pub const FORBIDDEN: [&str; 11] = [
 const ELSEWHERE: &str = "everywhere else";
 const EVERYWHERE: &str = "everywhere";
 
-/// The guest as `./build.sh test` builds it; `tmpdir` is the test's `CARGO_TARGET_TMPDIR`, which is beside it.
+/// The guest as `./build.sh build --guests` builds it; `tmpdir` is the test's `CARGO_TARGET_TMPDIR`, which is beside it.
 pub fn probe(tmpdir: &str) -> Result<PathBuf> {
     let path = Path::new(tmpdir).with_file_name("wasm32-wasip1").join("release/probe.wasm");
-    if path.exists() { Ok(path) } else { Err(format!("{} is not there: run ./build.sh test", path.display()).into()) }
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} does not exist: run ./build.sh build --guests", path.display()).into())
+    }
 }
 
 /// What Envoy 1.40 answers, as it is in the repository.

@@ -2,5 +2,6 @@
 //! that it names exist.
 
 mod commands;
+mod modules;
 mod page;
 mod references;
