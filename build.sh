@@ -88,6 +88,13 @@ need_component() {
   rustup component add "$1" || fail "rustup could not install $1"
 }
 
+# cargo_filter SUBCOMMAND ARGUMENT…: runs cargo with the filter's target and linker.
+cargo_filter() {
+  local subcommand=$1
+  shift
+  CARGO_TARGET_WASM32_WASIP1_LINKER=$TARGET/tools/traffic-split-link cargo "$subcommand" --target wasm32-wasip1 "$@"
+}
+
 # Puts a built file into dist/ by rename, so that who reads it never sees half of it.
 install_file() {
   mkdir -p dist
@@ -99,7 +106,8 @@ build_filter() {
   need_rust
   need_target wasm32-wasip1
   say "building the filter (dist/traffic-split.wasm)"
-  cargo build --release --target wasm32-wasip1 -p traffic-split-filter
+  cargo build --profile tools -p traffic-split-link
+  cargo_filter build --release -p traffic-split-filter
   install_file "$TARGET/wasm32-wasip1/release/traffic_split_filter.wasm" traffic-split.wasm
 }
 
@@ -182,6 +190,20 @@ demo() {
   fi
   cargo build --profile tools -p e2e --bin demo --features simulator
   exec "$TARGET/tools/demo" --sim
+}
+
+# The runner of WebAssembly tests, of the very version that the lock file has.
+install_wasm_bindgen() {
+  local version
+  version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+  RUNNER=$PWD/target/wasm-bindgen-$version/bin/wasm-bindgen-test-runner
+  # cargo splits a runner at spaces, so it is found by its name.
+  PATH=$PWD/target/wasm-bindgen-$version/bin:$PATH
+  command -v node >/dev/null || fail "node is not installed: the core's tests run in it as WebAssembly (https://nodejs.org)"
+  [[ -x $RUNNER ]] && return
+  say "installing wasm-bindgen-cli $version (into target/)"
+  # Without --locked: its own lock file may name versions that are gone.
+  cargo install wasm-bindgen-cli --version "$version" --root "target/wasm-bindgen-$version"
 }
 
 # What the second implementation of the sticky pick is written with.
@@ -337,10 +359,11 @@ run_tests() {
     *) usage >&2; exit 2 ;;
   esac
   need_rust
+  need_target wasm32-unknown-unknown
   begin_levels
   need_component rustfmt fmt
   need_component clippy clippy
-  command -v node >/dev/null || fail "node is not installed: the core's tests run in it as WebAssembly (https://nodejs.org)"
+  install_wasm_bindgen
   install_xxhash
   if [[ $envoy == yes ]]; then
     install_envoy || fail "Envoy could not be installed (see above); ./build.sh test --without-envoy leaves its tests out"
@@ -354,13 +377,12 @@ run_tests() {
   cargo fmt --all --check || fail "run cargo fmt --all"
   cargo clippy --quiet --all-targets --features e2e/simulator -- -D warnings
   cargo clippy --quiet -p traffic-split-controller -p xtask --all-targets -- -D warnings
-  cargo clippy --quiet --release --target wasm32-wasip1 -p traffic-split-filter -p probe -p example-filters --all-targets \
-    -- -D warnings
+  cargo_filter clippy --quiet --release -p traffic-split-filter -- -D warnings
+  cargo clippy --quiet --release --target wasm32-wasip1 -p probe -p example-filters --all-targets -- -D warnings
 
   level "core" cargo test --no-fail-fast -p traffic-split
-  # A panic ends the module, so nothing may be captured: the message would be lost.
-  level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings tests/wasi.mjs" \
-    cargo test --no-fail-fast -p traffic-split --target wasm32-wasip1 --lib --tests -- --nocapture
+  level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="${RUNNER##*/}" \
+    cargo test --no-fail-fast -p traffic-split --target wasm32-unknown-unknown --lib --tests
   level "sticky picks, in Python" "$PYTHON" filter/core/tests/rendezvous.py
   level "host simulator" cargo test --no-fail-fast -p host-sim
   level "command" cargo test --no-fail-fast -p traffic-split-envoy -p traffic-split-cli

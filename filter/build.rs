@@ -1,14 +1,19 @@
-//! Makes the linker write short indices: by default it pads every index in code to five bytes, 5 % of the module.
+//! Stops a build with another linker: its module would have export names that no host calls.
 
 use std::env;
+use std::path::Path;
+
+const LINKER: &str = "traffic-split-link";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // The linker cannot do so in modules with debug information.
-    if env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm")
-        && env::var("DEBUG").is_ok_and(|debug| debug == "false")
-    {
-        println!("cargo::rustc-link-arg-cdylib=--strip-debug");
-        println!("cargo::rustc-link-arg-cdylib=--compress-relocations");
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_WASM32_WASIP1_LINKER");
+    let is_wasm = env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm");
+    let linker = env::var("RUSTC_LINKER").unwrap_or_default();
+    if is_wasm && Path::new(&linker).file_stem().is_none_or(|name| name != LINKER) {
+        println!(
+            "cargo::error=the filter needs its own linker, which gives the callbacks the names that Envoy calls; run: \
+             ./build.sh build (docs/architecture.md, \"How the filter is linked\", says why)"
+        );
     }
 }

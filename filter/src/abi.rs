@@ -1,26 +1,12 @@
-//! The part of Proxy-Wasm ABI 0.2.1 that the filter uses: host functions as safe functions, and the two exports with
-//! which a host recognises a module and passes bytes to it.
+//! The host functions of Proxy-Wasm ABI 0.2.1 that the filter calls, as safe functions.
 //!
-//! The filter does not link the Proxy-Wasm SDK: `docs/architecture.md` says why. Every status is handled here; none
-//! traps.
+//! The SDK's own functions panic on a status that they do not expect, and a panic stops the worker's VM. Here every status
+//! is handled; none traps. The SDK provides types, the allocator, and the mark of the ABI's version.
 //!
 //! Source: <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
 use std::{fmt, ptr};
-
-/// What a callback of a stream returns: the host continues with the next filter.
-pub(crate) const CONTINUE: u32 = 0;
-
-/// A severity of `proxy_log`.
-#[repr(u32)]
-pub(crate) enum LogLevel {
-    Trace = 0,
-    Debug = 1,
-    Info = 2,
-    Warn = 3,
-    Error = 4,
-    Critical = 5,
-}
 
 /// A status other than `OK`, as a number: hosts may answer numbers that the ABI does not name.
 pub(crate) struct Status(u32);
@@ -32,9 +18,7 @@ impl fmt::Display for Status {
 }
 
 const OK: u32 = 0;
-const COUNTER: u32 = 0;
-const HTTP_REQUEST_HEADERS: u32 = 0;
-const PLUGIN_CONFIGURATION: u32 = 7;
+const REQUEST_HEADERS: u32 = MapType::HttpRequestHeaders as u32;
 
 /// The host functions, as the ABI declares them.
 mod host {
@@ -74,18 +58,6 @@ mod host {
     }
 }
 
-/// Marks the module as one of ABI 0.2.1. Never called.
-// SAFETY: no other symbol of this program has this name.
-#[unsafe(no_mangle)]
-extern "C" fn proxy_abi_version_0_2_1() {}
-
-/// Allocates memory for bytes that the host is about to write. [`returned_bytes`] releases it.
-// SAFETY: no other symbol of this program has this name.
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
-}
-
 /// Writes a line to the host's log. A host that cannot log is ignored.
 pub(crate) fn log(level: LogLevel, message: &str) {
     // SAFETY: the pointer and the size are those of a string.
@@ -96,7 +68,7 @@ pub(crate) fn log(level: LogLevel, message: &str) {
 pub(crate) fn plugin_configuration() -> Option<Vec<u8>> {
     returned_bytes(|data, size| {
         // SAFETY: the host writes to both pointers, which are valid.
-        unsafe { host::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, usize::MAX, data, size) }
+        unsafe { host::proxy_get_buffer_bytes(BufferType::PluginConfiguration as u32, 0, usize::MAX, data, size) }
     })
 }
 
@@ -104,7 +76,7 @@ pub(crate) fn plugin_configuration() -> Option<Vec<u8>> {
 pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
     returned_bytes(|data, size| {
         // SAFETY: the name is a string; the host writes to both pointers, which are valid.
-        unsafe { host::proxy_get_header_map_value(HTTP_REQUEST_HEADERS, name.as_ptr(), name.len(), data, size) }
+        unsafe { host::proxy_get_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), data, size) }
     })
 }
 
@@ -112,20 +84,14 @@ pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
 pub(crate) fn replace_request_header(name: &str, value: &str) -> Result<(), Status> {
     // SAFETY: both pointers and sizes are those of strings.
     check(unsafe {
-        host::proxy_replace_header_map_value(
-            HTTP_REQUEST_HEADERS,
-            name.as_ptr(),
-            name.len(),
-            value.as_ptr(),
-            value.len(),
-        )
+        host::proxy_replace_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 
 /// Removes all request headers of this name.
 pub(crate) fn remove_request_header(name: &str) -> Result<(), Status> {
     // SAFETY: the pointer and the size are those of a string.
-    check(unsafe { host::proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, name.as_ptr(), name.len()) })
+    check(unsafe { host::proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
 }
 
 /// Returns a property; `None` if it is missing, empty, or the call fails. A NUL separates the parts of the path.
@@ -140,7 +106,7 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
 pub(crate) fn define_counter(name: &str) -> Result<u32, Status> {
     let mut id = 0;
     // SAFETY: the name is a string; the host writes to `id`.
-    check(unsafe { host::proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+    check(unsafe { host::proxy_define_metric(MetricType::Counter as u32, name.as_ptr(), name.len(), &raw mut id) })?;
     Ok(id)
 }
 
@@ -162,7 +128,7 @@ fn returned_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<
         // Hosts allocate nothing for an empty value.
         return Some(Vec::new());
     }
-    // SAFETY: the host got `data` from `proxy_on_memory_allocate`, for `size` bytes, and wrote all of them. A box of
-    // `size` bytes and a vector of this capacity have the same layout.
+    // SAFETY: the host got `data` from the SDK's `proxy_on_memory_allocate`, for `size` bytes, and wrote all of them. The SDK
+    // allocates a vector of exactly this capacity.
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }

@@ -1,7 +1,8 @@
 //! Sends the macros of the crate `log`, and messages of panics, to the host's log.
 
-use crate::abi::{self, LogLevel};
+use crate::abi;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use proxy_wasm::types::LogLevel;
 use std::panic;
 
 struct HostLogger;

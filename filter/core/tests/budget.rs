@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use traffic_split::{Budget, Configuration, Cost, Decision, Ledger, RandomSource, Request, RootReason, Rules};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn split(namespace: &str, root: &str, backends: usize, groups: &[String]) -> Value {
     let backends: Vec<_> = (0..backends).map(|n| json!({"service": format!("v{n}"), "weight": 1})).collect();

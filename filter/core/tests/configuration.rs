@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use traffic_split::{Configuration, Object, Rules};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// The guide's split with `spec` in place of its own.
 fn split(spec: Value) -> Value {

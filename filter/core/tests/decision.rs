@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::cell::Cell;
 use traffic_split::{Configuration, Decision, Pick, RandomSource, Reason, Request, RootReason, Rules};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// A request to an authority; counts what is asked of it.
 #[derive(Default)]

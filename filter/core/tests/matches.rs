@@ -6,6 +6,8 @@ use std::cell::RefCell;
 use traffic_split::{
     Configuration, Decision, FailedMatch, MatchCondition, RandomSource, Request, RootReason, RoutingTrace, Rules,
 };
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// A request to `root.ns`, and which headers it was asked for.
 struct Asks {

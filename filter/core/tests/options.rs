@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use traffic_split::{Configuration, DecidedBy, Decision, Pick, RandomSource, Reason, Request, RootReason, Rules};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// A request to `root.ns:80` with these headers.
 struct With<'a>(&'a [(&'a str, &'a [u8])]);

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use traffic_split::{Configuration, Decision, Pick, RandomSource, Reason, Request, Rules, Weight, rendezvous};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// A request of a user to `root.ns`.
 struct User<'a>(&'a [u8]);

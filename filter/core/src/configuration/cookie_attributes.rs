@@ -122,6 +122,8 @@ impl Value {
 #[cfg(test)]
 mod tests {
     use super::CookieAttributes;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn attributes_are_known_ones_and_come_out_as_browsers_read_them() {

@@ -75,6 +75,8 @@ pub(crate) fn escaped_bytes(value: &impl Serialize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{escape_bytes, escaped_bytes};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// The expected lengths are those of the texts that a Kubernetes API server stores.
     #[test]

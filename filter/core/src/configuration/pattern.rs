@@ -165,6 +165,8 @@ impl Serialize for Pattern {
 #[cfg(test)]
 mod tests {
     use super::{Matched, MatchingSteps, Pattern};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn matches(pattern: &Pattern, value: &str) -> bool {
         pattern.matches(value, &mut MatchingSteps::new()) == Matched::Yes

@@ -281,6 +281,8 @@ mod tests {
     use super::size;
     use fastrand::Rng;
     use regex_lite::RegexBuilder;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// The bytes that `regex-lite` counts for a pattern with our anchors; on 64-bit targets a state has 32 of them.
     fn compiled_bytes(text: &str) -> Option<u64> {

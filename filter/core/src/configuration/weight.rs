@@ -158,6 +158,8 @@ impl Serialize for Weight {
 mod tests {
     use super::*;
     use serde_json::json;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn read(value: Value) -> Result<u64, String> {
         Weight::from_value(&value).map(Weight::billionths)

@@ -14,6 +14,8 @@ pub(crate) fn find<'h>(header: &'h [u8], name: &str) -> Option<&'h [u8]> {
 #[cfg(test)]
 mod tests {
     use super::find;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn cookie_is_found_among_other_cookies_quotes_and_invalid_bytes() {

@@ -146,6 +146,8 @@ mod tests {
     use crate::routing::request::Request;
     use std::borrow::Cow;
     use std::cell::RefCell;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// A request that records the headers that are read.
     struct Recorded(Vec<(&'static str, Vec<u8>)>, RefCell<Vec<String>>);
