@@ -50,7 +50,7 @@ fn a_trap_during_configuration_has_a_backtrace() {
         (func $check unreachable)"#,
     );
     let Err(error @ Error::Trapped { callback: "proxy_on_configure", .. }) = Simulator::builder(&module).start() else {
-        panic!("it doesn't trap")
+        panic!("the configuration did not trap")
     };
     let text = error.to_string();
     assert!(

@@ -112,7 +112,7 @@ fn the_host_header_sets_the_authority() {
 
 #[test]
 fn an_invalid_request_is_a_usage_error() {
-    let scratch = Scratch::new("odd", "{}");
+    let scratch = Scratch::new("invalid-request", "{}");
     let refuses = |option: &str, value: &str, what: &str| {
         let mut arguments = vec!["filter.wasm", "--config", "config.json", option, value];
         if option != "--request" {

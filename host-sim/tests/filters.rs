@@ -193,7 +193,7 @@ mod blocklist {
     }
 
     #[test]
-    fn an_empty_list_blocks_nobody() {
+    fn an_empty_list_blocks_no_users() {
         let mut sim = listing("");
         assert_eq!(sim.request().header("x-user", "").send().status(), Some(200));
         assert_eq!(sim.request().header("x-user", "mallory").send().status(), Some(200));

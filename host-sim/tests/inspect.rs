@@ -65,7 +65,7 @@ fn inspect_describes_a_module() {
         "imports from env (1):\n  proxy_log\nimports from wasi_snapshot_preview1 (1):\n  random_get\n",
         "this host accepts the module\nEnvoy accepts the module\n",
     ] {
-        assert!(stdout.contains(text), "{text} isn't in {stdout}");
+        assert!(stdout.contains(text), "{text} is not in {stdout}");
     }
 }
 

@@ -105,7 +105,7 @@ fn graph(sources: &BTreeMap<String, String>) -> Graph {
     graph
 }
 
-/// Returns the modules of one cycle, or `None` if there is none.
+/// Returns the modules of one cycle, or `None` without a cycle.
 fn cycle(graph: &Graph) -> Option<Vec<String>> {
     let mut graph = graph.clone();
     // A module that imports nothing is in no cycle; without it, nor is a module that imports only such modules.

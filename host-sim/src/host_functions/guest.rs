@@ -1,4 +1,4 @@
-//! The guest as a host function sees it: its memory, its state, and what it may call now.
+//! The guest during a host function: its memory, the host's state, and the functions that are allowed.
 
 use crate::abi::{Status, encode_size};
 use crate::state::callback::Callback;

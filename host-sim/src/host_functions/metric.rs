@@ -10,7 +10,7 @@ pub(super) fn proxy_define_metric(guest: &mut Guest<'_>, kind: u32, name: u32, s
     guest.write(id_at, &id.to_le_bytes())
 }
 
-/// Checks that an id encodes a counter or a gauge, even if nobody defined it.
+/// Checks that an id encodes a counter or a gauge, even if it is not defined.
 fn check_has_value(id: u32) -> Result<(), Status> {
     if id % ID_STEP < 2 { Ok(()) } else { Err(Status::BadArgument) }
 }

@@ -22,7 +22,7 @@ pub(crate) fn begin(vm: &mut Vm, root: u32, mut stream: Stream) -> u32 {
     id
 }
 
-/// Adds parts to a direction, and passes to the filter what it accepts now.
+/// Adds parts to a direction, and passes them to the filter until it pauses.
 pub(crate) fn push(vm: &mut Vm, id: u32, stream_type: StreamType, parts: impl IntoIterator<Item = Part>) {
     if let Some(direction) = direction(vm, id, stream_type) {
         parts.into_iter().for_each(|part| direction.receive(part));

@@ -83,7 +83,7 @@ fn a_port_is_part_of_the_host_unless_ignored() {
         ("shop", "shop", "shop"),
         ("shop:80", "shop:80", "shop"),
         ("shop:81", "", "shop"),
-        // What is behind the colon isn't looked at.
+        // The text after the colon is not checked.
         ("shop:http", "", "shop"),
         ("shop:", "", "shop"),
         ("[::1]", "[::1]", "[::1]"),

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::state::vm_state::State;
 use wasmi::{Instance, Store, TypedFunc, WasmParams, WasmResults};
 
-/// Returns an exported function, or `None` if there is none of that name.
+/// Returns an exported function, or `None` if the module does not export it.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the function has another signature.

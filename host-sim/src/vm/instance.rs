@@ -188,7 +188,7 @@ impl Vm {
     }
 }
 
-/// Gives the next callback its full amount of fuel.
+/// Resets the fuel to the limit of one callback.
 fn refuel(store: &mut Store<State>) {
     let fuel = store.data().config.fuel.unwrap_or(u64::MAX);
     store.set_fuel(fuel).expect("the engine consumes fuel");
