@@ -15,6 +15,7 @@ pub mod mesh;
 pub mod pod;
 pub mod process;
 pub mod relay;
+#[path = "../../host-sim/tests/report/mod.rs"]
 pub mod report;
 pub mod scratch;
 pub mod world;

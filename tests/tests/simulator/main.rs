@@ -4,4 +4,3 @@ mod cases;
 mod configurations;
 mod filter;
 mod guide;
-mod host;

@@ -1,22 +1,21 @@
-//! What the guest `probe` of `host-sim` reports of a Proxy-Wasm host: which callback made which call, and what it was
-//! answered.
+//! The report of the guest `probe`: the results of every host function in every callback. The end-to-end tests, which run
+//! the guest in a real Envoy, include this file.
 
-use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// The answers to every call from every callback. Mostly one each; more where a host answers now this, now that.
+/// The results of every call from every callback. A call has several results if a host does not always return the same.
 ///
-/// As text, a call stands in a line, and the answers to it below, each with the callbacks that got it. The first line
-/// has the callbacks that make every call; `everywhere else` are those of them that aren't named.
+/// As text, each call is a line. Its results follow, one per line, with the callbacks that received them. The first line
+/// lists the callbacks that make every call; `everywhere else` stands for those of them that no other result names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report(BTreeMap<Asked, BTreeSet<String>>);
 
 /// A callback and the call that it made, e.g. `on_tick` and `proxy_continue_stream(Request)`.
 pub type Asked = (String, String);
 
-/// What a scenario's request is: its value of `x-probe`, and whether trailers end it.
+/// The scenarios of requests: the value of `x-probe`, and the end of the request.
 pub const SCENARIOS: [(&str, Shape); 15] = [
     ("all", Shape::Trailers),
     ("get", Shape::Headers),
@@ -35,19 +34,19 @@ pub const SCENARIOS: [(&str, Shape); 15] = [
     ("proc-exit", Shape::Trailers),
 ];
 
-/// What ends a request.
+/// The part that ends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Its headers.
+    /// The headers.
     Headers,
-    /// The end of its body, which comes by itself.
+    /// The end of the body, separate from its bytes.
     Body,
-    /// Trailers.
+    /// The trailers.
     Trailers,
 }
 
-/// What happens to a TCP connection of a scenario, in this order; the scenario is in its filter's configuration. Where
-/// the filter traps, what happens to the connection behind the one that it trapped at, which sent `hello`.
+/// The scenarios of TCP connections: the name in the filter's configuration, and the steps in order. In scenarios with a
+/// trap, a first connection that sends `hello` traps, and the steps happen to the next connection.
 pub const CONNECTIONS: [(&str, &[Step]); 21] = {
     use Step::*;
     const WHOLE: &[Step] = &[Client("hello"), Upstream("answer"), ClientEnds, UpstreamEnds];
@@ -79,28 +78,28 @@ pub const CONNECTIONS: [(&str, &[Step]); 21] = {
     ]
 };
 
-/// What happens to a TCP connection.
+/// A step of a TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The client sends this, and the filter hears of it.
+    /// The client sends data, and the filter receives it.
     Client(&'static str),
-    /// The client sends this, whenever the filter hears of it.
+    /// The client sends data, which the filter may receive later.
     Early(&'static str),
-    /// The client sends no more.
+    /// The client half-closes the connection.
     ClientEnds,
-    /// The client breaks off.
+    /// The client resets the connection.
     ClientResets,
-    /// The upstream sends this.
+    /// The upstream sends data.
     Upstream(&'static str),
-    /// The upstream sends no more.
+    /// The upstream half-closes the connection.
     UpstreamEnds,
-    /// The upstream breaks off.
+    /// The upstream resets the connection.
     UpstreamResets,
-    /// The callout is answered that the filter waits for.
+    /// The callout for which the filter waits receives its response.
     Callout,
 }
 
-/// The functions that are tried during `_initialize`, each in a VM of its own.
+/// The functions that the guest calls during `_initialize`, each in its own VM.
 pub const FORBIDDEN: [&str; 11] = [
     "proxy_get_log_level",
     "proxy_get_current_time_nanoseconds",
@@ -118,30 +117,27 @@ pub const FORBIDDEN: [&str; 11] = [
 const ELSEWHERE: &str = "everywhere else";
 const EVERYWHERE: &str = "everywhere";
 
-/// The guest as `./build.sh build --guests` builds it; `tmpdir` is the test's `CARGO_TARGET_TMPDIR`, which is beside it.
-pub fn probe(tmpdir: &str) -> Result<PathBuf> {
-    let path = Path::new(tmpdir).with_file_name("wasm32-wasip1").join("release/probe.wasm");
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(format!("{} does not exist: run ./build.sh build --guests", path.display()).into())
-    }
-}
+/// The results in Envoy 1.40.
+pub const ENVOY_REPORT: &str = include_str!("../envoy-1.40.report");
 
-/// What Envoy 1.40 answers, as it is in the repository.
-#[must_use]
-pub fn envoy_report_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-sim/tests/envoy-1.40.report")
+/// Returns the path of the compiled guest. `tmpdir` is the test's `CARGO_TARGET_TMPDIR`, in cargo's target directory.
+///
+/// # Errors
+/// If the guest is not built.
+pub fn probe(tmpdir: &str) -> Result<PathBuf, String> {
+    let path = Path::new(tmpdir).with_file_name("wasm32-wasip1").join("release/probe.wasm");
+    let build = "./build.sh build --guests";
+    if path.exists() { Ok(path) } else { Err(format!("{} does not exist; run {build}", path.display())) }
 }
 
 impl Report {
-    /// An empty report.
+    /// Returns an empty report.
     #[must_use]
     pub fn new() -> Report {
         Report::default()
     }
 
-    /// Adds what the guest logged, if it is a line of its report: `probe CALLBACK CALL -> ANSWER`.
+    /// Adds a log message of the guest, if it has the form `probe CALLBACK CALL -> RESULT`.
     pub fn read_line(&mut self, message: &str) {
         let Some(line) = message.strip_prefix("probe ") else { return };
         if let Some((callback, rest)) = line.split_once(' ')
@@ -151,36 +147,36 @@ impl Report {
         }
     }
 
-    /// Adds an answer.
+    /// Adds a result.
     pub fn add(&mut self, callback: &str, call: &str, answer: &str) {
         self.0.entry((callback.to_owned(), call.to_owned())).or_default().insert(answer.trim().to_owned());
     }
 
-    /// How many different calls were made, each callback's counted on their own.
+    /// Returns the number of different calls of all callbacks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing was reported.
+    /// Returns whether the report has no calls.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The answers to a call, joined if there are several; `None` if it wasn't made.
+    /// Returns the results of a call, joined if there are several, or `None` if it was not made.
     #[must_use]
     pub fn answer(&self, asked: &Asked) -> Option<String> {
         Some(self.0.get(asked)?.iter().map(String::as_str).collect::<Vec<_>>().join(" | "))
     }
 
-    /// Whether a callback has made any call.
+    /// Returns whether a callback made any call.
     #[must_use]
     pub fn has(&self, callback: &str) -> bool {
         self.0.keys().any(|(other, _)| other == callback)
     }
 
-    /// All that was asked in this report or the other, and both answers where they differ.
+    /// Returns the calls of both reports whose results differ, with the results of each report.
     #[must_use]
     pub fn differences(&self, other: &Report) -> BTreeMap<Asked, (Option<String>, Option<String>)> {
         let asked: BTreeSet<&Asked> = self.0.keys().chain(other.0.keys()).collect();
@@ -188,7 +184,7 @@ impl Report {
         answers.filter(|(_, (one, another))| one != another).collect()
     }
 
-    /// The report as text.
+    /// Returns the report as text.
     #[must_use]
     pub fn text(&self) -> String {
         let mut calls: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
@@ -200,7 +196,7 @@ impl Report {
             }
         }
         let most = numbers.values().copied().max().unwrap_or(0);
-        // A scenario's makes few calls.
+        // The callbacks of scenarios make few calls.
         let common = numbers.iter().filter(|(callback, number)| **number * 10 > most * 9 && !callback.contains('/'));
         let common: BTreeSet<&str> = common.map(|(callback, _)| *callback).collect();
         let mut text = format!("callbacks: {}\n", joined(&common));
@@ -228,19 +224,21 @@ impl Report {
         text
     }
 
-    /// The report that [`text`](Report::text) wrote.
-    pub fn parse(text: &str) -> Result<Report> {
+    /// Parses a report that [`text`](Report::text) wrote.
+    ///
+    /// # Errors
+    /// If the text is not a report.
+    pub fn parse(text: &str) -> Result<Report, String> {
         let mut lines = text.lines();
         let common = lines.next().and_then(|line| line.strip_prefix("callbacks: "));
-        let common: Vec<&str> = common.ok_or("a report begins with its callbacks")?.split(' ').collect();
+        let common: Vec<&str> = common.ok_or("the report does not begin with its callbacks")?.split(' ').collect();
         let (mut report, mut call, mut named) = (Report::new(), "", Vec::new());
         for line in lines {
             let Some(answer) = line.strip_prefix("  ") else {
                 (call, named) = (line, Vec::new());
                 continue;
             };
-            let (answer, callbacks) =
-                answer.rsplit_once("<- ").ok_or_else(|| Error(format!("no callbacks: {line}")))?;
+            let (answer, callbacks) = answer.rsplit_once("<- ").ok_or_else(|| format!("no callbacks: {line}"))?;
             let mut callbacks = callbacks;
             for place in [ELSEWHERE, EVERYWHERE] {
                 if let Some(others) = callbacks.strip_prefix(place) {
@@ -268,7 +266,7 @@ mod tests {
     use super::Report;
 
     #[test]
-    fn a_report_comes_back_as_it_went() {
+    fn parsing_reverses_text() {
         let mut report = Report::new();
         for line in [
             "probe on_tick a(1) -> 0",
@@ -292,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told_from_both_sides() {
+    fn differences_have_the_results_of_both_reports() {
         let (mut one, mut another) = (Report::new(), Report::new());
         one.read_line("probe on_tick a() -> 0");
         one.read_line("probe on_tick b() -> 0");

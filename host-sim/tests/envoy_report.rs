@@ -1,35 +1,36 @@
-//! The guest `probe` of `host-sim` in the simulator, on the journey that it made in a real Envoy: what the simulator
-//! answers to every host function in every callback is what Envoy answers, but for what the simulator documents.
+//! Runs the guest `probe` in the simulator, and compares the results of every host function in every callback with those in
+//! a real Envoy. `DIFFERENCES.md` lists all that may differ. The end-to-end tests check the recorded results in Envoy.
 
-use e2e::Result;
-use e2e::report::{Asked, CONNECTIONS, FORBIDDEN, Report, SCENARIOS, Shape, Step, envoy_report_path, probe};
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod report;
+
 use host_sim::{Builder, Error, FailurePolicy, Headers, LogLevel, Module, Outcome, Response, Simulator};
+use report::{Asked, CONNECTIONS, ENVOY_REPORT, FORBIDDEN, Report, SCENARIOS, Shape, Step, probe};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
-/// A difference that the simulator documents.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// A documented difference.
 struct Known {
     call: String,
     callbacks: Vec<String>,
     line: String,
-    /// How often it was met.
+    /// The number of calls that differ so.
     met: usize,
 }
 
 impl Known {
-    /// The table in `DIFFERENCES.md`: calls and callbacks, `*` in place of any characters.
-    fn table() -> Result<Vec<Known>> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-sim/DIFFERENCES.md");
-        let text = std::fs::read_to_string(path)?;
-        let rows = text.lines().filter(|line| line.starts_with("| `"));
-        let known = rows.map(|line| {
+    /// Returns the table in `DIFFERENCES.md`: calls and callbacks, in which `*` stands for any characters.
+    fn table() -> Vec<Known> {
+        let rows = include_str!("../DIFFERENCES.md").lines().filter(|line| line.starts_with("| `"));
+        rows.map(|line| {
             let mut columns = line.trim_matches('|').split(" | ").map(|column| column.trim().trim_matches('`'));
             let call = columns.next().unwrap_or_default().to_owned();
             let callbacks = columns.next().unwrap_or_default().split("`, `").map(str::to_owned).collect();
             Known { call, callbacks, line: line.to_owned(), met: 0 }
-        });
-        Ok(known.collect())
+        })
+        .collect()
     }
 
     fn is_of(&self, (callback, call): &Asked) -> bool {
@@ -37,7 +38,7 @@ impl Known {
     }
 }
 
-/// Whether a text is like a pattern, in which `*` stands for any characters.
+/// Returns whether a text matches a pattern, in which `*` stands for any characters.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
@@ -57,7 +58,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     true
 }
 
-/// What the backend answers, as Envoy's filters get it.
+/// Returns the upstream's response as the filters of Envoy receive it.
 fn response() -> Response {
     answer("text/plain").trailer("x-trailer", "end")
 }
@@ -71,7 +72,7 @@ fn answer(kind: &str) -> Response {
         .body("answer")
 }
 
-/// The answer to a callout: Envoy's router adds a header to it.
+/// Returns the response to a callout. Envoy's router adds a header to it.
 fn callout_answer() -> Response {
     response().header("x-envoy-upstream-service-time", "0")
 }
@@ -102,7 +103,7 @@ fn start(module: &Module, configuration: &str, forbidden: Option<&str>) -> std::
     builder.start()
 }
 
-/// Answers what the first tick asked for, as the backend of the journey in Envoy does.
+/// Responds to the callouts of the first tick, as the backend does in Envoy.
 fn answer_callouts(sim: &mut Simulator) {
     let token = sim.http_calls().first().map_or(0, |call| call.token);
     assert!(sim.respond_to_http_call(token, callout_answer()), "an HTTP callout");
@@ -127,11 +128,11 @@ fn fail_callouts(sim: &mut Simulator) {
     assert!(sim.respond_to_http_call(refused, failed), "an HTTP callout");
     let refused = sim.grpc_calls().into_iter().find(|call| call.upstream == b"refusing").map_or(0, |call| call.token);
     assert!(sim.grpc_close(refused, 14, text), "a gRPC call");
-    // The one of 50 ms.
+    // The timeout of the third callout is 50 ms.
     sim.advance(Duration::from_millis(60));
 }
 
-/// Sends a scenario's request, lets what waits go on, and reports what came out.
+/// Sends the request of a scenario, continues it where it pauses, and reports the outcome.
 fn run(sim: &mut Simulator, report: &mut Report, scenario: &str, shape: Shape) {
     let (method, path) = if shape == Shape::Headers { ("GET", "path?query") } else { ("POST", "path?query") };
     let path = if scenario == "unrouted" { "unrouted" } else { path };
@@ -171,7 +172,7 @@ fn run(sim: &mut Simulator, report: &mut Report, scenario: &str, shape: Shape) {
     report.add(&format!("{scenario}/backend"), "request()", &seen(&outcome, shape, unrouted));
 }
 
-/// What the client got.
+/// Returns what the client received.
 fn got(outcome: &Outcome) -> String {
     let (false, Some(status)) = (outcome.reset, outcome.status()) else { return "none".to_owned() };
     let value = |name: &str| {
@@ -183,7 +184,7 @@ fn got(outcome: &Outcome) -> String {
     format!("{status} \"{}\" {}{local}", outcome.response.body.escape_ascii(), value("content-type"))
 }
 
-/// What reached the backend.
+/// Returns what the backend received.
 fn seen(outcome: &Outcome, shape: Shape, unrouted: bool) -> String {
     if unrouted || shape != Shape::Headers && outcome.request_body.is_empty() {
         return "none".to_owned();
@@ -197,7 +198,7 @@ fn seen(outcome: &Outcome, shape: Shape, unrouted: bool) -> String {
     format!("\"{}\"{}{added}", outcome.request_body.escape_ascii(), trailers.collect::<String>())
 }
 
-/// Lets the connections of a scenario go through the filter.
+/// Runs the connections of a scenario.
 fn connections(module: &Module, report: &mut Report, scenario: &str, steps: &[Step]) -> Result<()> {
     let trap = scenario.strip_prefix("tcp-trap-");
     let open = trap.is_some_and(|trap| trap.ends_with("open"));
@@ -212,12 +213,12 @@ fn connections(module: &Module, report: &mut Report, scenario: &str, steps: &[St
     Ok(())
 }
 
-/// Lets a connection go through the filter, and reports what came out.
+/// Runs the steps of a connection, and reports the outcome.
 fn connect(sim: &mut Simulator, report: &mut Report, name: &str, steps: &[Step]) {
     let (client, listener) = (SocketAddr::from(([127, 0, 0, 1], 50_000)), SocketAddr::from(([127, 0, 0, 1], 14_001)));
     let connection = sim.connection().source_address(client).destination_address(listener);
     let id = connection.property(&["connection", "id"], 1_u64.to_le_bytes()).open();
-    // As soon as there is an upstream.
+    // Envoy sets the property when it selects the upstream.
     _ = sim.open_connection(id).property(&["xds", "cluster_name"], "upstream");
     let mut reset = false;
     for step in steps {
@@ -225,7 +226,7 @@ fn connect(sim: &mut Simulator, report: &mut Report, name: &str, steps: &[Step])
         match step {
             Step::Client(text) | Step::Early(text) => _ = connection.downstream_data(text, false),
             Step::ClientEnds => _ = connection.downstream_data("", true),
-            // It is what comes last.
+            // A reset is the last step, as `finish` is.
             Step::ClientResets => {}
             Step::Upstream(text) => _ = connection.upstream_data(text, false),
             Step::UpstreamEnds => _ = connection.upstream_data("", true),
@@ -242,13 +243,13 @@ fn connect(sim: &mut Simulator, report: &mut Report, name: &str, steps: &[Step])
     let outcome = sim.open_connection(id).finish();
     let received = |bytes: &[u8]| format!("\"{}\"", bytes.escape_ascii());
     report.add(&format!("{name}client"), "received()", &received(&outcome.to_downstream));
-    // Nobody is left to tell what it got.
+    // The upstream that reset the connection reports nothing.
     let to_upstream = if reset { Vec::new() } else { outcome.to_upstream };
     report.add(&format!("{name}upstream"), "received()", &received(&to_upstream));
 }
 
-/// The journey of the test in Envoy.
-fn journey() -> Result<Report> {
+/// Runs all scenarios, as the test in Envoy does.
+fn run_scenarios() -> Result<Report> {
     let module = Module::from_file(probe(env!("CARGO_TARGET_TMPDIR"))?).map_err(|error| error.to_string())?;
     let mut report = Report::new();
     let mut sim = start(&module, "first: takes a tick", None).map_err(|error| error.to_string())?;
@@ -278,17 +279,17 @@ fn journey() -> Result<Report> {
 }
 
 #[test]
-fn the_simulator_answers_every_call_as_envoy_does_but_for_what_is_documented() -> Result<()> {
-    let envoy = Report::parse(&std::fs::read_to_string(envoy_report_path())?)?;
-    let report = journey()?;
+fn every_call_returns_what_envoy_returns_except_documented_differences() -> Result<()> {
+    let envoy = Report::parse(ENVOY_REPORT)?;
+    let report = run_scenarios()?;
     assert!(report.len() >= 200, "{} calls", report.len());
-    let mut known = Known::table()?;
+    let mut known = Known::table();
     let mut undocumented = Vec::new();
     for (asked, (envoy, simulator)) in envoy.differences(&report) {
         match known.iter_mut().find(|known| known.is_of(&asked)) {
             Some(known) => known.met += 1,
             None => {
-                let [envoy, simulator] = [envoy, simulator].map(|answer| answer.unwrap_or("isn't asked".to_owned()));
+                let [envoy, simulator] = [envoy, simulator].map(|answer| answer.unwrap_or("not called".to_owned()));
                 undocumented.push(format!("{} {}: Envoy {envoy}, simulator {simulator}", asked.1, asked.0));
             }
         }
@@ -296,6 +297,6 @@ fn the_simulator_answers_every_call_as_envoy_does_but_for_what_is_documented() -
     undocumented.sort();
     assert!(undocumented.is_empty(), "{} differences:\n{}", undocumented.len(), undocumented.join("\n"));
     let stale: Vec<&str> = known.iter().filter(|known| known.met == 0).map(|known| known.line.as_str()).collect();
-    assert!(stale.is_empty(), "no such differences any more:\n{}", stale.join("\n"));
+    assert!(stale.is_empty(), "documented differences that no longer exist; remove them:\n{}", stale.join("\n"));
     Ok(())
 }
