@@ -1,9 +1,9 @@
-//! Which splits are given out, and in which version, if not all fit into the budget.
+//! Decides which splits are served, and in which version, if not all fit into the budget.
 //!
-//! Splits are admitted one by one, always from the namespace that has the smallest share so far (progressive filling by
-//! dominant share, as in Ghodsi et al., *Dominant Resource Fairness*, NSDI 2011). A namespace that needs little gets all of
-//! it, whatever others ask for; what it leaves goes to the others. Within a namespace, splits that sidecars have come
-//! first, then older ones. A split that has outgrown its room stays as sidecars have it.
+//! Splits are admitted one by one, always from the namespace with the smallest share so far (progressive filling by dominant
+//! share, as in Ghodsi et al., *Dominant Resource Fairness*, NSDI 2011). A namespace that needs little gets all it needs, and
+//! others share the rest. Within a namespace, served splits come first, then older ones. A split that outgrows its room keeps
+//! its served version.
 
 use crate::snapshot::{GroupObject, SplitObject};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -16,47 +16,47 @@ pub(crate) struct GroupVersions<'c> {
     served: BTreeMap<String, &'c HttpRouteGroup>,
 }
 
-/// A split that may be given out.
+/// A split that may be served.
 pub(crate) struct SplitCandidate<'c> {
     pub(crate) object: &'c SplitObject,
-    /// The split as the object stands, if it is valid.
+    /// The current version of the object, if it is valid.
     pub(crate) current: Option<&'c TrafficSplit>,
-    /// The split as sidecars have it, if they do.
+    /// The version that sidecars have, if any.
     pub(crate) served: Option<&'c TrafficSplit>,
 }
 
-/// The version of a split that is given out.
+/// The version of a split in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServedVersion {
-    /// The object as it stands.
+    /// The current version of the object.
     Current,
-    /// What sidecars have of it since an earlier version.
+    /// An earlier version, which sidecars already have.
     LastGood,
-    /// None: clients are served as if it weren't there.
+    /// No version.
     NotServed,
 }
 
-/// What became of a candidate.
+/// The decision about a candidate.
 pub(crate) struct AdmissionResult {
     pub(crate) served_version: ServedVersion,
-    /// The limit for which the object, or a group that it names, is not given out as it stands.
+    /// The limit that the current version of the object, or of a group that it names, exceeds.
     pub(crate) exceeded: Option<Exceeded>,
-    /// The older split that has all requests of its root: `namespace/name`.
+    /// The older split without matches of the same root: `namespace/name`.
     pub(crate) conflict: Option<String>,
 }
 
-/// A Service's namespace and name, and whether it is used as a backend.
+/// A Service's namespace and name, and whether a split uses it as a backend.
 type ServiceUse<'c> = (&'c str, &'c str, bool);
 
-/// Gives the budget to candidates.
+/// Assigns the budget to candidates.
 pub(crate) struct Admission<'c, S> {
     candidates: &'c [SplitCandidate<'c>],
     groups: &'c GroupVersions<'c>,
     /// Returns the entry of `services` for a Service, by namespace, name and whether it is a backend.
     service: S,
-    /// What `service` has returned, with its cost: splits share Services, and a Service may have many ports.
+    /// The results of `service` with their cost. Splits share Services, and a Service may have many ports.
     priced: HashMap<ServiceUse<'c>, Option<(Service, Cost)>>,
-    /// The Services in `services`, and whether each is there as a backend.
+    /// The Services in `services`, and whether each is used as a backend.
     admitted: HashMap<(&'c str, &'c str), bool>,
     ledger: Ledger,
     results: Vec<Option<AdmissionResult>>,
@@ -64,7 +64,7 @@ pub(crate) struct Admission<'c, S> {
     claimants: BTreeMap<String, Vec<usize>>,
     /// The split that takes all requests of a root, by `namespace/root`.
     owners: BTreeMap<String, usize>,
-    /// The groups given out, and whether they are as their objects stand.
+    /// The served groups, and whether each is the current version of its object.
     pub(crate) chosen_groups: BTreeMap<String, (&'c HttpRouteGroup, bool)>,
     pub(crate) services: BTreeMap<String, Service>,
 }
@@ -80,7 +80,7 @@ impl<'c> GroupVersions<'c> {
         }
     }
 
-    /// What is wrong with a group: `None` if it is valid or isn't there.
+    /// Returns the problems of a group; `None` if the group is valid or does not exist.
     pub(crate) fn problems(&self, key: &str) -> Option<&'c str> {
         self.objects.get(key)?.group.as_ref().err().map(String::as_str)
     }
@@ -97,13 +97,13 @@ impl<'c> GroupVersions<'c> {
         self.served.get(key).copied()
     }
 
-    /// The version for a split: the current one, else what sidecars have, which for the current version of a split
-    /// counts only while the group's object exists.
+    /// Returns the version of a group for a split: the current version, else the served one. The current version of a split
+    /// uses a served group only while the group's object exists.
     fn version(&self, key: &str, for_served: bool) -> Option<&'c HttpRouteGroup> {
         self.current(key).or_else(|| self.served(key).filter(|_| for_served || self.exists(key)))
     }
 
-    /// What a version of a group costs.
+    /// Returns the cost of a version of a group.
     fn cost(&self, key: &str, group: &HttpRouteGroup) -> Cost {
         match self.objects.get(key) {
             Some(object) if object.group.as_ref().is_ok_and(|current| std::ptr::eq(current, group)) => object.cost,
@@ -111,7 +111,7 @@ impl<'c> GroupVersions<'c> {
         }
     }
 
-    /// Whether a current split may name this group.
+    /// Returns whether the current version of a split may name this group.
     pub(crate) fn resolves(&self, key: &str) -> bool {
         self.version(key, false).is_some()
     }
@@ -120,7 +120,7 @@ impl<'c> GroupVersions<'c> {
 // === impl SplitCandidate ===
 
 impl SplitCandidate<'_> {
-    /// What the older comes first by: its time, then its `namespace/name`.
+    /// Returns the sort key for age: the creation time, then `namespace/name`.
     pub(crate) fn age(&self) -> (&str, &str) {
         (&self.object.created, &self.object.key)
     }
@@ -130,7 +130,7 @@ impl SplitCandidate<'_> {
     }
 }
 
-/// The key of the root all of whose requests a split takes; `None` if it has matches.
+/// Returns the key of the root whose remaining requests a split takes; `None` if the split has matches.
 pub(crate) fn claimed_root(split: &TrafficSplit) -> Option<String> {
     split.spec.matches.is_empty().then(|| root_key(split))
 }
@@ -177,7 +177,7 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
         }
     }
 
-    /// Decides on every candidate, in the candidates' order.
+    /// Decides on every candidate. The results are in the candidates' order.
     pub(crate) fn run(&mut self) -> Vec<AdmissionResult> {
         let candidates = self.candidates;
         let mut order: Vec<_> = (0..candidates.len()).collect();
@@ -186,7 +186,7 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
         for index in order {
             queues.entry(candidates[index].namespace()).or_default().push_back(index);
         }
-        // By share; at the same share by name.
+        // Ordered by share, then by name.
         let mut turns: BTreeSet<(u64, &str)> = queues.keys().map(|namespace| (0, *namespace)).collect();
         while let Some((_, namespace)) = turns.pop_first() {
             let Some(next) = queues.get_mut(namespace).and_then(VecDeque::pop_front) else { continue };
@@ -198,7 +198,7 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
         self.results.iter_mut().map(|result| result.take().unwrap_or_else(nothing)).collect()
     }
 
-    /// Admits a candidate: as it stands, else as sidecars have it.
+    /// Admits the current version of a candidate, else the served version.
     fn decide(&mut self, index: usize) {
         if self.results[index].is_some() {
             return;
@@ -231,9 +231,9 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
         self.results[index] = Some(admitted);
     }
 
-    /// The split that has a root already, once all older claimants are decided.
+    /// Returns the split that takes a root, after it has decided on all older claimants.
     fn owner(&mut self, root: &str, index: usize) -> Option<usize> {
-        // All claimants that are older than an owner were decided before it.
+        // All claimants older than an owner are already decided.
         if let Some(owner) = self.owners.get(root) {
             return Some(*owner);
         }
@@ -244,15 +244,15 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
         self.owners.get(root).copied()
     }
 
-    /// Spends what one version of a split costs, with the groups and Services that nobody has paid for yet: the groups as
-    /// they stand, else as sidecars have them. Gives back the limit for which a group is not given out as it stands.
+    /// Spends the cost of one version of a split, with the groups and Services that no other split has paid for: the current
+    /// versions of the groups, else the served ones. Returns the limit that the current version of a group exceeds.
     fn admit(
         &mut self,
         split: &'c TrafficSplit,
         cost: Cost,
         is_served: bool,
     ) -> Result<Option<Exceeded>, Option<Exceeded>> {
-        // Most of what does not fit is known by this.
+        // Refuses most splits that do not fit, at little cost.
         self.ledger.check(&split.metadata.namespace, cost, None).map_err(Some)?;
         let mut exceeded = None;
         let has_groups = !split.spec.matches.is_empty();
@@ -279,7 +279,7 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
                 self.groups.cost(&key, group)
             } else {
                 let served = self.groups.served(&key).filter(|_| prefer_served);
-                // A served split whose group is gone altogether can't be given out.
+                // A split whose group exists in no version cannot be served.
                 let group = served.or_else(|| self.groups.version(&key, is_served)).ok_or(None)?;
                 let is_current = self.groups.current(&key).is_some_and(|current| std::ptr::eq(current, group));
                 let of_group = self.groups.cost(&key, group);
@@ -294,7 +294,7 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
         let backends = split.spec.backends.iter().map(|backend| (&backend.service, true));
         for (name, is_backend) in [(&split.spec.service, false)].into_iter().chain(backends) {
             let admitted = self.admitted.get(&(namespace.as_str(), name.as_str())).copied();
-            // What a backend needs comes before what a root needs.
+            // An entry for a backend also serves a root.
             if admitted.is_some_and(|as_backend| as_backend || !is_backend) {
                 continue;
             }

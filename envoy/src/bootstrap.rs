@@ -1,4 +1,4 @@
-//! A whole configuration for a bare Envoy that stands as a sidecar before a client.
+//! The bootstrap of a bare Envoy that is a client's sidecar.
 
 use crate::document::Protocol;
 use crate::wiring::{self, FILTER, SplitRoute};
@@ -10,27 +10,27 @@ use std::path::Path;
 use std::str::FromStr;
 use traffic_split::{Configuration, is_label, is_subdomain};
 
-/// Where Envoy listens and what it finds there, for [`bootstrap`].
+/// Options of [`bootstrap`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BootstrapOptions {
-    /// The client's namespace: node metadata `NAMESPACE`. The configuration's own comes first.
+    /// The client's namespace: node metadata `NAMESPACE`. The configuration's `namespace` takes precedence.
     pub namespace: String,
-    /// Where clients' requests arrive.
+    /// The address of the listener for client requests.
     pub listen: SocketAddr,
-    /// Envoy's admin interface.
+    /// The address of Envoy's admin interface.
     pub admin: SocketAddr,
-    /// The port of Services of which none is known; absent: that of `listen`.
+    /// The port of Services whose ports are unknown. Defaults to the port of `listen`.
     pub port: Option<u16>,
     /// The path of the file that [`ecds`](crate::ecds()) renders.
     pub ecds: String,
-    /// Where Services are, if not where DNS says.
+    /// Addresses of Services; other Services are resolved by DNS.
     pub endpoints: Vec<Endpoint>,
-    /// Other hosts that clients reach through this Envoy.
+    /// Other hosts that clients may call.
     pub hosts: Vec<ExternalHost>,
-    /// How requests are treated whose cluster the filter picked.
+    /// The route of split requests.
     pub route: SplitRoute,
-    /// Which HTTP Services speak, by `namespace/name` and port, where it is known.
+    /// The HTTP version of Services, by `namespace/name` and port, where known.
     pub protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
 }
 
@@ -43,34 +43,33 @@ pub struct Address {
     pub port: u16,
 }
 
-/// Where a Service is: `SERVICE.NAMESPACE[:PORT]=HOST:PORT`.
+/// The address of a Service; parsed from `SERVICE.NAMESPACE[:PORT]=HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The Service's name.
     pub service: String,
     /// Its namespace.
     pub namespace: String,
-    /// The Service's port it is for; absent: all.
+    /// The Service's port; absent means all ports.
     pub port: Option<u16>,
-    /// Where requests go.
+    /// The destination of requests.
     pub address: Address,
 }
 
-/// Another host, and where it is: `NAME=HOST:PORT`.
+/// Another host and its address; parsed from `NAME=HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalHost {
-    /// The name in requests' `Host`, without port.
+    /// The name in `Host`, without a port.
     pub name: String,
-    /// Where requests go.
+    /// The destination of requests.
     pub address: Address,
 }
 
-/// Renders a bootstrap: a listener whose every virtual host begins with the route that the
-/// filter's header takes, the filter with its configuration from a watched file, and a cluster
-/// for each Service.
+/// Renders a bootstrap: a listener whose virtual hosts begin with the route of split requests, the filter with its
+/// configuration from a watched file, and a cluster for each Service and port.
 pub fn bootstrap(configuration: &Configuration, options: &BootstrapOptions) -> String {
     let plan = BootstrapPlan::new(configuration, options);
-    // As Prometheus labels, out of the name of the filter's counter.
+    // Prometheus labels, taken from the name of the filter's counter.
     let stats_tags =
         ["split", "backend", "reason"].map(|tag| json!({"tag_name": tag, "regex": format!(r"({tag}=\.=(.*?);\.;)")}));
     let envoy = json!({
@@ -98,14 +97,14 @@ pub fn bootstrap(configuration: &Configuration, options: &BootstrapOptions) -> S
         },
     });
     format!(
-        "# A bare Envoy sidecar with the filter; weights change live in {}.\n\
-         # Envoy doesn't start without that file; while it is empty, the root Services serve.\n{}",
+        "# A bare Envoy sidecar with the filter. Change weights in {}.\n\
+         # Envoy does not start without that file. While the file is empty, the root Services serve.\n{}",
         yaml::one_line(&options.ecds),
         yaml::write(&envoy)
     )
 }
 
-/// One Service that clients reach through this Envoy.
+/// A Service that clients may call.
 struct ReachableService<'a> {
     service: &'a str,
     namespace: &'a str,
@@ -133,14 +132,14 @@ impl<'a> BootstrapPlan<'a> {
             plan.add(root, namespace, ports.clone());
             for backend in &split.spec.backends {
                 let mut ports = ports.clone();
-                // A backend that lacks a port gets none of its requests.
+                // A backend receives no requests to a port that it lacks.
                 if let Some(known) = plan.known_ports(&backend.service, namespace) {
                     ports.retain(|port| known.contains(port));
                 }
                 plan.add(&backend.service, namespace, ports);
             }
         }
-        // A Service that is no backend yet may become one while Envoy runs.
+        // A Service may become a backend while Envoy runs.
         for (key, service) in &configuration.services {
             if let Some((namespace, name)) = key.split_once('/') {
                 let ports = service.ports.as_ref().map(|ports| ports.keys().copied().collect());
@@ -175,12 +174,12 @@ impl<'a> BootstrapPlan<'a> {
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "outbound",
-            // Else a client that asks for one gets 403.
+            // Without this, Envoy answers 403 to an upgrade to WebSocket.
             "upgrade_configs": [{"upgrade_type": "websocket"}],
             "early_header_mutation_extensions": [wiring::early_header_mutation(self.configuration)],
             "route_config": {
                 "name": "outbound",
-                // As the filter does: a port in Host says which port, not which Service.
+                // As in the filter, the port in `Host` does not select the Service.
                 "ignore_port_in_host_matching": true,
                 "virtual_hosts": self.virtual_hosts(),
             },
@@ -235,7 +234,7 @@ impl<'a> BootstrapPlan<'a> {
         virtual_hosts
     }
 
-    /// The names by which a client may call a Service, as the filter knows them.
+    /// Returns the names by which clients may call a Service: those that the filter knows.
     fn names(&self, known: &ReachableService<'_>) -> Vec<String> {
         let ReachableService { service, namespace, .. } = known;
         let domain = self.configuration.cluster_domain.to_ascii_lowercase();
@@ -260,8 +259,7 @@ impl<'a> BootstrapPlan<'a> {
         json!({"name": name, "domains": domains, "routes": routes})
     }
 
-    /// The routes of a Service's requests that no split takes: by the port in Host, else to the
-    /// port that clients connected to.
+    /// Returns the routes of requests that are not split: to the port in `Host`, else to the listener's port.
     fn service_routes(&self, known: &ReachableService<'_>) -> Vec<Value> {
         let usual = match known.ports.get(&self.port()) {
             Some(port) => Some(*port),
@@ -340,7 +338,7 @@ fn cluster(name: &str, addresses: &[Address], protocol: Option<Protocol>) -> Val
     let mut cluster = json!({"name": name, "type": "STATIC", "connect_timeout": "1s"});
     if !all_ip {
         cluster["type"] = "STRICT_DNS".into();
-        // Else a name with both kinds of address, as localhost has, means the IPv6 one only.
+        // The default would use only IPv6 for a name with addresses of both families, such as localhost.
         cluster["dns_lookup_family"] = "V4_PREFERRED".into();
     }
     cluster["load_assignment"] = json!({"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]});
@@ -348,8 +346,7 @@ fn cluster(name: &str, addresses: &[Address], protocol: Option<Protocol>) -> Val
         // Envoy's default.
         Some(Protocol::Http1) => return cluster,
         Some(Protocol::Http2) => json!({"explicit_http_config": {"http2_protocol_options": {}}}),
-        // What a client speaks goes on as it is, so gRPC works even where nobody says that it's gRPC: Istio's way with
-        // such ports. But Envoy's copies for a mirror are HTTP/1.1 then.
+        // The client's protocol, as in Istio, so that gRPC works on undeclared ports. Envoy mirrors such requests by HTTP/1.1.
         None => json!({"use_downstream_protocol_config": {"http2_protocol_options": {}}}),
     };
     const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -362,7 +359,7 @@ fn socket(address: &str, port: u16) -> Value {
     json!({"socket_address": {"address": address, "port_value": port}})
 }
 
-// === impl Bootstrap ===
+// === impl BootstrapOptions ===
 
 impl Default for BootstrapOptions {
     fn default() -> Self {

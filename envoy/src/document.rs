@@ -1,38 +1,38 @@
-//! Which Kubernetes objects a document holds, and what of them goes into a configuration.
+//! Reads the Kubernetes objects of a document, and the parts of a Service that a configuration needs.
 
 use crate::yaml::one_line;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// A Kubernetes object that counts here, or doesn't.
+/// A Kubernetes object.
 #[derive(Debug)]
 pub(crate) enum Document {
     TrafficSplit(Value),
     HttpRouteGroup(Value),
     Service(Value),
-    /// Something else; its kind and name.
+    /// An object of another kind: its kind and name.
     Other(String),
 }
 
-/// Which HTTP a Service's port says it speaks.
+/// The HTTP version that a Service's port declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2, as gRPC does.
+    /// HTTP/2, which includes gRPC.
     Http2,
 }
 
-/// The objects in a document, in order: itself, or the items of a list. The error says why it
-/// isn't a Kubernetes object.
+/// Returns the objects of a document in order: the document itself, or the items of a list. The error tells why a document is
+/// not a Kubernetes object.
 pub(crate) fn unpack(value: Value) -> Result<Vec<Document>, String> {
     let kind = match value.get("kind") {
-        _ if !value.is_object() => return Err("is not a Kubernetes object: it must be a map with a kind".into()),
+        _ if !value.is_object() => return Err("is not a Kubernetes object; write a map with a `kind`".into()),
         Some(Value::String(kind)) => kind.clone(),
         None | Some(Value::Null) if value.get("trafficSplits").is_some() || value.get("clusterHeader").is_some() => {
-            return Err("is not a Kubernetes object (it has no kind); a plugin configuration goes to --config".into());
+            return Err("is a plugin configuration, not a Kubernetes object; pass the file to --config".into());
         }
-        None | Some(Value::Null) => return Err("is not a Kubernetes object: it has no kind".into()),
+        None | Some(Value::Null) => return Err("is not a Kubernetes object; add a `kind`".into()),
         Some(_) => return Err("kind: must be a string".into()),
     };
     let api_version = text(&value, "/apiVersion").unwrap_or_default().to_owned();
@@ -42,7 +42,7 @@ pub(crate) fn unpack(value: Value) -> Result<Vec<Document>, String> {
         return unpack_list(&mut list, kind_of_items, &api_version);
     }
     Ok(vec![match kind.as_str() {
-        // A mistyped group or kind is a mistake to report, not another kind of object.
+        // The core reports a mistyped kind or apiVersion; the object is not of another kind.
         "TrafficSplit" => Document::TrafficSplit(value),
         _ if api_version.starts_with("split.smi-spec.io/") => Document::TrafficSplit(value),
         "HTTPRouteGroup" => Document::HttpRouteGroup(value),
@@ -51,8 +51,7 @@ pub(crate) fn unpack(value: Value) -> Result<Vec<Document>, String> {
     }])
 }
 
-/// The items of `List`, or of the API server's `TrafficSplitList` and the like, whose items
-/// leave out what the list says already.
+/// Returns the items of a `List`, or of a typed list such as `TrafficSplitList`, whose items have no kind and apiVersion.
 fn unpack_list(list: &mut Map<String, Value>, kind: &str, api_version: &str) -> Result<Vec<Document>, String> {
     let items = match list.remove("items") {
         Some(Value::Array(items)) => items,
@@ -72,11 +71,11 @@ fn unpack_list(list: &mut Map<String, Value>, kind: &str, api_version: &str) -> 
     Ok(documents)
 }
 
-/// What may stand in a match of an HTTPRouteGroup.
+/// The known keys of a match of an HTTPRouteGroup.
 pub(crate) const MATCH_CONDITIONS: [&str; 4] = ["name", "pathRegex", "methods", "headers"];
 
-/// What stands in an HTTPRouteGroup's matches beside those: field and key. Whoever mistypes a condition has a match for
-/// every request.
+/// Returns the unknown keys of an HTTPRouteGroup's matches: field and key. A match with a mistyped condition accepts more
+/// requests than its author means.
 pub(crate) fn unknown_match_conditions(group: &Value) -> Vec<(String, String)> {
     let mut unknown = Vec::new();
     for (field, pointer) in [("matches", "/matches"), ("spec.matches", "/spec/matches")] {
@@ -90,12 +89,12 @@ pub(crate) fn unknown_match_conditions(group: &Value) -> Vec<(String, String)> {
     unknown
 }
 
-/// `namespace/name`, as far as they are there, fit for a message.
+/// Returns `namespace/name`, or as much of it as exists, as one short line.
 pub(crate) fn name(value: &Value) -> String {
     plain(&key(value))
 }
 
-/// The same as it is: what tells an object from others of its kind.
+/// Returns `namespace/name`, or as much of it as exists: the identity of an object among those of its kind.
 pub(crate) fn key(value: &Value) -> String {
     let name = text(value, "/metadata/name").unwrap_or_default();
     match text(value, "/metadata/namespace") {
@@ -104,8 +103,8 @@ pub(crate) fn key(value: &Value) -> String {
     }
 }
 
-/// What is known of a Service's ports: the TCP ones; `None` if it lists none (it may be
-/// headless, or an ExternalName).
+/// Returns the TCP ports of a Service; `None` if the Service lists no ports, as headless and ExternalName Services may. The error
+/// holds field and message of each invalid port.
 pub(crate) fn service_ports(service: &Value) -> Result<Option<Vec<u16>>, Vec<(String, String)>> {
     let list = match service.pointer("/spec/ports") {
         None | Some(Value::Null) => return Ok(None),
@@ -136,7 +135,7 @@ pub(crate) fn service_ports(service: &Value) -> Result<Option<Vec<u16>>, Vec<(St
     }
 }
 
-/// What a Service says of its ports' protocols.
+/// Returns the HTTP version of each port that declares one.
 pub(crate) fn service_protocols(service: &Value) -> BTreeMap<u16, Protocol> {
     let ports = service.pointer("/spec/ports").and_then(Value::as_array);
     let protocol = |port: &Value| {
@@ -150,7 +149,7 @@ pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
 
-/// Fit for a message: one line, not at length.
+/// Returns text as one short line for a message.
 fn plain(text: &str) -> String {
     const MAX_CHARACTERS: usize = 120;
     match text.char_indices().nth(MAX_CHARACTERS) {
@@ -162,7 +161,7 @@ fn plain(text: &str) -> String {
 // === impl Protocol ===
 
 impl Protocol {
-    /// By Istio's rule: the port's `appProtocol`, or else its name up to the first dash.
+    /// Returns the HTTP version by Istio's rule: from `appProtocol`, else from the port's name up to the first dash.
     fn of(app_protocol: Option<&str>, name: &str) -> Option<Self> {
         let prefix = |text: &str| text.split('-').next().unwrap_or_default().to_ascii_lowercase();
         match (app_protocol, prefix(app_protocol.unwrap_or(name)).as_str()) {
@@ -179,7 +178,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn a_port_speaks_what_its_app_protocol_says_or_else_its_name() {
+    fn http_version_is_that_of_app_protocol_else_of_the_ports_name() {
         use Protocol::{Http1, Http2};
         for (port, protocol) in [
             (json!({"name": "http"}), Some(Http1)),

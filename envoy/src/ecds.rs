@@ -1,28 +1,26 @@
-//! The file from which Envoy reads the filter's configuration, again at every change.
+//! The file that a bare Envoy watches for the filter's configuration.
 
 use crate::wiring::{FILTER, FailurePolicy, WasmSource, hash, wasm};
 use crate::yaml;
 use serde_json::{Value, json};
 use traffic_split::Configuration;
 
-/// How the filter is run, for [`ecds`].
+/// Options of [`ecds`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct EcdsOptions {
-    /// Where the compiled filter is: a file on Envoy's host, for Envoy itself fetches nothing.
+    /// The compiled filter. Must be a file: without Istio's agent, Envoy fetches no URL.
     pub wasm: WasmSource,
-    /// What tells this filter from others at that path, if anything is known of it. Envoy doesn't
-    /// look at the path again as long as the configuration is the one it has.
+    /// The version of the filter at that path, if known. Envoy reads the file again only if the configuration changes.
     pub wasm_version: Option<String>,
-    /// The epoch of the filter's VM: another number is another VM. Absent: [`vm_epoch`](crate::vm_epoch) of the
-    /// configuration.
+    /// The epoch of the filter's VM: another number is another VM. Defaults to [`vm_epoch`](crate::vm_epoch) of the configuration.
     pub vm_epoch: Option<u64>,
-    /// What Envoy does when the filter's VM has died.
+    /// What Envoy does after the filter's VM fails.
     pub failure_policy: FailurePolicy,
 }
 
-/// Renders the file that a bootstrap's `path_config_source` names. Replace it by rename (`mv`),
-/// and Envoy takes the new configuration without losing a connection.
+/// Renders the file that a bootstrap's `path_config_source` names. After the file is replaced by rename (`mv`), Envoy loads the new
+/// configuration and keeps all connections.
 pub fn ecds(configuration: &Configuration, options: &EcdsOptions) -> String {
     let resource = json!({
         "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
@@ -38,12 +36,12 @@ pub fn ecds(configuration: &Configuration, options: &EcdsOptions) -> String {
     let response: Value =
         json!({"version_info": content_version(resource.to_string().as_bytes()), "resources": [resource]});
     format!(
-        "# The filter's configuration; Envoy reads it again when it is replaced by rename (mv).\n{}",
+        "# The filter's configuration. Replace this file by rename (mv): Envoy then loads the new one.\n{}",
         yaml::write(&response)
     )
 }
 
-/// FNV-1a: the same on every machine, another one for other bytes.
+/// Returns a version for these bytes: their FNV-1a hash in hexadecimal.
 pub fn content_version(bytes: &[u8]) -> String {
     format!("{:016x}", hash(bytes))
 }

@@ -1,4 +1,4 @@
-//! The objects by which Istio loads the filter into its sidecars and gateways.
+//! The EnvoyFilter and the WasmPlugin that load the filter into Istio's proxies.
 
 use crate::wiring::{self, FILTER, FailurePolicy, SplitRoute, WasmSource};
 use crate::yaml::{self, ALWAYS_JSON};
@@ -6,50 +6,49 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use traffic_split::Configuration;
 
-/// Which proxies get the filter, and how it is run, for [`envoy_filter`] and [`wasm_plugin`].
+/// Options of [`envoy_filter`] and [`wasm_plugin`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct IstioOptions {
-    /// The objects' name.
+    /// The name of the objects.
     pub name: String,
-    /// The objects' namespace: Istio's root namespace, for all of the mesh, or the one whose proxies get the filter.
+    /// The namespace of the objects: Istio's root namespace for the whole mesh, or the namespace whose proxies get the filter.
     pub namespace: String,
-    /// The labels of the pods whose proxies get the filter; empty: all.
+    /// The labels of the pods whose proxies get the filter. Empty selects all pods.
     pub selector: BTreeMap<String, String>,
-    /// The kind of proxies that get it.
+    /// The kind of proxies that get the filter.
     pub context: PatchContext,
-    /// The ports of gateways' listeners that clients write into `Host`: a request to `HOST:PORT` is split on the listener
-    /// of this port, and on no other. Requests to a host without a port are split on every listener.
+    /// The ports that clients of gateways write into `Host`. A request to `HOST:PORT` is split only on the listener of that
+    /// port. Requests without a port are split on every listener.
     pub gateway_ports: Vec<u16>,
     /// Where proxies find the compiled filter.
     pub wasm: WasmSource,
-    /// What tells this filter from others at that place, if anything is known of it.
+    /// The version of the filter at that place, if known.
     pub wasm_version: Option<String>,
-    /// The epoch of the filter's VM: another number is another VM. Absent: [`vm_epoch`](crate::vm_epoch) of the
-    /// configuration. Whoever replaces an EnvoyFilter takes [`next_vm_epoch`](crate::next_vm_epoch).
+    /// The epoch of the filter's VM: another number is another VM. Defaults to [`vm_epoch`](crate::vm_epoch) of the
+    /// configuration. To replace an EnvoyFilter, use [`next_vm_epoch`](crate::next_vm_epoch).
     pub vm_epoch: Option<u64>,
-    /// What Envoy does when the filter's VM has died.
+    /// What Envoy does after the filter's VM fails.
     pub failure_policy: FailurePolicy,
-    /// How requests are treated whose cluster the filter picked.
+    /// The route of split requests.
     pub route: SplitRoute,
 }
 
 /// The kind of proxies that get the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PatchContext {
-    /// Sidecars, for what their own pods call.
+    /// Sidecars, for the requests of their own pods.
     #[default]
     Sidecar,
-    /// Gateways, for the hosts that the configuration's `hosts` names.
+    /// Gateways, for the configuration's `hosts`.
     Gateway,
     /// Sidecars and gateways.
     Both,
 }
 
-/// The EnvoyFilter that wires the filter into proxies, with its configuration: as JSON, to be applied.
+/// Renders the EnvoyFilter that loads the filter with its configuration into proxies, as JSON.
 ///
-/// Only the configuration changes when splits do, and a proxy gets it as extension configuration: its listeners stay, and
-/// so do connections.
+/// When splits change, only the extension configuration changes: proxies keep their listeners and connections.
 pub fn envoy_filter(configuration: &Configuration, options: &IstioOptions) -> Value {
     let name = options.extension();
     let patches = options.context.names().iter().flat_map(|context| {
@@ -93,23 +92,23 @@ pub fn envoy_filter(configuration: &Configuration, options: &IstioOptions) -> Va
     options.envoy_filter(&options.name, patches.collect())
 }
 
-/// [`envoy_filter`] as YAML.
+/// Renders [`envoy_filter`] as YAML.
 pub fn envoy_filter_yaml(configuration: &Configuration, options: &IstioOptions) -> String {
     format!(
-        "# Loads the filter into Istio's proxies; when splits change, only the extension configuration does.\n{}",
+        "# Loads the filter into Istio's proxies. When splits change, only the extension configuration changes.\n{}",
         yaml::write(&envoy_filter(configuration, options))
     )
 }
 
-/// A WasmPlugin with the filter and its configuration, and the EnvoyFilter with what a WasmPlugin can't say; as YAML, two
-/// documents.
+/// Renders a WasmPlugin with the filter and its configuration, and an EnvoyFilter for the settings that a WasmPlugin lacks,
+/// as two YAML documents.
 pub fn wasm_plugin(configuration: &Configuration, options: &IstioOptions) -> String {
     let needed = wiring::filter_configuration(configuration);
     let mut spec = json!({
         "url": options.wasm.url(),
         "pluginName": FILTER,
         "failStrategy": options.failure_policy.as_str(),
-        // Sidecars for what their pods call, and gateways.
+        // Outbound listeners of sidecars, and gateways.
         "match": [{"mode": "CLIENT"}],
         "pluginConfig": serde_json::to_value(&needed).expect(ALWAYS_JSON),
     });
@@ -132,13 +131,13 @@ pub fn wasm_plugin(configuration: &Configuration, options: &IstioOptions) -> Str
     });
     let patches = patches.collect();
     format!(
-        "# The route of split requests, and that our headers never come from a client: without it any client picks any\n\
-         # cluster. It stays as it is when splits change. Apply it first, and delete it last.\n{}\
+        "# The route of split requests, and the removal of the filter's headers from client requests. Required for\n\
+         # security: without it, any client can choose any cluster. Independent of the splits. Apply it first; delete it\n\
+         # last.\n{}\
          ---\n\
-         # What a WasmPlugin can't do: a proxy that starts while this configuration is bad answers 500 to every host, split\n\
-         # or not, until there is a good one, and 403 while the filter can't be fetched, unless --failure-policy is open.\n\
-         # `render envoyfilter` serves the root Services meanwhile. Gateways load it too, and split nothing without\n\
-         # `--context gateway` or `both`.\n{}",
+         # A proxy that starts while this configuration is invalid answers 500 to every host, and 403 while the filter\n\
+         # cannot be fetched, unless --failure-policy is open. With `render envoyfilter`, the root Services serve instead.\n\
+         # Gateways load this filter too, but split no requests without `--context gateway` or `both`.\n{}",
         yaml::write(&options.envoy_filter(&options.static_name(), patches)),
         yaml::write(&plugin),
     )
@@ -148,7 +147,7 @@ const SIDECAR: &str = "SIDECAR_OUTBOUND";
 const GATEWAY: &str = "GATEWAY";
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
 
-/// What stays as it is whatever splits there are: the early header mutation, and the routes of split requests.
+/// Returns the patches that do not depend on the splits: the early header mutation and the routes of split requests.
 fn static_patches(configuration: &Configuration, options: &IstioOptions, context: &str) -> (Value, Vec<Value>) {
     let strip = json!({
         "applyTo": "NETWORK_FILTER",
@@ -163,7 +162,7 @@ fn static_patches(configuration: &Configuration, options: &IstioOptions, context
             },
         },
     });
-    // No virtual host is named: it goes first in all.
+    // Without a virtual host, the patch applies to all of them.
     let route = json!({
         "applyTo": "HTTP_ROUTE",
         "match": {"context": context},
@@ -176,9 +175,9 @@ fn static_patches(configuration: &Configuration, options: &IstioOptions, context
     (strip, [None].into_iter().chain(ports).map(|port| gateway_route(&route, configuration, port)).collect())
 }
 
-/// The route of split requests at gateways: only where the gateway routes already, and by the names that the operator gives
-/// to the outside. Else a client that sends a Service's own name would reach what the gateway does not expose. `port` is
-/// the listener's, and what a client may write into `Host`.
+/// Returns the route of split requests at gateways. It matches only the operator's `hosts`, in virtual hosts that already
+/// have routes: otherwise a client that sends a Service's own name would reach Services that the gateway does not expose.
+/// `port` is the listener's port, which clients may write into `Host`.
 fn gateway_route(route: &Value, configuration: &Configuration, port: Option<u16>) -> Value {
     let mut route = route.clone();
     route["match"]["routeConfiguration"] = json!({"vhost": {"route": {"action": "ROUTE"}}});
@@ -190,7 +189,7 @@ fn gateway_route(route: &Value, configuration: &Configuration, port: Option<u16>
     route
 }
 
-/// Holds for requests to the configuration's `hosts`: with this port, or without any.
+/// Returns a header match for the configuration's `hosts`, with this port or without a port.
 fn named_hosts(configuration: &Configuration, port: Option<u16>) -> Value {
     let hosts: Vec<_> = configuration.hosts.keys().map(|host| host.replace('.', r"\.")).collect();
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -203,17 +202,17 @@ fn named_hosts(configuration: &Configuration, port: Option<u16>) -> Value {
 // === impl Istio ===
 
 impl IstioOptions {
-    /// The name of the extension configuration, as Istio names a WasmPlugin's.
+    /// Returns the name of the extension configuration, in the form that Istio uses for a WasmPlugin.
     fn extension(&self) -> String {
         format!("{}.{}", self.namespace, self.name)
     }
 
-    /// How much of what an EnvoyFilter may hold there is for a configuration, which it holds once for each kind of proxy.
+    /// Returns the share of an EnvoyFilter's size for one copy of the configuration; there is one for each kind of proxy.
     pub(crate) fn max_configuration_bytes(&self, of_all: usize) -> usize {
         of_all / self.context.names().len()
     }
 
-    /// The EnvoyFilter beside a WasmPlugin.
+    /// Returns the name of the EnvoyFilter that accompanies a WasmPlugin.
     fn static_name(&self) -> String {
         format!("{}-route", self.name)
     }
@@ -252,7 +251,7 @@ impl Default for IstioOptions {
 // === impl PatchContext ===
 
 impl PatchContext {
-    /// As Istio calls them.
+    /// Returns Istio's names of the contexts.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Sidecar => &[SIDECAR],

@@ -5,7 +5,7 @@
 //!
 //! - [`load`] parses documents of Kubernetes objects into one plugin [`Configuration`].
 //! - [`plugin_config`], [`ecds`], [`bootstrap`], [`envoy_filter`] and [`wasm_plugin`] render a configuration.
-//! - [`plan`] decides what sidecars get of a whole Kubernetes cluster, and [`status`] reports it on each TrafficSplit.
+//! - [`plan()`] plans the configuration of a whole Kubernetes cluster; [`status_value`] and [`status_events`] report the result.
 //! - [`explain`] explains the decision for one request.
 //!
 //! [`Configuration`]: traffic_split::Configuration

@@ -1,4 +1,4 @@
-//! Files of Kubernetes objects, read into one plugin configuration.
+//! Parses files of Kubernetes objects into one plugin configuration.
 
 use crate::document::{self, Document, Protocol};
 use crate::yaml;
@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
 
-/// One thing wrong, or odd, in one file.
+/// An error or a warning about one file.
 ///
 /// Displayed as `guide.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is
 /// negative`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
-    /// The file, as it was named.
+    /// The name of the file.
     pub file: String,
-    /// The object in the file; empty if it is about the file.
+    /// The object in the file; empty if the whole file is meant.
     pub object: String,
-    /// The path of the field in that object; empty if it is about the whole object.
+    /// The path of the field in the object; empty if the whole object is meant.
     pub field: String,
-    /// What is wrong and why.
+    /// The problem and its remedy.
     pub message: String,
 }
 
@@ -33,33 +33,33 @@ pub struct InputFile {
     pub content: Result<Vec<u8>, String>,
 }
 
-/// What a file held that counts here.
+/// The number of objects in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileSummary {
-    /// The file, as it was named.
+    /// The name of the file.
     pub file: String,
-    /// How many TrafficSplits it holds.
+    /// The number of TrafficSplits.
     pub traffic_splits: usize,
-    /// How many HTTPRouteGroups it holds.
+    /// The number of HTTPRouteGroups.
     pub http_route_groups: usize,
-    /// How many Services it holds.
+    /// The number of Services.
     pub services: usize,
-    /// Kind and name of the objects that were ignored.
+    /// Kind and name of each ignored object.
     pub ignored: Vec<String>,
 }
 
-/// What files of Kubernetes objects say, all together.
+/// The result of parsing all files.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Input {
     /// The plugin configuration.
     pub configuration: Configuration,
-    /// Which HTTP Services speak, by `namespace/name` and port, where they say so.
+    /// The HTTP version of Services that declare one, by `namespace/name` and port.
     pub protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
-    /// One entry a file, in the order they were given.
+    /// One entry for each file, in the given order.
     pub files: Vec<FileSummary>,
-    /// What is valid and yet probably not meant.
+    /// Valid settings that are probably mistakes.
     pub warnings: Vec<Diagnostic>,
     /// The file of each TrafficSplit, by `namespace/name`.
     split_files: BTreeMap<String, String>,
@@ -69,7 +69,7 @@ pub struct Input {
 /// configuration to begin with: its keys stay, and the objects of the files are added.
 ///
 /// # Errors
-/// Every fault found in any of the files; at least one.
+/// Every problem in any of the files; at least one.
 pub fn load(files: &[InputFile], config: Option<&InputFile>) -> Result<Input, Vec<Diagnostic>> {
     let mut loader = Loader::default();
     if let Some(config) = config {
@@ -97,7 +97,7 @@ struct Loader {
     warnings: Vec<Diagnostic>,
     /// The file of each object.
     objects: BTreeMap<String, String>,
-    /// Of what was read from documents, by place after what the base holds.
+    /// The origins of the splits from documents, which follow those of the base.
     splits: Vec<Origin>,
     groups: Vec<Origin>,
     services: BTreeMap<String, Origin>,
@@ -107,7 +107,7 @@ struct Loader {
 // === impl Input ===
 
 impl Input {
-    /// The file that a TrafficSplit, named as `namespace/name`, stands in.
+    /// Returns the file of a TrafficSplit, by `namespace/name`.
     pub fn file_of_split(&self, name: &str) -> Option<&str> {
         self.split_files.get(name).map(String::as_str)
     }
@@ -123,8 +123,13 @@ impl Loader {
             Err(message) => self.report(&file, "", "", message),
             Ok(documents) => match <[Value; 1]>::try_from(documents) {
                 Ok([Value::Object(map)]) => self.base = map,
-                Ok(_) => self.report(&file, "", "", "is not a plugin configuration: it must be an object"),
-                Err(_) => self.report(&file, "", "", "must hold one document: a plugin configuration"),
+                Ok(_) => self.report(
+                    &file,
+                    "",
+                    "",
+                    "is not a plugin configuration; write an object with the keys of docs/configuration.md",
+                ),
+                Err(_) => self.report(&file, "", "", "has several documents; write one plugin configuration"),
             },
         }
     }
@@ -168,7 +173,7 @@ impl Loader {
                         if self.is_new(&origin) {
                             for (field, key) in document::unknown_match_conditions(&group) {
                                 let message = format!(
-                                    "is no condition that is known here, so it is ignored; known are {}",
+                                    "unknown condition, which is ignored; use {}",
                                     document::MATCH_CONDITIONS.join(", ")
                                 );
                                 let (file, object) = (origin.file.clone(), origin.object.clone());
@@ -197,21 +202,21 @@ impl Loader {
         self.files.push(summary);
     }
 
-    /// Whether the object wasn't there before; a fault if it was.
+    /// Returns whether the object is new, and reports it if it is duplicated.
     fn is_new(&mut self, origin: &Origin) -> bool {
         let Some(first) = self.objects.get(&origin.object) else {
-            // Without a namespace nobody can tell.
+            // Without a namespace, two objects of one name may differ.
             if origin.object.contains('/') {
                 self.objects.insert(origin.object.clone(), origin.file.clone());
             }
             return true;
         };
-        let message = format!("is already in {first}");
+        let message = format!("is duplicated, first in {first}; remove one");
         self.report(&origin.file, &origin.object, "", message);
         false
     }
 
-    /// Adds to a list of the base. If that isn't a list, it stays for the core to object to.
+    /// Appends to a list of the base. A value that is not a list stays, and `Configuration::from_value` reports it.
     fn push(&mut self, key: &str, value: Value) {
         let list = self.base.entry(key).or_insert(Value::Null);
         if list.is_null() {
@@ -253,7 +258,7 @@ impl Loader {
         if let Some(services) = services.as_object_mut()
             && let Some(known) = services.entry(key).or_insert_with(|| json!({})).as_object_mut()
         {
-            // What the operator wrote stays.
+            // The operator's setting takes precedence.
             known.entry("ports").or_insert_with(|| json!(ports));
         }
     }
@@ -280,7 +285,7 @@ impl Loader {
         Ok(Input { configuration, protocols: self.protocols, files: self.files, warnings, split_files })
     }
 
-    /// Says in which file a problem of the whole configuration is.
+    /// Finds the file and object of a problem of the whole configuration.
     fn locate(&self, whole: &Value, problem: Problem) -> Diagnostic {
         let origin = match &problem.object {
             Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
@@ -289,7 +294,7 @@ impl Loader {
             _ => None,
         };
         let Origin { file, object } = origin.cloned().unwrap_or_else(|| Origin {
-            file: self.config.clone().unwrap_or_else(|| "the documents together".into()),
+            file: self.config.clone().unwrap_or_else(|| "all files together".into()),
             object: problem.object.to_string(),
         });
         Diagnostic { file, object, field: problem.field, message: problem.message }
@@ -305,18 +310,18 @@ impl Loader {
     }
 }
 
-/// Where entry `index` of a list of the whole configuration was read, if not in the base: its
-/// entries come first.
+/// Returns the origin of entry `index` of a list of the whole configuration; `None` for the entries of the base, which come
+/// first.
 fn origin<'o>(whole: &Value, list: &str, origins: &'o [Origin], index: usize) -> Option<&'o Origin> {
     let all = whole.get(list).and_then(Value::as_array).map_or(0, Vec::len);
     origins.get((index + origins.len()).checked_sub(all)?)
 }
 
-/// All documents of a file; at least one.
+/// Returns all documents of a file; at least one.
 fn read_documents(file: &InputFile) -> Result<Vec<Value>, String> {
     let documents = yaml::read(file.content.as_ref().map_err(String::clone)?)?;
     if documents.is_empty() {
-        return Err("is empty".into());
+        return Err("is empty; write at least one object".into());
     }
     Ok(documents)
 }

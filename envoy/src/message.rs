@@ -1,4 +1,4 @@
-//! Messages of conditions: one line each, bounded while they are built, since other tenants write what they quote.
+//! Messages of conditions: one line each, bounded while they are built, because other tenants write the texts that they quote.
 
 use traffic_split::{Object, Problem};
 

@@ -1,4 +1,4 @@
-//! The plugin configuration: what the filter reads.
+//! The plugin configuration, which the filter reads.
 
 use crate::yaml::ALWAYS_JSON;
 use traffic_split::Configuration;

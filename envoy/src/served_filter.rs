@@ -1,11 +1,11 @@
-//! What the EnvoyFilter that the API server has serves: its configuration and its VM epoch.
+//! Reads and changes the configuration and the VM epoch of an existing EnvoyFilter.
 
 use crate::wiring;
 use crate::yaml::ALWAYS_JSON;
 use serde_json::Value;
 use traffic_split::Configuration;
 
-/// The configuration that proxies get by an EnvoyFilter; `None` if it has none that the filter takes.
+/// Returns the configuration in an EnvoyFilter; `None` if it has no valid one.
 #[must_use]
 pub fn served_configuration(filter: &Value) -> Option<Configuration> {
     let patches = filter.pointer("/spec/configPatches")?.as_array()?;
@@ -14,22 +14,22 @@ pub fn served_configuration(filter: &Value) -> Option<Configuration> {
     Configuration::from_json(text.as_bytes()).ok()
 }
 
-/// The number of changes of an EnvoyFilter after which its VM is replaced even if only weights change.
+/// The number of changes of an EnvoyFilter after which the VM is replaced even if only weights change.
 const MAX_CHANGES_PER_VM: u64 = 100;
 
-/// The [`vm_epoch`](crate::IstioOptions::vm_epoch) for the EnvoyFilter that replaces `served`, as the API server has it, with this configuration.
+/// Returns the [`vm_epoch`](crate::IstioOptions::vm_epoch) for the EnvoyFilter that replaces `served` with this configuration.
 ///
-/// It differs from the one served if more than weights change, so that the configuration serves even if the workers' VMs
-/// trapped on the one served; and after every hundredth change, by `metadata.generation`, so that Envoy frees the VM's
-/// memory and metrics.
+/// The epoch changes if more than weights change, so that the new configuration loads even if the served one trapped. It
+/// also changes after every hundredth change, counted by `metadata.generation`, so that Envoy frees the VM's memory and
+/// metrics.
 ///
-/// Apply the result to one replacement only: before each retry, ask again with the EnvoyFilter that is there then.
+/// Use the result for one replacement only: before each retry, call this function again with the EnvoyFilter that then exists.
 #[must_use]
 pub fn next_vm_epoch(served: &Value, configuration: &Configuration) -> u64 {
     vm_epoch_after(served, served_configuration(served).as_ref(), configuration)
 }
 
-/// Returns the same as [`next_vm_epoch`] for an EnvoyFilter whose configuration was read before.
+/// Returns the same as [`next_vm_epoch`] for an EnvoyFilter whose configuration is already parsed.
 #[must_use]
 pub fn vm_epoch_after(served: &Value, previous: Option<&Configuration>, configuration: &Configuration) -> u64 {
     let Some((epoch, previous)) = served_vm_epoch(served).zip(previous) else {
@@ -42,7 +42,7 @@ pub fn vm_epoch_after(served: &Value, previous: Option<&Configuration>, configur
     wiring::next_vm_epoch(previous, epoch, configuration)
 }
 
-/// The epoch at the end of the VM's id; `None` in an EnvoyFilter of a version that wrote none.
+/// Returns the epoch at the end of the VM's id; `None` for an EnvoyFilter of a version without epochs.
 #[must_use]
 pub fn served_vm_epoch(filter: &Value) -> Option<u64> {
     let patches = filter.pointer("/spec/configPatches")?.as_array()?;
@@ -51,7 +51,7 @@ pub fn served_vm_epoch(filter: &Value) -> Option<u64> {
     id.rsplit_once('-')?.1.parse().ok().filter(|epoch| *epoch < wiring::VM_EPOCHS)
 }
 
-/// Takes all splits out of an EnvoyFilter, so that every root serves. False if it has none, or no configuration.
+/// Removes all splits from an EnvoyFilter, so that the root Services serve. Returns `false` if there are none.
 pub fn remove_splits(filter: &mut Value) -> bool {
     let Some(mut configuration) = served_configuration(filter).filter(|served| !served.traffic_splits.is_empty())
     else {

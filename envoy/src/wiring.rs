@@ -1,4 +1,5 @@
-//! What the filter needs around it in Envoy, whoever writes it down: a bootstrap's file, or an EnvoyFilter.
+//! The parts of Envoy's configuration that bootstraps and EnvoyFilters share: early header mutation, config discovery, the filter
+//! and the route of split requests.
 
 use crate::yaml::ALWAYS_JSON;
 use serde_json::{Value, json};
@@ -6,33 +7,32 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 use traffic_split::Configuration;
 
-/// The filter's name wherever Envoy wants one.
+/// The name of the filter and of its route in Envoy's configuration.
 pub(crate) const FILTER: &str = "traffic-split";
-/// The type of an HTTP filter that is WebAssembly.
+/// The type of Envoy's Wasm filter.
 pub(crate) const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
-/// A filter that does nothing, unless it is told to.
+/// The type of a filter that does nothing when its configuration is empty.
 const NO_OP_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 
-/// How Envoy treats a request that the filter has picked a cluster for. The route that is inserted replaces the one that
-/// was there, with all that it had.
+/// Options of the route of split requests. That route replaces the whole original route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SplitRoute {
-    /// How long a request may take until it is answered 504; absent: as long as it likes, which is Istio's default.
+    /// Timeout of a request, after which Envoy answers 504. Defaults to none, as in Istio.
     pub timeout: Option<Duration>,
-    /// How often a request is tried again that no backend has begun to work on; 2 is Istio's default.
+    /// Number of retries of a request that no backend has started to process. Defaults to 2, as in Istio.
     pub retries: u32,
-    /// The request header by which a backend's `ring_hash` or `maglev` load balancer picks the endpoint, in place of a
-    /// DestinationRule's `consistentHash`.
+    /// Request header that a backend's `ring_hash` or `maglev` load balancer hashes, instead of `consistentHash` of a
+    /// DestinationRule.
     pub hash_header: Option<String>,
-    /// The response header that gets the name of the backend that was picked. It takes a `backendHeader`.
+    /// Response header for the name of the picked backend. Has no effect without a `backendHeader`.
     pub response_header: String,
 }
 
-/// Where a sidecar finds the compiled filter.
+/// Where a proxy finds the compiled filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WasmSource {
-    /// A file on the sidecar's host.
+    /// A file on the proxy's host or in its container.
     File(String),
     /// An image `oci://…` or a file `https://…`, which Istio's agent fetches.
     Remote {
@@ -43,23 +43,22 @@ pub enum WasmSource {
     },
 }
 
-/// What Envoy does when the filter's VM has died. That it may answer 503 for ever after
-/// (`FAIL_CLOSED`) is not on offer.
+/// What Envoy does after the filter's VM fails. `FAIL_CLOSED` is not available: Envoy would answer 503 until it restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailurePolicy {
-    /// `FAIL_RELOAD`: a new VM is started; requests within the back-off of a second get 503.
+    /// `FAIL_RELOAD`: Envoy starts a new VM; requests get 503 for at most one second.
     #[default]
     Reload,
-    /// `FAIL_OPEN`: the root serves until there is a new VM.
+    /// `FAIL_OPEN`: the root Service serves until a new VM starts.
     Open,
 }
 
-/// An extension of the connection manager that keeps our headers from coming from a client: before the route is looked
-/// for, which is why it isn't one of the filters.
+/// Returns the extension of the connection manager that removes the filter's headers from client requests. An HTTP filter would be
+/// too late: Envoy selects the route before it runs filters.
 pub(crate) fn early_header_mutation(configuration: &Configuration) -> Value {
     let strip = [
         configuration.cluster_header.as_str(),
-        // Stripped even while nothing writes it: the next configuration may.
+        // The next configuration of the filter may write this header.
         configuration.backend_header.as_deref().unwrap_or(BACKEND_HEADER),
         &configuration.mirror_header,
         &configuration.set_cookie_header,
@@ -73,11 +72,11 @@ pub(crate) fn early_header_mutation(configuration: &Configuration) -> Value {
     })
 }
 
-/// The `backendHeader` of who wants one, and doesn't say which.
+/// The `backendHeader` of a configuration that needs one and has none.
 pub const BACKEND_HEADER: &str = "x-traffic-split-backend";
 
-/// The filter's configuration comes from elsewhere, and changes without the listener. Without one, or with a bad one, the
-/// default serves the roots and other hosts.
+/// Returns the `config_discovery` of the filter, whose configuration changes without a change of the listener. While the
+/// configuration is missing or invalid, the default configuration lets the root Services and other hosts serve.
 pub(crate) fn config_discovery(config_source: Value) -> Value {
     json!({
         "config_source": config_source,
@@ -87,31 +86,30 @@ pub(crate) fn config_discovery(config_source: Value) -> Value {
     })
 }
 
-/// The number of VM epochs. A stream keeps the VM under which it began: this is the most VMs of one filter that long
-/// streams can hold in each worker.
+/// The number of VM epochs. A stream keeps the VM under which it began, so this is the most VMs of one filter in each worker.
 pub const VM_EPOCHS: u64 = 8;
 
-/// The epoch of a configuration's VM, below [`VM_EPOCHS`], from everything but the splits' weights.
+/// Returns the epoch of a configuration's VM, below [`VM_EPOCHS`], derived from everything except the splits' weights.
 ///
-/// Configurations of one epoch share a VM, so changes of weights, which are frequent, start no VM. Other changes do, save
-/// one in eight: a VM whose workers trapped at configure is refused by Envoy until no stream and no configuration uses it.
+/// Configurations of one epoch share a VM, so a change of weights starts no VM. Seven of eight other changes do: after a trap in
+/// `on_configure`, Envoy refuses all configurations of that VM until no stream and no configuration uses the VM.
 pub fn vm_epoch(configuration: &Configuration) -> u64 {
     hash(structure(configuration).as_bytes()) % VM_EPOCHS
 }
 
-/// The epoch of the VM for the configuration that replaces `served`, which has epoch `served_epoch`: another one if more
-/// than weights change. Unlike with [`vm_epoch`], such a change always gets another VM.
+/// Returns the epoch for the configuration that replaces `served`. Unlike [`vm_epoch`], it always differs from `served_epoch` if
+/// more than weights change.
 pub(crate) fn next_vm_epoch(served: &Configuration, served_epoch: u64, configuration: &Configuration) -> u64 {
     if structure(served) == structure(configuration) { served_epoch } else { increment_vm_epoch(served_epoch) }
 }
 
-/// The epoch after this one.
+/// Returns the epoch after this one.
 #[must_use]
 pub fn increment_vm_epoch(epoch: u64) -> u64 {
     epoch.wrapping_add(1) % VM_EPOCHS
 }
 
-/// What the filter is configured with, without weights.
+/// Returns the filter's configuration without weights.
 fn structure(configuration: &Configuration) -> String {
     let mut needed = filter_configuration(configuration);
     for backend in needed.traffic_splits.iter_mut().flat_map(|split| &mut split.spec.backends) {
@@ -120,14 +118,14 @@ fn structure(configuration: &Configuration) -> String {
     serde_json::to_string(&needed).expect(ALWAYS_JSON)
 }
 
-/// FNV-1a: the same on every machine.
+/// Returns the FNV-1a hash, which is the same on every machine.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// The filter and its configuration, as what `config_discovery` gets. `epoch` defaults to [`vm_epoch`].
+/// Returns the Wasm filter with its configuration, as `config_discovery` receives it. `epoch` defaults to [`vm_epoch`].
 pub(crate) fn wasm(
     configuration: &Configuration,
     wasm: &WasmSource,
@@ -135,7 +133,7 @@ pub(crate) fn wasm(
     epoch: Option<u64>,
     failure_policy: FailurePolicy,
 ) -> Value {
-    // A VM of its own for each compiled filter and each epoch.
+    // Each compiled filter and each epoch has a VM of its own.
     let epoch = epoch.unwrap_or_else(|| vm_epoch(configuration));
     let vm_id = match version {
         Some(version) => format!("{FILTER}-{version}-{epoch}"),
@@ -159,8 +157,8 @@ pub(crate) fn wasm(
     })
 }
 
-/// The configuration of a filter around which [`early_header_mutation`] stands, unless the operator says otherwise; without
-/// the Services and groups that no split names.
+/// Returns the configuration for a filter whose headers Envoy removes from client requests ([`early_header_mutation`]), without the
+/// Services and groups that no split names. The operator's `headersStripped` takes precedence.
 pub(crate) fn filter_configuration(configuration: &Configuration) -> Configuration {
     let mut needed = configuration.clone();
     needed.headers_stripped.get_or_insert(true);
@@ -180,7 +178,7 @@ pub(crate) fn filter_configuration(configuration: &Configuration) -> Configurati
     needed
 }
 
-/// The route of requests whose cluster the filter picked.
+/// Returns the route of split requests.
 pub(crate) fn split_route(configuration: &Configuration, options: &SplitRoute) -> Value {
     let header = &configuration.cluster_header;
     let mut response_headers = Vec::new();
@@ -190,8 +188,8 @@ pub(crate) fn split_route(configuration: &Configuration, options: &SplitRoute) -
     if let Some(backend) = &configuration.backend_header {
         add(&options.response_header, backend);
     }
-    // This, and the mirror below, have no effect until a request has the header. They are here
-    // because Envoy reads the route once, and the filter's next configuration may set them.
+    // This header and the mirror have no effect on requests without their request header. The route always has both, because the
+    // filter's next configuration may need them.
     add("set-cookie", &configuration.set_cookie_header);
     let mut route = json!({
         "cluster_header": header,
@@ -208,13 +206,13 @@ pub(crate) fn split_route(configuration: &Configuration, options: &SplitRoute) -
         "name": FILTER,
         "match": {"prefix": "/", "headers": [{"name": header, "present_match": true}]},
         "route": route,
-        // It alone: Envoy removes what stands here before it reads the others, which would undo them.
+        // Only this header: Envoy removes these headers before it evaluates the mirror policy and `%REQ()%`.
         "request_headers_to_remove": [header],
         "response_headers_to_add": response_headers,
     })
 }
 
-/// Istio's default, which retries only what no backend has begun to work on.
+/// Returns Istio's default retry policy, which retries only requests that no backend has started to process.
 pub(crate) fn retry_policy(retries: u32) -> Value {
     json!({
         "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
@@ -240,12 +238,12 @@ impl Default for SplitRoute {
 // === impl Wasm ===
 
 impl WasmSource {
-    /// What stands in `vm_config.code`.
+    /// Returns the value of `vm_config.code`.
     fn code(&self) -> Value {
         match self {
             Self::File(path) => json!({"local": {"filename": path}}),
             Self::Remote { url, sha256 } => {
-                // Istio's agent fetches it, and no cluster is asked.
+                // Istio's agent fetches the code, so the cluster is never used.
                 let http_uri = json!({"uri": url, "cluster": "_", "timeout": "30s"});
                 let mut remote = json!({"http_uri": http_uri});
                 if let Some(sha256) = sha256 {
@@ -256,7 +254,7 @@ impl WasmSource {
         }
     }
 
-    /// As a WasmPlugin's `url`.
+    /// Returns the `url` of a WasmPlugin.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::File(path) => format!("file://{path}"),

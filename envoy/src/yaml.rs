@@ -1,4 +1,4 @@
-//! YAML and JSON, read strictly and written plainly.
+//! Parses YAML and JSON strictly, and writes YAML.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -7,24 +7,24 @@ use serde_saphyr::{Error, UserMessageFormatter};
 use traffic_split::Strict;
 
 /// Why serialising a configuration cannot fail.
-pub(crate) const ALWAYS_JSON: &str = "a configuration is made of strings, numbers, lists and maps with string keys";
+pub(crate) const ALWAYS_JSON: &str = "a configuration consists of strings, numbers, lists and maps with string keys";
 
-/// Deeper than anything of ours, shallow enough for any stack.
+/// Deeper than any valid document, and shallow enough for any stack.
 const MAX_DEPTH: usize = 100;
 
-/// All documents of a text, YAML or JSON, save for empty ones. The error says line and column.
+/// Parses all documents of a text, YAML or JSON, and skips empty ones. The error names line and column.
 pub(crate) fn read(text: &[u8]) -> Result<Vec<Value>, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
-            // A big cluster has many objects. What a few aliases make of them is limited elsewhere.
+            // A large cluster has many objects. The budget of aliases is separate.
             max_documents: usize::MAX,
             max_events: usize::MAX,
             max_nodes: usize::MAX,
         },
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::Reject,
-        // A Service may be called `on`.
+        // `on` is a valid name of a Service.
         strict_booleans: true,
         with_snippet: false,
     };
@@ -34,19 +34,19 @@ pub(crate) fn read(text: &[u8]) -> Result<Vec<Value>, String> {
     }
 }
 
-/// What is wrong, in the words of the rest of our messages, after line and column.
+/// Returns the message of an error, after line and column.
 fn explain(why: &Error) -> String {
     let message = match why {
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key {key:?} stands twice"),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is duplicated; remove one"),
         Error::NonFiniteFloat { value, .. } => format!("{value} is not a finite number"),
-        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("is nested deeper than {MAX_DEPTH}"),
-        Error::Budget { .. } => "holds more than can be read, perhaps by its aliases".into(),
-        Error::InvalidUtf8Input => "is not UTF-8".into(),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("nests deeper than {MAX_DEPTH} levels"),
+        Error::Budget { .. } => "is too large, perhaps because of its aliases".into(),
+        Error::InvalidUtf8Input => "is not UTF-8; save the file as UTF-8".into(),
         other => {
             let message = other.render_with_formatter(&UserMessageFormatter);
-            // Of what only aliases can bring about, it tells in words of its own.
+            // The library reports limits of aliases with its own text.
             if message.contains("limits breached") {
-                return "holds more than can be read, by its aliases".into();
+                return "is too large because of its aliases".into();
             }
             match message.rsplit_once(" at line ") {
                 Some((message, _)) => message.to_owned(),
@@ -61,16 +61,15 @@ fn explain(why: &Error) -> String {
     }
 }
 
-/// A JSON value as YAML: what an object is stands before what it has.
+/// Writes a JSON value as YAML. `@type` and `name` come first in each object.
 pub(crate) fn write(value: &Value) -> String {
-    // A folded string is legible to nobody when it is JSON.
+    // Folding makes embedded JSON unreadable.
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     serde_saphyr::to_string_with_options(&Ordered(value), options).expect("every JSON value is YAML")
 }
 
-/// A value whose objects begin with `@type` and `name`; all other keys are in alphabetical order.
-/// That is done here because serde_json's `preserve_order` would be on for the whole workspace,
-/// the filter too.
+/// A value whose objects begin with `@type` and `name`; all other keys are in alphabetical order. The feature `preserve_order` of
+/// serde_json is no alternative: it would apply to the whole workspace, including the filter.
 struct Ordered<'v>(&'v Value);
 
 impl Serialize for Ordered<'_> {
@@ -87,9 +86,9 @@ impl Serialize for Ordered<'_> {
     }
 }
 
-/// Text that came from a file, fit for one line on a terminal: without control characters, and without those that
-/// turn the direction of writing.
+/// Returns text from a file as one safe line for a terminal: without control characters and bidirectional marks.
 pub fn one_line(text: &str) -> String {
-    let turns = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|char| if char.is_control() || turns(char) { ' ' } else { char }).collect()
+    let is_bidirectional =
+        |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|char| if char.is_control() || is_bidirectional(char) { ' ' } else { char }).collect()
 }

@@ -129,7 +129,7 @@ fn directory_is_reported() {
 #[test]
 fn empty_file_is_an_error() {
     for text in ["", "\n", "# nothing\n", "---\n---\n"] {
-        refused(text, &["guide.yaml: is empty"]);
+        refused(text, &["guide.yaml: is empty; write at least one object"]);
     }
 }
 
@@ -142,7 +142,7 @@ fn yaml_errors_have_line_and_column() {
 fn duplicated_key_is_an_error() {
     refused(
         "kind: TrafficSplit\nkind: TrafficSplit\n",
-        &["guide.yaml: line 2, column 1: the key \"kind\" stands twice"],
+        &["guide.yaml: line 2, column 1: the key `kind` is duplicated; remove one"],
     );
 }
 
@@ -169,14 +169,14 @@ fn weights_with_the_sum_0_are_an_error() {
 
 #[test]
 fn document_that_is_not_a_kubernetes_object_is_an_error() {
-    refused("spec: {}\n", &["guide.yaml: document 1: is not a Kubernetes object: it has no kind"]);
+    refused("spec: {}\n", &["guide.yaml: document 1: is not a Kubernetes object; add a `kind`"]);
     for text in ["3\n", "hello\n", "- kind: TrafficSplit\n"] {
-        refused(text, &["guide.yaml: document 1: is not a Kubernetes object: it must be a map with a kind"]);
+        refused(text, &["guide.yaml: document 1: is not a Kubernetes object; write a map with a `kind`"]);
     }
     refused("kind: 3\n", &["guide.yaml: document 1: kind: must be a string"]);
     refused(
         "kind: List\nitems: [3]\n",
-        &["guide.yaml: document 1: items[0]: is not a Kubernetes object: it must be a map with a kind"],
+        &["guide.yaml: document 1: items[0]: is not a Kubernetes object; write a map with a `kind`"],
     );
 }
 
@@ -232,8 +232,8 @@ fn duplicated_object_is_reported_with_the_file_of_the_first() {
     let files =
         Files::new(&[("a.yaml", &split("50")), ("b.yaml", &format!("{}---\n{SERVICE}---\n{SERVICE}", split("40")))]);
     let messages = [
-        "b.yaml: TrafficSplit httpbin/http-split: is already in a.yaml",
-        "b.yaml: Service httpbin/httpbin: is already in b.yaml",
+        "b.yaml: TrafficSplit httpbin/http-split: is duplicated, first in a.yaml; remove one",
+        "b.yaml: Service httpbin/httpbin: is duplicated, first in b.yaml; remove one",
     ];
     all_refuse(&files, &["a.yaml", "b.yaml"], &messages);
     // Without a namespace, the objects may be different.
@@ -276,7 +276,7 @@ fn deep_nesting_is_an_error() {
 fn file_that_is_not_utf8_is_an_error() {
     let files = Files::new(&[]);
     std::fs::write(files.0.join("guide.yaml"), b"kind: \xff").unwrap();
-    all_refuse(&files, &["guide.yaml"], &["guide.yaml: is not UTF-8"]);
+    all_refuse(&files, &["guide.yaml"], &["guide.yaml: is not UTF-8; save the file as UTF-8"]);
 }
 
 #[test]
@@ -602,7 +602,7 @@ fn unknown_condition_of_a_match_is_a_warning() {
     let files = Files::new(&[("group.yaml", group)]);
     let ran = files.run(&["check", "group.yaml"]);
     let warnings: Vec<_> = ran.stderr.lines().collect();
-    let known = "is no condition that is known here, so it is ignored; known are name, pathRegex, methods, headers";
+    let known = "unknown condition, which is ignored; use name, pathRegex, methods, headers";
     assert_eq!(
         warnings,
         [
