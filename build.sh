@@ -394,7 +394,7 @@ run_tests() {
   if [[ $envoy == yes ]]; then
     level "e2e, real Envoy $ENVOY_VERSION" "${E2E[@]}" --test 'envoy*'
   else
-    xtask skip "$RESULTS" "e2e, real Envoy" "--without-envoy"
+    xtask skip "$RESULTS" "e2e, real Envoy" "left out by --without-envoy"
   fi
   if [[ $mesh == yes ]]; then
     test_mesh
