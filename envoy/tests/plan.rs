@@ -144,7 +144,10 @@ fn invalid_split_is_left_out_and_others_are_served() {
     assert_eq!(served(&plan), ["shop/right"]);
     let status = status(&plan, "wrong");
     assert_eq!(status.accepted.reason, "Invalid");
-    assert_eq!(status.accepted.message, "spec.backends: the weights sum to 0: there is nothing to choose");
+    assert_eq!(
+        status.accepted.message,
+        "spec.backends: the weights sum to 0; give at least one backend a weight above 0"
+    );
     assert_eq!((status.served_version, status.state()), (ServedVersion::NotServed, "Invalid"));
     assert!(!status.programmed.is_met);
 }
@@ -371,7 +374,7 @@ fn splits_above_the_limit_are_left_out_or_keep_their_served_version() {
     assert_eq!(summary("b"), ("TooLarge", ServedVersion::NotServed, true, ""));
     assert_eq!(summary("c"), ("TooLarge", ServedVersion::LastGood, true, "v1 1"));
     let message = &status(&plan, "b").programmed.message;
-    assert!(message.starts_with("the configuration would have more than "), "{message}");
+    assert!(message.starts_with("the configuration would exceed the limit of "), "{message}");
     assert!(
         message
             .ends_with("; remove splits or backends, or raise --max-bytes of the controller; this split is not served"),
@@ -755,7 +758,7 @@ fn group_above_the_budget_keeps_its_served_version() {
     assert_eq!(summary(&plan, "a").0, "TooLarge");
     assert_eq!(
         status(&plan, "a").programmed.message,
-        "the splits of the root shop/web together would have more than 16384 as the size of patterns; use fewer or \
+        "the splits of the root shop/web together would exceed the limit of 16384 units of pattern size; use fewer or \
          shorter patterns and smaller repetitions; sidecars keep the version that they have"
     );
     let text = serde_json::to_vec(&plan.configuration).unwrap();

@@ -171,7 +171,7 @@ impl RandomSource for VmRandom<'_> {
         match getrandom::fill(&mut id) {
             Ok(()) => Some(id),
             Err(why) => {
-                log::error!("the host gave no random bytes for a sticky cookie ({why}): none is set");
+                log::error!("random_get failed ({why}); no sticky cookie is set");
                 None
             }
         }
@@ -183,7 +183,7 @@ fn bounded(problems: Vec<Problem>, max_lines: usize) -> Vec<String> {
     let more = problems.len().saturating_sub(max_lines);
     let mut lines: Vec<_> = problems.iter().take(max_lines).map(ToString::to_string).collect();
     if more > 0 {
-        lines.push(format!("and {more} more: `traffic-split check` lists all"));
+        lines.push(format!("and {more} more; run `traffic-split check` to list all"));
     }
     lines
 }
@@ -210,7 +210,7 @@ fn counter(pick: &Pick<'_>, of_vm: &mut HashMap<String, u32>) -> Option<u32> {
 fn seeded() -> Rng {
     let mut seed = [0; 8];
     if let Err(why) = getrandom::fill(&mut seed) {
-        log::warn!("the host gave no random seed ({why}): every worker picks in the same order");
+        log::warn!("random_get failed ({why}); every worker selects backends in the same order");
     }
     Rng::with_seed(u64::from_le_bytes(seed))
 }

@@ -162,8 +162,7 @@ fn negative_weight_is_reported_with_object_and_field() {
 
 #[test]
 fn weights_with_the_sum_0_are_an_error() {
-    let message =
-        "guide.yaml: TrafficSplit httpbin/http-split: spec.backends: the weights sum to 0: there is nothing to choose";
+    let message = "guide.yaml: TrafficSplit httpbin/http-split: spec.backends: the weights sum to 0; give at least one backend a weight above 0";
     refused(&split("0").replace("weight: 50", "weight: 0"), &[message]);
 }
 
@@ -182,7 +181,8 @@ fn document_that_is_not_a_kubernetes_object_is_an_error() {
 
 #[test]
 fn mistyped_smi_kind_is_an_error() {
-    let message = "guide.yaml: TrafficSplit httpbin/http-split: kind: \"TrafficSpilt\" is not TrafficSplit";
+    let message =
+        "guide.yaml: TrafficSplit httpbin/http-split: kind: \"TrafficSpilt\" is not supported; use TrafficSplit";
     refused(&split("50").replace("kind: TrafficSplit", "kind: TrafficSpilt"), &[message]);
 }
 
@@ -208,14 +208,16 @@ fn problems_of_matches_and_annotations_have_object_and_field() {
     }
 
     let object = "guide.yaml: TrafficSplit httpbin/http-split";
-    let mirror = format!("{object}: metadata.annotations[\"traffic-split/mirror\"]: \"v3\" is no backend of the split");
+    let mirror = format!(
+        "{object}: metadata.annotations[\"traffic-split/mirror\"]: \"v3\" is not a backend of the split; use a Service of spec.backends"
+    );
     refused(&annotated.replace("MIRROR", "v3=10"), &[&mirror]);
     let missing =
         format!("{object}: spec.matches[0].name: there is no HTTPRouteGroup \"paths\" in the namespace \"httpbin\"");
     refused(&matched.replace("MIRROR", "httpbin-v2=10"), &[&missing]);
     let ran = Files::new(&[("guide.yaml", &both("httpbin-v2=10", "'('"))]).run(&["check", "guide.yaml"]);
     let start = "guide.yaml: HTTPRouteGroup httpbin/paths: spec.matches[0] \"api\".pathRegex: \
-        \"(\" is not a regular expression";
+        \"(\" is not a supported regular expression";
     assert_eq!((ran.code, ran.stderr.starts_with(start)), (Some(1), true), "{}", ran.stderr);
 }
 
@@ -223,7 +225,7 @@ fn problems_of_matches_and_annotations_have_object_and_field() {
 fn two_splits_of_one_root_without_matches_are_an_error() {
     let files = Files::new(&[("a.yaml", &split("50")), ("b.yaml", &split("50").replace("http-split", "b"))]);
     let message = "b.yaml: TrafficSplit httpbin/b: spec.service: \
-        the root httpbin already has the split httpbin/http-split; only one may be without matches";
+        the root httpbin already has the split httpbin/http-split without matches; add matches to one of them";
     all_refuse(&files, &["a.yaml", "b.yaml"], &[message]);
 }
 

@@ -43,7 +43,7 @@ fn namespace_may_have_half_of_all_backends_and_no_more() {
     assert_eq!(
         problems(&backends(1, 130)),
         [
-            "trafficSplits[128] ns0/r128: the namespace ns0 has 33024 backends, and may have 32768; remove splits or backends"
+            "trafficSplits[128] ns0/r128: the namespace ns0 has 33024 backends, above the limit of 32768; remove splits or backends"
         ],
         "one problem for each namespace and limit"
     );
@@ -55,7 +55,7 @@ fn all_namespaces_together_may_not_exceed_the_total() {
     assert_eq!(
         problems(&backends(5, 64)),
         [
-            "trafficSplits[256] ns4/r0: the configuration has 65792 backends, and may have 65536; remove splits or backends"
+            "trafficSplits[256] ns4/r0: the configuration has 65792 backends, above the limit of 65536; remove splits or backends"
         ]
     );
 }
@@ -71,8 +71,10 @@ fn patterns_count_in_total_although_each_of_them_is_small() {
     assert_eq!(problems(&groups(64)), [""; 0]);
     assert_eq!(
         problems(&groups(65)),
-        ["configuration: httpRouteGroups: the configuration has 265980 as the size of patterns, and may have 262144; \
-          use fewer or shorter patterns and smaller repetitions"]
+        [
+            "configuration: httpRouteGroups: the configuration has 265980 units of pattern size, above the limit of 262144; \
+          use fewer or shorter patterns and smaller repetitions"
+        ]
     );
 }
 
@@ -89,7 +91,7 @@ fn matches_of_all_splits_of_one_root_count_together() {
     assert_eq!(
         problems(&configuration(1769)),
         [
-            "trafficSplits[0] ns/root: the splits of the root ns/root together have 16389 as the size of patterns, and may have \
+            "trafficSplits[0] ns/root: the splits of the root ns/root together have 16389 units of pattern size, above the limit of \
           16384; use fewer or shorter patterns and smaller repetitions"
         ]
     );
@@ -102,9 +104,9 @@ fn group_above_the_limits_of_a_root_is_refused_by_itself() {
         (
             14_000,
             "a{2000}",
-            "has 28084000 as the size of patterns, and may have 16384; use fewer or shorter patterns and smaller repetitions",
+            "has 28084000 units of pattern size, above the limit of 16384; use fewer or shorter patterns and smaller repetitions",
         ),
-        (2048, "", "has 2049 conditions in matches, and may have 2048; remove matches or conditions"),
+        (2048, "", "has 2049 conditions in matches, above the limit of 2048; remove matches or conditions"),
     ] {
         let found = problems(&json!({"httpRouteGroups": [group("ns", "g", headers, pattern)]}));
         let of_all = "configuration: httpRouteGroups: the configuration has ";
@@ -117,12 +119,14 @@ fn group_above_the_limits_of_a_root_is_refused_by_itself() {
 fn split_has_limits_of_its_own() {
     assert_eq!(
         problems(&json!({"trafficSplits": [split("ns", "root", 257, &[])]})),
-        ["trafficSplits[0] ns/root: spec.backends: has 257 entries, and may have 256; remove backends"]
+        ["trafficSplits[0] ns/root: spec.backends: has 257 entries, above the limit of 256; remove backends"]
     );
     let names: Vec<_> = (0..65).map(|n| format!("g{n}")).collect();
     assert_eq!(
         problems(&json!({"trafficSplits": [split("ns", "root", 1, &names)]})),
-        ["trafficSplits[0] ns/root: spec.matches: has 65 entries, and may have 64; put matches into fewer groups"]
+        [
+            "trafficSplits[0] ns/root: spec.matches: has 65 entries, above the limit of 64; put matches into fewer groups"
+        ]
     );
 }
 
@@ -131,11 +135,7 @@ fn number_of_reported_problems_has_an_end() {
     let splits = vec![json!({}); 5000];
     let found = problems(&json!({"trafficSplits": splits}));
     assert_eq!(found.len(), 1001);
-    assert!(
-        found[1000].ends_with("there are more problems, which are not listed; mend these first"),
-        "{}",
-        found[1000]
-    );
+    assert!(found[1000].ends_with("more problems are not listed; fix the listed ones first"), "{}", found[1000]);
 }
 
 #[test]
@@ -143,7 +143,10 @@ fn text_of_a_configuration_may_have_sixteen_mebibytes() {
     let text = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
     assert!(Configuration::from_json(text(16 << 20).as_bytes()).is_ok());
     let problems = Configuration::from_json(text((16 << 20) + 1).as_bytes()).unwrap_err();
-    assert_eq!(problems[0].to_string(), "configuration: has 16777217 bytes, and may have 16777216; remove splits");
+    assert_eq!(
+        problems[0].to_string(),
+        "configuration: has 16777217 bytes, above the limit of 16777216; remove splits"
+    );
 }
 
 /// What the ledger adds up is never less than what the configuration has as text.
@@ -177,7 +180,7 @@ fn refused_cost_is_not_spent() {
     let why = ledger.spend("c", cost(201), None).unwrap_err();
     assert_eq!(
         why.to_string(),
-        "the configuration has 1001 bytes of JSON, and may have 1000; remove splits or backends"
+        "the configuration has 1001 bytes of JSON, above the limit of 1000; remove splits or backends"
     );
     assert!(ledger.spend("c", cost(180), None).is_ok());
 }

@@ -52,7 +52,7 @@ fn an_empty_object_is_no_splits_and_an_empty_text_is_an_error() {
     assert_eq!(Configuration::from_json(b"{}"), Ok(Configuration::default()));
     for text in ["", " \n"] {
         let problems = Configuration::from_json(text.as_bytes()).unwrap_err();
-        assert_eq!(problems[0].to_string(), "configuration: is empty; the configuration without splits is {}");
+        assert_eq!(problems[0].to_string(), "configuration: is empty; write {} for a configuration without splits");
     }
 }
 
@@ -60,7 +60,7 @@ fn an_empty_object_is_no_splits_and_an_empty_text_is_an_error() {
 fn text_that_is_no_json_is_an_error_with_line_and_column() {
     for (text, why) in [
         (&b"{\n \"a\": }"[..], "expected value at line 2 column 7"),
-        (b"{\"cluster\": 1, \"cluster\": 2}", "the key \"cluster\" stands twice at line 1 column 24"),
+        (b"{\"cluster\": 1, \"cluster\": 2}", "the key \"cluster\" is duplicated at line 1 column 24"),
         (b"{} {}", "trailing characters at line 1 column 4"),
         (b"{\"a\": \"\xff\"}", "invalid unicode code point"),
         (b"{\"a\": 1e999}", "number out of range"),
@@ -77,17 +77,17 @@ fn text_that_is_no_json_is_an_error_with_line_and_column() {
 
 #[test]
 fn a_text_that_is_no_object_is_an_error() {
-    assert_problems(json!([]), &["configuration: is a list, must be an object"]);
-    assert_problems(Value::Null, &["configuration: is null, must be an object"]);
+    assert_problems(json!([]), &["configuration: is a list, but must be an object"]);
+    assert_problems(Value::Null, &["configuration: is null, but must be an object"]);
 }
 
 #[test]
 fn an_unknown_key_of_ours_is_an_error_that_lists_the_known() {
     let problems = read(&json!({"trafficSplit": []})).unwrap_err();
-    assert!(problems[0].starts_with("configuration: the key \"trafficSplit\" is unknown; known are "), "{problems:?}");
+    assert!(problems[0].starts_with("configuration: the key \"trafficSplit\" is unknown; use one of "), "{problems:?}");
     assert_problems(
         json!({"services": {"httpbin/httpbin": {"port": 80}}}),
-        &["services httpbin/httpbin: the key \"port\" is unknown; known are ports and cluster"],
+        &["services httpbin/httpbin: the key \"port\" is unknown; use ports or cluster"],
     );
 }
 
@@ -151,13 +151,13 @@ fn every_problem_of_every_object_is_reported_at_once() {
             "trafficSplits": [broken, split(json!({}))]}),
         &[
             "configuration: backendHeader: \"a b\" is not the name of an HTTP header (an RFC 9110 token)",
-            "configuration: headersStripped: is a string, must be true or false",
+            "configuration: headersStripped: is a string, but must be true or false",
             "configuration: namespace: \"a.b\" is not a DNS label (lower-case letters, digits and `-`, 63 at most)",
-            "trafficSplits[0] httpbin/http-split: apiVersion: \"v1\" is not split.smi-spec.io/v1alpha1 to v1alpha4",
+            "trafficSplits[0] httpbin/http-split: apiVersion: \"v1\" is not supported; use split.smi-spec.io/v1alpha1 to v1alpha4",
             "trafficSplits[0] httpbin/http-split: spec.backends[0].weight: -5 is negative",
             "trafficSplits[0] httpbin/http-split: spec.backends[1].service: \"V2\" is not the name of a Service (lower-case letters, digits and `-`)",
             "trafficSplits[0] httpbin/http-split: spec.backends[1].weight: \"x\" is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\"",
-            "trafficSplits[0] httpbin/http-split: spec.backends[2]: is a number, must be an object",
+            "trafficSplits[0] httpbin/http-split: spec.backends[2]: is a number, but must be an object",
             "trafficSplits[0] httpbin/http-split: spec.backends[3].service: is missing",
             "trafficSplits[1] httpbin/http-split: spec.service: is missing",
             "trafficSplits[1] httpbin/http-split: spec.backends: is missing",
@@ -178,7 +178,7 @@ fn a_split_says_which_object_it_is_as_far_as_it_can_be_read() {
         let problems = read(&with_split(split)).unwrap_err();
         assert!(problems[0].starts_with(&format!("{object}: ")), "{problems:?}");
     }
-    assert_problems(with_split(json!("x")), &["trafficSplits[0]: is a string, must be an object"]);
+    assert_problems(with_split(json!("x")), &["trafficSplits[0]: is a string, but must be an object"]);
     assert_problems(
         with_split(json!({})),
         &[
@@ -217,14 +217,14 @@ fn a_root_is_written_in_any_of_its_dns_forms() {
         assert_eq!(configuration.traffic_splits[0].spec.service, "httpbin", "{service}");
     }
     for (service, why) in [
-        ("httpbin.other", "is in another namespace than the TrafficSplit, which is in \"httpbin\""),
+        ("httpbin.other", "is not in the TrafficSplit's namespace, \"httpbin\""),
         ("httpbin.httpbin.pod", "is not a Service of the cluster domain \"cluster.local\""),
         ("httpbin.httpbin.svc.example.org", "is not a Service of the cluster domain \"cluster.local\""),
         ("", "is not the name of a Service (lower-case letters, digits and `-`)"),
         ("Httpbin", "is not the name of a Service (lower-case letters, digits and `-`)"),
-        ("httpbin:x:80", "ends in no port (1–65535)"),
-        ("httpbin:0", "ends in no port (1–65535)"),
-        ("httpbin\r\nx: z", "ends in no port (1–65535)"),
+        ("httpbin:x:80", "does not end with a port (1–65535)"),
+        ("httpbin:0", "does not end with a port (1–65535)"),
+        ("httpbin\r\nx: z", "does not end with a port (1–65535)"),
         ("httpbin\r\nx", "is not the name of a Service (lower-case letters, digits and `-`)"),
     ] {
         let problems =
@@ -244,14 +244,14 @@ fn backends_live_in_the_splits_namespace_and_none_is_there_twice() {
     assert_problems(
         backends(json!([{"service": "v1.other", "weight": 1}])),
         &[&format!(
-            "{SPLIT}: spec.backends[0].service: \"v1.other\" is in another namespace than the TrafficSplit, which is in \"httpbin\""
+            "{SPLIT}: spec.backends[0].service: \"v1.other\" is not in the TrafficSplit's namespace, \"httpbin\""
         )],
     );
     assert_problems(
         backends(
             json!([{"service": "v1", "weight": 1}, {"service": "v2", "weight": 1}, {"service": "v1.httpbin", "weight": 1}]),
         ),
-        &[&format!("{SPLIT}: spec.backends[2].service: \"v1\" is already spec.backends[0]")],
+        &[&format!("{SPLIT}: spec.backends[2].service: \"v1\" duplicates spec.backends[0]; remove one of them")],
     );
     assert_problems(
         backends(json!([])),
@@ -266,7 +266,7 @@ fn weights_that_sum_to_nothing_are_an_error_and_a_missing_one_is_a_warning() {
     {
         assert_problems(
             backends(nothing),
-            &[&format!("{SPLIT}: spec.backends: the weights sum to 0: there is nothing to choose")],
+            &[&format!("{SPLIT}: spec.backends: the weights sum to 0; give at least one backend a weight above 0")],
         );
     }
     let rules = Rules::new(&assert_fine(backends(json!([{"service": "v1"}, {"service": "v2", "weight": 1}]))), None);
@@ -313,35 +313,35 @@ fn what_is_wrong_with_an_annotation_names_it() {
         (
             "sticky-heather",
             json!("x"),
-            "is unknown; known are traffic-split/mirror, traffic-split/override-header, traffic-split/sticky-cookie, traffic-split/sticky-cookie-attributes, traffic-split/sticky-header",
+            "is unknown; use one of traffic-split/mirror, traffic-split/override-header, traffic-split/sticky-cookie, traffic-split/sticky-cookie-attributes, traffic-split/sticky-header",
         ),
-        ("sticky-header", json!(7), "is a number, must be a string"),
+        ("sticky-header", json!(7), "is a number, but must be a string"),
         ("sticky-header", json!(":path"), "\":path\" is not the name of an HTTP header (an RFC 9110 token)"),
         ("sticky-header", json!("X-Traffic-Split-Backend"), ""),
         ("override-header", json!(""), "\"\" is not the name of an HTTP header (an RFC 9110 token)"),
         (
             "override-header",
             json!("X-Traffic-Split-Cluster"),
-            "\"x-traffic-split-cluster\" is the clusterHeader, which clients can't send",
+            "\"x-traffic-split-cluster\" is the clusterHeader, which clients cannot send; use another header",
         ),
         (
             "sticky-header",
             json!("x-traffic-split-set-cookie"),
-            "\"x-traffic-split-set-cookie\" is the setCookieHeader, which clients can't send",
+            "\"x-traffic-split-set-cookie\" is the setCookieHeader, which clients cannot send; use another header",
         ),
         ("sticky-cookie", json!("a=b"), "\"a=b\" is not the name of a cookie (an RFC 9110 token)"),
-        ("sticky-cookie-attributes", json!("Path=/"), "needs traffic-split/sticky-cookie, the cookie's name"),
-        ("mirror", json!("v2"), "\"v2\" is not BACKEND=PERCENT, as httpbin-v2=10"),
-        ("mirror", json!("v3=10"), "\"v3\" is no backend of the split"),
         (
-            "mirror",
-            json!("v2.other=10"),
-            "\"v2.other\" is in another namespace than the TrafficSplit, which is in \"httpbin\"",
+            "sticky-cookie-attributes",
+            json!("Path=/"),
+            "requires traffic-split/sticky-cookie, which names the cookie; add that annotation",
         ),
+        ("mirror", json!("v2"), "\"v2\" is not BACKEND=PERCENT, such as httpbin-v2=10"),
+        ("mirror", json!("v3=10"), "\"v3\" is not a backend of the split; use a Service of spec.backends"),
+        ("mirror", json!("v2.other=10"), "\"v2.other\" is not in the TrafficSplit's namespace, \"httpbin\""),
         ("mirror", json!("v2=101"), "\"101\" is above 100 percent"),
-        ("mirror", json!("v2=-1"), "\"-1\" is not a percentage from 0 to 100, as 10 or 0.5"),
-        ("mirror", json!("v2=10%"), "\"10%\" is not a percentage from 0 to 100, as 10 or 0.5"),
-        ("mirror", json!("v2="), "\"\" is not a percentage from 0 to 100, as 10 or 0.5"),
+        ("mirror", json!("v2=-1"), "\"-1\" is not a percentage from 0 to 100, such as 10 or 0.5"),
+        ("mirror", json!("v2=10%"), "\"10%\" is not a percentage from 0 to 100, such as 10 or 0.5"),
+        ("mirror", json!("v2="), "\"\" is not a percentage from 0 to 100, such as 10 or 0.5"),
     ] {
         let key = format!("traffic-split/{annotation}");
         let value = annotated(json!({key.as_str(): value}));
@@ -357,7 +357,10 @@ fn what_is_wrong_with_an_annotation_names_it() {
             "{SPLIT}: metadata.annotations[\"traffic-split/sticky-cookie-attributes\"]: Max-Age \"x\" is not a number of seconds"
         )],
     );
-    assert_problems(annotated(json!([])), &[&format!("{SPLIT}: metadata.annotations: is a list, must be an object")]);
+    assert_problems(
+        annotated(json!([])),
+        &[&format!("{SPLIT}: metadata.annotations: is a list, but must be an object")],
+    );
 }
 
 #[test]
@@ -417,12 +420,12 @@ fn two_splits_for_one_root_are_an_error_that_names_both() {
     assert_problems(
         json!({"trafficSplits": [one, two]}),
         &[
-            "trafficSplits[1] httpbin/two: spec.service: the root httpbin already has the split httpbin/http-split; only one may be without matches",
+            "trafficSplits[1] httpbin/two: spec.service: the root httpbin already has the split httpbin/http-split without matches; add matches to one of them",
         ],
     );
     assert_problems(
         json!({"trafficSplits": [one, one]}),
-        &["trafficSplits[1] httpbin/http-split: metadata.name: stands in the list twice"],
+        &["trafficSplits[1] httpbin/http-split: metadata.name: is duplicated; rename or remove one of them"],
     );
     // A broken one before them does not shift the places.
     let problems = Configuration::from_value(&json!({"trafficSplits": [1, one, two]})).unwrap_err();
@@ -434,7 +437,7 @@ fn our_headers_are_tokens_lower_case_and_all_different() {
     for (key, value, why) in [
         ("clusterHeader", ":path", "\":path\" is not the name of an HTTP header (an RFC 9110 token)"),
         ("mirrorHeader", "", "\"\" is not the name of an HTTP header (an RFC 9110 token)"),
-        ("setCookieHeader", "Host", "must not be host: the route is found by it"),
+        ("setCookieHeader", "Host", "must not be host, because Envoy selects the route by it; use another header"),
         (
             "backendHeader",
             "x-traffic-split-cluster",
@@ -453,15 +456,15 @@ fn our_headers_are_tokens_lower_case_and_all_different() {
 #[test]
 fn a_cluster_template_must_make_a_cluster_for_each_service() {
     for (template, why) in [
-        ("{service", "\"{service\" has a brace without its partner"),
-        ("service}", "\"service}\" has a brace without its partner"),
+        ("{service", "\"{service\" has an unbalanced brace; write placeholders as {service}"),
+        ("service}", "\"service}\" has an unbalanced brace; write placeholders as {service}"),
         (
             "{svc}",
-            "\"{svc}\" has the unknown placeholder \"svc\"; known are {service}, {namespace}, {port} and {clusterDomain}",
+            "\"{svc}\" has the unknown placeholder \"svc\"; use {service}, {namespace}, {port} or {clusterDomain}",
         ),
-        ("x|{port}", "\"x|{port}\" lacks {service}: every backend would be the same cluster"),
-        ("{service}\r\nx: y", "\"{service}\\r\\nx: y\" is not a cluster name: it must be visible ASCII, not empty"),
-        ("", "\"\" is not a cluster name: it must be visible ASCII, not empty"),
+        ("x|{port}", "\"x|{port}\" lacks {service}, so all backends would have the same cluster; add {service}"),
+        ("{service}\r\nx: y", "\"{service}\\r\\nx: y\" is not a cluster name (visible ASCII, not empty)"),
+        ("", "\"\" is not a cluster name (visible ASCII, not empty)"),
     ] {
         assert_problems(json!({"cluster": template}), &[&format!("configuration: cluster: {why}")]);
     }
@@ -482,14 +485,14 @@ fn services_are_named_by_namespace_and_have_ports() {
             "services b/b: ports[0]: \"0\" is not a port (1–65535)",
             "services b/b: ports[1]: \"65536\" is not a port (1–65535)",
             "services b/b: ports[2]: \"x\" is not a port (1–65535)",
-            "services b/b: ports[3]: is a boolean, must be a port",
+            "services b/b: ports[3]: is a boolean, but must be a port",
             "services c/c: ports[\"0\"]: is not a port (1–65535)",
             "services c/c: ports[\"1\"]: \"http\\n\" is not a port (1–65535)",
-            "services d/d: ports: is a number, must be a list of ports or a map",
-            "services e/e: cluster: \"a b\" is not a cluster name: it must be visible ASCII, not empty",
-            "services f/f: is a number, must be an object",
-            "services g/g: ports[1]: the port 80 stands twice",
-            "services h/h: ports[\"80\"]: the port 80 stands twice",
+            "services d/d: ports: is a number, but must be a list of ports or a map",
+            "services e/e: cluster: \"a b\" is not a cluster name (visible ASCII, not empty)",
+            "services f/f: is a number, but must be an object",
+            "services g/g: ports[1]: the port 80 is duplicated; remove one of them",
+            "services h/h: ports[\"80\"]: the port 80 is duplicated; remove one of them",
         ],
     );
 }
@@ -499,7 +502,7 @@ fn a_host_is_a_name_without_a_port_and_belongs_to_one_root() {
     assert_problems(
         json!({"hosts": {"10.0.0.1": "a/a", "[::1]": "a/a", "a b": "a/a", "shop.example.com:80": "a/a", "x.org": "a", "y.org": "a/a", "Y.org": "a/b"}}),
         &[
-            "configuration: hosts[\"10.0.0.1\"]: is an IP address, which is never the name of a root",
+            "configuration: hosts[\"10.0.0.1\"]: is an IP address; use a host name",
             "configuration: hosts[\"[::1]\"]: is not a host name (without a port)",
             "configuration: hosts[\"a b\"]: is not a host name (without a port)",
             "configuration: hosts[\"shop.example.com:80\"]: is not a host name (without a port)",

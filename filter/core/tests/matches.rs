@@ -253,13 +253,13 @@ fn a_reference_names_a_group_of_the_splits_own_namespace() {
     assert_problems(
         json!({"trafficSplits": [tcp], "httpRouteGroups": [group("g", json!([{}]))]}),
         &[
-            "trafficSplits[0] ns/s: spec.matches[0].kind: \"TCPRoute\" is not HTTPRouteGroup",
+            "trafficSplits[0] ns/s: spec.matches[0].kind: \"TCPRoute\" is not supported; use HTTPRouteGroup",
             "trafficSplits[0] ns/s: spec.matches[1].name: is missing",
         ],
     );
     assert_problems(
         json!({"trafficSplits": [split("s", "v1", &["g", "g"])], "httpRouteGroups": [group("g", json!([{}]))]}),
-        &["trafficSplits[0] ns/s: spec.matches: the HTTPRouteGroup \"g\" stands in it twice"],
+        &["trafficSplits[0] ns/s: spec.matches: the HTTPRouteGroup \"g\" is duplicated; remove one of them"],
     );
     // A group that is wrong is there nevertheless: one mistake, one problem.
     assert_problems(
@@ -275,20 +275,20 @@ fn splits_of_one_root_that_stand_in_each_others_way_are_an_error_that_names_both
     assert_problems(
         json!({"trafficSplits": [all, some], "httpRouteGroups": groups}),
         &[
-            "trafficSplits[1] ns/some: spec.service: no request gets here: ns/all takes all of the root root; put it last",
+            "trafficSplits[1] ns/some: spec.service: no request reaches this split: ns/all has no matches and receives all requests to the root root; put ns/all last",
         ],
     );
     assert_problems(
         json!({"trafficSplits": [some, all, split("more", "v1", &[])], "httpRouteGroups": groups}),
         &[
-            "trafficSplits[2] ns/more: spec.service: the root root already has the split ns/all; only one may be without matches",
+            "trafficSplits[2] ns/more: spec.service: the root root already has the split ns/all without matches; add matches to one of them",
         ],
     );
     assert_problems(
         json!({"trafficSplits": [some, some], "httpRouteGroups": [group("g", json!([{}])), group("g", json!([{}]))]}),
         &[
-            "httpRouteGroups[1] ns/g: metadata.name: stands in the list twice",
-            "trafficSplits[1] ns/some: metadata.name: stands in the list twice",
+            "httpRouteGroups[1] ns/g: metadata.name: is duplicated; rename or remove one of them",
+            "trafficSplits[1] ns/some: metadata.name: is duplicated; rename or remove one of them",
         ],
     );
 }
@@ -303,19 +303,19 @@ fn what_is_wrong_with_a_group_names_match_and_header() {
     ]);
     let problems = read(&json!({"httpRouteGroups": [group("g", broken)]})).expect_err("it is wrong");
     let expected = [
-        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".pathRegex: \"(\" is not a regular expression that can be used here: ",
-        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[0]: \"get\" would match nothing: methods are upper case",
-        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[1]: \"\" is not an HTTP method, as GET, or *",
-        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[2]: is a number, must be a string",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".pathRegex: \"(\" is not a supported regular expression: ",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[0]: \"get\" matches no request; write methods in upper case",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[1]: \"\" is not an HTTP method such as GET, or *",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[2]: is a number, but must be a string",
         "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".headers[\"x y\"]: is not the name of an HTTP header (an RFC 9110 token)",
-        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".headers[\"x-a\"]: \"[\" is not a regular expression that can be used here: ",
-        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".headers[\"x-b\"]: is a number, must be a string",
-        "httpRouteGroups[0] ns/g: spec.matches[1].headers: is a string, must be a map of header names to patterns",
-        "httpRouteGroups[0] ns/g: spec.matches[2].name: is a number, must be a string",
-        "httpRouteGroups[0] ns/g: spec.matches[2].pathRegex: is a number, must be a string",
-        "httpRouteGroups[0] ns/g: spec.matches[2].headers[0][\"x-a\"]: \"a{2,1}\" is not a regular expression that can be used here: ",
-        "httpRouteGroups[0] ns/g: spec.matches[2].headers[1]: is a number, must be an object",
-        "httpRouteGroups[0] ns/g: spec.matches[3]: is a number, must be an object",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".headers[\"x-a\"]: \"[\" is not a supported regular expression: ",
+        "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".headers[\"x-b\"]: is a number, but must be a string",
+        "httpRouteGroups[0] ns/g: spec.matches[1].headers: is a string, but must be a map of header names to patterns",
+        "httpRouteGroups[0] ns/g: spec.matches[2].name: is a number, but must be a string",
+        "httpRouteGroups[0] ns/g: spec.matches[2].pathRegex: is a number, but must be a string",
+        "httpRouteGroups[0] ns/g: spec.matches[2].headers[0][\"x-a\"]: \"a{2,1}\" is not a supported regular expression: ",
+        "httpRouteGroups[0] ns/g: spec.matches[2].headers[1]: is a number, but must be an object",
+        "httpRouteGroups[0] ns/g: spec.matches[3]: is a number, but must be an object",
     ];
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
     for (problem, expected) in problems.iter().zip(expected) {
@@ -330,12 +330,12 @@ fn what_is_wrong_with_a_group_names_match_and_header() {
     assert_problems(
         json!({"httpRouteGroups": [old, without, 3]}),
         &[
-            "httpRouteGroups[0] ns/g: apiVersion: \"specs.smi-spec.io/v1alpha1\" is not specs.smi-spec.io/v1alpha2 to v1alpha4",
-            "httpRouteGroups[0] ns/g: kind: \"TCPRoute\" is not HTTPRouteGroup",
-            "httpRouteGroups[0] ns/g: matches: stands at the top and under spec; one of them must go",
-            "httpRouteGroups[1] ns/h: apiVersion: \"\" is not specs.smi-spec.io/v1alpha2 to v1alpha4",
+            "httpRouteGroups[0] ns/g: apiVersion: \"specs.smi-spec.io/v1alpha1\" is not supported; use specs.smi-spec.io/v1alpha2 to v1alpha4",
+            "httpRouteGroups[0] ns/g: kind: \"TCPRoute\" is not supported; use HTTPRouteGroup",
+            "httpRouteGroups[0] ns/g: matches: is present at the top level and under spec; remove one of them",
+            "httpRouteGroups[1] ns/h: apiVersion: \"\" is not supported; use specs.smi-spec.io/v1alpha2 to v1alpha4",
             "httpRouteGroups[1] ns/h: spec.matches: is missing",
-            "httpRouteGroups[2]: is a number, must be an object",
+            "httpRouteGroups[2]: is a number, but must be an object",
         ],
     );
 }

@@ -79,7 +79,7 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
     mesh.wait_for_condition("curl", "wrong", "Accepted", ("False", "Invalid"))?;
     mesh.apply(&wrong)?;
     let said = mesh.wait_for_condition("httpbin", "wrong", "Accepted", ("False", "Invalid"))?;
-    assert_eq!(said["message"], "spec.backends: the weights sum to 0: there is nothing to choose");
+    assert_eq!(said["message"], "spec.backends: the weights sum to 0; give at least one backend a weight above 0");
     let described = wait_for("the event", || {
         let described = mesh.kubectl(&["describe", "trafficsplit", "-n", "httpbin", "wrong"])?;
         Ok(described

@@ -173,7 +173,7 @@ fn what_planning_does_not_use_costs_no_memory() -> Result<()> {
     assert!(megabytes < 60 && with_patterns < 80, "{megabytes} and {with_patterns} MB");
     let condition = mesh.wait_for_condition(TENANT, "rx7", "Accepted", ("False", "Invalid"))?;
     let message = condition["message"].as_str().unwrap_or_default();
-    assert!(message.contains("has 4012000 as the size of patterns, and may have 16384"), "{message}");
+    assert!(message.contains("has 4012000 units of pattern size, above the limit of 16384"), "{message}");
     Ok(())
 }
 

@@ -370,7 +370,7 @@ fn log_of_a_configuration_has_an_end_however_much_is_wrong_with_it() {
     let wrong = json!({"trafficSplits": vec![json!({}); 5000]}).to_string();
     let Err(Error::Refused { logs, .. }) = simulator.reconfigure(wrong) else { panic!("a wrong configuration") };
     assert_eq!(logs.len(), 21, "twenty problems, and how many more");
-    assert!(logs[20].message.ends_with("and 981 more: `traffic-split check` lists all"), "{:?}", logs[20]);
+    assert!(logs[20].message.ends_with("and 981 more; run `traffic-split check` to list all"), "{:?}", logs[20]);
 }
 
 #[test]

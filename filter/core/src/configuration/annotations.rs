@@ -85,13 +85,13 @@ impl Annotations {
                 }
                 _ => reader.problem(
                     field.as_str(),
-                    format!("is unknown; known are {}", KNOWN.map(|known| format!("{PREFIX}{known}")).join(", ")),
+                    format!("is unknown; use one of {}", KNOWN.map(|known| format!("{PREFIX}{known}")).join(", ")),
                 ),
             }
         }
         if annotations.sticky_cookie.is_none() && get(map, "traffic-split/sticky-cookie-attributes").is_some() {
             let field = field("traffic-split/sticky-cookie-attributes");
-            reader.problem(field, "needs traffic-split/sticky-cookie, the cookie's name");
+            reader.problem(field, "requires traffic-split/sticky-cookie, which names the cookie; add that annotation");
         }
         annotations
     }
@@ -116,14 +116,15 @@ fn read_header(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<St
 
 impl Mirror {
     fn parse(text: &str, service: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<Self, String> {
-        let (backend, percent) =
-            text.split_once('=').ok_or_else(|| format!("{} is not BACKEND=PERCENT, as httpbin-v2=10", quote(text)))?;
+        let (backend, percent) = text
+            .split_once('=')
+            .ok_or_else(|| format!("{} is not BACKEND=PERCENT, such as httpbin-v2=10", quote(text)))?;
         let backend = service(backend.trim())?;
         let number = percent.trim();
         match Weight::from_quantity(number) {
             Ok(percent) if percent.billionths() <= HUNDRED_PERCENT => Ok(Self { backend, percent }),
             Ok(_) => Err(format!("{} is above 100 percent", quote(number))),
-            Err(_) => Err(format!("{} is not a percentage from 0 to 100, as 10 or 0.5", quote(number))),
+            Err(_) => Err(format!("{} is not a percentage from 0 to 100, such as 10 or 0.5", quote(number))),
         }
     }
 }

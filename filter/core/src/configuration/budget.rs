@@ -180,7 +180,13 @@ impl Budget {
     /// Checks a group by itself: one that exceeds a root's limits serves no root. The error follows the field's name.
     pub(crate) fn check_group(&self, cost: Cost) -> Result<(), String> {
         cost.check(&self.root, || Scope::Configuration).map_err(|why| {
-            format!("has {} {}, and may have {}; {}", why.sum, why.resource.noun(), why.limit, why.resource.remedy())
+            format!(
+                "has {} {}, above the limit of {}; {}",
+                why.sum,
+                why.resource.noun(),
+                why.limit,
+                why.resource.remedy()
+            )
         })
     }
 
@@ -255,7 +261,7 @@ impl Exceeded {
     #[must_use]
     pub fn limit_text(&self) -> String {
         let Self { resource, limit, .. } = self;
-        format!("{} would have more than {limit} {}; {}", self.subject(), resource.noun(), resource.remedy())
+        format!("{} would exceed the limit of {limit} {}; {}", self.subject(), resource.noun(), resource.remedy())
     }
 
     fn subject(&self) -> String {
@@ -272,7 +278,7 @@ impl fmt::Display for Exceeded {
         let Self { scope, resource, sum, limit } = self;
         let verb = if matches!(scope, Scope::Root(_)) { "have" } else { "has" };
         let (subject, noun, remedy) = (self.subject(), resource.noun(), resource.remedy());
-        write!(f, "{subject} {verb} {sum} {noun}, and may have {limit}; {remedy}")
+        write!(f, "{subject} {verb} {sum} {noun}, above the limit of {limit}; {remedy}")
     }
 }
 
@@ -284,7 +290,7 @@ impl Resource {
             Self::Bytes => "bytes of JSON",
             Self::Backends => "backends",
             Self::Conditions => "conditions in matches",
-            Self::PatternSize => "as the size of patterns",
+            Self::PatternSize => "units of pattern size",
         }
     }
 

@@ -37,7 +37,7 @@ impl ClusterTemplate {
         while let Some(start) = rest.find(['{', '}']) {
             let (before, from) = rest.split_at(start);
             let Some((name, after)) = from.strip_prefix('{').and_then(|name| name.split_once('}')) else {
-                return Err("has a brace without its partner".into());
+                return Err("has an unbalanced brace; write placeholders as {service}".into());
             };
             pieces.push(Piece::Text(before.into()));
             pieces.push(match name {
@@ -47,7 +47,7 @@ impl ClusterTemplate {
                 "clusterDomain" => Piece::ClusterDomain,
                 _ => {
                     return Err(format!(
-                        "has the unknown placeholder {}; known are {{service}}, {{namespace}}, {{port}} and {{clusterDomain}}",
+                        "has the unknown placeholder {}; use {{service}}, {{namespace}}, {{port}} or {{clusterDomain}}",
                         crate::configuration::reader::quote(name)
                     ));
                 }
@@ -56,7 +56,7 @@ impl ClusterTemplate {
         }
         pieces.push(Piece::Text(rest.into()));
         if !pieces.iter().any(|piece| matches!(piece, Piece::Service)) {
-            return Err("lacks {service}: every backend would be the same cluster".into());
+            return Err("lacks {service}, so all backends would have the same cluster; add {service}".into());
         }
         Ok(Self { pieces })
     }

@@ -48,11 +48,11 @@ impl CookieAttributes {
             };
             let Some((name, kind)) = KNOWN.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
                 let known = KNOWN.map(|(name, _)| name).join(", ");
-                return Err(format!("the attribute {} is unknown; known are {known}", quote(name)));
+                return Err(format!("the attribute {} is unknown; use one of {known}", quote(name)));
             };
             let is_this = |other: &String| other.split('=').next() == Some(name);
             if written.iter().any(is_this) {
-                return Err(format!("{name} stands twice"));
+                return Err(format!("{name} is duplicated; remove one of them"));
             }
             written.push(match (kind.check(value.unwrap_or_default()), value) {
                 (Err(must), _) => return Err(format!("{name} {} is not {must}", quote(value.unwrap_or_default()))),
@@ -61,9 +61,9 @@ impl CookieAttributes {
             });
         }
         let has = |attribute: &str| written.iter().any(|other| other.eq_ignore_ascii_case(attribute));
-        for needy in ["SameSite=None", "Partitioned"] {
-            if has(needy) && !has("Secure") {
-                return Err(format!("{needy} needs Secure: browsers drop the cookie otherwise"));
+        for attribute in ["SameSite=None", "Partitioned"] {
+            if has(attribute) && !has("Secure") {
+                return Err(format!("{attribute} requires Secure; add Secure, or browsers drop the cookie"));
             }
         }
         Ok(Self(written.join("; ")))
@@ -102,7 +102,7 @@ impl Value {
     fn check(&self, value: &str) -> Result<(), &'static str> {
         let plain = !value.is_empty() && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         let (fine, must) = match self {
-            Self::None => (value.is_empty(), "allowed: it has no value"),
+            Self::None => (value.is_empty(), "allowed; the attribute takes no value"),
             Self::Number => {
                 (plain && value.len() <= 10 && value.bytes().all(|byte| byte.is_ascii_digit()), "a number of seconds")
             }
@@ -110,7 +110,7 @@ impl Value {
                 (crate::configuration::names::is_subdomain(value.strip_prefix('.').unwrap_or(value)), "a DNS name")
             }
             Self::Path => (plain && value.starts_with('/'), "a path, which begins with / and is ASCII"),
-            Self::Date => (plain, "an HTTP date, as `Wed, 21 Oct 2026 07:28:00 GMT`"),
+            Self::Date => (plain, "an HTTP date such as `Wed, 21 Oct 2026 07:28:00 GMT`"),
             Self::SameSite => {
                 (["Strict", "Lax", "None"].iter().any(|known| known.eq_ignore_ascii_case(value)), "Strict, Lax or None")
             }
@@ -154,21 +154,21 @@ mod tests {
         for (text, why) in [
             (
                 "Colour=red",
-                "the attribute \"Colour\" is unknown; known are Domain, Expires, HttpOnly, Max-Age, Partitioned, Path, SameSite, Secure",
+                "the attribute \"Colour\" is unknown; use one of Domain, Expires, HttpOnly, Max-Age, Partitioned, Path, SameSite, Secure",
             ),
-            ("Path=/; path=/a", "Path stands twice"),
+            ("Path=/; path=/a", "Path is duplicated; remove one of them"),
             ("Path=shop", "Path \"shop\" is not a path, which begins with / and is ASCII"),
             ("Path=/\r\nx: y", "Path \"/\\r\\nx: y\" is not a path, which begins with / and is ASCII"),
             ("Path=/\u{e4}", "Path \"/ä\" is not a path, which begins with / and is ASCII"),
             ("Max-Age=-1", "Max-Age \"-1\" is not a number of seconds"),
             ("Max-Age", "Max-Age \"\" is not a number of seconds"),
             ("Max-Age=1d", "Max-Age \"1d\" is not a number of seconds"),
-            ("Secure=yes", "Secure \"yes\" is not allowed: it has no value"),
+            ("Secure=yes", "Secure \"yes\" is not allowed; the attribute takes no value"),
             ("SameSite=Some", "SameSite \"Some\" is not Strict, Lax or None"),
-            ("SameSite=None", "SameSite=None needs Secure: browsers drop the cookie otherwise"),
-            ("Partitioned", "Partitioned needs Secure: browsers drop the cookie otherwise"),
+            ("SameSite=None", "SameSite=None requires Secure; add Secure, or browsers drop the cookie"),
+            ("Partitioned", "Partitioned requires Secure; add Secure, or browsers drop the cookie"),
             ("Domain=ex ample", "Domain \"ex ample\" is not a DNS name"),
-            ("Expires=\u{7f}", "Expires \"\\u{7f}\" is not an HTTP date, as `Wed, 21 Oct 2026 07:28:00 GMT`"),
+            ("Expires=\u{7f}", "Expires \"\\u{7f}\" is not an HTTP date such as `Wed, 21 Oct 2026 07:28:00 GMT`"),
         ] {
             assert_eq!(CookieAttributes::parse(text), Err(why.into()), "{text:?}");
         }

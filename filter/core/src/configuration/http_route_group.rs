@@ -93,7 +93,7 @@ fn read_matches(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Vec
     };
     let (list, field) = match (spec, get(map, "matches")) {
         (Some(_), Some(_)) => {
-            reader.problem("matches", "stands at the top and under spec; one of them must go");
+            reader.problem("matches", "is present at the top level and under spec; remove one of them");
             return None;
         }
         (Some(list), None) => (list, "spec.matches"),
@@ -144,9 +144,12 @@ fn read_methods(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
     let mut methods = Vec::with_capacity(list.len());
     for (place, value) in list.iter().enumerate() {
         let field = &format!("{field}[{place}]");
-        let Some(method) = reader.name(value, field, names::is_token, "an HTTP method, as GET, or *") else { continue };
+        let Some(method) = reader.name(value, field, names::is_token, "an HTTP method such as GET, or *") else {
+            continue;
+        };
         if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
-            reader.problem(field.as_str(), format!("{} would match nothing: methods are upper case", quote(method)));
+            reader
+                .problem(field.as_str(), format!("{} matches no request; write methods in upper case", quote(method)));
         }
         methods.push(method.to_owned());
     }
@@ -184,7 +187,7 @@ fn read_headers(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
         }
         Value::Object(_) => read_map(value, field, reader),
         other => {
-            reader.problem(field.as_str(), format!("is {}, must be a map of header names to patterns", kind(other)))
+            reader.problem(field.as_str(), format!("is {}, but must be a map of header names to patterns", kind(other)))
         }
     }
     headers

@@ -62,7 +62,7 @@ pub(crate) fn service<'t>(text: &'t str, namespace: &str, cluster_domain: &str) 
         && other != namespace
     {
         return Err(format!(
-            "{} is in another namespace than the TrafficSplit, which is in {namespace:?}",
+            "{} is not in the TrafficSplit's namespace, {namespace:?}",
             crate::configuration::reader::quote(text)
         ));
     }

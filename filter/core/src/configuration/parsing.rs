@@ -44,10 +44,10 @@ impl Configuration {
         let whole =
             |message: String| Err(vec![Problem { object: Object::Configuration, field: String::new(), message }]);
         if text.iter().all(u8::is_ascii_whitespace) {
-            return whole("is empty; the configuration without splits is {}".into());
+            return whole("is empty; write {} for a configuration without splits".into());
         }
         if text.len() > MAX_TEXT_BYTES {
-            return whole(format!("has {} bytes, and may have {MAX_TEXT_BYTES}; remove splits", text.len()));
+            return whole(format!("has {} bytes, above the limit of {MAX_TEXT_BYTES}; remove splits", text.len()));
         }
         match serde_json::from_slice::<Strict>(text) {
             Ok(Strict(value)) => Self::from_value(&value),
@@ -94,12 +94,9 @@ impl Configuration {
                     read_header(value, key, reader, configuration.backend_header.get_or_insert_default())
                 }
                 "cluster" => {
-                    if let Some(template) = reader.name(
-                        value,
-                        key,
-                        names::is_visible,
-                        "a cluster name: it must be visible ASCII, not empty",
-                    ) {
+                    if let Some(template) =
+                        reader.name(value, key, names::is_visible, "a cluster name (visible ASCII, not empty)")
+                    {
                         match ClusterTemplate::parse(template) {
                             Ok(template) => configuration.cluster = template,
                             Err(why) => reader.problem(key, format!("{} {why}", quote(template))),
@@ -136,7 +133,7 @@ impl Configuration {
                         let group = HttpRouteGroup::read(index, value, reader.problems);
                         if group.is_some() && groups.contains(&name) {
                             reader.object = Object::HttpRouteGroup { index, name: name.clone() };
-                            reader.problem("metadata.name", "stands in the list twice");
+                            reader.problem("metadata.name", "is duplicated; rename or remove one of them");
                         }
                         // One that is wrong is there all the same, for the splits that name it.
                         groups.insert(name);
@@ -164,7 +161,7 @@ impl Configuration {
                         if !names::is_subdomain(&name) {
                             reader.problem(field, "is not a host name (without a port)");
                         } else if names::is_ip_address(&name) {
-                            reader.problem(field, "is an IP address, which is never the name of a root");
+                            reader.problem(field, "is an IP address; use a host name");
                         } else if configuration.hosts.get(&name).is_some_and(|other| *other != root) {
                             reader.problem(field, "is duplicated with a different root; remove one of them");
                         } else {
@@ -172,7 +169,7 @@ impl Configuration {
                         }
                     }
                 }
-                _ => reader.problem("", format!("the key {} is unknown; known are {}", quote(key), KEYS.join(", "))),
+                _ => reader.problem("", format!("the key {} is unknown; use one of {}", quote(key), KEYS.join(", "))),
             }
         }
         validation::check_headers_differ(&configuration, &mut reader);
@@ -188,7 +185,7 @@ fn read_header(value: &Value, key: &str, reader: &mut Reader<'_>, into: &mut Str
     let Some(header) = reader.name(value, key, names::is_token, A_TOKEN) else { return };
     let header = header.to_ascii_lowercase();
     if header == "host" {
-        reader.problem(key, "must not be host: the route is found by it");
+        reader.problem(key, "must not be host, because Envoy selects the route by it; use another header");
         return;
     }
     *into = header;

@@ -70,10 +70,7 @@ impl Pattern {
         let compiled = parsed.and_then(|()| if text.contains('#') { pattern.compile().map(|_| ()) } else { Ok(()) });
         compiled.map_err(|why| {
             let why: String = why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            format!(
-                "{} is not a regular expression that can be used here: {why}",
-                crate::configuration::reader::quote(text)
-            )
+            format!("{} is not a supported regular expression: {why}", crate::configuration::reader::quote(text))
         })?;
         Ok(pattern)
     }
@@ -214,7 +211,7 @@ mod tests {
         ] {
             let short: String = text.chars().take(20).collect();
             let why = Pattern::prefix(text).err().unwrap_or_else(|| panic!("{short} is a pattern"));
-            let reasons = ["is not a regular expression that can be used here: ", "which is above 4096; use a shorter"];
+            let reasons = ["is not a supported regular expression: ", "which is above 4096; use a shorter"];
             assert!(reasons.iter().any(|reason| why.contains(reason)), "{why}");
             assert!(why.len() < 400 && !why.contains('\n'), "{short}: {why}");
         }

@@ -19,7 +19,7 @@ impl Reader<'_> {
     pub(crate) fn problem(&mut self, field: impl Into<String>, message: impl Into<String>) {
         let (field, message) = match self.problems.len() {
             ..MAX_PROBLEMS => (field.into(), message.into()),
-            MAX_PROBLEMS => (String::new(), "there are more problems, which are not listed; mend these first".into()),
+            MAX_PROBLEMS => (String::new(), "more problems are not listed; fix the listed ones first".into()),
             _ => return,
         };
         self.problems.push(Problem { object: self.object.clone(), field, message });
@@ -28,28 +28,28 @@ impl Reader<'_> {
     /// A problem unless `value` is an object.
     pub(crate) fn map<'v>(&mut self, value: &'v Value, field: &str) -> Option<&'v Map<String, Value>> {
         if !value.is_object() {
-            self.problem(field, format!("is {}, must be an object", kind(value)));
+            self.problem(field, format!("is {}, but must be an object", kind(value)));
         }
         value.as_object()
     }
 
     pub(crate) fn list<'v>(&mut self, value: &'v Value, field: &str) -> Option<&'v [Value]> {
         if !value.is_array() {
-            self.problem(field, format!("is {}, must be a list", kind(value)));
+            self.problem(field, format!("is {}, but must be a list", kind(value)));
         }
         value.as_array().map(Vec::as_slice)
     }
 
     pub(crate) fn string<'v>(&mut self, value: &'v Value, field: &str) -> Option<&'v str> {
         if !value.is_string() {
-            self.problem(field, format!("is {}, must be a string", kind(value)));
+            self.problem(field, format!("is {}, but must be a string", kind(value)));
         }
         value.as_str()
     }
 
     pub(crate) fn bool(&mut self, value: &Value, field: &str) -> Option<bool> {
         if !value.is_boolean() {
-            self.problem(field, format!("is {}, must be true or false", kind(value)));
+            self.problem(field, format!("is {}, but must be true or false", kind(value)));
         }
         value.as_bool()
     }
@@ -89,10 +89,10 @@ impl Reader<'_> {
         if let Some(api_version) = api_version.filter(|api_version| !api_versions.contains(api_version)) {
             let (first, last) = (api_versions.first().unwrap_or(&""), api_versions.last().unwrap_or(&""));
             let last = last.rsplit('/').next().unwrap_or_default();
-            self.problem("apiVersion", format!("{} is not {first} to {last}", quote(api_version)));
+            self.problem("apiVersion", format!("{} is not supported; use {first} to {last}", quote(api_version)));
         }
         if let Some(own_kind) = own_kind.filter(|own_kind| *own_kind != kind) {
-            self.problem("kind", format!("{} is not {kind}", quote(own_kind)));
+            self.problem("kind", format!("{} is not supported; use {kind}", quote(own_kind)));
         }
         (api_version.unwrap_or_default(), own_kind.unwrap_or_default())
     }

@@ -41,7 +41,7 @@ impl HostRoot {
             return Some(service.into());
         };
         for key in map.keys().filter(|key| !matches!(key.as_str(), "service" | "port")) {
-            reader.problem(field, format!("the key {} is unknown; known are service and port", quote(key)));
+            reader.problem(field, format!("the key {} is unknown; use service or port", quote(key)));
         }
         let service_field = format!("{field}.service");
         let service = reader.required(map, "service", &service_field);
@@ -77,10 +77,10 @@ impl Service {
             match key.as_str() {
                 "ports" => service.ports = Some(read_ports(value, reader)),
                 "cluster" => {
-                    let must = "a cluster name: it must be visible ASCII, not empty";
+                    let must = "a cluster name (visible ASCII, not empty)";
                     service.cluster = reader.name(value, "cluster", names::is_visible, must).map(Into::into);
                 }
-                _ => reader.problem("", format!("the key {} is unknown; known are ports and cluster", quote(key))),
+                _ => reader.problem("", format!("the key {} is unknown; use ports or cluster", quote(key))),
             }
         }
         Some(service)
@@ -91,7 +91,7 @@ fn read_ports(value: &Value, reader: &mut Reader<'_>) -> BTreeMap<u16, String> {
     let mut ports = BTreeMap::new();
     let mut add = |port: u16, value: u16, field: &str, reader: &mut Reader<'_>| {
         if ports.insert(port, value.to_string()).is_some() {
-            reader.problem(field, format!("the port {port} stands twice"));
+            reader.problem(field, format!("the port {port} is duplicated; remove one of them"));
         }
     };
     match value {
@@ -115,7 +115,7 @@ fn read_ports(value: &Value, reader: &mut Reader<'_>) -> BTreeMap<u16, String> {
             }
         }
         other => {
-            reader.problem("ports", format!("is {}, must be a list of ports or a map", kind(other)));
+            reader.problem("ports", format!("is {}, but must be a list of ports or a map", kind(other)));
         }
     }
     ports
@@ -127,7 +127,7 @@ fn read_port(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<u16>
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
         other => {
-            reader.problem(field, format!("is {}, must be a port", kind(other)));
+            reader.problem(field, format!("is {}, but must be a port", kind(other)));
             return None;
         }
     };

@@ -131,7 +131,9 @@ impl TrafficSplit {
                 let service = names::service(text, &metadata.namespace, cluster_domain)?;
                 match backends.iter().any(|backend| backend.service == service) {
                     true => Ok(service.into()),
-                    false => Err(format!("{} is no backend of the split", quote(text))),
+                    false => {
+                        Err(format!("{} is not a backend of the split; use a Service of spec.backends", quote(text)))
+                    }
                 }
             };
             metadata.annotations = Annotations::read(annotations, reader, &mut backend);
@@ -175,7 +177,10 @@ impl Spec {
         if matches.len() > MAX_GROUPS {
             reader.problem(
                 "spec.matches",
-                format!("has {} entries, and may have {MAX_GROUPS}; put matches into fewer groups", matches.len()),
+                format!(
+                    "has {} entries, above the limit of {MAX_GROUPS}; put matches into fewer groups",
+                    matches.len()
+                ),
             );
             return None;
         }
@@ -186,7 +191,10 @@ impl Spec {
         let matches: Vec<_> = matches.collect();
         let mut names = BTreeSet::new();
         for reference in matches.iter().filter(|reference| !names.insert(reference.name.as_str())) {
-            reader.problem("spec.matches", format!("the HTTPRouteGroup {:?} stands in it twice", reference.name));
+            reader.problem(
+                "spec.matches",
+                format!("the HTTPRouteGroup {:?} is duplicated; remove one of them", reference.name),
+            );
         }
         let service = reader
             .required(map, "service", "spec.service")
@@ -194,7 +202,7 @@ impl Spec {
             .and_then(|text| match text.split_once(':') {
                 // The port some tools write after the root is of no account.
                 Some((_, port)) if names::port(port).is_none() => {
-                    reader.problem("spec.service", format!("{} ends in no port (1–65535)", quote(text)));
+                    reader.problem("spec.service", format!("{} does not end with a port (1–65535)", quote(text)));
                     None
                 }
                 Some((root, _)) => Some(root),
@@ -207,7 +215,7 @@ impl Spec {
             reader.problem("spec.backends", "is empty; a split needs at least one backend");
         }
         if list.len() > MAX_BACKENDS {
-            let message = format!("has {} entries, and may have {MAX_BACKENDS}; remove backends", list.len());
+            let message = format!("has {} entries, above the limit of {MAX_BACKENDS}; remove backends", list.len());
             reader.problem("spec.backends", message);
             return None;
         }
@@ -223,14 +231,14 @@ impl Spec {
             if let Some(first) = places.insert(backend.service.clone(), index) {
                 reader.problem(
                     format!("{field}.service"),
-                    format!("{:?} is already spec.backends[{first}]", backend.service),
+                    format!("{:?} duplicates spec.backends[{first}]; remove one of them", backend.service),
                 );
             }
             backends.push(backend);
         }
         let nothing = !backends.iter().any(Backend::has_weight);
         if nothing && !unread && !backends.is_empty() {
-            reader.problem("spec.backends", "the weights sum to 0: there is nothing to choose");
+            reader.problem("spec.backends", "the weights sum to 0; give at least one backend a weight above 0");
         }
         Some(Self { service: service?, backends, matches })
     }
@@ -244,7 +252,7 @@ impl MatchReference {
         let map = reader.map(value, field)?;
         let kind = get(map, "kind").and_then(|kind| reader.string(kind, &format!("{field}.kind")));
         if let Some(kind) = kind.filter(|kind| *kind != KIND) {
-            reader.problem(format!("{field}.kind"), format!("{} is not {KIND}", quote(kind)));
+            reader.problem(format!("{field}.kind"), format!("{} is not supported; use {KIND}", quote(kind)));
         }
         let field = format!("{field}.name");
         let name = reader.required(map, "name", &field)?;

@@ -32,7 +32,7 @@ pub(crate) fn check_splits(
 ) {
     let mut keys = BTreeSet::new();
     // The split without matches of each root: no split after it receives a request.
-    let mut last: BTreeMap<(&str, &str), &TrafficSplit> = BTreeMap::new();
+    let mut catch_all: BTreeMap<(&str, &str), &TrafficSplit> = BTreeMap::new();
     for (split, &index) in configuration.traffic_splits.iter().zip(indexes) {
         let key = split.key();
         let reader =
@@ -40,20 +40,25 @@ pub(crate) fn check_splits(
         let namespace = &split.metadata.namespace;
         let root = &split.spec.service;
         if keys.contains(&key) {
-            reader.problem("metadata.name", "stands in the list twice");
+            reader.problem("metadata.name", "is duplicated; rename or remove one of them");
             continue;
         }
         keys.insert(key);
-        match last.get(&(namespace.as_str(), root.as_str())) {
-            Some(other) if split.spec.matches.is_empty() => reader.problem(
-                "spec.service",
-                format!("the root {root} already has the split {}; only one may be without matches", other.key()),
-            ),
-            Some(other) => reader.problem(
-                "spec.service",
-                format!("no request gets here: {} takes all of the root {root}; put it last", other.key()),
-            ),
-            None if split.spec.matches.is_empty() => _ = last.insert((namespace, root), split),
+        match catch_all.get(&(namespace.as_str(), root.as_str())).map(|other| other.key()) {
+            Some(other) if split.spec.matches.is_empty() => {
+                let message = format!(
+                    "the root {root} already has the split {other} without matches; add matches to one of them"
+                );
+                reader.problem("spec.service", message);
+            }
+            Some(other) => {
+                let message = format!(
+                    "no request reaches this split: {other} has no matches and receives all requests to the root {root}; \
+                     put {other} last"
+                );
+                reader.problem("spec.service", message);
+            }
+            None if split.spec.matches.is_empty() => _ = catch_all.insert((namespace, root), split),
             None => {}
         }
         check_references(configuration, split, |name| groups.contains(&format!("{namespace}/{name}")), reader);
@@ -78,7 +83,7 @@ fn check_references(
     }
     for (field, header) in split.metadata.annotations.headers() {
         if let Some((key, _)) = configuration.written_headers().iter().find(|(_, written)| *written == header) {
-            reader.problem(field, format!("{header:?} is the {key}, which clients can't send"));
+            reader.problem(field, format!("{header:?} is the {key}, which clients cannot send; use another header"));
         }
     }
 }

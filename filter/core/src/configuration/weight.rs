@@ -30,7 +30,7 @@ impl Weight {
             Value::Number(number) => Self::from_number(number),
             Value::String(text) => Self::from_quantity(text),
             other => Err(format!(
-                "is {}, must be a number or a Kubernetes quantity",
+                "is {}, but must be a number or a Kubernetes quantity",
                 crate::configuration::reader::kind(other)
             )),
         }
@@ -113,7 +113,7 @@ impl Weight {
             return Err(format!("{shown} is negative"));
         }
         let above = || format!("{shown} is above {MOST}");
-        let finer = || format!("{shown} is finer than a billionth, the finest weight");
+        let finer = || format!("{shown} is not a multiple of a billionth (1n); round it");
         // More digits than a weight can have: which end they stick out of decides the message.
         let scale = i64::from(exponent) + 9 - i64::try_from(fraction.len()).unwrap_or(i64::MAX);
         let Ok(mantissa) = digits.parse::<u128>() else {
@@ -213,8 +213,8 @@ mod tests {
             (json!("1e999"), "\"1e999\" is above 1000000000"),
             (json!("9e32767"), "\"9e32767\" is above 1000000000"),
             (json!("1Ei"), "\"1Ei\" is above 1000000000"),
-            (json!("0.1n"), "\"0.1n\" is finer than a billionth, the finest weight"),
-            (json!("1e-32768"), "\"1e-32768\" is finer than a billionth, the finest weight"),
+            (json!("0.1n"), "\"0.1n\" is not a multiple of a billionth (1n); round it"),
+            (json!("1e-32768"), "\"1e-32768\" is not a multiple of a billionth (1n); round it"),
         ] {
             assert_eq!(read(value.clone()), Err(why.into()), "{value}");
         }
@@ -228,7 +228,10 @@ mod tests {
             assert!(read(value).is_err_and(|why| why.contains("must be a number or a Kubernetes quantity")));
         }
         assert!(read(json!("9".repeat(100_000))).is_err_and(|why| why.contains("is above")));
-        assert!(read(json!(format!("0.{}", "1".repeat(100_000)))).is_err_and(|why| why.contains("is finer")));
+        assert!(
+            read(json!(format!("0.{}", "1".repeat(100_000))))
+                .is_err_and(|why| why.contains("is not a multiple of a billionth"))
+        );
     }
 
     #[test]
