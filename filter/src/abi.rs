@@ -1,7 +1,7 @@
 //! The host functions of Proxy-Wasm ABI 0.2.1 that the filter calls, as safe functions.
 //!
-//! The SDK's own functions panic on a status that they do not expect, and a panic stops the worker's VM. Here every status
-//! is handled; none traps. The SDK provides types, the allocator, and the mark of the ABI's version.
+//! The SDK's own functions panic on a status that they do not expect, and a panic stops the worker's VM. Here every
+//! status is handled; none traps. The SDK provides types, the allocator, and the mark of the ABI's version.
 //!
 //! Source: <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 
@@ -128,7 +128,7 @@ fn returned_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<
         // Hosts allocate nothing for an empty value.
         return Some(Vec::new());
     }
-    // SAFETY: the host got `data` from the SDK's `proxy_on_memory_allocate`, for `size` bytes, and wrote all of them. The SDK
-    // allocates a vector of exactly this capacity.
+    // SAFETY: the host got `data` from the SDK's `proxy_on_memory_allocate`, for `size` bytes, and wrote all of them.
+    // The SDK allocates a vector of exactly this capacity.
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }

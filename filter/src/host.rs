@@ -1,4 +1,4 @@
-//! What the filter reads from the host and writes to it.
+//! Access to the current request, the configuration and the metrics of the host.
 //!
 //! A failing call never fails a request: a failed read returns nothing, a failed write is logged.
 
@@ -9,7 +9,7 @@ use traffic_split::Request;
 /// The request that the host is handling now.
 pub(crate) struct CurrentRequest {
     /// Whether the request has no body.
-    pub(crate) ends: bool,
+    pub(crate) end_of_stream: bool,
 }
 
 impl Request for CurrentRequest {
@@ -24,7 +24,7 @@ impl Request for CurrentRequest {
     }
 
     fn has_body(&self) -> bool {
-        !self.ends
+        !self.end_of_stream
     }
 }
 

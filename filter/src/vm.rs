@@ -1,7 +1,7 @@
-//! What one VM remembers: its root contexts' rules, its random numbers, its counters.
+//! The state of one VM: the rules of its root contexts, its random numbers and its counters.
 //!
-//! Several root contexts live in one VM: a new configuration beside the old one until the old
-//! one's requests are done, and those of other listeners.
+//! One VM has several root contexts: those of all listeners, and those of old configurations until their requests are
+//! done.
 
 use crate::host::{self, CurrentRequest};
 use fastrand::Rng;
@@ -18,24 +18,24 @@ thread_local! {
 /// All state of the VM.
 pub(crate) struct Vm {
     plugins: HashMap<u32, Box<Plugin>>,
-    /// Requests between their creation and their headers, with their root contexts: one as a
-    /// rule, since Envoy makes a context when the headers are there.
+    /// Request contexts whose headers are not handled yet, each with its root context. Usually one: Envoy creates the
+    /// context when the headers are complete.
     requests: Vec<(u32, u32)>,
     rng: Rng,
-    /// The ids of all counters that were ever defined, by name. Defining one again would be
-    /// another id on the same counter, and memory that Envoy never frees.
+    /// The ids of all counters ever defined, by name. To define a counter again would add an id for the same counter,
+    /// and memory that Envoy never frees.
     counters: HashMap<String, u32>,
-    /// The last configuration's warning, so that it is not repeated at every change.
-    warned: String,
+    /// The warning of the last configuration, so that it is not repeated at every change.
+    last_warning: String,
 }
 
-/// The most problems of one configuration that are logged.
+/// Maximum number of problems of one configuration that are logged.
 const MAX_LOG_LINES: usize = 20;
 
 /// A root context with a configuration.
 ///
-/// Envoy keeps it, and a VM may have thousands, for as long as any stream that began under it
-/// lives: what is equal in two of them is shared, [`Rules::sharing`] tells how.
+/// Envoy keeps a root context until all of its streams are done, so a VM may have thousands. They share memory; see
+/// [`Rules::sharing`].
 struct Plugin {
     rules: Rules,
     headers: Rc<Headers>,
@@ -48,14 +48,14 @@ struct Headers {
     backend: Option<String>,
     mirror: String,
     set_cookie: String,
-    /// Envoy strips them from clients' requests.
+    /// Whether Envoy strips these headers from clients' requests.
     stripped: bool,
 }
 
-/// The chance that decisions have: numbers of the VM's own generator, ids from the host.
+/// Random numbers from the VM's own generator, and unpredictable bytes from the host.
 struct VmRandom<'a>(&'a mut Rng);
 
-/// Calls `f` with the VM's state; `None` if it is in use already, which no host does.
+/// Calls `f` with the VM's state. Returns `None` if the state is in use already, which would need a reentrant callback.
 pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.try_with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm))).ok().flatten()
 }
@@ -67,25 +67,26 @@ impl Vm {
         Self {
             plugins: HashMap::new(),
             requests: Vec::new(),
-            rng: seeded(),
+            rng: seeded_rng(),
             counters: HashMap::new(),
-            warned: String::new(),
+            last_warning: String::new(),
         }
     }
 
+    /// Creates the context of a request, or a root context, which has no state before its configuration.
     pub(crate) fn create(&mut self, context_id: u32, parent_id: u32) {
         if parent_id != 0 {
             self.requests.push((context_id, parent_id));
         }
     }
 
-    /// Reads the configuration of a root context; false if it isn't valid. What the context did
-    /// before goes on then.
+    /// Configures a root context. Returns false if the configuration is invalid; the context then keeps its last valid
+    /// configuration.
     pub(crate) fn configure(&mut self, context_id: u32) -> bool {
         let configuration = match Configuration::from_json(&host::configuration()) {
             Ok(configuration) => configuration,
             Err(problems) => {
-                for line in bounded(problems, MAX_LOG_LINES) {
+                for line in log_lines(problems, MAX_LOG_LINES) {
                     log::error!("{line}");
                 }
                 return false;
@@ -95,12 +96,12 @@ impl Vm {
         newest.sort_unstable_by_key(|(id, _)| Reverse(**id));
         let others = newest.iter().map(|(_, plugin)| &plugin.rules);
         let mut rules = Rules::sharing(&configuration, host::node_namespace().as_deref(), others);
-        // One line: Envoy configures a new VM for each configuration first, which knows nothing of earlier warnings.
-        let warning = bounded(rules.take_warnings(), 1).join("; ");
-        if !warning.is_empty() && warning != self.warned {
+        // Log one line only: Envoy first configures a new VM for each configuration, which lacks `last_warning`.
+        let warning = log_lines(rules.take_warnings(), 1).join("; ");
+        if !warning.is_empty() && warning != self.last_warning {
             log::warn!("{warning}");
         }
-        self.warned = warning;
+        self.last_warning = warning;
         let headers = Headers {
             cluster: configuration.cluster_header,
             backend: configuration.backend_header,
@@ -114,11 +115,12 @@ impl Vm {
         true
     }
 
-    pub(crate) fn request(&mut self, context_id: u32, ends: bool) {
-        let Some(plugin) = self.parent_of(context_id).and_then(|parent| self.plugins.get(&parent)) else {
+    /// Handles the headers of a request: writes the selected backend into them and counts the request.
+    pub(crate) fn request(&mut self, context_id: u32, end_of_stream: bool) {
+        let Some(plugin) = self.take_root_context(context_id).and_then(|root| self.plugins.get(&root)) else {
             return;
         };
-        let request = CurrentRequest { ends };
+        let request = CurrentRequest { end_of_stream };
         let headers = &*plugin.headers;
         match plugin.rules.decide(&request, &mut VmRandom(&mut self.rng)) {
             Decision::Root(_) if headers.stripped => {}
@@ -134,7 +136,7 @@ impl Vm {
                     match value {
                         Some(value) => request.set_header(header, value),
                         None if headers.stripped => {}
-                        // A client's own would be obeyed by the route that the request takes now.
+                        // The route that is now selected would obey a header that the client sent.
                         None => request.remove_header(header),
                     }
                 }
@@ -147,15 +149,15 @@ impl Vm {
 
     pub(crate) fn delete(&mut self, context_id: u32) {
         if self.plugins.remove(&context_id).is_none() {
-            // Here still if it ended before it had headers.
-            self.parent_of(context_id);
+            // The request's headers may never have arrived.
+            self.take_root_context(context_id);
         }
     }
 
-    /// The root context of a request, which is forgotten with this.
-    fn parent_of(&mut self, context_id: u32) -> Option<u32> {
-        let place = self.requests.iter().position(|(request, _)| *request == context_id)?;
-        Some(self.requests.swap_remove(place).1)
+    /// Removes a request from `requests` and returns its root context.
+    fn take_root_context(&mut self, context_id: u32) -> Option<u32> {
+        let index = self.requests.iter().position(|(request, _)| *request == context_id)?;
+        Some(self.requests.swap_remove(index).1)
     }
 }
 
@@ -178,8 +180,8 @@ impl RandomSource for VmRandom<'_> {
     }
 }
 
-/// Problems as lines for the log; where there are many, the first ones and the number of the others.
-fn bounded(problems: Vec<Problem>, max_lines: usize) -> Vec<String> {
+/// Returns the first `max_lines` problems as log lines, and a line with the number of the others.
+fn log_lines(problems: Vec<Problem>, max_lines: usize) -> Vec<String> {
     let more = problems.len().saturating_sub(max_lines);
     let mut lines: Vec<_> = problems.iter().take(max_lines).map(ToString::to_string).collect();
     if more > 0 {
@@ -188,17 +190,17 @@ fn bounded(problems: Vec<Problem>, max_lines: usize) -> Vec<String> {
     lines
 }
 
-/// The counter of a pick, defined if no configuration of this VM has used it before.
-fn counter(pick: &Pick<'_>, of_vm: &mut HashMap<String, u32>) -> Option<u32> {
+/// Returns the id of a pick's counter. Defines the counter if it is not in `counters`.
+fn counter(pick: &Pick<'_>, counters: &mut HashMap<String, u32>) -> Option<u32> {
     if let Some(id) = pick.counter_id() {
         return Some(id);
     }
     let name = pick.counter();
-    let id = match of_vm.get(&name) {
+    let id = match counters.get(&name) {
         Some(&id) => id,
         None => {
             let id = host::define_counter(&name)?;
-            of_vm.insert(name, id);
+            counters.insert(name, id);
             id
         }
     };
@@ -206,8 +208,8 @@ fn counter(pick: &Pick<'_>, of_vm: &mut HashMap<String, u32>) -> Option<u32> {
     Some(id)
 }
 
-/// A generator of its own for each VM, so that no request costs a host call for randomness.
-fn seeded() -> Rng {
+/// Creates the VM's random generator. With it, no request needs a hostcall for a random number.
+fn seeded_rng() -> Rng {
     let mut seed = [0; 8];
     if let Err(why) = getrandom::fill(&mut seed) {
         log::warn!("random_get failed ({why}); every worker selects backends in the same order");

@@ -1,11 +1,11 @@
 //! SMI `TrafficSplit`: from plugin configuration to rules to a decision.
 //!
 //! Pure logic: no I/O, no clock, no global state. [`Configuration`] is the parsed plugin configuration, [`Rules`] are
-//! the rules of one client's sidecar, and [`Rules::decide`] returns where a [`Request`] goes. The Proxy-Wasm filter and
-//! the commands are adapters around this crate.
+//! the rules of one client's sidecar, and [`Rules::decide`] selects the root or a backend for a [`Request`]. The
+//! Proxy-Wasm filter and the commands are adapters around this crate.
 //!
-//! The module `configuration` holds what a configuration may say (parsing and validation). The module `routing` holds
-//! where a request goes (root lookup, matching, selection, mirroring, explanation).
+//! The module `configuration` parses and validates. The module `routing` decides where a request goes: root lookup,
+//! matching, selection, mirroring, and their explanation.
 //!
 //! ```
 //! use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! The linker of the filter: a wrapper around Rust's own that exports only the filter's callbacks.
+//! The linker of the filter: a wrapper around `rust-lld` that exports only the filter's callbacks.
 //!
 //! cargo runs it as the linker of `wasm32-wasip1` (`build.sh` sets it). It changes two things:
 //! - It omits the SDK's exports. The linker then removes the SDK's dispatcher, which nothing else uses, and the host
@@ -29,14 +29,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<String>) -> Result<(), Box<dyn Error>> {
-    let output = arguments.iter().position(|argument| argument == "-o").and_then(|place| arguments.get(place + 1));
+    let output = arguments.iter().position(|argument| argument == "-o").and_then(|index| arguments.get(index + 1));
     let output = output
         .ok_or("the argument `-o` is missing; cargo runs this program as a linker: run ./build.sh build")?
         .clone();
     let linker = rust_lld()?;
     let status = Command::new(&linker).args(without_sdk_exports(arguments)).status();
     if !status.map_err(|why| format!("{}: {why}", linker.display()))?.success() {
-        return Err("the linker failed".into());
+        return Err(format!("{} failed; its messages are above", linker.display()).into());
     }
     remove_prefixes(&output)
 }
@@ -49,7 +49,10 @@ fn rust_lld() -> Result<PathBuf, Box<dyn Error>> {
         Ok(String::from_utf8(output.stdout)?)
     };
     let version = run(&["-vV"])?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc -vV names no host")?;
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .ok_or_else(|| format!("`{rustc} -vV` prints no line `host:`"))?;
     let sysroot = PathBuf::from(run(&["--print", "sysroot"])?.trim());
     Ok(sysroot.join("lib/rustlib").join(host).join("bin/rust-lld"))
 }
@@ -71,14 +74,14 @@ fn without_sdk_exports(arguments: Vec<String>) -> Vec<String> {
 /// Removes [`PREFIX`] from the names of the exports of a module file.
 fn remove_prefixes(wasm: &str) -> Result<(), Box<dyn Error>> {
     let mut module = ModuleConfig::new().generate_producers_section(false).parse_file(wasm)?;
-    let mut named = 0;
+    let mut renamed = 0;
     for export in module.exports.iter_mut() {
         if let Some(name) = export.name.strip_prefix(PREFIX) {
             export.name = name.to_owned();
-            named += 1;
+            renamed += 1;
         }
     }
-    if named == 0 {
+    if renamed == 0 {
         return Err(format!("{wasm}: no export begins with {PREFIX:?}; this is not the filter").into());
     }
     module.emit_wasm_file(wasm)?;

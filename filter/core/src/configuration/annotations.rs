@@ -1,64 +1,62 @@
-//! What a TrafficSplit asks for beside weights: annotations that begin with `traffic-split/`.
+//! Options of a TrafficSplit that SMI lacks: annotations with the prefix `traffic-split/`.
 
 use crate::configuration::cookie_attributes::CookieAttributes;
 use crate::configuration::names;
-use crate::configuration::reader::{A_TOKEN, Reader, get, quote};
+use crate::configuration::reader::{HEADER_NAME, Reader, get, quote};
 use crate::configuration::weight::Weight;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Annotations that begin so are this project's.
+/// Prefix of this project's annotations.
 const PREFIX: &str = "traffic-split/";
-/// What stands behind the prefix.
+/// Known annotations, without the prefix.
 const KNOWN: [&str; 5] = ["mirror", "override-header", "sticky-cookie", "sticky-cookie-attributes", "sticky-header"];
 /// 100 percent, in billionths.
 pub(crate) const HUNDRED_PERCENT: u64 = 100_000_000_000;
 
-/// A split's options. They serialise to the annotations that they were read from; others are
-/// Kubernetes' business and are gone.
+/// A split's options. They serialise to the annotations that they were parsed from. Annotations of other tools are
+/// ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Annotations {
-    /// A request with a backend's Service name in this header goes to that backend, whatever its
-    /// weight. Lower case.
+    /// Request header, in lower case, that names the backend's Service. It selects backends of any weight, even 0.
     #[serde(rename = "traffic-split/override-header", skip_serializing_if = "Option::is_none")]
     pub override_header: Option<String>,
-    /// The value of this header picks the backend, always the same one. Lower case.
+    /// Request header, in lower case. Equal values select the same backend.
     #[serde(rename = "traffic-split/sticky-header", skip_serializing_if = "Option::is_none")]
     pub sticky_header: Option<String>,
-    /// The value of this cookie picks the backend; a request without it gets one.
+    /// Name of a cookie. Equal values select the same backend; a request without the cookie gets a new value.
     #[serde(rename = "traffic-split/sticky-cookie", skip_serializing_if = "Option::is_none")]
     pub sticky_cookie: Option<String>,
-    /// The attributes of that cookie; absent: the default ones.
+    /// Attributes of that cookie. If absent, the default attributes apply.
     #[serde(rename = "traffic-split/sticky-cookie-attributes", skip_serializing_if = "Option::is_none")]
     pub sticky_cookie_attributes: Option<CookieAttributes>,
-    /// The backend that gets a copy of some requests.
+    /// Backend that receives copies of requests.
     #[serde(rename = "traffic-split/mirror", skip_serializing_if = "Option::is_none")]
     pub mirror: Option<Mirror>,
 }
 
-/// A backend that gets a copy of a share of its split's requests. Displayed and serialised as
-/// `httpbin-v2=10`.
+/// A backend that receives copies of a percentage of its split's requests. Displayed and serialised as `httpbin-v2=10`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mirror {
-    /// The backend's Service, a bare name.
+    /// Bare name of the backend's Service.
     pub backend: String,
-    /// 0 to 100, as exact as a weight.
+    /// Percentage of requests: 0 to 100, in steps of 10⁻⁹.
     pub percent: Weight,
 }
 
 // === impl Annotations ===
 
 impl Annotations {
-    /// Whether there is none.
+    /// Returns whether no option is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Reads an object's annotations, and notes what is wrong with ours. `service` reads the name
-    /// of one of the split's backends.
+    /// Parses an object's annotations and records problems of those with the prefix `traffic-split/`. `service` parses
+    /// the Service name of one of the split's backends.
     pub(crate) fn read(
         map: &Map<String, Value>,
         reader: &mut Reader<'_>,
@@ -72,16 +70,17 @@ impl Annotations {
                 "override-header" => annotations.override_header = read_header(value, field, reader),
                 "sticky-header" => annotations.sticky_header = read_header(value, field, reader),
                 "sticky-cookie" => {
-                    let must = "the name of a cookie (an RFC 9110 token)";
-                    annotations.sticky_cookie = reader.name(value, field, names::is_token, must).map(Into::into);
+                    let expected = "the name of a cookie (an RFC 9110 token)";
+                    annotations.sticky_cookie =
+                        reader.valid_string(value, field, names::is_token, expected).map(Into::into);
                 }
                 "sticky-cookie-attributes" => {
                     let parsed = reader.string(value, field).map(CookieAttributes::parse);
-                    annotations.sticky_cookie_attributes = reader.fine(parsed, field);
+                    annotations.sticky_cookie_attributes = reader.parsed(parsed, field);
                 }
                 "mirror" => {
                     let parsed = reader.string(value, field).map(|text| Mirror::parse(text, service));
-                    annotations.mirror = reader.fine(parsed, field);
+                    annotations.mirror = reader.parsed(parsed, field);
                 }
                 _ => reader.problem(
                     field.as_str(),
@@ -96,7 +95,7 @@ impl Annotations {
         annotations
     }
 
-    /// The request headers that are read, each with the annotation's field.
+    /// Returns the request headers that the options name, each with the field path of its annotation.
     pub(crate) fn headers(&self) -> impl Iterator<Item = (String, &str)> {
         let headers = [("override-header", &self.override_header), ("sticky-header", &self.sticky_header)];
         let named = headers.into_iter().filter_map(|(option, header)| Some((option, header.as_deref()?)));
@@ -109,7 +108,7 @@ fn field(key: &str) -> String {
 }
 
 fn read_header(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<String> {
-    reader.name(value, field, names::is_token, A_TOKEN).map(str::to_ascii_lowercase)
+    reader.valid_string(value, field, names::is_token, HEADER_NAME).map(str::to_ascii_lowercase)
 }
 
 // === impl Mirror ===

@@ -1,29 +1,29 @@
-//! What one configuration may cost a sidecar: in total, for each namespace, and for each root Service.
+//! Limits on the cost of a configuration to a sidecar: in total, for each namespace, and for each root Service.
 //!
 //! The filter refuses a configuration above the budget, `check` reports it, and the controller leaves out the objects
-//! above it. All three count with [`Ledger`], so what the controller gives out is what the filter takes.
+//! above it. All three count with [`Ledger`], so the filter accepts every configuration that the controller writes.
 //!
-//! Without a total, many small objects cost what one large one may not: one namespace could exhaust the memory of every
-//! sidecar, and so end the splits of all others.
+//! Without a total, one namespace with many small objects could exhaust the memory of every sidecar and stop the splits
+//! of all other namespaces.
 
 use crate::configuration::pattern_size;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What objects of a configuration cost a sidecar.
+/// The cost of objects to a sidecar that loads them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cost {
-    /// Bytes of JSON, where quotation marks and backslashes count twice: an EnvoyFilter carries the configuration as a
-    /// string.
+    /// Bytes of JSON as the API server stores them: an EnvoyFilter carries the configuration as a string, so characters
+    /// that are escaped count with their escapes.
     pub bytes: u64,
-    /// Backends of splits.
+    /// Number of backends.
     pub backends: u64,
-    /// Matches of groups, and the methods, paths and headers in them.
+    /// Number of matches, plus the methods and headers in them.
     pub conditions: u64,
-    /// The sum of [`Pattern::size`](crate::Pattern::size): in the filter's memory about 64 bytes each, once the
-    /// patterns are in use.
+    /// Sum of [`Pattern::size`](crate::Pattern::size). A unit takes about 64 bytes of the filter's memory once its
+    /// pattern is in use.
     pub pattern_size: u64,
 }
 
@@ -92,7 +92,7 @@ pub struct Ledger {
 // === impl Cost ===
 
 impl Cost {
-    /// What matches cost, as JSON that was not validated: their text decides, and nothing is compiled.
+    /// Returns the cost of matches in JSON that is not validated yet. No pattern is compiled.
     pub(crate) fn of_matches(matches: &[Value]) -> Self {
         let mut cost = Self::default();
         for one in matches {
@@ -111,13 +111,14 @@ impl Cost {
         cost
     }
 
-    /// Of groups, what counts for each split that names them: its requests are tested against all their matches.
+    /// Returns the part of the cost that counts against a root's limits: conditions and pattern size. Each split that
+    /// names a group pays it, because its requests are matched against all of the group's matches.
     #[must_use]
     pub fn of_matching(self) -> Self {
         Self { bytes: 0, backends: 0, ..self }
     }
 
-    /// The sum of two costs.
+    /// Returns the sum of two costs. It saturates.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -128,7 +129,7 @@ impl Cost {
         }
     }
 
-    /// The greatest share of a budget's total that this takes of any resource, in millionths.
+    /// Returns the largest share of `total` among the resources, in millionths.
     #[must_use]
     pub fn dominant_share(&self, total: &Self) -> u64 {
         let pairs = self.resources().into_iter().zip(total.resources());
@@ -145,7 +146,7 @@ impl Cost {
         ]
     }
 
-    /// The first resource that exceeds a limit.
+    /// Checks each resource against its limit. The error is about the first one that exceeds it.
     fn check(&self, limits: &Self, scope: impl FnOnce() -> Scope) -> Result<(), Exceeded> {
         let pairs = self.resources().into_iter().zip(limits.resources());
         match pairs.into_iter().find(|((_, sum), (_, limit))| sum > limit) {
@@ -162,22 +163,22 @@ fn count(length: usize) -> u64 {
 // === impl Budget ===
 
 impl Budget {
-    /// The filter's own limits.
+    /// The limits of the filter.
     ///
-    /// Memory in the filter, measured: a backend 0.4 KB, a condition 0.1 KB, a pattern 64 bytes for each unit of its
-    /// size, once it is in use. Time for one request: see [`Budget::root`] and `docs/limits.md`.
+    /// Measured memory of the filter: 0.4 KB for a backend, 0.1 KB for a condition, and 64 bytes for each unit of
+    /// pattern size once the pattern is in use. Time for one request: see [`Budget::root`] and `docs/limits.md`.
     pub const FILTER: Self = Self {
         total: Cost { bytes: 8 << 20, backends: 1 << 16, conditions: 1 << 16, pattern_size: 1 << 18 },
         namespace: Cost { bytes: 4 << 20, backends: 1 << 15, conditions: 1 << 15, pattern_size: 1 << 17 },
         root: Cost { bytes: u64::MAX, backends: u64::MAX, conditions: 2048, pattern_size: 1 << 14 },
     };
 
-    /// Checks the sum of everything.
+    /// Checks the cost of a whole configuration.
     pub(crate) fn check_total(&self, sum: Cost) -> Result<(), Exceeded> {
         sum.check(&self.total, || Scope::Configuration)
     }
 
-    /// Checks a group by itself: one that exceeds a root's limits serves no root. The error follows the field's name.
+    /// Checks one group: a group above the limits of a root fits no root. The error is a predicate of the field.
     pub(crate) fn check_group(&self, cost: Cost) -> Result<(), String> {
         cost.check(&self.root, || Scope::Configuration).map_err(|why| {
             format!(
@@ -190,7 +191,8 @@ impl Budget {
         })
     }
 
-    /// The filter's limits for a configuration that may take no more than `bytes` in its carrier.
+    /// Returns the filter's limits with a total of at most `bytes`, for an object that carries the configuration and
+    /// has a limit of its own.
     #[must_use]
     pub fn with_bytes(bytes: u64) -> Self {
         let mut budget = Self::FILTER;
@@ -202,17 +204,18 @@ impl Budget {
 // === impl Ledger ===
 
 impl Ledger {
-    /// A ledger in which nothing but `base` is spent: what the configuration has beside splits, groups and Services.
+    /// Creates a ledger. `base` is the cost of the configuration without splits, groups and Services; see
+    /// [`Configuration::base_cost`](crate::Configuration::base_cost).
     #[must_use]
     pub fn new(budget: Budget, base: Cost) -> Self {
         Self { budget, total: base, namespaces: BTreeMap::new(), roots: BTreeMap::new() }
     }
 
-    /// Checks whether `cost` for objects of `namespace`, and `matching` for the matches that requests to `root`
-    /// (`namespace/name`) are tested against, could be spent.
+    /// Checks whether `cost` fits for objects of `namespace`. `root` is the root (`namespace/name`) of a split, with
+    /// the [matching cost](Cost::of_matching) of the groups that the split names.
     ///
     /// # Errors
-    /// The first limit that this would exceed.
+    /// Returns the first limit that the cost would exceed.
     pub fn check(&self, namespace: &str, cost: Cost, root: Option<(&str, Cost)>) -> Result<(), Exceeded> {
         if let Some((root, matching)) = root {
             self.of_root(root).plus(matching).check(&self.budget.root, || Scope::Root(root.into()))?;
@@ -222,10 +225,10 @@ impl Ledger {
         self.budget.check_total(self.total.plus(cost))
     }
 
-    /// Spends what [`check`](Self::check) checks.
+    /// Adds a cost, with the arguments of [`check`](Self::check).
     ///
     /// # Errors
-    /// The first limit that this would exceed; nothing is spent then.
+    /// Returns the first limit that the cost would exceed. The ledger is then unchanged.
     pub fn spend(&mut self, namespace: &str, cost: Cost, root: Option<(&str, Cost)>) -> Result<(), Exceeded> {
         self.check(namespace, cost, root)?;
         self.total = self.total.plus(cost);
@@ -240,13 +243,13 @@ impl Ledger {
         self.roots.get(root).copied().unwrap_or_default()
     }
 
-    /// What the objects of a namespace cost so far.
+    /// Returns the cost of a namespace's objects so far.
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> Cost {
         self.namespaces.get(namespace).copied().unwrap_or_default()
     }
 
-    /// The limits.
+    /// Returns the limits.
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.budget
@@ -256,8 +259,8 @@ impl Ledger {
 // === impl Exceeded ===
 
 impl Exceeded {
-    /// The limit without the sum. The sum changes with every other object, and who stores this text would have to store it
-    /// again each time.
+    /// Returns a message without the sum, for a status: the sum changes with every other object, and each change would
+    /// need another write.
     #[must_use]
     pub fn limit_text(&self) -> String {
         let Self { resource, limit, .. } = self;

@@ -1,11 +1,11 @@
-//! Names of Envoy clusters, by template.
+//! Templates of Envoy cluster names.
 
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A cluster name's template: text with `{service}`, `{namespace}`, `{port}`, `{clusterDomain}`. Displayed and
-/// serialised as that text. The default is Istio's.
+/// The template of a cluster name: text with the placeholders `{service}`, `{namespace}`, `{port}` and
+/// `{clusterDomain}`. Displayed and serialised as that text. The default is Istio's template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterTemplate {
     pieces: Vec<Piece>,
@@ -20,17 +20,20 @@ enum Piece {
     ClusterDomain,
 }
 
-/// One backend's cluster name, save for the port.
+/// A Service's cluster name in which only the port is not replaced yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClusterName {
-    /// The text between the ports: one more piece than there are ports.
+    /// The pieces of text before, between and after the placeholders `{port}`.
     pieces: Box<[Box<str>]>,
 }
 
 // === impl ClusterTemplate ===
 
 impl ClusterTemplate {
-    /// The error says what is wrong with the template.
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// Returns a message about the first problem.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -61,6 +64,7 @@ impl ClusterTemplate {
         Ok(Self { pieces })
     }
 
+    /// Replaces all placeholders except `{port}`.
     pub(crate) fn cluster(&self, service: &str, namespace: &str, cluster_domain: &str) -> ClusterName {
         let mut pieces = Vec::new();
         let mut text = String::new();
@@ -79,7 +83,7 @@ impl ClusterTemplate {
 }
 
 impl Default for ClusterTemplate {
-    /// `outbound|{port}||{service}.{namespace}.svc.{clusterDomain}`
+    /// Returns Istio's template: `outbound|{port}||{service}.{namespace}.svc.{clusterDomain}`.
     fn default() -> Self {
         use Piece::{ClusterDomain, Namespace, Port, Service};
         let text = |text: &str| Piece::Text(text.into());
@@ -121,12 +125,12 @@ impl Serialize for ClusterTemplate {
 // === impl ClusterName ===
 
 impl ClusterName {
-    /// A name in which nothing is replaced.
+    /// Creates a name without placeholders.
     pub(crate) fn literal(name: &str) -> Self {
         Self { pieces: [name.into()].into() }
     }
 
-    /// The name for one value of `{port}`.
+    /// Returns the name with this value of `{port}`.
     pub(crate) fn name(&self, port: &str) -> Cow<'_, str> {
         match &*self.pieces {
             [whole] => Cow::Borrowed(whole),

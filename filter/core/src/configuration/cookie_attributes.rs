@@ -4,19 +4,19 @@ use crate::configuration::reader::quote;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// Attributes of a `Set-Cookie`, checked; displayed and serialised as they go on the wire.
-/// The default is `Path=/; HttpOnly; SameSite=Lax`.
+/// Valid attributes of a `Set-Cookie` header. Displayed and serialised as in the header. The default is
+/// `Path=/; HttpOnly; SameSite=Lax`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieAttributes(String);
 
-/// What an attribute may be.
+/// The value that an attribute takes.
 enum Value {
     None,
     /// Seconds.
     Number,
-    /// A DNS name, a dot before it or not.
+    /// A DNS name, with or without a leading dot.
     Domain,
-    /// It begins with a slash.
+    /// A path that begins with a slash.
     Path,
     /// An HTTP date. Browsers read almost anything, so only its characters are checked.
     Date,
@@ -38,7 +38,10 @@ const KNOWN: [(&str, Value); 8] = [
 // === impl CookieAttributes ===
 
 impl CookieAttributes {
-    /// The error says what is wrong with the attributes.
+    /// Parses attributes, separated by semicolons.
+    ///
+    /// # Errors
+    /// Returns a message about the first problem.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut written: Vec<String> = Vec::new();
         for attribute in text.split(';').map(str::trim).filter(|attribute| !attribute.is_empty()) {
@@ -50,12 +53,14 @@ impl CookieAttributes {
                 let known = KNOWN.map(|(name, _)| name).join(", ");
                 return Err(format!("the attribute {} is unknown; use one of {known}", quote(name)));
             };
-            let is_this = |other: &String| other.split('=').next() == Some(name);
-            if written.iter().any(is_this) {
+            let is_same_attribute = |other: &String| other.split('=').next() == Some(name);
+            if written.iter().any(is_same_attribute) {
                 return Err(format!("{name} is duplicated; remove one of them"));
             }
             written.push(match (kind.check(value.unwrap_or_default()), value) {
-                (Err(must), _) => return Err(format!("{name} {} is not {must}", quote(value.unwrap_or_default()))),
+                (Err(expected), _) => {
+                    return Err(format!("{name} {} is not {expected}", quote(value.unwrap_or_default())));
+                }
                 (Ok(()), Some(value)) if !matches!(kind, Value::None) => format!("{name}={value}"),
                 (Ok(()), _) => (*name).into(),
             });
@@ -69,7 +74,7 @@ impl CookieAttributes {
         Ok(Self(written.join("; ")))
     }
 
-    /// The value of a `Set-Cookie` with these attributes.
+    /// Returns the value of a `Set-Cookie` header with these attributes.
     pub(crate) fn set_cookie(&self, name: &str, value: &str) -> String {
         let separator = if self.0.is_empty() { "" } else { "; " };
         format!("{name}={value}{separator}{self}")
@@ -77,7 +82,8 @@ impl CookieAttributes {
 }
 
 impl Default for CookieAttributes {
-    /// Without a path a cookie would be for the directory of the request that got it alone.
+    /// Returns `Path=/; HttpOnly; SameSite=Lax`. Without a path, the cookie would apply only to the directory of the
+    /// request that set it.
     fn default() -> Self {
         Self("Path=/; HttpOnly; SameSite=Lax".into())
     }
@@ -98,10 +104,10 @@ impl Serialize for CookieAttributes {
 // === impl Value ===
 
 impl Value {
-    /// The error says what the value must be.
+    /// Checks a value. The error names the expected value.
     fn check(&self, value: &str) -> Result<(), &'static str> {
         let plain = !value.is_empty() && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        let (fine, must) = match self {
+        let (is_valid, expected) = match self {
             Self::None => (value.is_empty(), "allowed; the attribute takes no value"),
             Self::Number => {
                 (plain && value.len() <= 10 && value.bytes().all(|byte| byte.is_ascii_digit()), "a number of seconds")
@@ -115,7 +121,7 @@ impl Value {
                 (["Strict", "Lax", "None"].iter().any(|known| known.eq_ignore_ascii_case(value)), "Strict, Lax or None")
             }
         };
-        if fine { Ok(()) } else { Err(must) }
+        if is_valid { Ok(()) } else { Err(expected) }
     }
 }
 
@@ -126,7 +132,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn attributes_are_known_ones_and_come_out_as_browsers_read_them() {
+    fn valid_attributes_are_normalized_and_parse_back() {
         for (text, written) in [
             ("Path=/; Max-Age=86400; HttpOnly; SameSite=Lax", "Path=/; Max-Age=86400; HttpOnly; SameSite=Lax"),
             ("path = /shop ;secure;samesite=none;", "Path=/shop; Secure; SameSite=none"),
@@ -141,7 +147,7 @@ mod tests {
         ] {
             let attributes = CookieAttributes::parse(text).expect("attributes");
             assert_eq!(attributes.to_string(), written);
-            assert_eq!(CookieAttributes::parse(written), Ok(attributes), "it reads back");
+            assert_eq!(CookieAttributes::parse(written), Ok(attributes), "the normalized text parses back");
         }
         let default = CookieAttributes::default();
         assert_eq!(CookieAttributes::parse(&default.to_string()), Ok(default.clone()));
@@ -150,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_are_wrong_are_said_to_be_why() {
+    fn invalid_attributes_are_an_error_with_a_reason() {
         for (text, why) in [
             (
                 "Colour=red",

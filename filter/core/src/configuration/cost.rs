@@ -51,8 +51,8 @@ pub fn escape_bytes(text: &[u8]) -> usize {
     text.iter().map(of_byte).sum::<usize>() + 3 * separators.count()
 }
 
-/// Returns the length of `value` as JSON inside a JSON string that the API server stores, plus one byte for the comma after
-/// it.
+/// Returns the length of `value` as JSON inside a JSON string that the API server stores, plus one byte for the comma
+/// after it.
 pub(crate) fn escaped_bytes(value: &impl Serialize) -> u64 {
     struct Counter(u64);
     impl io::Write for Counter {

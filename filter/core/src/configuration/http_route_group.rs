@@ -1,4 +1,6 @@
-//! SMI's HTTPRouteGroup, `specs.smi-spec.io/v1alpha2` to `v1alpha4`, as it is read and written.
+//! SMI's HTTPRouteGroup, `specs.smi-spec.io/v1alpha2` to `v1alpha4`.
+//!
+//! Source: <https://github.com/servicemeshinterface/smi-spec/tree/main/apis/traffic-specs>
 
 use crate::configuration::budget::{Budget, Cost};
 use crate::configuration::names;
@@ -9,11 +11,11 @@ use crate::configuration::traffic_split::{Metadata, object_name};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The versions of HTTPRouteGroup; the same rules hold for all.
+/// The versions of HTTPRouteGroup. The same rules apply to all.
 const API_VERSIONS: [&str; 3] =
     ["specs.smi-spec.io/v1alpha2", "specs.smi-spec.io/v1alpha3", "specs.smi-spec.io/v1alpha4"];
 
-/// Which requests a split is for. Valid in itself: its patterns are compiled.
+/// An HTTPRouteGroup whose own fields are valid: the matches that select requests for a split.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -24,33 +26,34 @@ pub struct HttpRouteGroup {
     pub kind: String,
     /// Name and namespace.
     pub metadata: Metadata,
-    /// The matches, wherever the object had them: v1alpha2 has them at the top.
+    /// The matches, whether the object has them under `spec` or, as in v1alpha2, at the top level.
     pub spec: HttpRouteGroupSpec,
 }
 
-/// An HTTPRouteGroup's specification.
+/// The `spec` of an HTTPRouteGroup.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct HttpRouteGroupSpec {
-    /// At least one. A request that one of them holds for is the group's.
+    /// At least one match. The group accepts a request if one of its matches does.
     pub matches: Vec<HttpMatch>,
 }
 
-/// Conditions on a request, which must all hold.
+/// Conditions on a request. The match accepts the request if all of them hold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct HttpMatch {
-    /// Its name in the group; may be empty.
+    /// Name in the group; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Holds for the path, without its query, from the start on; absent: any path.
+    /// The path without its query begins with this pattern. If absent, any path is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_regex: Option<Pattern>,
-    /// The method is one of these; empty: any method.
+    /// The method is one of these. If empty, any method is accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
-    /// Each holds for the whole first value of its header; a header that isn't there has none.
+    /// The whole first value of each of these headers, in lower case, matches its pattern. An absent header does not
+    /// match.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "serialize_headers")]
     pub headers: Vec<(String, Pattern)>,
 }
@@ -58,16 +61,16 @@ pub struct HttpMatch {
 // === impl HttpRouteGroup ===
 
 impl HttpRouteGroup {
-    /// Validates one HTTPRouteGroup by itself.
+    /// Parses one HTTPRouteGroup.
     ///
     /// # Errors
-    /// Every problem found; at least one.
+    /// Returns all problems, at least one.
     pub fn from_value(value: &Value) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         Self::read(0, value, &mut problems).ok_or(problems)
     }
 
-    /// Reads entry `index` of `httpRouteGroups`; notes every problem.
+    /// Parses entry `index` of `httpRouteGroups` and records all problems.
     pub(crate) fn read(index: usize, value: &Value, problems: &mut Vec<Problem>) -> Option<Self> {
         let before = problems.len();
         let object = Object::HttpRouteGroup { index, name: object_name(value) };
@@ -84,8 +87,8 @@ impl HttpRouteGroup {
     }
 }
 
-/// The matches under `spec`, or at the top, as v1alpha2 has them. An object that the API server
-/// has converted has them where its author wrote them, whatever its version.
+/// Parses the matches, which are under `spec` or, as in v1alpha2, at the top level. The API server converts
+/// `apiVersion` but does not move the matches, so both places are valid in every version.
 fn read_matches(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Vec<HttpMatch>> {
     let spec = match get(map, "spec") {
         Some(spec) => get(reader.map(spec, "spec")?, "matches"),
@@ -107,12 +110,12 @@ fn read_matches(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Vec
     if list.is_empty() {
         reader.problem(field, "is empty; a group without a match accepts no request");
     }
-    // Before anything is compiled.
+    // Check the cost before any pattern is compiled.
     if let Err(why) = Budget::FILTER.check_group(Cost::of_matches(list)) {
         reader.problem(field, why);
         return None;
     }
-    let read = |(place, value)| HttpMatch::read(value, &format!("{field}[{place}]"), reader);
+    let read = |(index, value)| HttpMatch::read(value, &format!("{field}[{index}]"), reader);
     list.iter().enumerate().map(read).collect()
 }
 
@@ -122,12 +125,12 @@ impl HttpMatch {
     fn read(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let map = reader.map(value, field)?;
         let name = get(map, "name").and_then(|name| reader.string(name, &format!("{field}.name"))).unwrap_or_default();
-        // With its name, a match is found sooner than by its place.
+        // The name of a match is easier to find than its index.
         let field = &if name.is_empty() { field.to_owned() } else { format!("{field} {}", quote(name)) };
         let path = get(map, "pathRegex").and_then(|path| reader.string(path, &format!("{field}.pathRegex")));
-        // `*` alone is no expression, but what SMI's tools write for everything.
+        // `*` is not a regular expression, but SMI's tools write it for "any path".
         let path = path.filter(|path| !matches!(*path, "" | "*")).map(Pattern::prefix);
-        let path_regex = reader.fine(path, &format!("{field}.pathRegex"));
+        let path_regex = reader.parsed(path, &format!("{field}.pathRegex"));
         Some(Self {
             name: name.into(),
             path_regex,
@@ -137,14 +140,15 @@ impl HttpMatch {
     }
 }
 
-/// None for all of them.
+/// Parses methods. Returns an empty list if any method is accepted.
 fn read_methods(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) -> Vec<String> {
     let field = &format!("{field}.methods");
     let Some(list) = get(map, "methods").and_then(|list| reader.list(list, field)) else { return Vec::new() };
     let mut methods = Vec::with_capacity(list.len());
-    for (place, value) in list.iter().enumerate() {
-        let field = &format!("{field}[{place}]");
-        let Some(method) = reader.name(value, field, names::is_token, "an HTTP method such as GET, or *") else {
+    for (index, value) in list.iter().enumerate() {
+        let field = &format!("{field}[{index}]");
+        let Some(method) = reader.valid_string(value, field, names::is_token, "an HTTP method such as GET, or *")
+        else {
             continue;
         };
         if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
@@ -156,14 +160,14 @@ fn read_methods(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
     if methods.iter().any(|method| method == "*") { Vec::new() } else { methods }
 }
 
-/// What the matches of an unread group cost, by their text alone; wrong types count nothing.
+/// Returns the cost of the matches of a group that is not validated yet. Values of the wrong type cost nothing.
 pub(crate) fn cost_of_group(group: &Value) -> Cost {
     let spec = group.get("spec").and_then(|spec| spec.get("matches"));
     let matches = spec.or_else(|| group.get("matches")).and_then(Value::as_array);
     Cost::of_matches(matches.map(Vec::as_slice).unwrap_or_default())
 }
 
-/// A map, or v1alpha2's list of maps.
+/// Parses headers: a map, or the list of maps of v1alpha2.
 fn read_headers(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) -> Vec<(String, Pattern)> {
     let Some(value) = get(map, "headers") else { return Vec::new() };
     let mut headers = Vec::new();
@@ -175,14 +179,14 @@ fn read_headers(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
                 continue;
             }
             let pattern = reader.string(value, field).map(Pattern::whole);
-            headers.extend(reader.fine(pattern, field).map(|pattern| (name.to_ascii_lowercase(), pattern)));
+            headers.extend(reader.parsed(pattern, field).map(|pattern| (name.to_ascii_lowercase(), pattern)));
         }
     };
     let field = &format!("{field}.headers");
     match value {
         Value::Array(list) => {
-            for (place, value) in list.iter().enumerate() {
-                read_map(value, &format!("{field}[{place}]"), reader);
+            for (index, value) in list.iter().enumerate() {
+                read_map(value, &format!("{field}[{index}]"), reader);
             }
         }
         Value::Object(_) => read_map(value, field, reader),
@@ -193,7 +197,7 @@ fn read_headers(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
     headers
 }
 
-/// The list that both v1alpha2 and this crate read: a header may stand in it twice.
+/// Serialises headers as a list of maps, the form of v1alpha2, because a header may have several patterns.
 fn serialize_headers<S: serde::Serializer>(headers: &[(String, Pattern)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(headers.iter().map(|(name, pattern)| std::collections::BTreeMap::from([(name, pattern)])))
 }

@@ -1,8 +1,8 @@
-//! What a configuration may say: parsing and validation.
+//! Parsing and validation of the plugin configuration.
 //!
 //! [`parsing`] reads the plugin configuration, [`traffic_split`], [`http_route_group`] and [`service`] read the objects
-//! in it, [`validation`] checks across objects, and [`budget`] limits what a configuration may cost a sidecar. Nothing
-//! here knows of requests: [`routing`](crate::routing) depends on this module, never the reverse.
+//! in it, [`validation`] checks across objects, and [`budget`] limits the cost of a configuration to a sidecar.
+//! Requests are unknown here: [`routing`](crate::routing) depends on this module, never the reverse.
 
 pub(crate) mod annotations;
 pub(crate) mod budget;

@@ -1,7 +1,7 @@
-//! Names that may appear in a configuration. What passes here can inject neither a cluster,
-//! nor a header, nor a metric label.
+//! Syntax of names in a configuration. A valid name cannot inject a cluster, a header, or a metric label.
 
-/// A DNS label (RFC 1123): what namespaces and Services are called.
+/// Returns whether `text` is a DNS label (RFC 1123), the syntax of namespace and Service names: at most 63 lower-case
+/// letters, digits and hyphens.
 pub fn is_label(text: &str) -> bool {
     text.len() <= 63 && has_label_characters(text)
 }
@@ -14,30 +14,30 @@ fn has_label_characters(text: &str) -> bool {
         && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
 }
 
-/// A DNS subdomain as Kubernetes has it: labels joined by dots, 253 characters at most, however
-/// long each label.
+/// Returns whether `text` is a DNS subdomain (RFC 1123) as Kubernetes validates it: labels joined by dots, at most 253
+/// characters. Kubernetes does not limit the length of a label.
 pub fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(has_label_characters)
 }
 
-/// A field name of RFC 9110: a token.
+/// Returns whether `text` is a token (RFC 9110, section 5.6.2), the syntax of header and cookie names.
 pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// Printable ASCII without spaces: what may stand in an Envoy cluster name, and so in the
-/// header that carries it.
+/// Returns whether `text` is visible ASCII, which is valid both as an Envoy cluster name and as the value of the header
+/// that carries the name.
 pub(crate) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// An IP address among the subdomains: no top-level domain is a number. (An IPv6 address is no
-/// subdomain.)
+/// Returns whether a DNS subdomain is an IPv4 address: no top-level domain is a number. An IPv6 address is not a
+/// subdomain.
 pub(crate) fn is_ip_address(text: &str) -> bool {
     text.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A TCP port: 1–65535 in at most 5 digits.
+/// Parses a TCP port: 1–65535 in at most 5 digits.
 pub(crate) fn port(text: &str) -> Option<u16> {
     if text.is_empty() || text.len() > 5 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -45,10 +45,11 @@ pub(crate) fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| port != 0)
 }
 
-/// A Service as SMI's objects write it, in the objects' own namespace:
-/// `svc`, `svc.ns`, `svc.ns.svc`, `svc.ns.svc.cluster` or `svc.ns.svc.<cluster_domain>`.
+/// Parses the name of a Service in an SMI object: `svc`, `svc.ns`, `svc.ns.svc`, `svc.ns.svc.cluster` or
+/// `svc.ns.svc.<cluster_domain>`. Returns the bare name, `svc`.
 ///
-/// Returns the Service's bare name, or what is wrong with `text`.
+/// # Errors
+/// Returns a message if `text` is not such a name or not in the object's namespace.
 pub(crate) fn service<'t>(text: &'t str, namespace: &str, cluster_domain: &str) -> Result<&'t str, String> {
     let mut labels = text.splitn(3, '.');
     let service = labels.next().unwrap_or_default();
@@ -76,7 +77,7 @@ pub(crate) fn service<'t>(text: &'t str, namespace: &str, cluster_domain: &str) 
     }
 }
 
-/// What may follow `svc.ns.` in a Service's DNS name.
+/// Returns whether `text` may follow `svc.ns.` in a Service's DNS name.
 pub(crate) fn is_service_domain(text: &str, cluster_domain: &str) -> bool {
     match text.strip_prefix("svc") {
         Some("" | ".cluster") => true,

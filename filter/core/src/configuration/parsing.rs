@@ -1,4 +1,4 @@
-//! Parsing of the plugin configuration. It collects every problem, not only the first.
+//! Parsing of the plugin configuration. All problems are reported, not only the first.
 
 use crate::configuration::budget::{Budget, Cost};
 use crate::configuration::cluster_template::ClusterTemplate;
@@ -6,7 +6,7 @@ use crate::configuration::http_route_group::{HttpRouteGroup, cost_of_group};
 use crate::configuration::names;
 use crate::configuration::plugin_configuration::Configuration;
 use crate::configuration::problem::{Object, Problem};
-use crate::configuration::reader::{A_LABEL, A_SUBDOMAIN, A_TOKEN, Reader, get, quote};
+use crate::configuration::reader::{DNS_LABEL, DNS_SUBDOMAIN, HEADER_NAME, Reader, get, quote};
 use crate::configuration::service::{HostRoot, Service, is_service_key};
 use crate::configuration::strict_json::Strict;
 use crate::configuration::traffic_split::{TrafficSplit, object_name};
@@ -14,7 +14,7 @@ use crate::configuration::validation;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The longest text of a configuration, in bytes, with white space and fields that are ignored.
+/// Maximum length of a configuration text in bytes, including white space and ignored fields.
 const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// The keys of a plugin configuration.
@@ -35,11 +35,10 @@ const KEYS: [&str; 13] = [
 ];
 
 impl Configuration {
-    /// Reads a plugin configuration from JSON text.
+    /// Parses a plugin configuration from JSON text of at most 16 MiB.
     ///
     /// # Errors
-    /// Every problem found, in the order of the text's fields; at least one. Text that isn't
-    /// JSON is one problem, with line and column.
+    /// Returns all problems, at least one. Text that is not JSON is one problem, with line and column.
     pub fn from_json(text: &[u8]) -> Result<Self, Vec<Problem>> {
         let whole =
             |message: String| Err(vec![Problem { object: Object::Configuration, field: String::new(), message }]);
@@ -55,31 +54,31 @@ impl Configuration {
         }
     }
 
-    /// Reads a plugin configuration from a JSON value.
+    /// Parses a plugin configuration from a JSON value.
     ///
     /// # Errors
-    /// Every problem found; at least one.
+    /// Returns all problems, at least one.
     pub fn from_value(value: &Value) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let configuration = Self::read(value, &mut problems);
         if problems.is_empty() { Ok(configuration) } else { Err(problems) }
     }
 
-    /// What could be read; a default stands for what couldn't, so that the rest is checked too.
+    /// Parses all fields. An invalid field gets its default, so that the other fields are checked too.
     fn read(value: &Value, problems: &mut Vec<Problem>) -> Self {
         let mut configuration = Self::default();
         let mut reader = Reader { object: Object::Configuration, problems };
         let Some(map) = reader.map(value, "") else {
             return configuration;
         };
-        // Splits are read by the domain, wherever it stands.
+        // Service names in splits depend on the domain, which may follow the splits in the text.
         if let Some(value) = get(map, "clusterDomain")
-            && let Some(domain) = reader.name(value, "clusterDomain", names::is_subdomain, A_SUBDOMAIN)
+            && let Some(domain) = reader.valid_string(value, "clusterDomain", names::is_subdomain, DNS_SUBDOMAIN)
         {
             configuration.cluster_domain = domain.into();
         }
-        // The places of the splits that could be read, and the names of all groups.
-        let (mut places, mut groups) = (Vec::new(), BTreeSet::new());
+        // The indexes of the valid splits, and the names of all groups.
+        let (mut indexes, mut groups) = (Vec::new(), BTreeSet::new());
         for (key, value) in map {
             if value.is_null() && KEYS.contains(&key.as_str()) {
                 continue;
@@ -95,7 +94,7 @@ impl Configuration {
                 }
                 "cluster" => {
                     if let Some(template) =
-                        reader.name(value, key, names::is_visible, "a cluster name (visible ASCII, not empty)")
+                        reader.valid_string(value, key, names::is_visible, "a cluster name (visible ASCII, not empty)")
                     {
                         match ClusterTemplate::parse(template) {
                             Ok(template) => configuration.cluster = template,
@@ -104,11 +103,13 @@ impl Configuration {
                     }
                 }
                 "namespace" => {
-                    configuration.namespace = reader.name(value, key, names::is_label, A_LABEL).map(Into::into)
+                    configuration.namespace =
+                        reader.valid_string(value, key, names::is_label, DNS_LABEL).map(Into::into)
                 }
                 "excludedNamespaces" => {
                     for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
-                        let namespace = reader.name(value, &format!("{key}[{index}]"), names::is_label, A_LABEL);
+                        let namespace =
+                            reader.valid_string(value, &format!("{key}[{index}]"), names::is_label, DNS_LABEL);
                         configuration.excluded_namespaces.extend(namespace.map(str::to_owned));
                     }
                 }
@@ -116,13 +117,13 @@ impl Configuration {
                 "trafficSplits" => {
                     for (index, value) in reader.list(value, key).unwrap_or_default().iter().enumerate() {
                         let split = TrafficSplit::read(index, value, &configuration.cluster_domain, reader.problems);
-                        places.extend(split.is_some().then_some(index));
+                        indexes.extend(split.is_some().then_some(index));
                         configuration.traffic_splits.extend(split);
                     }
                 }
                 "httpRouteGroups" => {
                     let list = reader.list(value, key).unwrap_or_default();
-                    // Before anything is compiled.
+                    // Check the cost before any pattern is compiled.
                     let cost = list.iter().map(cost_of_group).fold(Cost::default(), Cost::plus);
                     if let Err(why) = Budget::FILTER.check_total(cost) {
                         reader.problem(key, why.to_string());
@@ -135,14 +136,14 @@ impl Configuration {
                             reader.object = Object::HttpRouteGroup { index, name: name.clone() };
                             reader.problem("metadata.name", "is duplicated; rename or remove one of them");
                         }
-                        // One that is wrong is there all the same, for the splits that name it.
+                        // An invalid group exists too: a split that names it has no problem of its own.
                         groups.insert(name);
                         configuration.http_route_groups.extend(group);
                     }
                 }
                 "services" => {
                     for (key, value) in reader.map(value, key).into_iter().flatten() {
-                        // What isn't a name is quoted: it may be anything.
+                        // An invalid key may contain any characters, so it is quoted.
                         let name = if is_service_key(key) { key.clone() } else { quote(key) };
                         reader.object = Object::Service { name };
                         if !is_service_key(key) {
@@ -173,7 +174,7 @@ impl Configuration {
             }
         }
         validation::check_headers_differ(&configuration, &mut reader);
-        validation::check_splits(&configuration, &places, &groups, reader.problems);
+        validation::check_splits(&configuration, &indexes, &groups, reader.problems);
         if problems.is_empty() {
             validation::check_budget(&configuration, &Budget::FILTER, problems);
         }
@@ -182,7 +183,7 @@ impl Configuration {
 }
 
 fn read_header(value: &Value, key: &str, reader: &mut Reader<'_>, into: &mut String) {
-    let Some(header) = reader.name(value, key, names::is_token, A_TOKEN) else { return };
+    let Some(header) = reader.valid_string(value, key, names::is_token, HEADER_NAME) else { return };
     let header = header.to_ascii_lowercase();
     if header == "host" {
         reader.problem(key, "must not be host, because Envoy selects the route by it; use another header");

@@ -6,29 +6,30 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::sync::OnceLock;
 
-/// The largest size of one pattern; see [`Pattern::size`].
+/// Maximum size of one pattern; see [`Pattern::size`].
 const MAX_PATTERN_SIZE: u64 = 4096;
-/// The longest value that a pattern is matched against, in bytes.
+/// Maximum length of a value that a pattern is matched against, in bytes.
 pub(crate) const MAX_VALUE_BYTES: usize = 8 << 10;
 
-/// A valid regular expression with its anchors. Displayed and serialised as it was written.
+/// A valid regular expression with anchors. Displayed and serialised without the anchors.
 ///
-/// The syntax is that of the crate `regex-lite`: Perl's without back-references and look-around,
-/// `\w`, `\d`, `\s` and case folding in ASCII only. Matching takes time linear in the input.
+/// The syntax is that of the crate `regex-lite`: Perl's without back-references and look-around; `\w`, `\d`, `\s` and
+/// case folding are ASCII only. Matching takes time linear in the input.
 ///
-/// It is compiled when it is first matched, so that a pattern that no request reaches takes no memory.
+/// A pattern is compiled when it is first matched: a pattern that no request reaches takes no memory.
 #[derive(Clone)]
 pub struct Pattern {
     text: Box<str>,
-    /// The anchor at its end: `$` or nothing.
-    end: &'static str,
+    /// The anchor at the end: `$`, or empty.
+    end_anchor: &'static str,
     size: u32,
-    /// The most characters of a value that the matcher looks at.
+    /// Maximum number of characters of a value that the matcher reads.
     width: u64,
     regex: OnceLock<Option<Regex>>,
 }
 
-/// How much matching one request may still cost: characters times [`Pattern::size`], summed over all patterns.
+/// The steps that one request may still spend on matching. A match costs the number of characters times
+/// [`Pattern::size`].
 pub(crate) struct MatchingSteps(u64);
 
 /// The result of matching a pattern against a value.
@@ -36,25 +37,30 @@ pub(crate) struct MatchingSteps(u64);
 pub(crate) enum Matched {
     Yes,
     No,
-    /// The value is longer than 8 KiB, or than what is left of the request's steps allows. Counts as no.
+    /// Not evaluated, and handled as `No`: the value is longer than 8 KiB, or the request lacks the steps.
     TooLong,
 }
 
 // === impl Pattern ===
 
 impl Pattern {
-    /// A pattern that holds from the start of the text on: SMI's words for a path.
+    /// Parses a pattern that must match from the start of the text. Source: `pathRegex` in SMI's HTTPRouteGroup.
+    ///
+    /// # Errors
+    /// Returns a message if the pattern is invalid or too large.
     pub(crate) fn prefix(text: &str) -> Result<Self, String> {
         Self::new(text, "")
     }
 
-    /// A pattern that holds for the whole text: what Envoy and OSM do with a header.
+    /// Parses a pattern that must match the whole text, as Envoy's `safe_regex` and OSM match headers.
+    ///
+    /// # Errors
+    /// Returns a message if the pattern is invalid or too large.
     pub(crate) fn whole(text: &str) -> Result<Self, String> {
         Self::new(text, "$")
     }
 
-    /// The error says what is wrong with the pattern.
-    fn new(text: &str, end: &'static str) -> Result<Self, String> {
+    fn new(text: &str, end_anchor: &'static str) -> Result<Self, String> {
         let PatternSize { size, width } = pattern_size::size(text);
         if size > MAX_PATTERN_SIZE {
             return Err(format!(
@@ -63,10 +69,10 @@ impl Pattern {
             ));
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let pattern = Self { text: text.into(), end, size, width, regex: OnceLock::new() };
-        // By itself first: what is no expression may be one between our brackets, as `a)|(b`.
+        let pattern = Self { text: text.into(), end_anchor, size, width, regex: OnceLock::new() };
+        // Parse the text alone first: `a)|(b` is invalid, but becomes valid inside the group that adds the anchors.
         let parsed = parse(text).and_then(|()| parse(&pattern.anchored()));
-        // Only a comment can make an expression larger than its size says; then it must be compiled to know.
+        // With a comment, the computed size may be too small, so the compiler checks it.
         let compiled = parsed.and_then(|()| if text.contains('#') { pattern.compile().map(|_| ()) } else { Ok(()) });
         compiled.map_err(|why| {
             let why: String = why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -75,14 +81,15 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// What the pattern costs: an upper bound of the steps that a matcher takes for each character, and of the states
-    /// and branches of the compiled expression, which take about 64 bytes each. More for capture groups.
+    /// Returns the size of the pattern, at most 4096: an upper bound of the steps that a matcher takes for each
+    /// character, and of the states and branches of the compiled expression, which take about 64 bytes each. Capture
+    /// groups add to it.
     #[must_use]
     pub fn size(&self) -> u32 {
         self.size
     }
 
-    /// Matches a value of at most [`MAX_VALUE_BYTES`] and takes what that costs from `steps`.
+    /// Matches a value of at most [`MAX_VALUE_BYTES`] and subtracts the cost from `steps`.
     pub(crate) fn matches(&self, value: &str, steps: &mut MatchingSteps) -> Matched {
         if value.len() > MAX_VALUE_BYTES || !steps.take(self, value) {
             return Matched::TooLong;
@@ -95,19 +102,19 @@ impl Pattern {
     }
 
     fn anchored(&self) -> String {
-        format!("^(?:{}){}", self.text, self.end)
+        format!("^(?:{}){}", self.text, self.end_anchor)
     }
 
-    /// The limit is what the size says, in bytes of the target with the largest states: an expression that is larger
-    /// after all is refused.
+    /// Compiles the pattern. An expression larger than its computed size is refused. The limit assumes the largest
+    /// states of any target.
     fn compile(&self) -> Result<Regex, regex_lite::Error> {
         const STATE_BYTES: usize = 32;
         RegexBuilder::new(&self.anchored()).size_limit(self.size as usize * STATE_BYTES).build()
     }
 }
 
-/// Checks the syntax of an expression and compiles nothing: with a limit of 0 bytes the compiler gives up at the first
-/// state, after the parser is done. `regex-lite` has no other way to parse only.
+/// Checks the syntax of an expression without compiling it. `regex-lite` cannot only parse, but with a limit of 0 bytes
+/// it stops at the first state, after parsing.
 fn parse(text: &str) -> Result<(), regex_lite::Error> {
     const TOO_LARGE: &str = "compiled regex exceeded size limit";
     match RegexBuilder::new(text).size_limit(0).build() {
@@ -119,14 +126,14 @@ fn parse(text: &str) -> Result<(), regex_lite::Error> {
 // === impl MatchingSteps ===
 
 impl MatchingSteps {
-    /// What one request may cost. With V8 a step takes at most about 5 ns.
+    /// Steps of one request. With V8, a step takes at most about 5 ns.
     const PER_REQUEST: u64 = 600_000;
 
     pub(crate) fn new() -> Self {
         Self(Self::PER_REQUEST)
     }
 
-    /// Takes the steps of matching `value`; false, and takes nothing, if fewer are left.
+    /// Subtracts the steps of matching `value`. If too few are left, subtracts nothing and returns false.
     fn take(&mut self, pattern: &Pattern, value: &str) -> bool {
         let characters = u64::try_from(value.len()).unwrap_or(u64::MAX).min(pattern.width).saturating_add(1);
         let left = self.0.checked_sub(characters.saturating_mul(pattern.size.into()));
@@ -149,7 +156,7 @@ impl fmt::Debug for Pattern {
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        (&self.text, self.end) == (&other.text, other.end)
+        (&self.text, self.end_anchor) == (&other.text, other.end_anchor)
     }
 }
 
@@ -170,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_anchored_at_its_start_and_a_header_at_both_ends() {
+    fn path_is_anchored_at_its_start_and_header_at_both_ends() {
         for (pattern, text, path, header) in [
             ("/api", "/api", true, true),
             ("/api", "/api/v1", true, false),
@@ -182,7 +189,7 @@ mod tests {
             ("^(.*?;)?(type=insider)(;.*)?$", "a=b;type=insider;c=d", true, true),
             ("^(.*?;)?(type=insider)(;.*)?$", "type=insiders", false, false),
             ("(?i)yes", "YES", true, true),
-            // A flag ends with the pattern: it reaches no anchor of ours.
+            // A flag applies to the pattern only, not to the added anchors.
             ("(?m)a", "b\na", false, false),
             ("(?m)a", "a\nb", true, false),
         ] {
@@ -193,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_compile_or_would_cost_too_much_is_an_error() {
+    fn invalid_or_too_large_pattern_is_an_error() {
         for text in [
             "(",
             "a)|(b",
@@ -218,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_longer_than_8_kib_matches_nothing() {
+    fn value_longer_than_8_kib_matches_nothing() {
         for pattern in ["(?s).*", "a+", "(a*)*"] {
             let pattern = Pattern::whole(pattern).expect("a pattern");
             assert!(matches(&pattern, &"a".repeat(8192)));
@@ -237,7 +244,7 @@ mod tests {
             assert_eq!(large.matches(&value, steps), Matched::No);
         }
         assert_eq!(large.matches(&value, steps), Matched::TooLong);
-        // What costs less than what is left is still matched.
+        // A pattern that costs no more than the remaining steps is still matched.
         assert_eq!(Pattern::whole("c+").expect("a pattern").matches(&value, steps), Matched::Yes);
     }
 }

@@ -1,27 +1,27 @@
-//! An upper bound for what a regular expression costs, computed from its text alone.
+//! The size of a regular expression: an upper bound of its cost, computed from its text.
 //!
-//! The bound must be the same natively and in WebAssembly: the control plane decides by it what it gives out, and the
-//! filter decides by it what it takes. `regex-lite` reports no size, and the size of its states depends on the target.
-//! The rules below are those by which `regex-lite` 0.1 compiles an expression; a test compares them with what it does.
+//! The bound must be the same natively and in WebAssembly, because the control plane and the filter apply the same
+//! limit. `regex-lite` reports no size, and the size of its states depends on the target. The rules below follow the
+//! compiler of `regex-lite` 0.1; a test compares both.
 
-/// The result: see [`size`].
+/// The size of a pattern, and how much of a value it reads. See [`size`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PatternSize {
-    /// States and edges of the compiled expression, more if it has capture groups. A matcher takes at most this many
-    /// steps for each character, and about 64 bytes for each.
+    /// States and edges of the compiled expression, multiplied if it has capture groups. A matcher takes at most this
+    /// many steps for each character. A unit takes about 64 bytes.
     pub(crate) size: u64,
-    /// The most characters of a value that a matcher looks at; `u64::MAX` if there is no end.
+    /// Maximum number of characters of a value that a matcher reads; `u64::MAX` if unbounded.
     pub(crate) width: u64,
 }
 
-/// Counts of what the compiled expression consists of.
+/// The parts of a compiled expression.
 #[derive(Clone, Copy, Default)]
 struct Size {
     /// NFA states.
     states: u64,
-    /// Character ranges and targets of branches: what a matcher looks at beside the states.
+    /// Character ranges and targets of branches, which a matcher checks in addition to the states.
     edges: u64,
-    /// The most characters that it matches.
+    /// Maximum number of characters that it matches.
     width: u64,
 }
 
@@ -38,10 +38,10 @@ struct Frame {
     item: Option<Size>,
 }
 
-/// Character ranges of the largest class that has a name, such as `\W` or `[:^punct:]`.
+/// Character ranges of the largest named class, such as `\W` or `[:^punct:]`.
 const NAMED_CLASS_RANGES: u64 = 5;
 
-/// The size of a pattern.
+/// Computes the size of a pattern. An invalid pattern has some size too.
 pub(crate) fn size(text: &str) -> PatternSize {
     let mut scanner = Scanner { rest: text, folds_case: false, groups: 1, name_characters: 0 };
     let mut whole = scanner.scan();
@@ -52,13 +52,14 @@ pub(crate) fn size(text: &str) -> PatternSize {
     PatternSize { size, width: whole.width }
 }
 
+/// Reads an expression from left to right.
 struct Scanner<'t> {
     rest: &'t str,
-    /// The flag `i` was set somewhere: each letter is a class of two.
+    /// Whether the flag `i` was set somewhere: each letter is then a class of two.
     folds_case: bool,
-    /// Capture groups, the whole match included.
+    /// Number of capture groups, including the whole match.
     groups: u64,
-    /// Characters of the names of groups.
+    /// Total number of characters in the names of groups.
     name_characters: u64,
 }
 
@@ -77,7 +78,7 @@ impl Scanner<'_> {
                 }
                 ')' => {
                     let group = frame.close();
-                    // An unopened group: the compiler refuses it.
+                    // The compiler refuses a group that was not opened.
                     if frames.len() > 1 {
                         frames.pop();
                     }
@@ -105,7 +106,7 @@ impl Scanner<'_> {
                 _ => frame.push(Size { states: 1, edges: if self.folds_case { 2 } else { 0 }, width: 1 }),
             }
         }
-        // Groups that stay open are refused by the compiler.
+        // The compiler refuses groups that are not closed.
         let closed = frames.iter_mut().map(Frame::close);
         closed.fold(Size::default(), Size::plus)
     }
@@ -122,7 +123,8 @@ impl Scanner<'_> {
         rest.is_some()
     }
 
-    /// What follows an opening bracket: whether it captures; `None` for flags such as `(?i)`, which open no group.
+    /// Reads the start of a group, after the parenthesis. Returns whether the group captures; `None` for flags such as
+    /// `(?i)`, which open no group.
     fn open_group(&mut self) -> Option<bool> {
         if self.skip("?P<") || self.skip("?<") {
             self.groups = self.groups.saturating_add(1);
@@ -145,7 +147,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A class in brackets: each character in it counts as a range.
+    /// Reads a class, after the bracket. Each character counts as a range.
     fn class(&mut self) -> Size {
         let mut ranges: u64 = 1;
         self.skip("^");
@@ -171,31 +173,31 @@ impl Scanner<'_> {
             };
             ranges = ranges.saturating_add(more);
         }
-        // Folding the case adds a range to each.
+        // Case folding adds a range to each.
         let edges = ranges.saturating_mul(if self.folds_case { 2 } else { 1 }).saturating_add(1);
         Size { states: 1, edges, width: 1 }
     }
 
-    /// What follows a backslash.
+    /// Reads an escape sequence, after the backslash.
     fn escape(&mut self) -> Size {
         let edges = match self.next() {
             Some('d' | 's' | 'w' | 'D' | 'S' | 'W') => NAMED_CLASS_RANGES,
-            // The digits of a character's number count as characters, which is more than enough.
+            // The digits of a code point count as characters, which overestimates the size.
             _ if self.folds_case => 2,
             _ => 0,
         };
         Size { states: 1, edges, width: 1 }
     }
 
-    /// The counts in `{2}`, `{2,}` or `{2,5}`.
+    /// Reads the counts of a repetition, after the brace: `{2}`, `{2,}` or `{2,5}`.
     fn counts(&mut self) -> (u64, Option<u64>) {
-        // `\b{start}` has none, and counts as one.
+        // `\b{start}` has no counts; it is handled as `{1}`.
         let mut numbers = [None, None];
-        let mut place = 0;
+        let mut index = 0;
         while let Some(next) = self.next() {
-            match (next, numbers.get_mut(place)) {
+            match (next, numbers.get_mut(index)) {
                 ('}', _) | (_, None) => break,
-                (',', _) => place = 1,
+                (',', _) => index = 1,
                 (digit, Some(number)) => {
                     if let Some(digit) = digit.to_digit(10) {
                         *number = Some(number.unwrap_or(0_u64).saturating_mul(10).saturating_add(digit.into()));
@@ -205,7 +207,7 @@ impl Scanner<'_> {
         }
         let [min, max] = numbers;
         let min = min.unwrap_or(1);
-        (min, if place == 0 { Some(min) } else { max })
+        (min, if index == 0 { Some(min) } else { max })
     }
 }
 
@@ -217,11 +219,11 @@ impl Frame {
     }
 
     fn repeat(&mut self, min: u64, max: Option<u64>) {
-        // Without an item, the compiler refuses it.
+        // The compiler refuses a repetition without an item.
         let item = self.item.unwrap_or_default();
         let around = |states, edges| Size { states, edges, width: 0 };
         self.item = Some(match max {
-            // Branches and an end around it; one copy more than none, where it may be empty.
+            // Branches and an end surround the item; the compiler keeps one copy even if the minimum is 0.
             None => {
                 let repeated = item.times(min.max(1)).plus(around(3, 4));
                 Size { width: if item.width == 0 { 0 } else { u64::MAX }, ..repeated }
@@ -238,7 +240,7 @@ impl Frame {
         self.push(Size::default());
         self.item = None;
         let mut branch = std::mem::take(&mut self.branch);
-        // An empty branch is a state.
+        // An empty branch takes one state.
         branch.states = branch.states.max(1);
         let width = self.branches.width.max(branch.width);
         self.branches = Size { width, ..self.branches.plus(branch) };
@@ -284,7 +286,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// The bytes that `regex-lite` counts for a pattern with our anchors; on 64-bit targets a state has 32 of them.
+    /// Returns the bytes that `regex-lite` counts for a pattern with anchors. A state has 32 bytes on 64-bit targets.
     fn compiled_bytes(text: &str) -> Option<u64> {
         let text = format!("^(?:{text})$");
         let fits = |limit: usize| RegexBuilder::new(&text).size_limit(limit).build().is_ok();
@@ -348,9 +350,9 @@ mod tests {
         text
     }
 
-    /// On 64-bit targets 32 bytes a state is the most there is; on 32-bit ones it is less.
+    /// A state has 32 bytes on 64-bit targets, and fewer on 32-bit targets.
     #[test]
-    fn compiled_pattern_is_never_larger_than_its_size_says() {
+    fn compiled_pattern_is_never_larger_than_its_size() {
         let mut rng = Rng::with_seed(11);
         let mut compiled = 0;
         for _ in 0..20_000 {
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn size_grows_with_what_a_matcher_looks_at() {
+    fn size_counts_states_edges_and_capture_groups() {
         for (text, expected) in [
             ("", 7),
             ("a", 7),
@@ -383,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn width_is_the_longest_text_that_a_pattern_looks_at() {
+    fn width_is_the_number_of_characters_a_matcher_reads() {
         for (text, expected) in [
             ("", 0),
             ("abc", 3),
@@ -413,9 +415,9 @@ mod tests {
         }
     }
 
-    /// What no compiler takes must not end the scan early with a panic or an endless loop.
+    /// The scanner must neither panic nor loop forever on an invalid pattern.
     #[test]
-    fn size_of_an_invalid_pattern_is_some_number() {
+    fn invalid_pattern_has_a_size_above_zero() {
         for text in [
             "(", ")", "a)b", "[", "[^", "[[:", "{", "a{", "a{,", r"\", "(?", "(?P<", "*", "|", "(|", "))))((((",
             "a{1,2,3}",

@@ -56,7 +56,7 @@ pub struct Configuration {
 // === impl Configuration ===
 
 impl Default for Configuration {
-    /// Returns the meaning of `{}`: no splits, Istio's cluster names.
+    /// Returns the configuration `{}`: no splits, and Istio's cluster names.
     fn default() -> Self {
         Self {
             cluster_header: "x-traffic-split-cluster".into(),
@@ -85,7 +85,7 @@ impl Configuration {
         self.cluster_of(service, namespace).name(&value.unwrap_or_else(|| port.to_string())).into_owned()
     }
 
-    /// Returns the Envoy cluster name of a Service, in which the port is still open.
+    /// Returns the Envoy cluster name of a Service, without the value of `{port}`.
     pub(crate) fn cluster_of(&self, service: &str, namespace: &str) -> ClusterName {
         match self.services.get(&format!("{namespace}/{service}")).and_then(|known| known.cluster.as_deref()) {
             Some(cluster) => ClusterName::literal(cluster),

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, and where.
+//! Problems of a configuration: the object, the field, and what is wrong.
 
 use std::fmt;
 
-/// The part of a configuration that a [`Problem`] is about.
+/// The object of a configuration that has a [`Problem`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Object {
@@ -10,35 +10,36 @@ pub enum Object {
     Configuration,
     /// An entry of `trafficSplits`.
     TrafficSplit {
-        /// Its place in the list, from 0.
+        /// Index in the list, from 0.
         index: usize,
-        /// `namespace/name`, as far as it could be read: may be empty.
+        /// `namespace/name`, only `name` without a namespace, or empty if the metadata is invalid.
         name: String,
     },
     /// An entry of `httpRouteGroups`.
     HttpRouteGroup {
-        /// Its place in the list, from 0.
+        /// Index in the list, from 0.
         index: usize,
-        /// `namespace/name`, as far as it could be read: may be empty.
+        /// `namespace/name`, only `name` without a namespace, or empty if the metadata is invalid.
         name: String,
     },
     /// An entry of `services`.
     Service {
-        /// Its key: `namespace/name`.
+        /// Key of the entry: `namespace/name`; quoted if it is invalid.
         name: String,
     },
 }
 
-/// One thing wrong: which object, which of its fields, what and why.
+/// One problem of a configuration: its object, field and message.
 ///
-/// Displayed as `trafficSplits[0] httpbin/http-split: spec.backends[1].weight: -5 is negative`.
+/// Displayed as `<object>: <field>: <message>`, for example
+/// `trafficSplits[0] httpbin/http-split: spec.backends[1].weight: -5 is negative`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The object it is about.
+    /// The object that has the problem.
     pub object: Object,
-    /// The path of the field in that object; empty if it is about the whole object.
+    /// Path of the field in that object; empty if the whole object has the problem.
     pub field: String,
-    /// What is wrong with the field, so that it reads on from its name.
+    /// What is wrong and what to do, as a predicate of the field: `is missing`.
     pub message: String,
 }
 

@@ -1,21 +1,21 @@
-//! Reading fields of a JSON value one by one, so that every problem is found, not only the
-//! first.
+//! Reads the fields of a JSON value one by one, so that all problems are reported, not only the first.
 
 use crate::configuration::problem::{Object, Problem};
 use serde_json::{Map, Value};
 
-/// The most problems that are kept of one configuration: a list without an end would exhaust the filter's memory.
+/// Maximum number of problems reported for one configuration. Without a limit they could exhaust the filter's memory.
 const MAX_PROBLEMS: usize = 1000;
 
-/// Reads the fields of one object and notes what is wrong with them.
+/// Reads the fields of one object and records their problems.
 ///
-/// `null` is the same as absent, as for Kubernetes.
+/// `null` means absent, as in Kubernetes.
 pub(crate) struct Reader<'p> {
     pub(crate) object: Object,
     pub(crate) problems: &'p mut Vec<Problem>,
 }
 
 impl Reader<'_> {
+    /// Records a problem of the object. Problems above [`MAX_PROBLEMS`] are dropped, and one problem says so.
     pub(crate) fn problem(&mut self, field: impl Into<String>, message: impl Into<String>) {
         let (field, message) = match self.problems.len() {
             ..MAX_PROBLEMS => (field.into(), message.into()),
@@ -25,7 +25,7 @@ impl Reader<'_> {
         self.problems.push(Problem { object: self.object.clone(), field, message });
     }
 
-    /// A problem unless `value` is an object.
+    /// Returns the map of a value, or records a problem if the value is not an object.
     pub(crate) fn map<'v>(&mut self, value: &'v Value, field: &str) -> Option<&'v Map<String, Value>> {
         if !value.is_object() {
             self.problem(field, format!("is {}, but must be an object", kind(value)));
@@ -33,6 +33,7 @@ impl Reader<'_> {
         value.as_object()
     }
 
+    /// Returns the items of a value, or records a problem if the value is not a list.
     pub(crate) fn list<'v>(&mut self, value: &'v Value, field: &str) -> Option<&'v [Value]> {
         if !value.is_array() {
             self.problem(field, format!("is {}, but must be a list", kind(value)));
@@ -40,6 +41,7 @@ impl Reader<'_> {
         value.as_array().map(Vec::as_slice)
     }
 
+    /// Returns the text of a value, or records a problem if the value is not a string.
     pub(crate) fn string<'v>(&mut self, value: &'v Value, field: &str) -> Option<&'v str> {
         if !value.is_string() {
             self.problem(field, format!("is {}, but must be a string", kind(value)));
@@ -47,6 +49,7 @@ impl Reader<'_> {
         value.as_str()
     }
 
+    /// Returns the boolean of a value, or records a problem if the value is not a boolean.
     pub(crate) fn bool(&mut self, value: &Value, field: &str) -> Option<bool> {
         if !value.is_boolean() {
             self.problem(field, format!("is {}, but must be true or false", kind(value)));
@@ -54,7 +57,7 @@ impl Reader<'_> {
         value.as_bool()
     }
 
-    /// A field that must be there; says so if it isn't.
+    /// Returns the value at `key`, or records a problem if it is absent.
     pub(crate) fn required<'v>(&mut self, map: &'v Map<String, Value>, key: &str, field: &str) -> Option<&'v Value> {
         let value = get(map, key);
         if value.is_none() {
@@ -63,8 +66,8 @@ impl Reader<'_> {
         value
     }
 
-    /// What was read and parsed; a problem if that failed.
-    pub(crate) fn fine<T>(&mut self, parsed: Option<Result<T, String>>, field: &str) -> Option<T> {
+    /// Returns a parsed value, or records its error as a problem.
+    pub(crate) fn parsed<T>(&mut self, parsed: Option<Result<T, String>>, field: &str) -> Option<T> {
         match parsed? {
             Ok(value) => Some(value),
             Err(why) => {
@@ -74,7 +77,7 @@ impl Reader<'_> {
         }
     }
 
-    /// An object's `apiVersion`, which must be one of these, and its `kind`.
+    /// Reads an object's `apiVersion` and `kind`. Records a problem if they are not one of `api_versions` and `kind`.
     pub(crate) fn type_meta<'v>(
         &mut self,
         map: &'v Map<String, Value>,
@@ -97,36 +100,36 @@ impl Reader<'_> {
         (api_version.unwrap_or_default(), own_kind.unwrap_or_default())
     }
 
-    /// The string at `key`, if `is` says yes to it; else a problem that says what it must be.
-    pub(crate) fn name<'v>(
+    /// Returns the text of a value if `is_valid` accepts it; else records the problem that it is not `expected`.
+    pub(crate) fn valid_string<'v>(
         &mut self,
         value: &'v Value,
         field: &str,
-        is: fn(&str) -> bool,
-        must: &str,
+        is_valid: fn(&str) -> bool,
+        expected: &str,
     ) -> Option<&'v str> {
         let text = self.string(value, field)?;
-        if !is(text) {
-            self.problem(field, format!("{} is not {must}", quote(text)));
+        if !is_valid(text) {
+            self.problem(field, format!("{} is not {expected}", quote(text)));
             return None;
         }
         Some(text)
     }
 }
 
-/// A header's name, for people.
-pub(crate) const A_TOKEN: &str = "the name of an HTTP header (an RFC 9110 token)";
-/// A DNS label, for people.
-pub(crate) const A_LABEL: &str = "a DNS label (lower-case letters, digits and `-`, 63 at most)";
-/// A DNS subdomain, for people.
-pub(crate) const A_SUBDOMAIN: &str = "a DNS name (lower-case letters, digits, `-` and `.`, 253 at most)";
+/// The expected value of a header name, in messages.
+pub(crate) const HEADER_NAME: &str = "the name of an HTTP header (an RFC 9110 token)";
+/// The expected value of a DNS label, in messages.
+pub(crate) const DNS_LABEL: &str = "a DNS label (lower-case letters, digits and `-`, 63 at most)";
+/// The expected value of a DNS subdomain, in messages.
+pub(crate) const DNS_SUBDOMAIN: &str = "a DNS name (lower-case letters, digits, `-` and `.`, 253 at most)";
 
-/// The value at `key`; `null` is absent.
+/// Returns the value at `key`; `null` means absent.
 pub(crate) fn get<'v>(map: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
     map.get(key).filter(|value| !value.is_null())
 }
 
-/// What kind of value it is, for people.
+/// Returns the type of a value, with its article, for messages.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -138,10 +141,10 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// `text` in quotes, without control characters and not at length: fit for one line of a log.
+/// Quotes a text for one line of a log: control characters are escaped, and text after 80 characters is cut off.
 pub(crate) fn quote(text: &str) -> String {
-    const MOST: usize = 80;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARACTERS: usize = 80;
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),
     }

@@ -18,15 +18,15 @@ pub struct HostRoot {
     pub port: Option<u16>,
 }
 
-/// What a control plane knows of a Service.
+/// The ports and the Envoy cluster of a Service, as the control plane knows them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Service {
-    /// The value of `{port}` for each port that clients may use; absent: nothing is known.
+    /// The Service's ports, each with the value of `{port}` in the cluster name. If absent, all ports are accepted.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_ports")]
     pub ports: Option<BTreeMap<u16, String>>,
-    /// Its Envoy cluster, instead of the template's.
+    /// The Service's Envoy cluster. Takes precedence over the template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
 }
@@ -35,9 +35,9 @@ pub struct Service {
 
 impl HostRoot {
     pub(crate) fn read(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Self> {
-        let must = "a Service's `namespace/name`";
+        let expected = "a Service's `namespace/name`";
         let Value::Object(map) = value else {
-            let service = reader.name(value, field, is_service_key, must)?;
+            let service = reader.valid_string(value, field, is_service_key, expected)?;
             return Some(service.into());
         };
         for key in map.keys().filter(|key| !matches!(key.as_str(), "service" | "port")) {
@@ -45,14 +45,14 @@ impl HostRoot {
         }
         let service_field = format!("{field}.service");
         let service = reader.required(map, "service", &service_field);
-        let service = service.and_then(|value| reader.name(value, &service_field, is_service_key, must));
+        let service = service.and_then(|value| reader.valid_string(value, &service_field, is_service_key, expected));
         let port = get(map, "port").map(|value| read_port(value, &format!("{field}.port"), reader));
         Some(Self { service: service?.into(), port: port.flatten() })
     }
 }
 
 impl From<&str> for HostRoot {
-    /// A root without a port of its own: `namespace/name`.
+    /// Creates a root without a port. `service` is its `namespace/name`.
     fn from(service: &str) -> Self {
         Self { service: service.into(), port: None }
     }
@@ -77,8 +77,9 @@ impl Service {
             match key.as_str() {
                 "ports" => service.ports = Some(read_ports(value, reader)),
                 "cluster" => {
-                    let must = "a cluster name (visible ASCII, not empty)";
-                    service.cluster = reader.name(value, "cluster", names::is_visible, must).map(Into::into);
+                    let expected = "a cluster name (visible ASCII, not empty)";
+                    service.cluster =
+                        reader.valid_string(value, "cluster", names::is_visible, expected).map(Into::into);
                 }
                 _ => reader.problem("", format!("the key {} is unknown; use ports or cluster", quote(key))),
             }
@@ -121,7 +122,7 @@ fn read_ports(value: &Value, reader: &mut Reader<'_>) -> BTreeMap<u16, String> {
     ports
 }
 
-/// A port as a number, or as digits in a string.
+/// Parses a port: a number, or digits in a string.
 fn read_port(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<u16> {
     let text = match value {
         Value::Number(number) => number.to_string(),
@@ -138,12 +139,12 @@ fn read_port(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<u16>
     port
 }
 
-/// Whether `text` is a Service's `namespace/name`.
+/// Returns whether `text` is a Service's `namespace/name`.
 pub(crate) fn is_service_key(text: &str) -> bool {
     text.split_once('/').is_some_and(|(namespace, service)| names::is_label(namespace) && names::is_label(service))
 }
 
-/// A list where every port is its own value, else a map.
+/// Serialises ports as a list if every port is its own value, else as a map.
 fn serialize_ports<S: Serializer>(ports: &Option<BTreeMap<u16, String>>, serializer: S) -> Result<S::Ok, S::Error> {
     let ports = ports.as_ref().into_iter().flatten();
     if ports.clone().all(|(port, value)| port.to_string() == *value) {

@@ -1,14 +1,14 @@
-//! Reading a document without losing anything of it in silence.
+//! Deserialization that rejects duplicate keys and numbers that are not finite.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// A JSON value in which no key stood twice and every number is finite.
+/// A JSON value without duplicate keys in which every number is finite.
 ///
-/// `serde_json::Value` keeps the last of two equal keys and turns a YAML `.nan` into `null`:
-/// a weight written twice, or not a number, would be something else than its author wrote.
-/// Works with any self-describing deserializer, so YAML is read by the same rules.
+/// `serde_json::Value` silently keeps the last of two equal keys and turns a YAML `.nan` into `null`, so a mistyped
+/// weight would change its meaning. `Strict` works with any self-describing deserializer: JSON and YAML follow the same
+/// rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Strict(pub Value);
 

@@ -1,15 +1,17 @@
-//! SMI's TrafficSplit, `split.smi-spec.io/v1alpha1` to `v1alpha4`, as it is read and written.
+//! SMI's TrafficSplit, `split.smi-spec.io/v1alpha1` to `v1alpha4`.
+//!
+//! Source: <https://github.com/servicemeshinterface/smi-spec/tree/main/apis/traffic-split>
 
 use crate::configuration::annotations::Annotations;
 use crate::configuration::names;
 use crate::configuration::problem::{Object, Problem};
-use crate::configuration::reader::{A_LABEL, A_SUBDOMAIN, Reader, get, quote};
+use crate::configuration::reader::{DNS_LABEL, DNS_SUBDOMAIN, Reader, get, quote};
 use crate::configuration::weight::Weight;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The versions of TrafficSplit; the same rules hold for all.
+/// The versions of TrafficSplit. The same rules apply to all.
 const API_VERSIONS: [&str; 4] = [
     "split.smi-spec.io/v1alpha1",
     "split.smi-spec.io/v1alpha2",
@@ -17,13 +19,14 @@ const API_VERSIONS: [&str; 4] = [
     "split.smi-spec.io/v1alpha4",
 ];
 
-/// The most backends of a split: a sticky request hashes its value once for each. SMI's CRD has the same limit.
+/// Maximum number of backends of a split: a sticky request hashes its value once for each. SMI's CRD has the same
+/// limit.
 const MAX_BACKENDS: usize = 256;
-/// The most HTTPRouteGroups that a split names.
+/// Maximum number of HTTPRouteGroups that a split names.
 const MAX_GROUPS: usize = 64;
 
-/// One TrafficSplit, valid in itself: its names are DNS names, its weights are weights with a
-/// sum above 0, no backend is there twice.
+/// A TrafficSplit whose own fields are valid: names are DNS names, backends are unique, and their weights have a sum
+/// above 0.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -32,41 +35,42 @@ pub struct TrafficSplit {
     pub api_version: String,
     /// `TrafficSplit`.
     pub kind: String,
-    /// Name and namespace.
+    /// Name, namespace and annotations.
     pub metadata: Metadata,
     /// The root Service and its backends.
     pub spec: Spec,
 }
 
-/// What of an object's metadata counts here. Annotations are a TrafficSplit's alone.
+/// The metadata of a TrafficSplit or HTTPRouteGroup. Only TrafficSplits have annotations here.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Metadata {
     /// A DNS subdomain.
     pub name: String,
-    /// A DNS label: the namespace of the object and of all that it names.
+    /// A DNS label: the namespace of the object and of all objects that it names.
     pub namespace: String,
-    /// What the split asks for beside its weights.
+    /// Options that SMI has no field for.
     #[serde(skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
 }
 
-/// A TrafficSplit's specification.
+/// The `spec` of a TrafficSplit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Spec {
-    /// The root Service's bare name.
+    /// Bare name of the root Service.
     pub service: String,
-    /// At least one.
+    /// Backends: 1 to 256.
     pub backends: Vec<Backend>,
-    /// The groups of requests that the split is for; empty: all requests.
+    /// References to HTTPRouteGroups: at most 64. One matching group is enough; if empty, the split accepts all
+    /// requests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<MatchReference>,
 }
 
-/// The name of an HTTPRouteGroup in the split's namespace.
+/// A reference to an HTTPRouteGroup in the split's namespace.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -77,14 +81,14 @@ pub struct MatchReference {
     pub name: String,
 }
 
-/// One Service that serves a share of the root's requests.
+/// A Service that receives a share of the root's requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Backend {
-    /// The Service's bare name.
+    /// Bare name of the Service.
     pub service: String,
-    /// Its share relative to the others'. Absent counts as 0: older Flagger left a 0 out.
+    /// Weight relative to the split's other backends. Absent means 0: older versions of Flagger omit a weight of 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<Weight>,
 }
@@ -92,23 +96,23 @@ pub struct Backend {
 // === impl TrafficSplit ===
 
 impl TrafficSplit {
-    /// `namespace/name`.
+    /// Returns `namespace/name`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.metadata.namespace, self.metadata.name)
     }
 
-    /// Validates one TrafficSplit by itself: `cluster_domain` is the Kubernetes cluster's DNS domain. Whether the
-    /// HTTPRouteGroups that it names exist is checked by [`Configuration`](crate::Configuration).
+    /// Parses one TrafficSplit. `cluster_domain` is the Kubernetes cluster's DNS domain. The HTTPRouteGroups that the
+    /// split names are not looked up: [`Configuration::check_split`](crate::Configuration::check_split) does that.
     ///
     /// # Errors
-    /// Every problem found; at least one.
+    /// Returns all problems, at least one.
     pub fn from_value(value: &Value, cluster_domain: &str) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         Self::read(0, value, cluster_domain, &mut problems).ok_or(problems)
     }
 
-    /// Reads entry `index` of `trafficSplits`; notes every problem. Fields that are not known
-    /// here are Kubernetes' business and ignored.
+    /// Parses entry `index` of `trafficSplits` and records all problems. Unknown fields are ignored, as Kubernetes adds
+    /// its own.
     pub(crate) fn read(index: usize, value: &Value, cluster_domain: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let before = problems.len();
         let object = Object::TrafficSplit { index, name: object_name(value) };
@@ -149,15 +153,15 @@ impl TrafficSplit {
 // === impl Metadata ===
 
 impl Metadata {
-    /// Name and namespace out of the `metadata` of an object.
+    /// Parses the name and namespace in the `metadata` of an object.
     pub(crate) fn read(object: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Self> {
         let map = reader.required(object, "metadata", "metadata").and_then(|value| reader.map(value, "metadata"))?;
         let name = reader
             .required(map, "name", "metadata.name")
-            .and_then(|value| reader.name(value, "metadata.name", names::is_subdomain, A_SUBDOMAIN));
+            .and_then(|value| reader.valid_string(value, "metadata.name", names::is_subdomain, DNS_SUBDOMAIN));
         let namespace = reader
             .required(map, "namespace", "metadata.namespace")
-            .and_then(|value| reader.name(value, "metadata.namespace", names::is_label, A_LABEL));
+            .and_then(|value| reader.valid_string(value, "metadata.namespace", names::is_label, DNS_LABEL));
         Some(Self { name: name?.into(), namespace: namespace?.into(), annotations: Annotations::default() })
     }
 }
@@ -165,8 +169,8 @@ impl Metadata {
 // === impl Spec ===
 
 impl Spec {
-    /// Without a namespace the names that depend on it are not checked: that it is missing has
-    /// been said.
+    /// Parses a split's `spec`. If the namespace is invalid, which is a problem of its own, Service names are not
+    /// checked.
     fn read(
         map: &Map<String, Value>,
         namespace: Option<&str>,
@@ -200,7 +204,7 @@ impl Spec {
             .required(map, "service", "spec.service")
             .and_then(|value| reader.string(value, "spec.service"))
             .and_then(|text| match text.split_once(':') {
-                // The port some tools write after the root is of no account.
+                // Some tools write a port after the root; it has no effect.
                 Some((_, port)) if names::port(port).is_none() => {
                     reader.problem("spec.service", format!("{} does not end with a port (1–65535)", quote(text)));
                     None
@@ -220,15 +224,15 @@ impl Spec {
             return None;
         }
         let mut backends = Vec::with_capacity(list.len());
-        let mut places = BTreeMap::new();
-        let mut unread = false;
+        let mut indexes = BTreeMap::new();
+        let mut has_invalid_backend = false;
         for (index, value) in list.iter().enumerate() {
             let field = format!("spec.backends[{index}]");
             let Some(backend) = Backend::read(value, &field, namespace, cluster_domain, reader) else {
-                unread = true;
+                has_invalid_backend = true;
                 continue;
             };
-            if let Some(first) = places.insert(backend.service.clone(), index) {
+            if let Some(first) = indexes.insert(backend.service.clone(), index) {
                 reader.problem(
                     format!("{field}.service"),
                     format!("{:?} duplicates spec.backends[{first}]; remove one of them", backend.service),
@@ -236,8 +240,8 @@ impl Spec {
             }
             backends.push(backend);
         }
-        let nothing = !backends.iter().any(Backend::has_weight);
-        if nothing && !unread && !backends.is_empty() {
+        let has_weight = backends.iter().any(Backend::has_weight);
+        if !has_weight && !has_invalid_backend && !backends.is_empty() {
             reader.problem("spec.backends", "the weights sum to 0; give at least one backend a weight above 0");
         }
         Some(Self { service: service?, backends, matches })
@@ -256,7 +260,7 @@ impl MatchReference {
         }
         let field = format!("{field}.name");
         let name = reader.required(map, "name", &field)?;
-        let name = reader.name(name, &field, names::is_subdomain, A_SUBDOMAIN)?;
+        let name = reader.valid_string(name, &field, names::is_subdomain, DNS_SUBDOMAIN)?;
         Some(Self { kind: KIND.into(), name: name.into() })
     }
 }
@@ -264,7 +268,7 @@ impl MatchReference {
 // === impl Backend ===
 
 impl Backend {
-    /// Whether it gets anything.
+    /// Returns whether the weight is above 0.
     pub fn has_weight(&self) -> bool {
         self.weight.unwrap_or_default() != Weight::default()
     }
@@ -309,7 +313,7 @@ fn service(
     }
 }
 
-/// `namespace/name` as far as it can be read, to say which object a problem is about.
+/// Returns `namespace/name` of an object that may be invalid, only `name` without a namespace, or an empty text.
 pub(crate) fn object_name(value: &Value) -> String {
     let part = |key| value.pointer("/metadata").and_then(|metadata| metadata.get(key)).and_then(Value::as_str);
     match (part("namespace"), part("name")) {

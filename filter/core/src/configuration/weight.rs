@@ -1,30 +1,30 @@
-//! A backend's weight: relative, exact.
+//! A backend's weight, as an exact number.
 
 use crate::configuration::reader::quote;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
 
-/// One, in the units that weights are kept in.
+/// The weight 1, in billionths.
 const ONE: u64 = 1_000_000_000;
-/// The largest weight, so that sums stay far from overflow.
-const MOST: u64 = 1_000_000_000;
+/// The maximum weight. It keeps sums far from overflow.
+const MAX_WEIGHT: u64 = 1_000_000_000;
 
-/// A backend's weight relative to the other backends' of its split: 0 to 10⁹, exact in units
-/// of 10⁻⁹.
+/// A backend's weight relative to the other backends of its split: 0 to 10⁹, in steps of 10⁻⁹.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Weight(u64);
 
 impl Weight {
-    /// The weight in units of 10⁻⁹: 10¹⁸ at most.
+    /// Returns the weight in units of 10⁻⁹: 0 to 10¹⁸.
     pub fn billionths(self) -> u64 {
         self.0
     }
 
-    /// Reads a weight as any version of SMI writes it: an integer, an integral float, or a
-    /// Kubernetes quantity in a string (`"5"`, `"500m"`, `"1e3"`, `"1k"`).
+    /// Parses a weight as any version of SMI writes it: an integer, a float without a fraction, or a Kubernetes
+    /// quantity in a string (`"5"`, `"500m"`, `"1e3"`, `"1k"`).
     ///
-    /// The error says what is wrong with it, as `-5 is negative`.
+    /// # Errors
+    /// Returns a message such as `-5 is negative`.
     pub(crate) fn from_value(value: &Value) -> Result<Self, String> {
         match value {
             Value::Number(number) => Self::from_number(number),
@@ -47,8 +47,8 @@ impl Weight {
         if value < 0.0 {
             return Err(format!("{number} is negative"));
         }
-        if value > MOST as f64 {
-            return Err(format!("{number} is above {MOST}"));
+        if value > MAX_WEIGHT as f64 {
+            return Err(format!("{number} is above {MAX_WEIGHT}"));
         }
         if value.fract() != 0.0 {
             return Err(format!(
@@ -64,13 +64,14 @@ impl Weight {
 
     fn from_billionths(value: u128, shown: impl std::fmt::Display) -> Result<Self, String> {
         match u64::try_from(value) {
-            Ok(value) if value <= MOST * ONE => Ok(Self(value)),
-            _ => Err(format!("{shown} is above {MOST}")),
+            Ok(value) if value <= MAX_WEIGHT * ONE => Ok(Self(value)),
+            _ => Err(format!("{shown} is above {MAX_WEIGHT}")),
         }
     }
 
-    /// The grammar of `k8s.io/apimachinery`'s `resource.Quantity`: a decimal number, then a
-    /// binary suffix, a decimal suffix or an exponent.
+    /// Parses a Kubernetes quantity: a decimal number, then a binary suffix, a decimal suffix or an exponent.
+    ///
+    /// Source: `resource.Quantity` in `k8s.io/apimachinery`.
     pub(crate) fn from_quantity(text: &str) -> Result<Self, String> {
         let shown = quote(text);
         let not_a_quantity = || format!("{shown} is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\"");
@@ -112,9 +113,9 @@ impl Weight {
         if text.starts_with('-') {
             return Err(format!("{shown} is negative"));
         }
-        let above = || format!("{shown} is above {MOST}");
+        let above = || format!("{shown} is above {MAX_WEIGHT}");
         let finer = || format!("{shown} is not a multiple of a billionth (1n); round it");
-        // More digits than a weight can have: which end they stick out of decides the message.
+        // Too many digits for any weight: the scale tells whether the number is too large or too fine.
         let scale = i64::from(exponent) + 9 - i64::try_from(fraction.len()).unwrap_or(i64::MAX);
         let Ok(mantissa) = digits.parse::<u128>() else {
             return Err(if scale < 0 { finer() } else { above() });
@@ -134,7 +135,7 @@ impl Weight {
 }
 
 impl fmt::Display for Weight {
-    /// An integer where it is one, else a quantity.
+    /// Writes an integer if possible, else a quantity such as `500m`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             value if value % ONE == 0 => write!(f, "{}", value / ONE),
@@ -145,7 +146,7 @@ impl fmt::Display for Weight {
 }
 
 impl Serialize for Weight {
-    /// A number where it is an integer, else a quantity: what `from_value` reads back as the same.
+    /// Serialises to a number if the weight is an integer, else to a quantity. `from_value` parses both back exactly.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             value if value % ONE == 0 => serializer.serialize_u64(value / ONE),
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_version_of_smi_writes_the_same_weight_its_own_way() {
+    fn numbers_and_quantities_of_the_same_weight_are_equal() {
         for one in [
             json!(1),
             json!(1.0),
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(read(json!("0.5")), Ok(ONE / 2));
         assert_eq!(read(json!("1Ki")), Ok(1024 * ONE));
         assert_eq!(read(json!("1n")), Ok(1));
-        assert_eq!(read(json!("1G")), Ok(MOST * ONE));
+        assert_eq!(read(json!("1G")), Ok(MAX_WEIGHT * ONE));
         for zero in [
             json!(0),
             json!("0"),
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_weight_is_said_to_be_why() {
+    fn invalid_weight_is_an_error_with_a_reason() {
         for (value, why) in [
             (json!(-5), "-5 is negative"),
             (json!("-5"), "\"-5\" is negative"),
@@ -235,8 +236,8 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_written_so_that_it_reads_back_as_the_same() {
-        for billionths in [0, 1, 500_000_000, ONE, 1_500_000_000, MOST * ONE, MOST * ONE - 1] {
+    fn written_weight_parses_back_to_the_same_weight() {
+        for billionths in [0, 1, 500_000_000, ONE, 1_500_000_000, MAX_WEIGHT * ONE, MAX_WEIGHT * ONE - 1] {
             let written = serde_json::to_value(Weight(billionths)).unwrap();
             assert_eq!(read(written.clone()), Ok(billionths), "{written}");
         }

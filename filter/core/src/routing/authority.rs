@@ -1,27 +1,27 @@
-//! The host a request asks for.
+//! The host and port in a request's `:authority`.
 
 use crate::configuration::names;
 use std::borrow::Cow;
 
-/// A request's `:authority`, taken apart.
+/// A parsed `:authority`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Authority<'a> {
-    /// Lower case, without port and trailing dot.
+    /// Host in lower case, without port and trailing dot.
     pub(crate) host: Cow<'a, str>,
     pub(crate) port: Port,
 }
 
-/// What stands behind the host.
+/// The text after the host's colon.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Port {
     None,
     Number(u16),
-    /// Something that is no port.
+    /// Not a port (1–65535).
     Invalid,
 }
 
 impl<'a> Authority<'a> {
-    /// `None` if it isn't UTF-8.
+    /// Parses an `:authority`. Returns `None` if it is not UTF-8.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (host, port) = match text.split_once(':') {

@@ -34,7 +34,7 @@ impl Backend {
         }
     }
 
-    /// Whether the backend serves a port of the root. If its ports are unknown, it serves all.
+    /// Returns whether the backend serves a port of the root. If its ports are unknown, it serves all ports.
     pub(crate) fn has_port(&self, port: u16) -> bool {
         self.target.ports.as_ref().is_none_or(|ports| ports.contains_key(&port))
     }

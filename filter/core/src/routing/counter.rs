@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The request named the backend in the split's override header.
+    /// By the split's override header, in which the request names the backend.
     Override,
     /// By the value of the split's sticky header or cookie.
     Sticky,
@@ -47,6 +47,7 @@ impl CounterIds {
     /// Marks an id that is not assigned. A counter with this very id is looked up by name each time.
     const UNASSIGNED: u32 = u32::MAX;
 
+    /// Returns the id for a reason; `None` if it is not assigned.
     pub(crate) fn get(&self, reason: Reason) -> Option<u32> {
         Some(self.of(reason).load(Ordering::Relaxed)).filter(|id| *id != Self::UNASSIGNED)
     }

@@ -8,9 +8,9 @@ use std::fmt;
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision<'r> {
-    /// Where it would go without a split: usually the root Service.
+    /// To its destination without a split: usually the root Service.
     Root(RootReason),
-    /// To a backend.
+    /// To a backend of a split.
     Backend(Pick<'r>),
 }
 

@@ -1,15 +1,15 @@
-//! A cache of the headers that a decision has read.
+//! A cache of the headers that a decision reads.
 
 use crate::configuration::pattern::MAX_VALUE_BYTES;
 use crate::routing::request::Request;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// A request with its headers. Each is read and checked to be text at most once, however many conditions name it: a request
-/// may be tested against thousands.
+/// A request and the headers read from it. Each header is read and validated as UTF-8 at most once, because thousands
+/// of conditions may name the same header.
 pub(crate) struct HeaderCache<'q, R> {
     request: &'q R,
-    /// Apart from the others, so that a request that needs no other header needs no map.
+    /// Not in `others`, so that a request that needs no other header allocates no map.
     authority: Option<Header<'q>>,
     path: Option<Path>,
     others: HashMap<Box<str>, Header<'q>>,
@@ -45,7 +45,7 @@ impl<'q, R: Request> HeaderCache<'q, R> {
         Self { request, authority: None, path: None, others: HashMap::new() }
     }
 
-    /// Returns the first value of a header. `host` is another name of `:authority`, as in Envoy.
+    /// Returns the first value of a header. `host` means `:authority`, as in Envoy.
     pub(crate) fn get(&mut self, name: &str) -> Option<&[u8]> {
         self.header(name).bytes()
     }
@@ -72,7 +72,7 @@ impl<'q, R: Request> HeaderCache<'q, R> {
         }
     }
 
-    /// Returns the request, for what is not a header.
+    /// Returns the request, for its properties that are not headers.
     pub(crate) fn request(&self) -> &'q R {
         self.request
     }
@@ -149,10 +149,10 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// A request that records the headers that are read.
-    struct Recorded(Vec<(&'static str, Vec<u8>)>, RefCell<Vec<String>>);
+    /// A request that records which headers are read.
+    struct RecordedRequest(Vec<(&'static str, Vec<u8>)>, RefCell<Vec<String>>);
 
-    impl Request for Recorded {
+    impl Request for RecordedRequest {
         fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
             self.1.borrow_mut().push(name.to_owned());
             let (_, value) = self.0.iter().find(|(own, _)| *own == name)?;
@@ -164,9 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn each_header_is_read_once_whatever_reads_it() {
+    fn each_header_is_read_from_the_request_once() {
         let headers = vec![(":authority", b"web".to_vec()), (":path", b"/a?b".to_vec()), ("x", b"\xff".to_vec())];
-        let request = Recorded(headers, RefCell::default());
+        let request = RecordedRequest(headers, RefCell::default());
         let mut cache = HeaderCache::new(&request);
         for _ in 0..3 {
             assert_eq!(cache.authority(), Some(&b"web"[..]));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_path_without_its_query_must_be_text_and_short() {
+    fn only_the_path_without_query_must_be_utf_8_and_short() {
         let long = [b"/".repeat(8192), b"?".to_vec(), b"x".repeat(60_000)].concat();
         for (path, seen) in [
             (long, Value::Text(&"/".repeat(8192))),
@@ -193,10 +193,10 @@ mod tests {
             (b"/\xff?a".to_vec(), Value::NotUtf8),
             (b"?a".to_vec(), Value::Text("")),
         ] {
-            let request = Recorded(vec![(":path", path)], RefCell::default());
+            let request = RecordedRequest(vec![(":path", path)], RefCell::default());
             assert_eq!(HeaderCache::new(&request).path(), seen);
         }
-        let request = Recorded(vec![("x", b"a".repeat(8193)), ("y", b"a".repeat(8192))], RefCell::default());
+        let request = RecordedRequest(vec![("x", b"a".repeat(8193)), ("y", b"a".repeat(8192))], RefCell::default());
         let mut cache = HeaderCache::new(&request);
         assert_eq!(cache.value("x"), Value::TooLong);
         assert_eq!(cache.value("y"), Value::Text(&"a".repeat(8192)));

@@ -1,4 +1,4 @@
-//! Match lookup: whether the matches of a split accept a request, and which condition fails if not.
+//! Match lookup: whether the matches of a split accept a request, and the condition that fails if not.
 
 use crate::configuration::http_route_group::{HttpMatch, HttpRouteGroup};
 use crate::configuration::pattern::{Matched, MatchingSteps, Pattern};
@@ -106,12 +106,13 @@ impl MatchGroup {
         Self(matches.collect())
     }
 
-    /// Whether this has the matches of `group`, which has the same name.
+    /// Returns whether the matches equal those of `group`, which has the same name.
     pub(crate) fn has_matches_of(&self, group: &HttpRouteGroup) -> bool {
         self.0.len() == group.spec.matches.len()
             && self.0.iter().zip(&group.spec.matches).all(|(own, other)| own.conditions == *other)
     }
 
+    /// Returns whether both are the same allocation.
     pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

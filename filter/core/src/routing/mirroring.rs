@@ -8,18 +8,17 @@ use crate::routing::random::{RandomSource, scale};
 use crate::routing::request::Request;
 use crate::routing::selection::Candidates;
 
-/// The largest body that is copied, in bytes: Envoy's default buffer limit.
+/// Maximum length of a body that is copied, in bytes: the default of Envoy's `per_connection_buffer_limit_bytes`.
 const MAX_BODY_BYTES: u64 = 1 << 20;
 
-/// Returns the mirror of a split and the percentage of requests that it receives; `None` if it does not serve the
-/// request's port.
+/// Returns the mirror of a split and the percentage of requests that it receives; `None` if the split has no mirror or
+/// the mirror does not serve the request's port.
 pub(crate) fn mirror<'s>(candidates: Candidates<'s>) -> Option<(&'s Backend, Weight)> {
     let mirror = candidates.split.mirror.as_ref()?;
     Some((candidates.by_name(mirror.backend.as_bytes())?, mirror.percent))
 }
 
-/// Decides whether this request is copied: returns the mirror if so. A mirror receives no copy of a request that it
-/// serves itself.
+/// Returns the mirror if this request is copied to it. A mirror receives no copy of a request that it serves itself.
 pub(crate) fn mirror_of_request<'s>(
     candidates: Candidates<'s>,
     selected: &Backend,
@@ -33,8 +32,9 @@ pub(crate) fn mirror_of_request<'s>(
     is_copied.then_some(mirror)
 }
 
-/// Whether the mirror cannot delay the request. Envoy forwards a body no faster than the slower of both upstreams
-/// reads it, unless the body fits into Envoy's buffers. gRPC messages without a length are assumed to fit.
+/// Returns whether the request can be copied without the risk that a slow mirror delays it. Envoy forwards a body no
+/// faster than the slower of both upstreams reads it, unless the body fits into Envoy's buffers. gRPC messages without
+/// a length are assumed to fit.
 fn can_be_copied(headers: &mut HeaderCache<'_, impl Request>) -> bool {
     if !headers.request().has_body() {
         return true;

@@ -1,4 +1,4 @@
-//! Where a request goes.
+//! Decides where a request goes: to the root or to a backend.
 //!
 //! [`rules`] runs these steps for each request:
 //!

@@ -1,4 +1,4 @@
-//! What a decision reads from a request.
+//! The properties of a request that a decision reads.
 
 use std::borrow::Cow;
 
@@ -6,9 +6,9 @@ use std::borrow::Cow;
 pub trait Request {
     /// Returns the first value of a header. `name` is lower case and may be a pseudo-header such as `:authority`.
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
-    /// Returns the port that the client connected to.
+    /// Returns the destination port of the downstream connection; `None` if unknown.
     fn destination_port(&self) -> Option<u16>;
-    /// Whether a body follows the headers. Defaults to `false`.
+    /// Returns whether a body follows the headers. Defaults to `false`.
     fn has_body(&self) -> bool {
         false
     }

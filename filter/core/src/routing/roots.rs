@@ -20,7 +20,7 @@ pub(crate) struct Root {
     pub(crate) splits: Box<[Arc<Split>]>,
 }
 
-/// All roots by host name. A lookup costs the same for one split and for ten thousand.
+/// All roots by host name. The cost of a lookup does not depend on the number of splits.
 #[derive(Debug)]
 pub(crate) struct RootTable {
     cluster_domain: Arc<str>,

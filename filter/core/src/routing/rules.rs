@@ -39,11 +39,9 @@ impl Rules {
         Self::sharing(configuration, client_namespace, [])
     }
 
-    /// Creates the same rules as [`new`](Self::new), in shared memory: every root, split and group that equals its
-    /// counterpart in one of `others` is the same allocation. That one is the first of those that have most in common
-    /// with `configuration`.
-    ///
-    /// If few roots of a configuration changed, the new rules take memory for those roots only.
+    /// Creates the same rules as [`new`](Self::new), but shares memory with the most similar of `others`: roots, splits
+    /// and groups that are equal in both are the same allocations. If few roots changed, the new rules take memory for
+    /// those roots only.
     pub fn sharing<'o>(
         configuration: &Configuration,
         client_namespace: Option<&str>,
@@ -56,12 +54,12 @@ impl Rules {
         Self { excluded, warnings: warnings(configuration, &roots), roots }
     }
 
-    /// Returns the warnings about the configuration, which is valid all the same.
+    /// Returns the warnings about the configuration. A configuration with warnings is valid.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
 
-    /// Returns the warnings and removes them: rules that live long need not hold them.
+    /// Returns the warnings and removes them, so that long-lived rules do not keep their memory.
     pub fn take_warnings(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.warnings)
     }

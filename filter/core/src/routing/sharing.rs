@@ -44,6 +44,7 @@ pub(crate) fn roots<'o>(
     RootTable::new(base, &configuration.cluster_domain, entries)
 }
 
+/// Creates the entries of all HTTPRouteGroups, by `namespace/name`.
 fn groups(configuration: &Configuration, base: Option<&RootTable>) -> HashMap<Arc<str>, Entry> {
     let mut entries = HashMap::new();
     for group in &configuration.http_route_groups {
@@ -87,6 +88,7 @@ fn drafts<'c, 'b>(
     (indexes, drafts)
 }
 
+/// Completes a root. Returns it with its first split, which has the names of its namespace and Service.
 fn finish<'c>(configuration: &Configuration, draft: RootDraft<'c, '_>) -> (&'c TrafficSplit, Arc<Root>) {
     let RootDraft { name, first_split: split, previous, splits } = draft;
     let known = configuration.services.get(&format!("{}/{}", split.metadata.namespace, split.spec.service));
@@ -101,8 +103,8 @@ fn finish<'c>(configuration: &Configuration, draft: RootDraft<'c, '_>) -> (&'c T
     }
 }
 
-/// Returns the first of `others` that has most in common with `configuration`, judged by a sample of its splits;
-/// `None` if none of them has a split of the sample.
+/// Returns the table that is most similar to `configuration`, judged by a sample of its splits; `None` if no table has
+/// a split of the sample. If several are equally similar, returns the first one.
 fn most_similar<'o>(
     configuration: &Configuration,
     others: impl Iterator<Item = &'o RootTable>,

@@ -37,8 +37,8 @@ pub(crate) struct Mirror {
 }
 
 impl Split {
-    /// Creates a split. `group` looks up a group by `namespace/name`. Backends that equal those of `previous`, except
-    /// for the weight, share their memory.
+    /// Creates a split. `group` looks up a group by `namespace/name`. Backends that differ from those of `previous`
+    /// only in weight share memory with them.
     pub(crate) fn new(
         configuration: &Configuration,
         group: impl Fn(&str) -> Option<MatchGroup>,
@@ -67,7 +67,7 @@ impl Split {
         }
     }
 
-    /// Whether the split has the backends and weights of `other`.
+    /// Returns whether backends and weights equal those of `other`.
     pub(crate) fn has_weights_of(&self, other: &TrafficSplit) -> bool {
         let backends = &other.spec.backends;
         let same = |(own, other): (&Backend, &traffic_split::Backend)| {

@@ -18,7 +18,7 @@ pub(crate) fn warnings(configuration: &Configuration, roots: &RootTable) -> Vec<
     missing_weights.chain(hosts).collect()
 }
 
-/// One warning for all backends of a split: one for each would flood the log.
+/// Returns one warning for all backends of a split without a weight. One warning for each backend would flood the log.
 fn missing_weights(index: usize, split: &TrafficSplit) -> Option<Problem> {
     let mut missing = split.spec.backends.iter().enumerate().filter(|(_, backend)| backend.weight.is_none());
     let (first, backend) = missing.next()?;
@@ -35,7 +35,7 @@ fn missing_weights(index: usize, split: &TrafficSplit) -> Option<Problem> {
     Some(Problem { object, field: format!("spec.backends[{first}].weight"), message })
 }
 
-/// A host whose requests are not split, because the operator configured no port that the root has.
+/// Returns a warning about a host whose requests are not split, because its port is missing or not a port of the root.
 fn unusable_port(host: &str, service: &str, port: Option<u16>, root: &Root) -> Option<Problem> {
     let ports = root.ports.as_deref()?;
     let list = || ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
