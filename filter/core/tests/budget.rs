@@ -1,4 +1,4 @@
-//! What a configuration may cost: in total, for each namespace, for each root, and for one request.
+//! Limits on the cost of a configuration: in total, for each namespace, for each root, and for one request.
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ fn split(namespace: &str, root: &str, backends: usize, groups: &[String]) -> Val
     })
 }
 
-/// A group of one match with so many header patterns.
+/// Returns a group of one match with this number of header patterns.
 fn group(namespace: &str, name: &str, headers: usize, pattern: &str) -> Value {
     let headers: Vec<_> = (0..headers).map(|n| json!({format!("h{n}"): pattern})).collect();
     json!({
@@ -30,7 +30,7 @@ fn problems(configuration: &Value) -> Vec<String> {
     read.err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
-/// Of so many namespaces, each with so many splits of 256 backends.
+/// Returns a configuration with this number of namespaces, each with this number of splits of 256 backends.
 fn backends(namespaces: usize, splits: usize) -> Value {
     let splits =
         (0..namespaces).flat_map(|n| (0..splits).map(move |s| split(&format!("ns{n}"), &format!("r{s}"), 256, &[])));
@@ -38,7 +38,7 @@ fn backends(namespaces: usize, splits: usize) -> Value {
 }
 
 #[test]
-fn namespace_may_have_half_of_all_backends_and_no_more() {
+fn namespace_may_have_at_most_half_of_all_backends() {
     assert_eq!(problems(&backends(1, 128)), [""; 0]);
     assert_eq!(
         problems(&backends(1, 130)),
@@ -61,7 +61,7 @@ fn all_namespaces_together_may_not_exceed_the_total() {
 }
 
 #[test]
-fn patterns_count_in_total_although_each_of_them_is_small() {
+fn small_patterns_of_all_groups_count_together() {
     // 132 patterns of size 31 each in a group.
     let groups = |count: usize| -> Value {
         let groups: Vec<_> =
@@ -97,7 +97,7 @@ fn matches_of_all_splits_of_one_root_count_together() {
     );
 }
 
-/// One that is too large by itself is refused before any of its patterns is compiled.
+/// Such a group is refused before any of its patterns is compiled.
 #[test]
 fn group_above_the_limits_of_a_root_is_refused_by_itself() {
     for (headers, pattern, expected) in [
@@ -109,14 +109,14 @@ fn group_above_the_limits_of_a_root_is_refused_by_itself() {
         (2048, "", "has 2049 conditions in matches, above the limit of 2048; remove matches or conditions"),
     ] {
         let found = problems(&json!({"httpRouteGroups": [group("ns", "g", headers, pattern)]}));
-        let of_all = "configuration: httpRouteGroups: the configuration has ";
-        assert!(found.iter().any(|why| why.ends_with(expected) || why.starts_with(of_all)), "{found:?}");
+        let total = "configuration: httpRouteGroups: the configuration has ";
+        assert!(found.iter().any(|why| why.ends_with(expected) || why.starts_with(total)), "{found:?}");
         assert_eq!(found.len(), 1, "{found:?}");
     }
 }
 
 #[test]
-fn split_has_limits_of_its_own() {
+fn numbers_of_backends_and_groups_of_a_split_are_limited() {
     assert_eq!(
         problems(&json!({"trafficSplits": [split("ns", "root", 257, &[])]})),
         ["trafficSplits[0] ns/root: spec.backends: has 257 entries, above the limit of 256; remove backends"]
@@ -131,7 +131,7 @@ fn split_has_limits_of_its_own() {
 }
 
 #[test]
-fn number_of_reported_problems_has_an_end() {
+fn number_of_reported_problems_is_limited() {
     let splits = vec![json!({}); 5000];
     let found = problems(&json!({"trafficSplits": splits}));
     assert_eq!(found.len(), 1001);
@@ -139,7 +139,7 @@ fn number_of_reported_problems_has_an_end() {
 }
 
 #[test]
-fn text_of_a_configuration_may_have_sixteen_mebibytes() {
+fn configuration_text_is_limited_to_sixteen_mebibytes() {
     let text = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
     assert!(Configuration::from_json(text(16 << 20).as_bytes()).is_ok());
     let problems = Configuration::from_json(text((16 << 20) + 1).as_bytes()).unwrap_err();
@@ -149,7 +149,7 @@ fn text_of_a_configuration_may_have_sixteen_mebibytes() {
     );
 }
 
-/// What the ledger adds up is never less than what the configuration has as text.
+/// The sum in the ledger is never less than the length of the configuration's text.
 #[test]
 fn costs_of_the_parts_cover_the_bytes_of_the_whole() {
     let value = json!({
@@ -185,9 +185,9 @@ fn refused_cost_is_not_spent() {
     assert!(ledger.spend("c", cost(180), None).is_ok());
 }
 
-struct Get(Vec<(&'static str, String)>);
+struct FakeRequest(Vec<(&'static str, String)>);
 
-impl Request for Get {
+impl Request for FakeRequest {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.0.iter().find(|(own, _)| *own == name).map(|(_, value)| Cow::Borrowed(value.as_bytes()))
     }
@@ -197,9 +197,9 @@ impl Request for Get {
     }
 }
 
-struct First;
+struct ZeroRandom;
 
-impl RandomSource for First {
+impl RandomSource for ZeroRandom {
     fn number(&mut self) -> u64 {
         0
     }
@@ -209,7 +209,7 @@ impl RandomSource for First {
     }
 }
 
-/// 4,090 units of patterns; a request has 600,000 steps: 146 for each unit.
+/// The pattern has a size of about 4,090, and a request has 600,000 steps: 146 for each unit.
 #[test]
 fn value_that_would_cost_too_many_steps_matches_nothing() {
     let configuration = json!({
@@ -221,19 +221,19 @@ fn value_that_would_cost_too_many_steps_matches_nothing() {
     let longest = (600_000 / size - 1) as usize;
     let rules = Rules::new(&configuration, None);
     let decide = |length: usize| {
-        let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(length))]);
-        rules.decide(&request, &mut First)
+        let request = FakeRequest(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(length))]);
+        rules.decide(&request, &mut ZeroRandom)
     };
     assert!(longest > 100 && longest < 450, "{longest} for the size {size}");
     assert!(matches!(decide(longest), Decision::Backend(_)));
     assert_eq!(decide(longest + 1), Decision::Root(RootReason::NoMatch));
-    let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(longest + 1))]);
-    assert!(rules.explain(&request).skipped[0].1[0].too_long, "and says so");
+    let request = FakeRequest(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(longest + 1))]);
+    assert!(rules.explain(&request).skipped[0].1[0].too_long, "the trace says so");
 }
 
-/// What a client of a gateway writes into `Host` reaches no port that the operator did not give.
+/// A client of a gateway cannot reach a port that the operator did not configure, whatever its `Host` header says.
 #[test]
-fn port_of_a_name_in_hosts_is_the_operators_and_never_the_clients() {
+fn configured_host_uses_the_operators_port_never_the_clients() {
     let decide = |host: &Value, ports: Option<Value>, authority: &str| {
         let mut configuration = json!({
             "cluster": "{service}:{port}", "hosts": {"shop.example.com": host},
@@ -244,7 +244,7 @@ fn port_of_a_name_in_hosts_is_the_operators_and_never_the_clients() {
         }
         let configuration = Configuration::from_value(&configuration).unwrap();
         let rules = Rules::new(&configuration, None);
-        match rules.decide(&Get(vec![(":authority", authority.into())]), &mut First) {
+        match rules.decide(&FakeRequest(vec![(":authority", authority.into())]), &mut ZeroRandom) {
             Decision::Backend(pick) => pick.cluster.to_string(),
             Decision::Root(why) => format!("{why:?}"),
         }
@@ -294,32 +294,32 @@ fn host_without_a_usable_port_is_a_warning_that_names_the_remedy() {
     );
 }
 
-/// The trail that `explain` shows spends the steps of one request, not of two.
+/// The walk of `explain` spends the steps of one request, not of two.
 #[test]
-fn explanation_has_as_many_steps_as_the_decision() {
+fn explanation_has_as_many_matching_steps_as_the_decision() {
     let configuration = json!({
         "trafficSplits": [split("ns", "root", 1, &["g".into()])],
         "httpRouteGroups": [group("ns", "g", 1, "[a-z0-9-]{380}")],
     });
     let rules = Rules::new(&Configuration::from_value(&configuration).unwrap(), None);
-    let request = Get(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(100))]);
+    let request = FakeRequest(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(100))]);
     assert!(!rules.explain(&request).skipped[0].1[0].too_long);
 }
 
-/// Of longer values the rest does not count: the work for each backend has an end.
+/// The limit bounds the work for each backend.
 #[test]
 fn sticky_value_counts_up_to_eight_kibibytes() {
     let mut split = split("ns", "root", 16, &[]);
     split["metadata"]["annotations"] = json!({"traffic-split/sticky-header": "x-user"});
     let rules = Rules::new(&Configuration::from_value(&json!({"trafficSplits": [split]})).unwrap(), None);
     let pick = |value: String| match rules
-        .decide(&Get(vec![(":authority", "root.ns".into()), ("x-user", value)]), &mut First)
+        .decide(&FakeRequest(vec![(":authority", "root.ns".into()), ("x-user", value)]), &mut ZeroRandom)
     {
         Decision::Backend(pick) => pick.backend.to_owned(),
         Decision::Root(why) => panic!("{why:?}"),
     };
     let at_limit = pick("u".repeat(8192));
     let differs = |prefix: usize| (0..20).any(|n| pick(format!("{}{n:02}", "u".repeat(prefix))) != at_limit);
-    assert!(!differs(8192), "what follows does not count");
-    assert!(differs(8190), "all before it does");
+    assert!(!differs(8192), "bytes after the limit do not count");
+    assert!(differs(8190), "bytes before the limit count");
 }

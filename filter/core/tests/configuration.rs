@@ -1,11 +1,11 @@
-//! What a plugin configuration may say, and what is said of one that is wrong.
+//! Valid plugin configurations, and the problems of invalid ones.
 
 use serde_json::{Value, json};
 use traffic_split::{Configuration, Object, Rules};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// The guide's split with `spec` in place of its own.
+/// Returns the guide's split with this `spec`.
 fn split(spec: Value) -> Value {
     json!({
         "apiVersion": "split.smi-spec.io/v1alpha2",
@@ -23,7 +23,7 @@ fn with_spec(spec: Value) -> Value {
     with_split(split(spec))
 }
 
-/// A spec for the root `httpbin` with these backends.
+/// Returns a configuration with a split of the root `httpbin` into these backends.
 fn backends(backends: Value) -> Value {
     with_spec(json!({"service": "httpbin", "backends": backends}))
 }
@@ -33,7 +33,7 @@ fn read(value: &Value) -> Result<Configuration, Vec<String>> {
 }
 
 #[track_caller]
-fn assert_fine(value: Value) -> Configuration {
+fn assert_valid(value: Value) -> Configuration {
     read(&value).unwrap_or_else(|problems| panic!("{value}: {problems:#?}"))
 }
 
@@ -48,7 +48,7 @@ fn assert_problems(value: Value, expected: &[&str]) {
 const SPLIT: &str = "trafficSplits[0] httpbin/http-split";
 
 #[test]
-fn an_empty_object_is_no_splits_and_an_empty_text_is_an_error() {
+fn empty_object_has_no_splits_and_empty_text_is_an_error() {
     assert_eq!(Configuration::from_json(b"{}"), Ok(Configuration::default()));
     for text in ["", " \n"] {
         let problems = Configuration::from_json(text.as_bytes()).unwrap_err();
@@ -57,7 +57,7 @@ fn an_empty_object_is_no_splits_and_an_empty_text_is_an_error() {
 }
 
 #[test]
-fn text_that_is_no_json_is_an_error_with_line_and_column() {
+fn invalid_json_is_an_error_with_line_and_column() {
     for (text, why) in [
         (&b"{\n \"a\": }"[..], "expected value at line 2 column 7"),
         (b"{\"cluster\": 1, \"cluster\": 2}", "the key \"cluster\" is duplicated at line 1 column 24"),
@@ -68,21 +68,21 @@ fn text_that_is_no_json_is_an_error_with_line_and_column() {
     ] {
         let problems = Configuration::from_json(text).unwrap_err();
         assert_eq!(problems.len(), 1);
-        let said = problems[0].to_string();
-        assert!(said.starts_with("configuration: is not valid JSON: ") && said.contains(why), "{said}");
+        let message = problems[0].to_string();
+        assert!(message.starts_with("configuration: is not valid JSON: ") && message.contains(why), "{message}");
     }
     let deep = "[".repeat(1_000_000);
     assert!(Configuration::from_json(deep.as_bytes()).unwrap_err()[0].message.contains("recursion limit"));
 }
 
 #[test]
-fn a_text_that_is_no_object_is_an_error() {
+fn json_that_is_not_an_object_is_an_error() {
     assert_problems(json!([]), &["configuration: is a list, but must be an object"]);
     assert_problems(Value::Null, &["configuration: is null, but must be an object"]);
 }
 
 #[test]
-fn an_unknown_key_of_ours_is_an_error_that_lists_the_known() {
+fn unknown_key_is_an_error_that_lists_known_keys() {
     let problems = read(&json!({"trafficSplit": []})).unwrap_err();
     assert!(problems[0].starts_with("configuration: the key \"trafficSplit\" is unknown; use one of "), "{problems:?}");
     assert_problems(
@@ -92,7 +92,7 @@ fn an_unknown_key_of_ours_is_an_error_that_lists_the_known() {
 }
 
 #[test]
-fn what_kubectl_prints_is_accepted_as_it_is() {
+fn output_of_kubectl_is_accepted() {
     let mut whole = split(json!({
         "service": "httpbin.httpbin.svc.cluster.local",
         "backends": [{"service": "httpbin-v1", "weight": 100, "extra": true}],
@@ -106,13 +106,13 @@ fn what_kubectl_prints_is_accepted_as_it_is() {
         "ownerReferences": [{}], "creationTimestamp": null,
     });
     whole["status"] = json!({"conditions": []});
-    let configuration = assert_fine(with_split(whole));
+    let configuration = assert_valid(with_split(whole));
     assert_eq!(configuration.traffic_splits[0].key(), "httpbin/http-split");
     assert_eq!(configuration.traffic_splits[0].spec.service, "httpbin");
 }
 
 #[test]
-fn what_is_written_reads_back_as_the_same() {
+fn written_configuration_parses_back_to_an_equal_value() {
     let whole = json!({
         "clusterHeader": "X-Cluster", "cluster": "{namespace}/{service}|{port}", "clusterDomain": "example.org",
         "namespace": "curl", "excludedNamespaces": ["kube-system"], "backendHeader": "x-backend",
@@ -130,14 +130,14 @@ fn what_is_written_reads_back_as_the_same() {
             "httpbin/v2": {"cluster": "somewhere"}, "httpbin/v3": {}},
         "hosts": {"Shop.Example.com.": "httpbin/httpbin"},
     });
-    let read = assert_fine(whole);
+    let read = assert_valid(whole);
     assert_eq!(read.cluster_header, "x-cluster");
     let written = serde_json::to_value(&read).unwrap();
     assert_eq!(written["services"]["httpbin/httpbin"]["ports"], json!([80, 14001]));
     assert_eq!(written["services"]["httpbin/v1"]["ports"], json!({"14001": "8080"}));
     assert_eq!(written["hosts"], json!({"shop.example.com": "httpbin/httpbin"}));
     assert_eq!(written["trafficSplits"][0]["spec"]["backends"][0], json!({"service": "v1", "weight": "500m"}));
-    assert_eq!(assert_fine(written), read);
+    assert_eq!(assert_valid(written), read);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn every_problem_of_every_object_is_reported_at_once() {
 }
 
 #[test]
-fn a_split_says_which_object_it_is_as_far_as_it_can_be_read() {
+fn problem_names_its_split_as_far_as_metadata_is_valid() {
     for (metadata, object) in [
         (json!({"name": "a"}), "trafficSplits[0] a"),
         (json!({"namespace": "a"}), "trafficSplits[0]"),
@@ -191,18 +191,18 @@ fn a_split_says_which_object_it_is_as_far_as_it_can_be_read() {
 }
 
 #[test]
-fn all_versions_of_smi_are_read_by_the_same_rules() {
+fn all_versions_of_trafficsplit_follow_the_same_rules() {
     for version in 1..=4 {
         for weight in [json!(1), json!("1"), json!("1000m")] {
             let mut split = split(json!({"service": "a", "backends": [{"service": "b", "weight": weight}]}));
             split["apiVersion"] = json!(format!("split.smi-spec.io/v1alpha{version}"));
-            assert_fine(with_split(split));
+            assert_valid(with_split(split));
         }
     }
 }
 
 #[test]
-fn a_root_is_written_in_any_of_its_dns_forms() {
+fn root_may_have_any_dns_form_of_its_service() {
     for service in [
         "httpbin",
         "httpbin.httpbin",
@@ -213,7 +213,7 @@ fn a_root_is_written_in_any_of_its_dns_forms() {
         "httpbin:80",
     ] {
         let configuration =
-            assert_fine(with_spec(json!({"service": service, "backends": [{"service": "v1", "weight": 1}]})));
+            assert_valid(with_spec(json!({"service": service, "backends": [{"service": "v1", "weight": 1}]})));
         assert_eq!(configuration.traffic_splits[0].spec.service, "httpbin", "{service}");
     }
     for (service, why) in [
@@ -237,8 +237,8 @@ fn a_root_is_written_in_any_of_its_dns_forms() {
 }
 
 #[test]
-fn backends_live_in_the_splits_namespace_and_none_is_there_twice() {
-    assert_fine(backends(
+fn backends_are_unique_and_in_the_splits_namespace() {
+    assert_valid(backends(
         json!([{"service": "v1.httpbin", "weight": 1}, {"service": "v2.httpbin.svc.cluster.local", "weight": 1}]),
     ));
     assert_problems(
@@ -260,7 +260,7 @@ fn backends_live_in_the_splits_namespace_and_none_is_there_twice() {
 }
 
 #[test]
-fn weights_that_sum_to_nothing_are_an_error_and_a_missing_one_is_a_warning() {
+fn weights_with_sum_zero_are_an_error_and_missing_weight_a_warning() {
     for nothing in
         [json!([{"service": "v1", "weight": 0}]), json!([{"service": "v1"}, {"service": "v2", "weight": "0"}])]
     {
@@ -269,12 +269,12 @@ fn weights_that_sum_to_nothing_are_an_error_and_a_missing_one_is_a_warning() {
             &[&format!("{SPLIT}: spec.backends: the weights sum to 0; give at least one backend a weight above 0")],
         );
     }
-    let rules = Rules::new(&assert_fine(backends(json!([{"service": "v1"}, {"service": "v2", "weight": 1}]))), None);
+    let rules = Rules::new(&assert_valid(backends(json!([{"service": "v1"}, {"service": "v2", "weight": 1}]))), None);
     let warnings: Vec<_> = rules.warnings().iter().map(ToString::to_string).collect();
     assert_eq!(warnings, [format!("{SPLIT}: spec.backends[0].weight: is missing and counts as 0; write weight: 0")]);
 }
 
-/// The guide's split with these annotations, and backends `v1` and `v2`.
+/// Returns a configuration with the guide's split, with these annotations and the backends `v1` and `v2`.
 fn annotated(annotations: Value) -> Value {
     let mut split = split(
         json!({"service": "httpbin", "backends": [{"service": "v1", "weight": 1}, {"service": "v2", "weight": 0}]}),
@@ -284,8 +284,8 @@ fn annotated(annotations: Value) -> Value {
 }
 
 #[test]
-fn annotations_of_ours_are_read_and_written_and_those_of_others_ignored() {
-    let configuration = assert_fine(annotated(json!({
+fn own_annotations_are_kept_and_foreign_ones_ignored() {
+    let configuration = assert_valid(annotated(json!({
         "traffic-split/override-header": "X-Backend", "traffic-split/sticky-header": "X-User",
         "traffic-split/sticky-cookie": "canary", "traffic-split/sticky-cookie-attributes": "path=/; secure",
         "traffic-split/mirror": "v2.httpbin.svc.cluster.local = 0.5",
@@ -300,15 +300,15 @@ fn annotations_of_ours_are_read_and_written_and_those_of_others_ignored() {
             "traffic-split/mirror": "v2=500m",
         })
     );
-    assert_eq!(assert_fine(written), configuration);
+    assert_eq!(assert_valid(written), configuration);
     for nothing in [json!(null), json!({}), json!({"a/b": "c"})] {
-        let written = serde_json::to_value(assert_fine(annotated(nothing))).unwrap();
+        let written = serde_json::to_value(assert_valid(annotated(nothing))).unwrap();
         assert_eq!(written["trafficSplits"][0]["metadata"].get("annotations"), None);
     }
 }
 
 #[test]
-fn what_is_wrong_with_an_annotation_names_it() {
+fn problem_of_an_annotation_names_the_annotation() {
     for (annotation, value, why) in [
         (
             "sticky-heather",
@@ -346,8 +346,8 @@ fn what_is_wrong_with_an_annotation_names_it() {
         let key = format!("traffic-split/{annotation}");
         let value = annotated(json!({key.as_str(): value}));
         match why {
-            // Nothing writes it unless the configuration names a backendHeader.
-            "" => _ = assert_fine(value),
+            // The filter writes this header only if the configuration sets backendHeader.
+            "" => _ = assert_valid(value),
             why => assert_problems(value, &[&format!("{SPLIT}: metadata.annotations[\"{key}\"]: {why}")]),
         }
     }
@@ -364,14 +364,14 @@ fn what_is_wrong_with_an_annotation_names_it() {
 }
 
 #[test]
-fn what_flagger_writes_is_read() {
-    // Flagger 1.36: canary first; a weight of 0 left out by older ones, a string in v1alpha1.
+fn splits_written_by_flagger_are_accepted() {
+    // Flagger 1.36 lists the canary first and writes strings in v1alpha1; older versions omit a weight of 0.
     for (version, backends) in [
         (1, json!([{"service": "httpbin-canary", "weight": "20"}, {"service": "httpbin-primary", "weight": "80"}])),
         (1, json!([{"service": "httpbin-canary", "weight": "0"}, {"service": "httpbin-primary", "weight": "100"}])),
         (2, json!([{"service": "httpbin-canary"}, {"service": "httpbin-primary", "weight": 100}])),
         (3, json!([{"service": "httpbin-canary", "weight": 0}, {"service": "httpbin-primary", "weight": 100}])),
-        // As the API server hands a v1alpha1 object out.
+        // A v1alpha1 object as the API server returns it.
         (4, json!([{"service": "httpbin-canary", "weight": "100"}, {"service": "httpbin-primary", "weight": "0"}])),
     ] {
         for root in ["httpbin", "httpbin.httpbin", "httpbin.httpbin.svc.cluster.local"] {
@@ -379,7 +379,7 @@ fn what_flagger_writes_is_read() {
             split["apiVersion"] = json!(format!("split.smi-spec.io/v1alpha{version}"));
             split["metadata"]["ownerReferences"] = json!([{"kind": "Canary", "controller": true}]);
             split["status"] = json!({});
-            let configuration = assert_fine(with_split(split));
+            let configuration = assert_valid(with_split(split));
             let split = &configuration.traffic_splits[0];
             assert_eq!(
                 (split.spec.service.as_str(), split.spec.backends[0].service.as_str()),
@@ -390,8 +390,8 @@ fn what_flagger_writes_is_read() {
 }
 
 #[test]
-fn what_argo_rollouts_writes_is_read() {
-    // Argo Rollouts 1.10: canary, experiments, then stable; without a root Service the stable one is root and backend.
+fn splits_written_by_argo_rollouts_are_accepted() {
+    // Argo Rollouts 1.10 lists canary, experiments, stable. Without a root Service, stable is both root and backend.
     for (root, backends) in [
         ("httpbin", json!([{"service": "httpbin-canary", "weight": 5}, {"service": "httpbin-stable", "weight": 95}])),
         (
@@ -406,14 +406,14 @@ fn what_argo_rollouts_writes_is_read() {
             ]),
         ),
     ] {
-        let configuration = assert_fine(with_spec(json!({"service": root, "backends": backends})));
+        let configuration = assert_valid(with_spec(json!({"service": root, "backends": backends})));
         assert_eq!(configuration.traffic_splits[0].spec.service, root);
         assert_eq!(configuration.traffic_splits[0].spec.backends.len(), backends.as_array().unwrap().len());
     }
 }
 
 #[test]
-fn two_splits_for_one_root_are_an_error_that_names_both() {
+fn two_splits_of_one_root_without_matches_are_an_error() {
     let one = split(json!({"service": "httpbin", "backends": [{"service": "v1", "weight": 1}]}));
     let mut two = one.clone();
     two["metadata"]["name"] = json!("two");
@@ -427,13 +427,13 @@ fn two_splits_for_one_root_are_an_error_that_names_both() {
         json!({"trafficSplits": [one, one]}),
         &["trafficSplits[1] httpbin/http-split: metadata.name: is duplicated; rename or remove one of them"],
     );
-    // A broken one before them does not shift the places.
+    // An invalid split before them does not shift their indexes.
     let problems = Configuration::from_value(&json!({"trafficSplits": [1, one, two]})).unwrap_err();
     assert_eq!(problems[1].object, Object::TrafficSplit { index: 2, name: "httpbin/two".into() });
 }
 
 #[test]
-fn our_headers_are_tokens_lower_case_and_all_different() {
+fn written_headers_must_be_tokens_and_differ() {
     for (key, value, why) in [
         ("clusterHeader", ":path", "\":path\" is not the name of an HTTP header (an RFC 9110 token)"),
         ("mirrorHeader", "", "\"\" is not the name of an HTTP header (an RFC 9110 token)"),
@@ -454,7 +454,7 @@ fn our_headers_are_tokens_lower_case_and_all_different() {
 }
 
 #[test]
-fn a_cluster_template_must_make_a_cluster_for_each_service() {
+fn cluster_template_must_be_valid_and_contain_the_service() {
     for (template, why) in [
         ("{service", "\"{service\" has an unbalanced brace; write placeholders as {service}"),
         ("service}", "\"service}\" has an unbalanced brace; write placeholders as {service}"),
@@ -468,12 +468,12 @@ fn a_cluster_template_must_make_a_cluster_for_each_service() {
     ] {
         assert_problems(json!({"cluster": template}), &[&format!("configuration: cluster: {why}")]);
     }
-    let configuration = assert_fine(json!({"cluster": "{namespace}/{service}|{port}"}));
+    let configuration = assert_valid(json!({"cluster": "{namespace}/{service}|{port}"}));
     assert_eq!(configuration.cluster_name("httpbin-v1", "httpbin", 14001), "httpbin/httpbin-v1|14001");
 }
 
 #[test]
-fn services_are_named_by_namespace_and_have_ports() {
+fn services_have_namespaced_keys_and_unique_valid_ports() {
     assert_problems(
         json!({"services": {
             "a\nb": {}, "b/b": {"ports": [0, 65536, "x", true]}, "c/c": {"ports": {"0": 1, "1": "http\n"}},
@@ -498,7 +498,7 @@ fn services_are_named_by_namespace_and_have_ports() {
 }
 
 #[test]
-fn a_host_is_a_name_without_a_port_and_belongs_to_one_root() {
+fn host_is_a_name_without_a_port_and_has_one_root() {
     assert_problems(
         json!({"hosts": {"10.0.0.1": "a/a", "[::1]": "a/a", "a b": "a/a", "shop.example.com:80": "a/a", "x.org": "a", "y.org": "a/a", "Y.org": "a/b"}}),
         &[
@@ -513,7 +513,7 @@ fn a_host_is_a_name_without_a_port_and_belongs_to_one_root() {
 }
 
 #[test]
-fn a_value_at_length_or_with_control_characters_is_one_short_line_in_the_message() {
+fn long_value_with_control_characters_is_one_short_line_in_messages() {
     let problems = read(&json!({"namespace": "x\n".repeat(10_000)})).unwrap_err();
     assert!(problems[0].len() < 300 && !problems[0].contains('\n'), "{problems:?}");
 }

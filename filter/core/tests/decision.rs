@@ -1,5 +1,5 @@
-//! Where requests go: how shares follow weights, what is asked of a request, and what a pick says. Which host goes
-//! where is in the table of cases.
+//! Decisions: shares by weight, the values that are read from a request, and the fields of a pick. The table of cases
+//! covers which host belongs to which root.
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -8,50 +8,50 @@ use traffic_split::{Configuration, Decision, Pick, RandomSource, Reason, Request
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// A request to an authority; counts what is asked of it.
+/// A request to an authority. Counts how often headers and ports are read.
 #[derive(Default)]
-struct Asked {
+struct CountingRequest {
     authority: &'static str,
     destination_port: Option<u16>,
-    headers: Cell<usize>,
-    ports: Cell<usize>,
+    header_reads: Cell<usize>,
+    port_reads: Cell<usize>,
 }
 
-impl Request for Asked {
+impl Request for CountingRequest {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.headers.set(self.headers.get() + 1);
+        self.header_reads.set(self.header_reads.get() + 1);
         (name == ":authority").then_some(Cow::Borrowed(self.authority.as_bytes()))
     }
 
     fn destination_port(&self) -> Option<u16> {
-        self.ports.set(self.ports.get() + 1);
+        self.port_reads.set(self.port_reads.get() + 1);
         self.destination_port
     }
 }
 
-/// A chance that always has the same number, and counts how often it is asked.
-struct Always {
+/// A random source that always returns the same number, and counts the calls.
+struct FixedRandom {
     number: u64,
-    asked: usize,
+    calls: usize,
 }
 
-fn always(number: u64) -> Always {
-    Always { number, asked: 0 }
+fn always(number: u64) -> FixedRandom {
+    FixedRandom { number, calls: 0 }
 }
 
-impl RandomSource for Always {
+impl RandomSource for FixedRandom {
     fn number(&mut self) -> u64 {
-        self.asked += 1;
+        self.calls += 1;
         self.number
     }
 
     fn id(&mut self) -> Option<[u8; 16]> {
-        panic!("no split here has a cookie")
+        panic!("only a split with a sticky cookie needs an id")
     }
 }
 
-fn to(authority: &'static str) -> Asked {
-    Asked { authority, ..Asked::default() }
+fn to(authority: &'static str) -> CountingRequest {
+    CountingRequest { authority, ..CountingRequest::default() }
 }
 
 fn rules(configuration: Value) -> Rules {
@@ -59,7 +59,7 @@ fn rules(configuration: Value) -> Rules {
     Rules::new(&configuration, Some("curl"))
 }
 
-/// A split of `root.ns` into `v0`, `v1` and so on, with these weights.
+/// Returns a split of a root in `ns` into `v0`, `v1` and so on, with these weights.
 fn split(root: &str, weights: &[Value]) -> Value {
     let backends = weights.iter().enumerate().map(|(n, weight)| json!({"service": format!("v{n}"), "weight": weight}));
     json!({
@@ -73,7 +73,7 @@ fn weights(weights: &[Value]) -> Rules {
     rules(json!({"trafficSplits": [split("root", weights)]}))
 }
 
-/// The backend of `root.ns` that a random number picks.
+/// Returns the backend of `root.ns` that a random number selects.
 fn pick(rules: &Rules, random: u64) -> &str {
     match rules.decide(&to("root.ns"), &mut always(random)) {
         Decision::Backend(Pick { backend, .. }) => backend,
@@ -103,15 +103,15 @@ fn shares_follow_weights() {
             hits[backend] += 1;
         }
         for (hits, share) in hits.iter().zip(shares) {
-            // Six standard deviations: a fair pick is further away once in 500 million.
-            let (expected, room) = (f64::from(N) * share, 6.0 * (f64::from(N) * share * (1.0 - share)).sqrt());
-            assert!((f64::from(*hits) - expected).abs() <= room, "{written:?}: {hits} of {N}; seed {seed}");
+            // Six standard deviations: a fair selection deviates further once in 500 million runs.
+            let (expected, tolerance) = (f64::from(N) * share, 6.0 * (f64::from(N) * share * (1.0 - share)).sqrt());
+            assert!((f64::from(*hits) - expected).abs() <= tolerance, "{written:?}: {hits} of {N}; seed {seed}");
         }
     }
 }
 
 #[test]
-fn each_random_number_picks_one_backend_and_equal_weights_have_equally_many() {
+fn equal_weights_receive_equal_ranges_of_random_numbers() {
     let halves = weights(&[json!(1), json!(1)]);
     for (random, backend) in [(0, "v0"), ((1 << 63) - 1, "v0"), (1 << 63, "v1"), (u64::MAX, "v1")] {
         assert_eq!(pick(&halves, random), backend, "{random}");
@@ -124,7 +124,7 @@ fn each_random_number_picks_one_backend_and_equal_weights_have_equally_many() {
 }
 
 #[test]
-fn a_weight_of_zero_gets_nothing_not_even_at_the_edges() {
+fn weight_zero_receives_no_traffic_for_any_random_number() {
     for written in [
         vec![json!(0), json!(5), json!(0)],
         vec![json!(0), json!("1n"), json!(0), json!(0)],
@@ -138,27 +138,27 @@ fn a_weight_of_zero_gets_nothing_not_even_at_the_edges() {
 }
 
 #[test]
-fn as_many_of_the_greatest_weights_as_a_split_may_have_do_not_overflow() {
+fn maximum_number_of_maximum_weights_does_not_overflow() {
     let mut written = vec![json!("1G"); 255];
     written.push(json!("1n"));
     let rules = weights(&written);
     assert_eq!(pick(&rules, 0), "v0");
     assert_eq!(pick(&rules, 1 << 63), "v127");
-    // A share of 4·10⁻²¹ is less than one random number of 2⁶⁴.
+    // A share of 4·10⁻²¹ is smaller than the share of one random number, 2⁻⁶⁴.
     assert_eq!(pick(&rules, u64::MAX), "v254");
 }
 
 #[test]
-fn the_same_request_and_random_number_always_go_to_the_same_backend() {
+fn same_request_and_random_number_select_the_same_backend() {
     let (one, other) = (weights(&[json!(3), json!(4)]), weights(&[json!("3"), json!("4000m")]));
     for random in (0..64).map(|bit| 1 << bit) {
         assert_eq!(pick(&one, random), pick(&one, random));
-        assert_eq!(pick(&one, random), pick(&other, random), "however the weights are written");
+        assert_eq!(pick(&one, random), pick(&other, random), "equal weights in different forms");
     }
 }
 
 #[test]
-fn a_pick_says_who_decided_and_what_counts_it() {
+fn pick_names_split_backend_reason_cluster_and_counter() {
     let rules =
         rules(json!({"trafficSplits": [split("one", &[json!(1), json!(0)]), split("two", &[json!(0), json!(1)])]}));
     let Decision::Backend(pick) = rules.decide(&to("two.ns:8080"), &mut always(0)) else { panic!("no backend") };
@@ -168,7 +168,7 @@ fn a_pick_says_who_decided_and_what_counts_it() {
 }
 
 #[test]
-fn what_goes_to_the_root_goes_for_a_reason() {
+fn request_that_is_not_split_has_a_reason() {
     let configuration = json!({
         "excludedNamespaces": ["kube-system"],
         "trafficSplits": [split("root", &[json!(1)])],
@@ -189,25 +189,24 @@ fn what_goes_to_the_root_goes_for_a_reason() {
     assert_eq!(excluded.decide(&to("root.ns:80"), &mut always(0)), Decision::Root(RootReason::Excluded));
 }
 
-/// What is asked may cost a call of the host.
+/// Each read may cost a hostcall.
 #[test]
-fn nothing_is_asked_of_a_request_that_does_not_decide() {
-    let asked = |rules: &Rules, authority| {
-        let (request, mut chance) = (to(authority), always(0));
-        _ = rules.decide(&request, &mut chance);
-        (request.headers.get(), request.ports.get(), chance.asked)
+fn only_the_values_that_decide_are_read_from_a_request() {
+    let reads = |rules: &Rules, authority| {
+        let (request, mut random) = (to(authority), always(0));
+        _ = rules.decide(&request, &mut random);
+        (request.header_reads.get(), request.port_reads.get(), random.calls)
     };
-    assert_eq!(asked(&rules(json!({})), "root.ns"), (0, 0, 0), "no splits");
+    assert_eq!(reads(&rules(json!({})), "root.ns"), (0, 0, 0), "no splits");
     let rules = weights(&[json!(1)]);
-    assert_eq!(asked(&rules, "other.ns"), (1, 0, 0), "no split");
-    assert_eq!(asked(&rules, "root.ns:80"), (1, 0, 1), "the port is in the authority");
-    assert_eq!(asked(&rules, "root.ns"), (1, 1, 1));
+    assert_eq!(reads(&rules, "other.ns"), (1, 0, 0), "no split");
+    assert_eq!(reads(&rules, "root.ns:80"), (1, 0, 1), "the port is in the authority");
+    assert_eq!(reads(&rules, "root.ns"), (1, 1, 1));
 }
 
-/// Finding a root is looking in a map by the request's host, whatever else is in it; how long that takes is in the
-/// benchmark.
+/// The root is looked up in a map by host. The benchmark measures how long that takes.
 #[test]
-fn among_ten_thousand_splits_each_root_has_its_own() {
+fn each_of_ten_thousand_roots_has_its_own_split() {
     let mut splits: Vec<_> = (0..10_000).map(|n| split(&format!("root-{n}"), &[json!(1)])).collect();
     splits.push(split("root", &[json!(0), json!(1)]));
     let rules = rules(json!({ "trafficSplits": splits }));
@@ -216,14 +215,14 @@ fn among_ten_thousand_splits_each_root_has_its_own() {
         rules.decide(&request, &mut always(0)),
         Decision::Backend(Pick { split: "ns/root-split", backend: "v1", .. })
     ));
-    assert_eq!(request.headers.get(), 1);
+    assert_eq!(request.header_reads.get(), 1);
     let Decision::Backend(pick) = rules.decide(&to("root-9999.ns"), &mut always(0)) else { panic!("no backend") };
     assert_eq!(pick.split, "ns/root-9999-split");
 }
 
-/// Two listeners' configurations alternate in one VM, and splits come, change and go.
+/// The configurations of two listeners alternate in one VM, and splits are added, changed and removed.
 #[test]
-fn rules_that_share_memory_decide_like_rules_that_do_not() {
+fn rules_that_share_memory_decide_like_rules_without_sharing() {
     let of = |turn: usize, listener: &str| {
         let splits: Vec<_> = (0..40)
             .filter(|n| !(n + turn).is_multiple_of(7))
@@ -260,7 +259,7 @@ fn rules_that_share_memory_decide_like_rules_that_do_not() {
 }
 
 #[test]
-fn a_counter_id_outlives_changes_of_weight_and_of_other_splits() {
+fn counter_id_survives_changes_of_weights_and_of_other_splits() {
     let of = |weight: u32, others: u32| {
         let others = (0..others).map(|n| split(&format!("other-{n}"), &[json!(1)]));
         let splits: Vec<_> = [split("root", &[json!(weight)])].into_iter().chain(others).collect();
@@ -274,5 +273,5 @@ fn a_counter_id_outlives_changes_of_weight_and_of_other_splits() {
     let Decision::Backend(pick) = new.decide(&to("root.ns"), &mut always(0)) else { panic!("no backend") };
     assert_eq!((pick.counter_id(), pick.reason), (Some(7), Reason::Random));
     let Decision::Backend(pick) = new.decide(&to("other-1.ns"), &mut always(0)) else { panic!("no backend") };
-    assert_eq!(pick.counter_id(), None, "another split's backend of the same name has another counter");
+    assert_eq!(pick.counter_id(), None, "a backend of the same name in another split has its own counter");
 }

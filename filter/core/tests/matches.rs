@@ -1,4 +1,4 @@
-//! HTTPRouteGroups and `spec.matches`: which requests a split is for, in every version of SMI.
+//! HTTPRouteGroups and `spec.matches`: which requests a split accepts, in every version of SMI.
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -9,15 +9,15 @@ use traffic_split::{
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// A request to `root.ns`, and which headers it was asked for.
-struct Asks {
+/// A request to `root.ns` that records which headers are read.
+struct RecordedRequest {
     headers: Vec<(&'static str, &'static [u8])>,
-    asked: RefCell<Vec<String>>,
+    read: RefCell<Vec<String>>,
 }
 
-impl Request for Asks {
+impl Request for RecordedRequest {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.asked.borrow_mut().push(name.into());
+        self.read.borrow_mut().push(name.into());
         self.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| Cow::Borrowed(*value))
     }
 
@@ -26,9 +26,9 @@ impl Request for Asks {
     }
 }
 
-struct First;
+struct ZeroRandom;
 
-impl RandomSource for First {
+impl RandomSource for ZeroRandom {
     fn number(&mut self) -> u64 {
         0
     }
@@ -38,10 +38,10 @@ impl RandomSource for First {
     }
 }
 
-fn request(method: &'static str, path: &'static [u8], headers: &[(&'static str, &'static [u8])]) -> Asks {
+fn request(method: &'static str, path: &'static [u8], headers: &[(&'static str, &'static [u8])]) -> RecordedRequest {
     let mut all = vec![(":authority", &b"root.ns:80"[..]), (":method", method.as_bytes()), (":path", path)];
     all.extend(headers);
-    Asks { headers: all, asked: RefCell::default() }
+    RecordedRequest { headers: all, read: RefCell::default() }
 }
 
 fn split(name: &str, backend: &str, groups: &[&str]) -> Value {
@@ -68,18 +68,18 @@ fn rules(value: Value) -> Rules {
     Rules::new(&read(&value).unwrap_or_else(|problems| panic!("{problems:#?}")), None)
 }
 
-/// Rules of one split whose one group has these matches.
+/// Returns rules with one split, whose only group has these matches.
 fn matching(matches: Value) -> Rules {
     rules(json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [group("g", matches)]}))
 }
 
 #[track_caller]
 fn assert_problems(value: Value, expected: &[&str]) {
-    assert_eq!(read(&value).expect_err("it is wrong"), expected);
+    assert_eq!(read(&value).expect_err("problems"), expected);
 }
 
-fn backend<'r>(rules: &'r Rules, request: &Asks) -> Option<&'r str> {
-    match rules.decide(request, &mut First) {
+fn backend<'r>(rules: &'r Rules, request: &RecordedRequest) -> Option<&'r str> {
+    match rules.decide(request, &mut ZeroRandom) {
         Decision::Backend(pick) => Some(pick.backend),
         Decision::Root(why) => {
             assert_eq!(why, RootReason::NoMatch);
@@ -89,7 +89,7 @@ fn backend<'r>(rules: &'r Rules, request: &Asks) -> Option<&'r str> {
 }
 
 #[test]
-fn smi_s_own_examples_hold_for_what_smi_says() {
+fn examples_of_the_smi_specification_match_as_specified() {
     let iphone = json!({"name": "iphone-users", "pathRegex": "/api/.*", "methods": ["GET", "HEAD"], "headers": {"user-agent": ".*iPhone.*"}});
     let android = json!({"name": "android-insiders", "headers": {"user-agent": ".*Android.*", "cookie": "^(.*?;)?(type=insider)(;.*)?$"}});
     let rules = matching(json!([iphone, android]));
@@ -113,7 +113,7 @@ fn smi_s_own_examples_hold_for_what_smi_says() {
 }
 
 #[test]
-fn a_match_without_conditions_or_with_stars_holds_for_every_request() {
+fn match_without_conditions_or_with_stars_accepts_every_request() {
     for everything in [
         json!({}),
         json!({"name": "all"}),
@@ -124,14 +124,15 @@ fn a_match_without_conditions_or_with_stars_holds_for_every_request() {
         json!({"methods": ["GET", "*"], "headers": []}),
     ] {
         let rules = matching(json!([everything]));
-        for asks in [request("GET", b"/", &[]), request("PURGE", b"", &[]), request("POST", b"*", &[("x", b"\xff")])] {
-            assert_eq!(backend(&rules, &asks), Some("v1"), "{everything}");
+        for request in [request("GET", b"/", &[]), request("PURGE", b"", &[]), request("POST", b"*", &[("x", b"\xff")])]
+        {
+            assert_eq!(backend(&rules, &request), Some("v1"), "{everything}");
         }
     }
 }
 
 #[test]
-fn a_path_is_matched_without_its_query() {
+fn path_is_matched_without_its_query() {
     let rules = matching(json!([{"pathRegex": "/a$"}]));
     assert_eq!(backend(&rules, &request("GET", b"/a?b=c", &[])), Some("v1"));
     assert_eq!(backend(&rules, &request("GET", b"/a/b", &[])), None);
@@ -139,7 +140,7 @@ fn a_path_is_matched_without_its_query() {
 }
 
 #[test]
-fn a_header_is_matched_by_its_whole_first_value_whatever_the_case_of_its_name() {
+fn header_name_ignores_case_and_pattern_matches_whole_first_value() {
     let rules = matching(json!([{"headers": {"X-User": "al"}}]));
     assert_eq!(backend(&rules, &request("GET", b"/", &[("x-user", b"al")])), Some("v1"));
     assert_eq!(backend(&rules, &request("GET", b"/", &[("x-user", b"alice")])), None);
@@ -149,16 +150,16 @@ fn a_header_is_matched_by_its_whole_first_value_whatever_the_case_of_its_name() 
 }
 
 #[test]
-fn what_is_not_utf_8_matches_no_pattern() {
+fn value_that_is_not_utf_8_matches_no_pattern() {
     let all = matching(json!([{"headers": {"x-user": "(?s).*"}}]));
     assert_eq!(backend(&all, &request("GET", b"/", &[("x-user", b"\xff")])), None);
     let path = matching(json!([{"pathRegex": "/"}]));
     assert_eq!(backend(&path, &request("GET", b"/\xff", &[])), None);
-    assert_eq!(backend(&path, &request("GET", b"/?\xff", &[])), Some("v1"), "the query is none of its business");
+    assert_eq!(backend(&path, &request("GET", b"/?\xff", &[])), Some("v1"), "the query is not matched");
 }
 
 #[test]
-fn all_versions_of_httproutegroup_are_read_wherever_their_matches_stand() {
+fn all_versions_accept_matches_at_top_level_and_under_spec() {
     for version in 2..=4 {
         for headers in [json!({"a": "1", "b": "2"}), json!([{"a": "1"}, {"b": "2"}]), json!([{"a": "1", "b": "2"}])] {
             for place in ["top", "spec"] {
@@ -173,7 +174,7 @@ fn all_versions_of_httproutegroup_are_read_wherever_their_matches_stand() {
                 let configuration = json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [group]});
                 let read_back = read(&configuration).expect("a configuration");
                 let written = serde_json::to_value(&read_back).expect("JSON");
-                assert_eq!(read(&written), Ok(read_back), "it reads back as the same");
+                assert_eq!(read(&written), Ok(read_back), "the written configuration parses back to an equal value");
                 let rules = rules(configuration);
                 assert_eq!(backend(&rules, &request("GET", b"/", &[("a", b"1"), ("b", b"2")])), Some("v1"));
                 assert_eq!(backend(&rules, &request("GET", b"/", &[("a", b"1")])), None);
@@ -192,7 +193,7 @@ fn matches_of_all_groups_are_alternatives() {
         "httpRouteGroups": [
             group("g", json!([{"pathRegex": "/a"}, {"pathRegex": "/b"}])),
             group("h", json!([{"pathRegex": "/c"}])),
-            // Nobody names it.
+            // No split names this group.
             group("i", json!([{}])),
         ],
     }));
@@ -202,7 +203,7 @@ fn matches_of_all_groups_are_alternatives() {
 }
 
 #[test]
-fn of_several_splits_the_first_whose_matches_accept_decides_and_the_last_may_be_without() {
+fn first_split_whose_matches_accept_the_request_decides() {
     let configuration = |last: bool| {
         let mut splits = vec![split("one", "v1", &["a"]), split("two", "v2", &["b"])];
         if last {
@@ -222,25 +223,27 @@ fn of_several_splits_the_first_whose_matches_accept_decides_and_the_last_may_be_
         assert_eq!(backend(&rules, &request("GET", b"*", &[])), last.then_some("v3"));
     }
     let three = configuration(true);
-    let Decision::Backend(pick) = three.decide(&request("GET", b"*", &[]), &mut First) else { panic!("no backend") };
+    let Decision::Backend(pick) = three.decide(&request("GET", b"*", &[]), &mut ZeroRandom) else {
+        panic!("no backend")
+    };
     assert_eq!(pick.split, "ns/rest");
 }
 
 #[test]
-fn no_header_is_asked_for_twice_and_none_that_does_not_decide() {
+fn each_deciding_header_is_read_once_and_no_other() {
     let rules = matching(json!([
         {"methods": ["POST"], "headers": {"x-a": "1"}},
         {"pathRegex": "/b", "headers": {"x-b": "1"}},
         {"pathRegex": "/", "headers": {"x-b": "2", "x-c": "3"}},
         {"methods": ["GET"], "pathRegex": "/", "headers": {"x-b": "."}},
     ]));
-    let asks = request("GET", b"/", &[("x-b", b"3")]);
-    assert_eq!(backend(&rules, &asks), Some("v1"));
-    assert_eq!(*asks.asked.borrow(), [":authority", ":method", ":path", "x-b"]);
+    let request = request("GET", b"/", &[("x-b", b"3")]);
+    assert_eq!(backend(&rules, &request), Some("v1"));
+    assert_eq!(*request.read.borrow(), [":authority", ":method", ":path", "x-b"]);
 }
 
 #[test]
-fn a_reference_names_a_group_of_the_splits_own_namespace() {
+fn reference_must_name_a_group_in_the_splits_namespace() {
     let mut elsewhere = group("g", json!([{}]));
     elsewhere["metadata"]["namespace"] = json!("other");
     assert_problems(
@@ -261,7 +264,7 @@ fn a_reference_names_a_group_of_the_splits_own_namespace() {
         json!({"trafficSplits": [split("s", "v1", &["g", "g"])], "httpRouteGroups": [group("g", json!([{}]))]}),
         &["trafficSplits[0] ns/s: spec.matches: the HTTPRouteGroup \"g\" is duplicated; remove one of them"],
     );
-    // A group that is wrong is there nevertheless: one mistake, one problem.
+    // An invalid group exists: the split that names it has no second problem.
     assert_problems(
         json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [group("g", json!([]))]}),
         &["httpRouteGroups[0] ns/g: spec.matches: is empty; a group without a match accepts no request"],
@@ -269,7 +272,7 @@ fn a_reference_names_a_group_of_the_splits_own_namespace() {
 }
 
 #[test]
-fn splits_of_one_root_that_stand_in_each_others_way_are_an_error_that_names_both() {
+fn unreachable_or_duplicate_split_is_an_error_that_names_both() {
     let groups = json!([group("g", json!([{}]))]);
     let (all, some) = (split("all", "v1", &[]), split("some", "v2", &["g"]));
     assert_problems(
@@ -294,14 +297,14 @@ fn splits_of_one_root_that_stand_in_each_others_way_are_an_error_that_names_both
 }
 
 #[test]
-fn what_is_wrong_with_a_group_names_match_and_header() {
+fn problem_of_a_group_names_match_and_header() {
     let broken = json!([
         {"name": "a", "pathRegex": "(", "methods": ["get", "", 5], "headers": {"x y": "a", "x-a": "[", "x-b": 1}},
         {"headers": "x-a"},
         {"headers": [{"x-a": "a{2,1}"}, 7], "pathRegex": 1, "name": 2},
         8,
     ]);
-    let problems = read(&json!({"httpRouteGroups": [group("g", broken)]})).expect_err("it is wrong");
+    let problems = read(&json!({"httpRouteGroups": [group("g", broken)]})).expect_err("problems");
     let expected = [
         "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".pathRegex: \"(\" is not a supported regular expression: ",
         "httpRouteGroups[0] ns/g: spec.matches[0] \"a\".methods[0]: \"get\" matches no request; write methods in upper case",
@@ -341,7 +344,7 @@ fn what_is_wrong_with_a_group_names_match_and_header() {
 }
 
 #[test]
-fn a_trace_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
+fn trace_records_root_port_split_and_failed_conditions() {
     let rules = rules(json!({
         "trafficSplits": [split("a", "v1", &["g", "h"]), split("b", "v2", &["h"]), split("c", "v3", &[])],
         "httpRouteGroups": [
@@ -350,18 +353,18 @@ fn a_trace_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
         ],
         "services": {"ns/root": {"ports": [80]}},
     }));
-    let missed = |trace: &RoutingTrace<'_>| {
-        let misses = |misses: &[FailedMatch<'_>]| {
-            let said = misses.iter().map(|miss| match miss.condition {
-                MatchCondition::Method(methods) => format!("{} {methods:?}", miss.name),
-                MatchCondition::Path(pattern) => format!("{} path {pattern}", miss.name),
-                MatchCondition::Header(header, pattern) => format!("{} {header} {pattern}", miss.name),
+    let skipped = |trace: &RoutingTrace<'_>| {
+        let describe = |failed: &[FailedMatch<'_>]| {
+            let lines = failed.iter().map(|failed| match failed.condition {
+                MatchCondition::Method(methods) => format!("{} {methods:?}", failed.name),
+                MatchCondition::Path(pattern) => format!("{} path {pattern}", failed.name),
+                MatchCondition::Header(header, pattern) => format!("{} {header} {pattern}", failed.name),
                 _ => String::new(),
             });
-            said.collect::<Vec<_>>().join(", ")
+            lines.collect::<Vec<_>>().join(", ")
         };
-        let said = trace.skipped.iter().map(|(split, missed)| format!("{split}: {}", misses(missed)));
-        said.collect::<Vec<_>>()
+        let lines = trace.skipped.iter().map(|(split, failed)| format!("{split}: {}", describe(failed)));
+        lines.collect::<Vec<_>>()
     };
     let a = "ns/a: g/write [\"PUT\"], g/matches[1] path /api, h/beta x-beta yes";
     let beta: (&str, &[u8]) = ("x-beta", b"yes");
@@ -370,7 +373,7 @@ fn a_trace_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
     let trace = rules.explain(&plain);
     assert_eq!((trace.root, trace.port), (Some("root.ns"), Some(80)));
     assert_eq!((trace.split, trace.matched), (Some("ns/c"), None));
-    assert_eq!(missed(&trace), [a, "ns/b: h/beta x-beta yes"]);
+    assert_eq!(skipped(&trace), [a, "ns/b: h/beta x-beta yes"]);
 
     let trace = rules.explain(&request("GET", b"/", &[beta]));
     assert_eq!((trace.split, trace.matched, trace.skipped), (Some("ns/a"), Some("h/beta"), vec![]));
@@ -386,7 +389,7 @@ fn a_trace_says_how_far_a_request_gets_and_what_each_match_before_lacks() {
     assert_eq!(trace.root_reason, Some(RootReason::NoSplit));
 }
 
-/// What a thousand splits take of a group of a thousand matches is the group, not a million matches.
+/// A thousand splits that name a group of a thousand matches take the memory of one group, not of a million matches.
 #[test]
 fn splits_that_name_the_same_group_share_it() {
     let matches: Vec<_> = (0..1000).map(|n| json!({"pathRegex": format!("/{n}/")})).collect();

@@ -1,4 +1,4 @@
-//! Override header, sticky header and cookie, mirror: what an annotated split does with a request.
+//! Options in annotations: override header, sticky header, sticky cookie and mirror.
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -7,9 +7,9 @@ use traffic_split::{Configuration, DecidedBy, Decision, Pick, RandomSource, Reas
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// A request to `root.ns:80` with these headers.
-struct With<'a>(&'a [(&'a str, &'a [u8])]);
+struct FakeRequest<'a>(&'a [(&'a str, &'a [u8])]);
 
-impl Request for With<'_> {
+impl Request for FakeRequest<'_> {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let authority = [(":authority", &b"root.ns:80"[..])];
         let mut all = authority.iter().chain(self.0);
@@ -21,29 +21,29 @@ impl Request for With<'_> {
     }
 }
 
-/// What chance has to give, and what of it was asked for.
-struct Given {
+/// A random source that returns these numbers in order and this id, and counts the requests for ids.
+struct QueuedRandom {
     numbers: Vec<u64>,
     id: Option<[u8; 16]>,
-    ids_asked: usize,
+    id_calls: usize,
 }
 
-impl RandomSource for Given {
+impl RandomSource for QueuedRandom {
     fn number(&mut self) -> u64 {
         self.numbers.remove(0)
     }
 
     fn id(&mut self) -> Option<[u8; 16]> {
-        self.ids_asked += 1;
+        self.id_calls += 1;
         self.id
     }
 }
 
-fn numbers(numbers: &[u64]) -> Given {
-    Given { numbers: numbers.into(), id: None, ids_asked: 0 }
+fn numbers(numbers: &[u64]) -> QueuedRandom {
+    QueuedRandom { numbers: numbers.into(), id: None, id_calls: 0 }
 }
 
-/// Rules of one split of `root.ns` with these annotations, without their prefix.
+/// Returns rules with one split of `root.ns`. The annotations lack their prefix.
 fn rules(annotations: Value, backends: &[(&str, u64)]) -> Rules {
     rules_with(annotations, backends, json!({}))
 }
@@ -62,10 +62,10 @@ fn rules_with(annotations: Value, backends: &[(&str, u64)], services: Value) -> 
     Rules::new(&configuration.unwrap_or_else(|problems| panic!("{problems:#?}")), None)
 }
 
-fn pick<'r>(rules: &'r Rules, headers: &[(&str, &[u8])], mut chance: Given) -> Pick<'r> {
-    match rules.decide(&With(headers), &mut chance) {
+fn pick<'r>(rules: &'r Rules, headers: &[(&str, &[u8])], mut random: QueuedRandom) -> Pick<'r> {
+    match rules.decide(&FakeRequest(headers), &mut random) {
         Decision::Backend(pick) => {
-            assert!(chance.numbers.is_empty(), "all that was given was needed");
+            assert!(random.numbers.is_empty(), "unused random numbers");
             pick
         }
         Decision::Root(why) => panic!("{why:?}"),
@@ -75,7 +75,7 @@ fn pick<'r>(rules: &'r Rules, headers: &[(&str, &[u8])], mut chance: Given) -> P
 const V1_V2: &[(&str, u64)] = &[("v1", 1), ("v2", 1)];
 
 #[test]
-fn an_override_names_a_backend_even_one_of_weight_0_and_other_values_are_ignored() {
+fn override_selects_backend_of_any_weight_and_ignores_other_values() {
     let rules = rules(json!({"override-header": "X-Backend"}), &[("v1", 1), ("v2", 0)]);
     for backend in ["v1", "v2"] {
         let pick = pick(&rules, &[("x-backend", backend.as_bytes())], numbers(&[]));
@@ -89,11 +89,11 @@ fn an_override_names_a_backend_even_one_of_weight_0_and_other_values_are_ignored
 }
 
 #[test]
-fn an_override_wins_over_stickiness_and_a_header_over_a_cookie() {
+fn override_precedes_sticky_header_which_precedes_sticky_cookie() {
     let all = json!({"override-header": "x-backend", "sticky-header": "x-user", "sticky-cookie": "c"});
     let rules = rules(all, V1_V2);
     let user = |value: &'static [u8]| ("x-user", value);
-    // Values of either backend, found by what they do.
+    // A sticky value that selects the backend.
     let of = |backend| {
         let values: [&'static [u8]; 6] = [b"a", b"b", b"c", b"d", b"e", b"f"];
         values.into_iter().find(|value| pick(&rules, &[user(value)], numbers(&[])).backend == backend).expect("one")
@@ -108,11 +108,15 @@ fn an_override_wins_over_stickiness_and_a_header_over_a_cookie() {
     assert_eq!(pick(&[backend, user(one), ("cookie", b"c=x")]), ("v2".into(), Reason::Override, None));
     assert_eq!(pick(&[user(one), ("cookie", &cookie)]), ("v1".into(), Reason::Sticky, None));
     assert_eq!(pick(&[("cookie", &cookie)]), ("v2".into(), Reason::Sticky, None));
-    assert_eq!(pick(&[user(b""), ("cookie", &cookie)]), ("v2".into(), Reason::Sticky, None), "empty is absent");
+    assert_eq!(
+        pick(&[user(b""), ("cookie", &cookie)]),
+        ("v2".into(), Reason::Sticky, None),
+        "an empty value counts as absent"
+    );
 }
 
 #[test]
-fn a_weight_of_zero_gets_nothing_even_when_sticky() {
+fn weight_zero_receives_no_traffic_even_when_sticky() {
     for annotation in [json!({"sticky-header": "x-user"}), json!({"sticky-cookie": "x-user"})] {
         let rules = rules(annotation, &[("v1", 0), ("v2", 1), ("v3", 0)]);
         for user in 0..500 {
@@ -123,7 +127,7 @@ fn a_weight_of_zero_gets_nothing_even_when_sticky() {
 }
 
 #[test]
-fn a_request_without_a_sticky_header_is_left_to_chance() {
+fn request_without_the_sticky_header_is_selected_at_random() {
     let rules = rules(json!({"sticky-header": "x-user"}), V1_V2);
     for headers in [&[][..], &[("x-user", &b""[..])]] {
         let pick = pick(&rules, headers, numbers(&[u64::MAX]));
@@ -132,13 +136,13 @@ fn a_request_without_a_sticky_header_is_left_to_chance() {
 }
 
 #[test]
-fn a_request_without_the_cookie_gets_a_fresh_id_and_the_next_one_with_it_the_same_backend() {
+fn new_sticky_cookie_selects_the_same_backend_on_the_next_request() {
     let rules = rules(json!({"sticky-cookie": "canary", "sticky-cookie-attributes": "Path=/; Secure"}), V1_V2);
     let mut seen = Vec::new();
     for number in 0..32 {
         let id = [number; 16];
-        let chance = Given { id: Some(id), ..numbers(&[]) };
-        let first = pick(&rules, &[("cookie", b"other=1")], chance);
+        let random = QueuedRandom { id: Some(id), ..numbers(&[]) };
+        let first = pick(&rules, &[("cookie", b"other=1")], random);
         assert_eq!(first.reason, Reason::Sticky);
         let set_cookie = first.set_cookie.expect("a cookie");
         let (pair, attributes) = set_cookie.split_once("; ").expect("attributes");
@@ -155,29 +159,29 @@ fn a_request_without_the_cookie_gets_a_fresh_id_and_the_next_one_with_it_the_sam
         seen.push(first.backend);
     }
     assert!(seen.contains(&"v1") && seen.contains(&"v2"));
-    let id = Given { id: Some([0xff; 16]), ..numbers(&[]) };
+    let id = QueuedRandom { id: Some([0xff; 16]), ..numbers(&[]) };
     let set_cookie = pick(&rules, &[], id).set_cookie;
     assert_eq!(set_cookie.as_deref(), Some("canary=_____________________w; Path=/; Secure"), "base64url, unpadded");
 }
 
 #[test]
-fn where_there_are_no_random_bytes_no_cookie_is_set_and_chance_decides() {
+fn without_random_bytes_no_cookie_is_set_and_selection_is_random() {
     let rules = rules(json!({"sticky-cookie": "canary"}), V1_V2);
     let pick = pick(&rules, &[], numbers(&[0]));
     assert_eq!((pick.backend, pick.reason, pick.set_cookie), ("v1", Reason::Random, None));
 }
 
 #[test]
-fn nothing_to_choose_costs_no_id() {
+fn request_without_a_weighted_backend_needs_no_random_id() {
     let services = json!({"ns/root": {"ports": [80]}, "ns/v1": {"ports": [81]}});
     let rules = rules_with(json!({"sticky-cookie": "canary"}), &[("v1", 1), ("v2", 0)], services);
-    let mut chance = numbers(&[]);
-    assert_eq!(rules.decide(&With(&[]), &mut chance), Decision::Root(RootReason::NoBackend));
-    assert_eq!(chance.ids_asked, 0);
+    let mut random = numbers(&[]);
+    assert_eq!(rules.decide(&FakeRequest(&[]), &mut random), Decision::Root(RootReason::NoBackend));
+    assert_eq!(random.id_calls, 0);
 }
 
 #[test]
-fn a_backend_without_the_port_is_neither_named_nor_mirrored_to() {
+fn backend_without_the_port_receives_neither_overrides_nor_copies() {
     let services = json!({"ns/root": {"ports": [80]}, "ns/v2": {"ports": [81]}});
     let rules = rules_with(json!({"override-header": "x-b", "mirror": "v2=100"}), V1_V2, services);
     let pick = pick(&rules, &[("x-b", b"v2")], numbers(&[u64::MAX]));
@@ -185,7 +189,7 @@ fn a_backend_without_the_port_is_neither_named_nor_mirrored_to() {
 }
 
 #[test]
-fn a_mirror_gets_its_share_of_what_it_does_not_serve() {
+fn mirror_receives_its_percentage_of_requests_it_does_not_serve() {
     let rules = |mirror: &str| rules(json!({"mirror": mirror}), V1_V2);
     let tenth = u64::MAX / 10;
     for (mirror, random, copied) in [
@@ -198,19 +202,19 @@ fn a_mirror_gets_its_share_of_what_it_does_not_serve() {
         ("v2=0.000000001", tenth, false),
     ] {
         let rules = rules(mirror);
-        // The first number picks v1.
+        // The first number selects v1.
         let served = pick(&rules, &[], numbers(&[0, random]));
         assert_eq!(served.backend, "v1");
         let cluster = copied.then_some("outbound|80||v2.ns.svc.cluster.local");
         assert_eq!(served.mirror.as_deref(), cluster, "{mirror} {random}");
-        // What v2 serves itself is never copied to it: chance isn't even asked.
+        // A request that v2 serves is never copied to v2, so no second number is read.
         let served = pick(&rules, &[], numbers(&[u64::MAX]));
         assert_eq!((served.backend, served.mirror), ("v2", None));
     }
 }
 
-/// A request whose body follows.
-struct WithBody<'a>(With<'a>);
+/// A request with a body.
+struct WithBody<'a>(FakeRequest<'a>);
 
 impl Request for WithBody<'_> {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
@@ -226,9 +230,9 @@ impl Request for WithBody<'_> {
     }
 }
 
-/// Envoy sends a body on no faster than the slower of the two reads it.
+/// Envoy forwards a body no faster than the slower of both upstreams reads it.
 #[test]
-fn a_body_that_a_slow_mirror_could_hold_up_is_not_copied() {
+fn request_whose_body_a_slow_mirror_could_delay_is_not_copied() {
     let rules = rules(json!({"mirror": "v2=100"}), &[("v1", 1), ("v2", 0)]);
     for (headers, copied) in [
         (&[("content-length", &b"1048576"[..])][..], true),
@@ -239,18 +243,18 @@ fn a_body_that_a_slow_mirror_could_hold_up_is_not_copied() {
         (&[("content-type", b"application/grpc+proto")], true),
         (&[("content-type", b"application/json")], false),
     ] {
-        let decided = rules.decide(&WithBody(With(headers)), &mut numbers(&[0, 0]));
-        let Decision::Backend(pick) = decided else { panic!("no backend") };
+        let decision = rules.decide(&WithBody(FakeRequest(headers)), &mut numbers(&[0, 0]));
+        let Decision::Backend(pick) = decision else { panic!("no backend") };
         assert_eq!(pick.mirror.is_some(), copied, "{headers:?}");
     }
 }
 
 #[test]
-fn an_explanation_says_what_a_decision_would_do() {
+fn explanation_agrees_with_the_decision() {
     let all = json!({"override-header": "x-b", "sticky-header": "x-user", "sticky-cookie": "c", "mirror": "v3=10"});
     let rules = rules(all, &[("v1", 3), ("v2", 1), ("v3", 0)]);
     let explain = |headers: &[(&str, &[u8])]| {
-        let trace = rules.explain(&With(headers));
+        let trace = rules.explain(&FakeRequest(headers));
         assert_eq!((trace.split, trace.matched, trace.port), (Some("ns/s"), None, Some(80)));
         let shares: Vec<_> = trace.shares.iter().map(|share| (share.backend, share.share)).collect();
         assert_eq!(shares, [("v1", 0.75), ("v2", 0.25), ("v3", 0.0)]);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The sticky pick a second time, from the words of `filter/core/src/rendezvous.rs` alone, against the vectors in
-rendezvous.json: hashes and scores to the bit, and the backend picked. Needs the package xxhash."""
+"""A second implementation of the sticky pick, written from the documentation of `filter/core/src/routing/rendezvous.rs`.
+
+Compares hashes, scores (both to the bit) and picks with the vectors in rendezvous.json. Needs the package xxhash."""
 
 import json
 import pathlib
@@ -11,7 +12,7 @@ import xxhash
 
 
 def ln(x):
-    """The natural logarithm of 0 < x <= 1 as FreeBSD's msun has it: math.log differs in the last bit."""
+    """Returns the natural logarithm of 0 < x <= 1 as FreeBSD's msun computes it; math.log differs in the last bit."""
     high, low = struct.unpack(">II", struct.pack(">d", x))
     # x = 2^k (1 + f), with 1 + f between sqrt(2)/2 and sqrt(2).
     high += 0x3FF00000 - 0x3FE6A09E
@@ -57,7 +58,7 @@ def main():
         if min(scores)[1] != vector["pick"]:
             failed += 1
             print(f"vector {number}: {min(scores)[1]}, not {vector['pick']}")
-    # As cargo's tests end, so that build.sh counts both.
+    # The last line has the format of cargo's tests, so that build.sh counts both.
     passed = len(vectors) if failed == 0 else 0
     print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {failed} failed; 0 ignored")
     sys.exit(failed > 0)

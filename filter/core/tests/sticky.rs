@@ -1,4 +1,4 @@
-//! Sticky picks: the published vectors, and what the formula promises.
+//! Sticky picks: the published test vectors, and the guarantees of the formula.
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -24,12 +24,12 @@ impl Request for User<'_> {
     }
 }
 
-/// Nothing may be left to chance.
-struct NoChance;
+/// A random source that must not be used.
+struct NoRandom;
 
-impl RandomSource for NoChance {
+impl RandomSource for NoRandom {
     fn number(&mut self) -> u64 {
-        panic!("a sticky pick is no matter of chance")
+        panic!("a sticky pick needs no random number")
     }
 
     fn id(&mut self) -> Option<[u8; 16]> {
@@ -37,7 +37,7 @@ impl RandomSource for NoChance {
     }
 }
 
-/// A split named `ns/name`, sticky by `x-user`, of these backends and weights.
+/// Returns the split `ns/name`, sticky by `x-user`, with these backends and weights.
 fn split(name: &str, backends: &[(&str, Value)]) -> Value {
     let backends: Vec<_> =
         backends.iter().map(|(service, weight)| json!({"service": service, "weight": weight})).collect();
@@ -58,7 +58,7 @@ fn weights(backends: &[(&str, u64)]) -> Rules {
 }
 
 fn pick<'r>(rules: &'r Rules, user: &[u8]) -> &'r str {
-    match rules.decide(&User(user), &mut NoChance) {
+    match rules.decide(&User(user), &mut NoRandom) {
         Decision::Backend(Pick { backend, reason: Reason::Sticky, .. }) => backend,
         other => panic!("{other:?}"),
     }
@@ -81,7 +81,7 @@ fn moves(users: u32, before: &Rules, after: &Rules) -> BTreeMap<(String, String)
 }
 
 #[test]
-fn the_published_vectors_hold_to_the_bit() {
+fn published_vectors_match_to_the_bit() {
     let vectors: Vec<Value> = serde_json::from_str(include_str!("rendezvous.json")).expect("JSON");
     assert!(vectors.len() >= 32);
     for vector in vectors {
@@ -114,9 +114,9 @@ fn the_published_vectors_hold_to_the_bit() {
     }
 }
 
-/// The smallest and the greatest hash are scores like others, and in order.
+/// The smallest and the largest hash have valid scores too.
 #[test]
-fn a_score_is_a_number_for_every_hash() {
+fn scores_are_finite_and_ordered_for_every_hash() {
     let weight = |weight: u64| {
         let configuration = Configuration::from_value(&json!({"trafficSplits": [split("s", &[("a", json!(weight))])]}));
         configuration.expect("a configuration").traffic_splits[0].spec.backends[0].weight.expect("a weight")
@@ -131,7 +131,7 @@ fn a_score_is_a_number_for_every_hash() {
 }
 
 #[test]
-fn shares_follow_weights() {
+fn shares_of_sticky_users_follow_weights() {
     const USERS: u32 = 100_000;
     for written in [&[50, 50][..], &[10, 90], &[1, 2, 3, 4], &[1, 0, 99], &[1_000_000_000, 1_000_000_000, 500_000_000]]
     {
@@ -148,18 +148,18 @@ fn shares_follow_weights() {
             let hits = f64::from(hits.get(name).copied().unwrap_or(0));
             let expected = f64::from(USERS) * weight as f64 / sum as f64;
             if weight == 0 {
-                assert_eq!(hits, 0.0, "weight 0 gets nothing, not even when sticky");
+                assert_eq!(hits, 0.0, "weight 0 receives no traffic, even when sticky");
             } else {
                 chi_squared += (hits - expected).powi(2) / expected;
             }
         }
-        // One in 100,000 for three degrees of freedom; the users are the same each time, so it can't flake.
+        // Three degrees of freedom exceed this value once in 100,000. The users are the same in every run.
         assert!(chi_squared < 25.9, "{written:?}: {chi_squared}");
     }
 }
 
 #[test]
-fn a_ramp_from_0_to_100_never_moves_a_user_back() {
+fn ramp_from_0_to_100_never_moves_a_user_back() {
     const USERS: u32 = 4_000;
     let mut on_canary = vec![false; USERS as usize];
     let mut before = 0;
@@ -167,18 +167,18 @@ fn a_ramp_from_0_to_100_never_moves_a_user_back() {
         let rules = weights(&[("stable", 100 - percent), ("canary", percent)]);
         for (user, on_canary) in users(USERS).zip(&mut on_canary) {
             let now = pick(&rules, &user) == "canary";
-            assert!(now || !*on_canary, "at {percent} % {} went back", user.escape_ascii());
+            assert!(now || !*on_canary, "at {percent} %, {} moved back", user.escape_ascii());
             *on_canary = now;
         }
         let now = on_canary.iter().filter(|on| **on).count();
         assert!(now >= before);
         before = now;
     }
-    assert_eq!(before, USERS as usize, "all are there in the end");
+    assert_eq!(before, USERS as usize, "all users are on the canary at 100 %");
 }
 
 #[test]
-fn a_user_moves_only_to_a_backend_that_grew_relative_to_the_users_own() {
+fn user_moves_only_to_a_backend_whose_relative_weight_grew() {
     let names = ["a", "b", "c", "d"];
     let mut random = fastrand::Rng::with_seed(5);
     for _ in 0..60 {
@@ -186,7 +186,8 @@ fn a_user_moves_only_to_a_backend_that_grew_relative_to_the_users_own() {
         let (mut before, mut after) = (draw(), draw());
         before[0].1 += 1;
         after[3].1 += 1;
-        let weight = |weights: &[(&str, u64)], name: &str| weights.iter().find(|(own, _)| *own == name).expect("it").1;
+        let weight =
+            |weights: &[(&str, u64)], name: &str| weights.iter().find(|(own, _)| *own == name).expect("a backend").1;
         for ((from, to), number) in moves(400, &weights(&before), &weights(&after)) {
             // w'ⱼ / w'ᵢ > wⱼ / wᵢ, without the divisions.
             let (grew, was) =
@@ -197,7 +198,7 @@ fn a_user_moves_only_to_a_backend_that_grew_relative_to_the_users_own() {
 }
 
 #[test]
-fn a_backend_that_is_added_takes_users_and_moves_no_others() {
+fn added_backend_takes_users_and_moves_no_others() {
     let before = weights(&[("a", 3), ("b", 1)]);
     let after = weights(&[("a", 3), ("new", 2), ("b", 1)]);
     let moves = moves(3_000, &before, &after);
@@ -205,11 +206,14 @@ fn a_backend_that_is_added_takes_users_and_moves_no_others() {
     let moved: u32 = moves.values().sum();
     // A third of all; four standard deviations are 103.
     assert!((897..=1103).contains(&moved), "{moved}");
-    assert!(self::moves(1_000, &before, &weights(&[("b", 1), ("a", 3)])).is_empty(), "their order is of no account");
+    assert!(
+        self::moves(1_000, &before, &weights(&[("b", 1), ("a", 3)])).is_empty(),
+        "the order of backends has no effect"
+    );
     assert!(self::moves(1_000, &before, &weights(&[("a", 3000), ("b", 1000)])).is_empty(), "weights are relative");
 }
 
-/// Else users who get the canary of one service would get that of all others.
+/// Without independence, the users of one service's canary would get the canaries of all others.
 #[test]
 fn splits_are_independent_of_each_other() {
     let half = |name| rules(split(name, &[("v1", json!(1)), ("v2", json!(1))]));
@@ -220,7 +224,7 @@ fn splits_are_independent_of_each_other() {
 }
 
 #[test]
-fn any_bytes_are_a_value_and_the_same_value_always_gets_the_same_backend() {
+fn any_bytes_are_a_sticky_value_with_a_stable_backend() {
     let (one, again) = (weights(&[("a", 1), ("b", 1)]), weights(&[("a", 1), ("b", 1)]));
     let mut random = fastrand::Rng::with_seed(6);
     for length in 1..300 {
