@@ -1,5 +1,6 @@
 //! The planned configuration of a cluster's sidecars, and the conditions of each TrafficSplit.
 
+use fixtures::TrafficSplit;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -44,12 +45,10 @@ impl Cluster {
 }
 
 fn split(name: &str, root: &str, weights: &[(&str, i32)]) -> Value {
-    let backends = weights.iter().map(|(service, weight)| json!({"service": service, "weight": weight}));
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
-        "metadata": {"name": name, "namespace": "shop", "creationTimestamp": "2026-01-02T03:04:05Z", "generation": 1},
-        "spec": {"service": root, "backends": backends.collect::<Vec<_>>()},
-    })
+    let mut split = TrafficSplit::new(name, root).namespace("shop").backends(weights).build();
+    split["metadata"]["creationTimestamp"] = json!("2026-01-02T03:04:05Z");
+    split["metadata"]["generation"] = json!(1);
+    split
 }
 
 fn with(mut object: Value, pointer: &str, value: Value) -> Value {

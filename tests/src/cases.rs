@@ -96,14 +96,6 @@ impl Case {
         Case { sets_cookie: true, ..self }
     }
 
-    /// The value of a request header: the first of that name.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&'static [u8]> {
-        let pseudo = [(":authority", self.authority), (":method", self.method.as_bytes()), (":path", self.path)];
-        let mut all = pseudo.iter().chain(self.headers);
-        all.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
-    }
-
     /// What it is, for a message.
     #[must_use]
     pub fn describe(&self) -> String {

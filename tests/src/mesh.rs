@@ -11,6 +11,7 @@ use crate::relay::Relay;
 use crate::scratch::Scratch;
 use crate::world::World;
 use crate::{Error, Result, wait_for};
+use fixtures::TrafficSplit;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
@@ -495,16 +496,10 @@ pub fn with_the_guide() -> Result<(Guide, World, Mesh)> {
     Ok((guide, world, mesh))
 }
 
-/// A TrafficSplit in the guide's namespace, as JSON.
+/// Returns a TrafficSplit in the guide's namespace, as JSON.
 #[must_use]
-pub fn split(name: &str, root: &str, backends: Value) -> String {
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha2",
-        "kind": "TrafficSplit",
-        "metadata": {"name": name, "namespace": "httpbin"},
-        "spec": {"service": root, "backends": backends},
-    })
-    .to_string()
+pub fn split(name: &str, root: &str, backends: &[(&str, u32)]) -> String {
+    TrafficSplit::new(name, root).version("v1alpha2").namespace("httpbin").backends(backends).build().to_string()
 }
 
 /// Waits until the proxy's filter has a configuration.

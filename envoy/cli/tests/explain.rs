@@ -2,11 +2,12 @@
 
 mod support;
 
+use fixtures::FixedRandom;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::Ran;
-use traffic_split::{Decision, RandomSource, Rules};
+use traffic_split::{Decision, Rules};
 use traffic_split_cli::input::read;
 use traffic_split_envoy::{RequestDescription, explain, load};
 
@@ -399,18 +400,6 @@ fn examples_are_valid() {
     }
 }
 
-struct FixedRandom(u64);
-
-impl RandomSource for FixedRandom {
-    fn number(&mut self) -> u64 {
-        self.0
-    }
-
-    fn id(&mut self) -> Option<[u8; 16]> {
-        Some(u128::from(self.0).to_le_bytes())
-    }
-}
-
 #[test]
 fn explanation_agrees_with_the_filter_for_all_random_numbers() {
     let headers = [
@@ -443,7 +432,10 @@ fn explanation_agrees_with_the_filter_for_all_random_numbers() {
                             namespace: Some("httpbin".into()),
                         };
                         let explanation = serde_json::to_value(explain(&input, &request)).unwrap();
-                        let decide = |number: u64| rules.decide(&request, &mut FixedRandom(number));
+                        let decide = |number: u64| {
+                            rules
+                                .decide(&request, &mut FixedRandom::always(number).id(u128::from(number).to_le_bytes()))
+                        };
                         let decided: Vec<_> = (0..64).map(|n| decide(n << 58)).collect();
                         seen[agreed(&explanation, &decided)] += 1;
                     }

@@ -1,28 +1,21 @@
 //! Limits on the cost of a configuration: in total, for each namespace, for each root, and for one request.
 
+use fixtures::{FakeRequest, FixedRandom, TrafficSplit, route_group};
 use serde_json::{Value, json};
-use std::borrow::Cow;
-use traffic_split::{Budget, Configuration, Cost, Decision, Ledger, RandomSource, Request, RootReason, Rules};
+use traffic_split::{Budget, Configuration, Cost, Decision, Ledger, RootReason, Rules};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn split(namespace: &str, root: &str, backends: usize, groups: &[String]) -> Value {
-    let backends: Vec<_> = (0..backends).map(|n| json!({"service": format!("v{n}"), "weight": 1})).collect();
-    let matches: Vec<_> = groups.iter().map(|name| json!({"name": name})).collect();
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
-        "metadata": {"name": root, "namespace": namespace},
-        "spec": {"service": root, "backends": backends, "matches": matches},
-    })
+    let split = TrafficSplit::new(root, root).namespace(namespace);
+    let split = (0..backends).fold(split, |split, n| split.backend(&format!("v{n}"), 1));
+    groups.iter().fold(split, |split, group| split.matches(group)).build()
 }
 
 /// Returns a group of one match with this number of header patterns.
 fn group(namespace: &str, name: &str, headers: usize, pattern: &str) -> Value {
     let headers: Vec<_> = (0..headers).map(|n| json!({format!("h{n}"): pattern})).collect();
-    json!({
-        "apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
-        "metadata": {"name": name, "namespace": namespace}, "spec": {"matches": [{"headers": headers}]},
-    })
+    route_group(namespace, name, json!([{"headers": headers}]))
 }
 
 fn problems(configuration: &Value) -> Vec<String> {
@@ -185,30 +178,6 @@ fn refused_cost_is_not_spent() {
     assert!(ledger.spend("c", cost(180), None).is_ok());
 }
 
-struct FakeRequest(Vec<(&'static str, String)>);
-
-impl Request for FakeRequest {
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.0.iter().find(|(own, _)| *own == name).map(|(_, value)| Cow::Borrowed(value.as_bytes()))
-    }
-
-    fn destination_port(&self) -> Option<u16> {
-        None
-    }
-}
-
-struct ZeroRandom;
-
-impl RandomSource for ZeroRandom {
-    fn number(&mut self) -> u64 {
-        0
-    }
-
-    fn id(&mut self) -> Option<[u8; 16]> {
-        None
-    }
-}
-
 /// The pattern has a size of about 4,090, and a request has 600,000 steps: 146 for each unit.
 #[test]
 fn value_that_would_cost_too_many_steps_matches_nothing() {
@@ -221,13 +190,13 @@ fn value_that_would_cost_too_many_steps_matches_nothing() {
     let longest = (600_000 / size - 1) as usize;
     let rules = Rules::new(&configuration, None);
     let decide = |length: usize| {
-        let request = FakeRequest(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(length))]);
-        rules.decide(&request, &mut ZeroRandom)
+        let request = FakeRequest::to("root.ns").header("h0", "a".repeat(length));
+        rules.decide(&request, &mut FixedRandom::always(0))
     };
     assert!(longest > 100 && longest < 450, "{longest} for the size {size}");
     assert!(matches!(decide(longest), Decision::Backend(_)));
     assert_eq!(decide(longest + 1), Decision::Root(RootReason::NoMatch));
-    let request = FakeRequest(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(longest + 1))]);
+    let request = FakeRequest::to("root.ns").header("h0", "a".repeat(longest + 1));
     assert!(rules.explain(&request).skipped[0].1[0].too_long, "the trace says so");
 }
 
@@ -244,7 +213,7 @@ fn configured_host_uses_the_operators_port_never_the_clients() {
         }
         let configuration = Configuration::from_value(&configuration).unwrap();
         let rules = Rules::new(&configuration, None);
-        match rules.decide(&FakeRequest(vec![(":authority", authority.into())]), &mut ZeroRandom) {
+        match rules.decide(&FakeRequest::to(authority), &mut FixedRandom::always(0)) {
             Decision::Backend(pick) => pick.cluster.to_string(),
             Decision::Root(why) => format!("{why:?}"),
         }
@@ -302,7 +271,7 @@ fn explanation_has_as_many_matching_steps_as_the_decision() {
         "httpRouteGroups": [group("ns", "g", 1, "[a-z0-9-]{380}")],
     });
     let rules = Rules::new(&Configuration::from_value(&configuration).unwrap(), None);
-    let request = FakeRequest(vec![(":authority", "root.ns".into()), ("h0", "a".repeat(100))]);
+    let request = FakeRequest::to("root.ns").header("h0", "a".repeat(100));
     assert!(!rules.explain(&request).skipped[0].1[0].too_long);
 }
 
@@ -313,7 +282,7 @@ fn sticky_value_counts_up_to_eight_kibibytes() {
     split["metadata"]["annotations"] = json!({"traffic-split/sticky-header": "x-user"});
     let rules = Rules::new(&Configuration::from_value(&json!({"trafficSplits": [split]})).unwrap(), None);
     let pick = |value: String| match rules
-        .decide(&FakeRequest(vec![(":authority", "root.ns".into()), ("x-user", value)]), &mut ZeroRandom)
+        .decide(&FakeRequest::to("root.ns").header("x-user", value), &mut FixedRandom::always(0))
     {
         Decision::Backend(pick) => pick.backend.to_owned(),
         Decision::Root(why) => panic!("{why:?}"),

@@ -1,72 +1,22 @@
 //! Decisions: shares by weight, the values that are read from a request, and the fields of a pick. The table of cases
 //! covers which host belongs to which root.
 
+use fixtures::{FakeRequest, FixedRandom, TrafficSplit};
 use serde_json::{Value, json};
-use std::borrow::Cow;
-use std::cell::Cell;
-use traffic_split::{Configuration, Decision, Pick, RandomSource, Reason, Request, RootReason, Rules};
+use traffic_split::{Configuration, Decision, Pick, Reason, RootReason, Rules};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
-
-/// A request to an authority. Counts how often headers and ports are read.
-#[derive(Default)]
-struct CountingRequest {
-    authority: &'static str,
-    destination_port: Option<u16>,
-    header_reads: Cell<usize>,
-    port_reads: Cell<usize>,
-}
-
-impl Request for CountingRequest {
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.header_reads.set(self.header_reads.get() + 1);
-        (name == ":authority").then_some(Cow::Borrowed(self.authority.as_bytes()))
-    }
-
-    fn destination_port(&self) -> Option<u16> {
-        self.port_reads.set(self.port_reads.get() + 1);
-        self.destination_port
-    }
-}
-
-/// A random source that always returns the same number, and counts the calls.
-struct FixedRandom {
-    number: u64,
-    calls: usize,
-}
-
-fn always(number: u64) -> FixedRandom {
-    FixedRandom { number, calls: 0 }
-}
-
-impl RandomSource for FixedRandom {
-    fn number(&mut self) -> u64 {
-        self.calls += 1;
-        self.number
-    }
-
-    fn id(&mut self) -> Option<[u8; 16]> {
-        panic!("only a split with a sticky cookie needs an id")
-    }
-}
-
-fn to(authority: &'static str) -> CountingRequest {
-    CountingRequest { authority, ..CountingRequest::default() }
-}
 
 fn rules(configuration: Value) -> Rules {
     let configuration = Configuration::from_value(&configuration).unwrap_or_else(|problems| panic!("{problems:#?}"));
     Rules::new(&configuration, Some("curl"))
 }
 
-/// Returns a split of a root in `ns` into `v0`, `v1` and so on, with these weights.
+/// Returns a split of `root.ns` into `v0`, `v1` and so on, with these weights.
 fn split(root: &str, weights: &[Value]) -> Value {
-    let backends = weights.iter().enumerate().map(|(n, weight)| json!({"service": format!("v{n}"), "weight": weight}));
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",
-        "metadata": {"name": format!("{root}-split"), "namespace": "ns"},
-        "spec": {"service": root, "backends": backends.collect::<Vec<_>>()},
-    })
+    let split = TrafficSplit::new(&format!("{root}-split"), root).version("v1alpha2");
+    let backends = weights.iter().enumerate();
+    backends.fold(split, |split, (n, weight)| split.backend(&format!("v{n}"), weight.clone())).build()
 }
 
 fn weights(weights: &[Value]) -> Rules {
@@ -75,7 +25,7 @@ fn weights(weights: &[Value]) -> Rules {
 
 /// Returns the backend of `root.ns` that a random number selects.
 fn pick(rules: &Rules, random: u64) -> &str {
-    match rules.decide(&to("root.ns"), &mut always(random)) {
+    match rules.decide(&FakeRequest::to("root.ns"), &mut FixedRandom::always(random)) {
         Decision::Backend(Pick { backend, .. }) => backend,
         Decision::Root(why) => panic!("{why:?}"),
     }
@@ -161,7 +111,9 @@ fn same_request_and_random_number_select_the_same_backend() {
 fn pick_names_split_backend_reason_cluster_and_counter() {
     let rules =
         rules(json!({"trafficSplits": [split("one", &[json!(1), json!(0)]), split("two", &[json!(0), json!(1)])]}));
-    let Decision::Backend(pick) = rules.decide(&to("two.ns:8080"), &mut always(0)) else { panic!("no backend") };
+    let Decision::Backend(pick) = rules.decide(&FakeRequest::to("two.ns:8080"), &mut FixedRandom::always(0)) else {
+        panic!("no backend")
+    };
     assert_eq!((pick.split, pick.backend, pick.reason), ("ns/two-split", "v1", Reason::Random));
     assert_eq!(pick.cluster, "outbound|8080||v1.ns.svc.cluster.local");
     assert_eq!(pick.counter(), "traffic_split_requests.split=.=ns/two-split;.;backend=.=v1;.;reason=.=random;.;");
@@ -183,19 +135,26 @@ fn request_that_is_not_split_has_a_reason() {
         ("root.ns:x", RootReason::NoPort),
         ("root.ns:81", RootReason::NoBackend),
     ] {
-        assert_eq!(rules.decide(&to(authority), &mut always(0)), Decision::Root(why), "{authority}");
+        assert_eq!(
+            rules.decide(&FakeRequest::to(authority), &mut FixedRandom::always(0)),
+            Decision::Root(why),
+            "{authority}"
+        );
     }
     let excluded = Rules::new(&configuration, Some("kube-system"));
-    assert_eq!(excluded.decide(&to("root.ns:80"), &mut always(0)), Decision::Root(RootReason::Excluded));
+    assert_eq!(
+        excluded.decide(&FakeRequest::to("root.ns:80"), &mut FixedRandom::always(0)),
+        Decision::Root(RootReason::Excluded)
+    );
 }
 
 /// Each read may cost a hostcall.
 #[test]
 fn only_the_values_that_decide_are_read_from_a_request() {
     let reads = |rules: &Rules, authority| {
-        let (request, mut random) = (to(authority), always(0));
+        let (request, mut random) = (FakeRequest::to(authority), FixedRandom::always(0));
         _ = rules.decide(&request, &mut random);
-        (request.header_reads.get(), request.port_reads.get(), random.calls)
+        (request.headers_read().len(), request.ports_read(), random.numbers_read())
     };
     assert_eq!(reads(&rules(json!({})), "root.ns"), (0, 0, 0), "no splits");
     let rules = weights(&[json!(1)]);
@@ -210,13 +169,15 @@ fn each_of_ten_thousand_roots_has_its_own_split() {
     let mut splits: Vec<_> = (0..10_000).map(|n| split(&format!("root-{n}"), &[json!(1)])).collect();
     splits.push(split("root", &[json!(0), json!(1)]));
     let rules = rules(json!({ "trafficSplits": splits }));
-    let request = to("root.ns");
+    let request = FakeRequest::to("root.ns");
     assert!(matches!(
-        rules.decide(&request, &mut always(0)),
+        rules.decide(&request, &mut FixedRandom::always(0)),
         Decision::Backend(Pick { split: "ns/root-split", backend: "v1", .. })
     ));
-    assert_eq!(request.header_reads.get(), 1);
-    let Decision::Backend(pick) = rules.decide(&to("root-9999.ns"), &mut always(0)) else { panic!("no backend") };
+    assert_eq!(request.headers_read().len(), 1);
+    let Decision::Backend(pick) = rules.decide(&FakeRequest::to("root-9999.ns"), &mut FixedRandom::always(0)) else {
+        panic!("no backend")
+    };
     assert_eq!(pick.split, "ns/root-9999-split");
 }
 
@@ -248,11 +209,13 @@ fn rules_that_share_memory_decide_like_rules_without_sharing() {
                 for host in [format!("a-{root}.ns:80"), format!("b-{root}.ns.svc.other.local:81"), format!("a-{root}")]
                 {
                     let host = &*host.leak();
-                    let [one, other] = [shared, own].map(|rules| rules.decide(&to(host), &mut always(1 << 62)));
+                    let [one, other] = [shared, own]
+                        .map(|rules| rules.decide(&FakeRequest::to(host), &mut FixedRandom::always(1 << 62)));
                     assert_eq!(one, other, "turn {turn}: {host}");
                 }
             }
-            let [one, other] = [shared, own].map(|rules| rules.decide(&to("b.example"), &mut always(7)));
+            let [one, other] =
+                [shared, own].map(|rules| rules.decide(&FakeRequest::to("b.example"), &mut FixedRandom::always(7)));
             assert_eq!(one, other, "turn {turn}");
         }
     }
@@ -266,12 +229,18 @@ fn counter_id_survives_changes_of_weights_and_of_other_splits() {
         Configuration::from_value(&json!({ "trafficSplits": splits })).expect("a configuration")
     };
     let old = Rules::new(&of(1, 3), None);
-    let Decision::Backend(pick) = old.decide(&to("root.ns"), &mut always(0)) else { panic!("no backend") };
+    let Decision::Backend(pick) = old.decide(&FakeRequest::to("root.ns"), &mut FixedRandom::always(0)) else {
+        panic!("no backend")
+    };
     assert_eq!(pick.counter_id(), None);
     pick.set_counter_id(7);
     let new = Rules::sharing(&of(2, 5), None, [&old]);
-    let Decision::Backend(pick) = new.decide(&to("root.ns"), &mut always(0)) else { panic!("no backend") };
+    let Decision::Backend(pick) = new.decide(&FakeRequest::to("root.ns"), &mut FixedRandom::always(0)) else {
+        panic!("no backend")
+    };
     assert_eq!((pick.counter_id(), pick.reason), (Some(7), Reason::Random));
-    let Decision::Backend(pick) = new.decide(&to("other-1.ns"), &mut always(0)) else { panic!("no backend") };
+    let Decision::Backend(pick) = new.decide(&FakeRequest::to("other-1.ns"), &mut FixedRandom::always(0)) else {
+        panic!("no backend")
+    };
     assert_eq!(pick.counter_id(), None, "a backend of the same name in another split has its own counter");
 }

@@ -1,63 +1,21 @@
 //! HTTPRouteGroups and `spec.matches`: which requests a split accepts, in every version of SMI.
 
+use fixtures::{FakeRequest, FixedRandom, TrafficSplit, route_group};
 use serde_json::{Value, json};
-use std::borrow::Cow;
-use std::cell::RefCell;
-use traffic_split::{
-    Configuration, Decision, FailedMatch, MatchCondition, RandomSource, Request, RootReason, RoutingTrace, Rules,
-};
+use traffic_split::{Configuration, Decision, FailedMatch, MatchCondition, RootReason, RoutingTrace, Rules};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// A request to `root.ns` that records which headers are read.
-struct RecordedRequest {
-    headers: Vec<(&'static str, &'static [u8])>,
-    read: RefCell<Vec<String>>,
-}
-
-impl Request for RecordedRequest {
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.read.borrow_mut().push(name.into());
-        self.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| Cow::Borrowed(*value))
-    }
-
-    fn destination_port(&self) -> Option<u16> {
-        None
-    }
-}
-
-struct ZeroRandom;
-
-impl RandomSource for ZeroRandom {
-    fn number(&mut self) -> u64 {
-        0
-    }
-
-    fn id(&mut self) -> Option<[u8; 16]> {
-        None
-    }
-}
-
-fn request(method: &'static str, path: &'static [u8], headers: &[(&'static str, &'static [u8])]) -> RecordedRequest {
-    let mut all = vec![(":authority", &b"root.ns:80"[..]), (":method", method.as_bytes()), (":path", path)];
-    all.extend(headers);
-    RecordedRequest { headers: all, read: RefCell::default() }
+fn request(method: &str, path: &[u8], headers: &[(&str, &[u8])]) -> FakeRequest {
+    FakeRequest::to("root.ns:80").header(":method", method).header(":path", path).headers(headers)
 }
 
 fn split(name: &str, backend: &str, groups: &[&str]) -> Value {
-    let matches: Vec<_> = groups.iter().map(|name| json!({"kind": "HTTPRouteGroup", "name": name})).collect();
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
-        "metadata": {"name": name, "namespace": "ns"},
-        "spec": {"service": "root", "backends": [{"service": backend, "weight": 1}], "matches": matches},
-    })
+    groups.iter().fold(TrafficSplit::new(name, "root").backend(backend, 1), |split, group| split.matches(group)).build()
 }
 
 fn group(name: &str, matches: Value) -> Value {
-    json!({
-        "apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
-        "metadata": {"name": name, "namespace": "ns"}, "spec": {"matches": matches},
-    })
+    route_group("ns", name, matches)
 }
 
 fn read(value: &Value) -> Result<Configuration, Vec<String>> {
@@ -78,8 +36,8 @@ fn assert_problems(value: Value, expected: &[&str]) {
     assert_eq!(read(&value).expect_err("problems"), expected);
 }
 
-fn backend<'r>(rules: &'r Rules, request: &RecordedRequest) -> Option<&'r str> {
-    match rules.decide(request, &mut ZeroRandom) {
+fn backend<'r>(rules: &'r Rules, request: &FakeRequest) -> Option<&'r str> {
+    match rules.decide(request, &mut FixedRandom::always(0)) {
         Decision::Backend(pick) => Some(pick.backend),
         Decision::Root(why) => {
             assert_eq!(why, RootReason::NoMatch);
@@ -223,7 +181,7 @@ fn first_split_whose_matches_accept_the_request_decides() {
         assert_eq!(backend(&rules, &request("GET", b"*", &[])), last.then_some("v3"));
     }
     let three = configuration(true);
-    let Decision::Backend(pick) = three.decide(&request("GET", b"*", &[]), &mut ZeroRandom) else {
+    let Decision::Backend(pick) = three.decide(&request("GET", b"*", &[]), &mut FixedRandom::always(0)) else {
         panic!("no backend")
     };
     assert_eq!(pick.split, "ns/rest");
@@ -239,7 +197,7 @@ fn each_deciding_header_is_read_once_and_no_other() {
     ]));
     let request = request("GET", b"/", &[("x-b", b"3")]);
     assert_eq!(backend(&rules, &request), Some("v1"));
-    assert_eq!(*request.read.borrow(), [":authority", ":method", ":path", "x-b"]);
+    assert_eq!(request.headers_read(), [":authority", ":method", ":path", "x-b"]);
 }
 
 #[test]
@@ -378,13 +336,12 @@ fn trace_records_root_port_split_and_failed_conditions() {
     let trace = rules.explain(&request("GET", b"/", &[beta]));
     assert_eq!((trace.split, trace.matched, trace.skipped), (Some("ns/a"), Some("h/beta"), vec![]));
 
-    let mut elsewhere = request("GET", b"/", &[]);
-    elsewhere.headers[0] = (":authority", b"root.ns:x");
-    let trace = rules.explain(&elsewhere);
+    let explain =
+        |authority: &str| rules.explain(&FakeRequest::to(authority).header(":method", "GET").header(":path", "/"));
+    let trace = explain("root.ns:x");
     assert_eq!((trace.root, trace.port, trace.split, trace.skipped), (Some("root.ns"), None, None, vec![]));
     assert_eq!(trace.root_reason, Some(RootReason::NoPort));
-    elsewhere.headers[0] = (":authority", b"other.ns");
-    let trace = rules.explain(&elsewhere);
+    let trace = explain("other.ns");
     assert_eq!((trace.root, trace.port, trace.skipped, trace.split), (None, None, vec![], None));
     assert_eq!(trace.root_reason, Some(RootReason::NoSplit));
 }

@@ -1,51 +1,15 @@
 //! Sticky picks: the published test vectors, and the guarantees of the formula.
 
+use fixtures::{FakeRequest, FixedRandom, TrafficSplit};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use traffic_split::{Configuration, Decision, Pick, RandomSource, Reason, Request, Rules, Weight, rendezvous};
+use traffic_split::{Configuration, Decision, Pick, Reason, Rules, Weight, rendezvous};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// A request of a user to `root.ns`.
-struct User<'a>(&'a [u8]);
-
-impl Request for User<'_> {
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        match name {
-            ":authority" => Some(Cow::Borrowed(b"root.ns:80")),
-            "x-user" => Some(Cow::Borrowed(self.0)),
-            _ => None,
-        }
-    }
-
-    fn destination_port(&self) -> Option<u16> {
-        None
-    }
-}
-
-/// A random source that must not be used.
-struct NoRandom;
-
-impl RandomSource for NoRandom {
-    fn number(&mut self) -> u64 {
-        panic!("a sticky pick needs no random number")
-    }
-
-    fn id(&mut self) -> Option<[u8; 16]> {
-        panic!("a sticky header needs no id")
-    }
-}
-
 /// Returns the split `ns/name`, sticky by `x-user`, with these backends and weights.
 fn split(name: &str, backends: &[(&str, Value)]) -> Value {
-    let backends: Vec<_> =
-        backends.iter().map(|(service, weight)| json!({"service": service, "weight": weight})).collect();
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
-        "metadata": {"name": name, "namespace": "ns", "annotations": {"traffic-split/sticky-header": "x-user"}},
-        "spec": {"service": "root", "backends": backends},
-    })
+    TrafficSplit::new(name, "root").annotation("sticky-header", "x-user").backends(backends).build()
 }
 
 fn rules(split: Value) -> Rules {
@@ -58,7 +22,8 @@ fn weights(backends: &[(&str, u64)]) -> Rules {
 }
 
 fn pick<'r>(rules: &'r Rules, user: &[u8]) -> &'r str {
-    match rules.decide(&User(user), &mut NoRandom) {
+    let request = FakeRequest::to("root.ns:80").header("x-user", user);
+    match rules.decide(&request, &mut FixedRandom::forbidden()) {
         Decision::Backend(Pick { backend, reason: Reason::Sticky, .. }) => backend,
         other => panic!("{other:?}"),
     }

@@ -1,31 +1,14 @@
 //! The table of cases, in the core.
 
 use e2e::cases::{self, Case, SUITES};
-use std::borrow::Cow;
-use traffic_split::{Configuration, Decision, RandomSource, Request, RootReason, Rules};
+use fixtures::{FakeRequest, FixedRandom};
+use traffic_split::{Configuration, Decision, RootReason, Rules};
 
-struct Asked<'a>(&'a Case);
-
-impl Request for Asked<'_> {
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.0.header(name).map(Cow::Borrowed)
-    }
-
-    fn destination_port(&self) -> Option<u16> {
-        Some(self.0.port)
-    }
-}
-
-struct Always(u64);
-
-impl RandomSource for Always {
-    fn number(&mut self) -> u64 {
-        self.0
-    }
-
-    fn id(&mut self) -> Option<[u8; 16]> {
-        Some([self.0 as u8; 16])
-    }
+fn request(case: &Case) -> FakeRequest {
+    let request = FakeRequest::default().header(":authority", case.authority).header(":method", case.method);
+    let request = request.header(":path", case.path).destination_port(case.port);
+    // Envoy writes names of headers in lower case.
+    case.headers.iter().fold(request, |request, (name, value)| request.header(&name.to_ascii_lowercase(), value))
 }
 
 #[test]
@@ -42,7 +25,7 @@ fn every_case_goes_where_the_table_says_whatever_the_random_number() {
         for case in suite.cases {
             let about = format!("{}: {}", suite.about, case.describe());
             for random in [0, 1, u64::MAX / 2, u64::MAX] {
-                match rules.decide(&Asked(case), &mut Always(random)) {
+                match rules.decide(&request(case), &mut FixedRandom::always(random).id([random as u8; 16])) {
                     Decision::Root(_) => assert_eq!(case.cluster, None, "{about}"),
                     Decision::Backend(pick) => {
                         assert_eq!(Some(&*pick.cluster), case.cluster, "{about}");
@@ -64,8 +47,8 @@ fn an_explanation_of_every_case_says_what_is_done() {
         let rules = Rules::new(&configuration, Some(suite.namespace));
         for case in suite.cases {
             let about = format!("{}: {}", suite.about, case.describe());
-            let trace = rules.explain(&Asked(case));
-            match (trace.root_reason, rules.decide(&Asked(case), &mut Always(0))) {
+            let trace = rules.explain(&request(case));
+            match (trace.root_reason, rules.decide(&request(case), &mut FixedRandom::always(0).id([0; 16]))) {
                 (Some(reason), decided) => assert_eq!(decided, Decision::Root(reason), "{about}"),
                 (None, Decision::Backend(pick)) => {
                     assert_eq!(
@@ -86,5 +69,5 @@ fn an_explanation_of_every_case_says_what_is_done() {
     }
     let configuration = Configuration::from_json(br#"{"excludedNamespaces": ["a"]}"#).expect("a configuration");
     let case = SUITES[0].cases[0];
-    assert_eq!(Rules::new(&configuration, Some("a")).explain(&Asked(&case)).root_reason, Some(RootReason::Excluded));
+    assert_eq!(Rules::new(&configuration, Some("a")).explain(&request(&case)).root_reason, Some(RootReason::Excluded));
 }

@@ -1,35 +1,10 @@
 //! A hundred thousand configurations, in the core.
 
 use e2e::configurations::Configurations;
-use std::borrow::Cow;
-use traffic_split::{Configuration, Decision, RandomSource, Request, Rules};
+use fixtures::{FakeRequest, FixedRandom};
+use traffic_split::{Configuration, Decision, Rules};
 
 const CONFIGURATIONS: usize = 100_000;
-
-/// A request with the same bytes in every header.
-struct Same<'a>(&'a [u8], &'a [u8]);
-
-impl Request for Same<'_> {
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(if name == ":authority" { self.0 } else { self.1 }))
-    }
-
-    fn destination_port(&self) -> Option<u16> {
-        Some(80)
-    }
-}
-
-struct Greatest;
-
-impl RandomSource for Greatest {
-    fn number(&mut self) -> u64 {
-        u64::MAX
-    }
-
-    fn id(&mut self) -> Option<[u8; 16]> {
-        Some([0xff; 16])
-    }
-}
 
 #[test]
 fn no_configuration_stops_the_core_and_what_it_takes_it_writes_again() {
@@ -59,7 +34,10 @@ fn no_configuration_stops_the_core_and_what_it_takes_it_writes_again() {
                     (b"web", b"user=\"x\"; v1"),
                     (b"shop.example.com", b"v1"),
                 ] {
-                    let decision = rules.decide(&Same(authority, bytes), &mut Greatest);
+                    let request = FakeRequest::default().header(":authority", authority).every_other_header(bytes);
+                    let request = request.destination_port(80);
+                    let mut random = FixedRandom::always(u64::MAX).id([0xff; 16]);
+                    let decision = rules.decide(&request, &mut random);
                     decided += usize::from(matches!(decision, Decision::Backend(_)));
                 }
             }

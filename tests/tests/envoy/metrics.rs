@@ -8,29 +8,20 @@ use e2e::guide::{Guide, Sidecar};
 use e2e::scratch::Scratch;
 use e2e::world::{OTHER, ROOT, World};
 use e2e::{Error, Result, wait_for};
+use fixtures::TrafficSplit;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// A TrafficSplit of this name at weights 50/50, in which a request may name its backend or be sticky.
 fn split(name: &str) -> Value {
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha4",
-        "kind": "TrafficSplit",
-        "metadata": {
-            "name": name,
-            "namespace": "httpbin",
-            "annotations": {
-                "traffic-split/override-header": "x-version",
-                "traffic-split/sticky-header": "x-user",
-                "traffic-split/sticky-cookie": "version-of",
-            },
-        },
-        "spec": {
-            "service": "httpbin",
-            "backends": [{"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}],
-        },
-    })
+    TrafficSplit::new(name, "httpbin")
+        .namespace("httpbin")
+        .annotation("override-header", "x-version")
+        .annotation("sticky-header", "x-user")
+        .annotation("sticky-cookie", "version-of")
+        .backends(&[("httpbin-v1", 50), ("httpbin-v2", 50)])
+        .build()
 }
 
 /// Sends requests of each kind; the lines that Prometheus must see of them, sorted.

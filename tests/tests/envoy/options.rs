@@ -7,10 +7,11 @@ use e2e::guide::{Guide, Sidecar};
 use e2e::pod::version;
 use e2e::world::{OTHER, ROOT};
 use e2e::{Error, Result, is_share, wait_for};
+use fixtures::TrafficSplit;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 const V2: &str = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
@@ -24,17 +25,9 @@ type Headers<'a> = &'a [(&'a str, &'a [u8])];
 
 /// The guide's TrafficSplit with these weights and annotations.
 fn split(v1: u32, v2: u32, annotations: &[(&str, &str)]) -> Value {
-    let annotations: BTreeMap<String, &str> =
-        annotations.iter().map(|(option, value)| (format!("traffic-split/{option}"), *value)).collect();
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha4",
-        "kind": "TrafficSplit",
-        "metadata": {"name": "http-split", "namespace": "httpbin", "annotations": annotations},
-        "spec": {
-            "service": "httpbin",
-            "backends": [{"service": "httpbin-v1", "weight": v1}, {"service": "httpbin-v2", "weight": v2}],
-        },
-    })
+    let split = TrafficSplit::new("http-split", "httpbin").namespace("httpbin");
+    let split = split.backends(&[("httpbin-v1", v1), ("httpbin-v2", v2)]);
+    annotations.iter().fold(split, |split, (name, value)| split.annotation(name, *value)).build()
 }
 
 /// `split`, but under another name and for requests that this group accepts only.

@@ -71,10 +71,9 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
     let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
-    let one = |backend| json!([{"service": backend, "weight": 1}]);
 
     // It passes the schema; and one of another namespace.
-    let wrong = split("wrong", "other", json!([{"service": "httpbin-v1", "weight": 0}]));
+    let wrong = split("wrong", "other", &[("httpbin-v1", 0)]);
     mesh.apply(&wrong.replace(r#""namespace":"httpbin""#, r#""namespace":"curl""#))?;
     mesh.wait_for_condition("curl", "wrong", "Accepted", ("False", "Invalid"))?;
     mesh.apply(&wrong)?;
@@ -91,16 +90,16 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
     assert_eq!(version_of(OTHER)?, "other");
 
     for backend in ["httpbin-v1", "httpbin-v2"] {
-        mesh.apply(&split("http-split", "httpbin", one(backend)))?;
+        mesh.apply(&split("http-split", "httpbin", &[(backend, 1)]))?;
         wait_for(&format!("{backend} to answer"), || Ok((version_now()? == backend).then_some(())))?;
     }
 
     // One that goes wrong is served as it last was, also by a controller that has never seen it right.
-    mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v1", "weight": 0}])))?;
+    mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", 0)]))?;
     mesh.wait_for_condition("httpbin", "http-split", "Accepted", ("False", "Invalid"))?;
     controller.process.terminate()?;
     let _controller = mesh.controller(&guide, "controller-2")?;
-    mesh.apply(&split("wrong", "other", one("httpbin-v1")))?;
+    mesh.apply(&split("wrong", "other", &[("httpbin-v1", 1)]))?;
     wait_for("the other split", || Ok((version_of(OTHER)? == "httpbin-v1").then_some(())))?;
     assert_eq!(version_now()?, "httpbin-v2");
 
@@ -123,10 +122,7 @@ fn when_the_leader_is_killed_the_ramp_goes_on() -> Result<()> {
     let second = mesh.controller(&guide, "controller-2")?;
     assert_eq!(second.metric("traffic_split_controller_leader")?, 0.0);
     let _sidecar = mesh.sidecar("curl")?;
-    let ramp = |v2: u32| {
-        let backends = json!([{"service": "httpbin-v1", "weight": 100 - v2}, {"service": "httpbin-v2", "weight": v2}]);
-        mesh.apply(&split("http-split", "httpbin", backends))
-    };
+    let ramp = |v2: u32| mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", 100 - v2), ("httpbin-v2", v2)]));
     let load = Load::start(PORT, ROOT, 1);
     ramp(0)?;
     load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
@@ -202,11 +198,7 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
     let _controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     let weights = |v1: u32, v2: u32| {
-        mesh.apply(&split(
-            "http-split",
-            "httpbin",
-            json!([{"service": "httpbin-v1", "weight": v1}, {"service": "httpbin-v2", "weight": v2}]),
-        ))?;
+        mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", v1), ("httpbin-v2", v2)]))?;
         mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))
     };
     let delete = || mesh.kubectl(&["delete", "service,serviceentry", "-n", "httpbin", "httpbin-v2"]);
@@ -321,7 +313,7 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
     assert!(writes_for_burst <= 2.0 * served.as_secs_f64() + 1.0, "{writes_for_burst} in {served:?}");
 
     let sidecar = mesh.sidecar("curl")?;
-    let one = |backend| mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])));
+    let one = |backend| mesh.apply(&split("http-split", "httpbin", &[(backend, 1)]));
     one("httpbin-v1")?;
     wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
     wait_for("the controller to have said all", || {
@@ -411,7 +403,7 @@ fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
     let (guide, _world, mut mesh) = with_the_guide()?;
     let mut controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
-    let one = |backend| split("http-split", "httpbin", json!([{"service": backend, "weight": 1}]));
+    let one = |backend| split("http-split", "httpbin", &[(backend, 1)]);
     mesh.apply(&one("httpbin-v1"))?;
     let load = Load::start(PORT, ROOT, 1);
     load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
@@ -428,7 +420,7 @@ fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
 #[test]
 fn a_split_too_many_is_said_and_left_out_until_there_is_room() -> Result<()> {
     let (guide, _world, mesh) = with_the_guide()?;
-    let one = |name, root, backend| mesh.apply(&split(name, root, json!([{"service": backend, "weight": 1}])));
+    let one = |name, root, backend| mesh.apply(&split(name, root, &[(backend, 1)]));
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     one("http-split", "httpbin", "httpbin-v1")?;
@@ -453,8 +445,7 @@ fn a_split_too_many_is_said_and_left_out_until_there_is_room() -> Result<()> {
     one("http-split", "httpbin", "httpbin-v2")?;
     mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
     wait_for_all_threads("all to go to v2", || Ok(version_now()? == "httpbin-v2"))?;
-    let both = json!([{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 1}]);
-    mesh.apply(&split("http-split", "httpbin", both))?;
+    mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", 1), ("httpbin-v2", 1)]))?;
     wait_for("it to be said", || {
         let said = mesh.get("trafficsplit", "httpbin", "http-split")?["status"]["state"].clone();
         Ok((said == "TooLarge").then_some(()))
@@ -479,7 +470,7 @@ fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients
     let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
-    let one = |name, backend| mesh.apply(&split(name, "httpbin", json!([{"service": backend, "weight": 1}])));
+    let one = |name, backend| mesh.apply(&split(name, "httpbin", &[(backend, 1)]));
     one("older", "httpbin-v1")?;
     mesh.wait_for_condition("httpbin", "older", "Programmed", ("True", "Programmed"))?;
     // Kubernetes tells ages in seconds, and by its name the other would be the first.
@@ -597,7 +588,7 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
     assert!(is_share(others.of("httpbin-v2"), others.total(), 0.1, 4.0), "{others:?}");
 
     // The group changes alone.
-    mesh.apply(&split("others", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
+    mesh.apply(&split("others", "httpbin", &[("httpbin-v1", 1)]))?;
     let group = |path: &str| {
         let matches = json!({"spec": {"matches": [{"name": "preview", "pathRegex": path}]}}).to_string();
         mesh.kubectl(&["patch", "httproutegroup", "-n", "httpbin", "insiders", "--type=merge", "-p", &matches])
@@ -621,8 +612,7 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
         Ok(events.contains("insiders").then_some(()))
     })?;
     // Another split's change takes it along.
-    let both = json!([{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]);
-    mesh.apply(&split("others", "httpbin", both))?;
+    mesh.apply(&split("others", "httpbin", &[("httpbin-v1", 1), ("httpbin-v2", 0)]))?;
     mesh.wait_for_condition("httpbin", "others", "Programmed", ("True", "Programmed"))?;
     assert!(is_beta()?);
     let tally = load.stop();
@@ -636,7 +626,7 @@ fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> R
     const FILTER: [&str; 4] = ["envoyfilter", "-n", "istio-system", "traffic-split"];
     let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
-    mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v1", "weight": 1}])))?;
+    mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", 1)]))?;
     mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
     let _sidecar = mesh.sidecar("curl")?;
     wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
@@ -718,7 +708,7 @@ fn an_api_server_that_hangs_is_silent_or_forgets_costs_no_request_and_loses_no_c
         let load = Load::start(PORT, ROOT, 1);
         happens(&mut mesh)?;
         let begun = Instant::now();
-        mesh.apply(&split("http-split", "httpbin", json!([{"service": backend, "weight": 1}])))?;
+        mesh.apply(&split("http-split", "httpbin", &[(backend, 1)]))?;
         let applied = begun.elapsed();
         load.wait_until(&format!("the change after {what}"), |tally| tally.of(backend) > 0)?;
         let out = begun.elapsed() - applied;

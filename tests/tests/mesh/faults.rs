@@ -21,8 +21,7 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
     let spec =
         json!({"type": "ExternalName", "externalName": "example.com", "ports": [{"port": PORT, "name": "http"}]});
     mesh.apply(&service("elsewhere", spec).to_string())?;
-    let backends = json!([{"service": "httpbin-v1", "weight": 1}, {"service": "elsewhere", "weight": 1}]);
-    mesh.apply(&split("http-split", "httpbin", backends))?;
+    mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", 1), ("elsewhere", 1)]))?;
     let said = mesh.wait_for_condition("httpbin", "http-split", "ResolvedRefs", ("False", "RefNotFound"))?;
     assert_eq!(said["message"], "Service elsewhere is of type ExternalName; it receives no requests");
     wait_for("v1 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
@@ -42,13 +41,13 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
         &["create", "-f", "-"],
         &json!({"apiVersion": "v1", "kind": "List", "items": services}).to_string(),
     )?;
-    let backends: Vec<_> = names.iter().map(|name| json!({"service": name, "weight": 1})).collect();
-    mesh.apply(&split("long", "root", json!(backends)))?;
+    let backends: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    mesh.apply(&split("long", "root", &backends))?;
     mesh.wait_for_condition("httpbin", "long", "ResolvedRefs", ("False", "RefNotFound"))?;
 
     // The same reason twice, but not the same message.
     for (root, word) in [("other", "sum to 0"), ("other.elsewhere", "another namespace")] {
-        mesh.apply(&split("wrong", root, json!([{"service": "httpbin-v1", "weight": 0}])))?;
+        mesh.apply(&split("wrong", root, &[("httpbin-v1", 0)]))?;
         wait_for(&format!("an event that says {word}"), || {
             let described = mesh.kubectl(&["describe", "trafficsplit", "-n", "httpbin", "wrong"])?;
             Ok(described.split_once("Events:").filter(|(_, events)| events.contains(word)).map(|_| ()))
@@ -71,7 +70,7 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
     let tried = ["patch", "trafficsplit", "-n", "httpbin", "http-split", "--subresource=status", "--dry-run=server"];
     let tried = [&tried[..], &["--type=merge", "-p", r#"{"status": {"state": "tried"}}"#]].concat();
     wait_for("status to be gone", || Ok(mesh.kubectl(&tried).is_err().then_some(())))?;
-    mesh.apply(&split("http-split", "httpbin", json!([{"service": "httpbin-v2", "weight": 1}])))?;
+    mesh.apply(&split("http-split", "httpbin", &[("httpbin-v2", 1)]))?;
     wait_for("v2 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v2").then_some(())))?;
     wait_for("the status to fail", || Ok((failures()? > 0.0).then_some(())))?;
     Ok(())
@@ -83,8 +82,8 @@ fn an_envoy_filter_that_the_api_server_refuses_is_said_and_costs_no_request() ->
     let (guide, _world, mesh) = with_the_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
-    let versions = |v1, v2| json!([{"service": "httpbin-v1", "weight": v1}, {"service": "httpbin-v2", "weight": v2}]);
-    mesh.apply(&split("http-split", "httpbin", versions(1, 0)))?;
+    let versions = |v1, v2| [("httpbin-v1", v1), ("httpbin-v2", v2)];
+    mesh.apply(&split("http-split", "httpbin", &versions(1, 0)))?;
     wait_for("v1 to answer", || Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(())))?;
     let load = Load::start(PORT, ROOT, 1);
 
@@ -106,8 +105,8 @@ fn an_envoy_filter_that_the_api_server_refuses_is_said_and_costs_no_request() ->
     let tried = ["annotate", "envoyfilter", "-n", "istio-system", "traffic-split", "--dry-run=server", "tried=1"];
     wait_for("the API server to refuse EnvoyFilters", || Ok(mesh.kubectl(&tried).is_err().then_some(())))?;
 
-    mesh.apply(&split("http-split", "httpbin", versions(0, 1)))?;
-    mesh.apply(&split("other-split", "other", versions(0, 1)))?;
+    mesh.apply(&split("http-split", "httpbin", &versions(0, 1)))?;
+    mesh.apply(&split("other-split", "other", &versions(0, 1)))?;
     for (name, keep) in
         [("http-split", "sidecars keep the version that they have"), ("other-split", "this split is not served")]
     {
@@ -131,7 +130,7 @@ fn an_envoy_filter_that_the_api_server_refuses_is_said_and_costs_no_request() ->
 
     // Whoever may not even read it knows what it was.
     mesh.kubectl(&["delete", "rolebinding", "-n", "istio-system", "traffic-split-controller"])?;
-    mesh.apply(&split("http-split", "httpbin", versions(1, 0)))?;
+    mesh.apply(&split("http-split", "httpbin", &versions(1, 0)))?;
     wait_for("the missing right to be said", || {
         let status = mesh.get("trafficsplit", "httpbin", "http-split")?["status"].take();
         let served = status["backends"] == "httpbin-v1 0, httpbin-v2 1";
@@ -155,7 +154,7 @@ fn who_has_lost_the_lease_writes_nothing_from_then_on_and_a_lease_that_is_delete
     let writes = || controller.metric("traffic_split_controller_envoyfilter_writes_total");
     let (_process, mut api) = mesh.api()?;
     let path = "/apis/coordination.k8s.io/v1/namespaces/traffic-split-system/leases/traffic-split-controller";
-    let one = |backend| split("http-split", "httpbin", json!([{"service": backend, "weight": 1}]));
+    let one = |backend| split("http-split", "httpbin", &[(backend, 1)]);
     let other = json!({"spec": {"holderIdentity": "another", "leaseDurationSeconds": 20}}).to_string();
     api.send_body("PATCH", path, "application/merge-patch+json", &other)?;
     let splits = "/apis/split.smi-spec.io/v1alpha2/namespaces/httpbin/trafficsplits";

@@ -3,15 +3,13 @@
 
 use e2e::Result;
 use e2e::mesh::{Mesh, manifests};
+use fixtures::TrafficSplit;
 use serde_json::{Value, json};
 
-fn split(version: &str, backends: Value) -> Value {
-    json!({
-        "apiVersion": format!("split.smi-spec.io/{version}"),
-        "kind": "TrafficSplit",
-        "metadata": {"name": "http-split", "namespace": "default"},
-        "spec": {"service": "httpbin", "backends": backends},
-    })
+fn split(version: &'static str, backends: Value) -> Value {
+    let mut split = TrafficSplit::new("http-split", "httpbin").version(version).namespace("default").build();
+    split["spec"]["backends"] = backends;
+    split
 }
 
 fn group(version: &str, pointer: &str, matches: Value) -> Value {
@@ -166,7 +164,7 @@ fn a_schema_bounds_headers_and_service_names() -> Result<()> {
     ];
     assert_eq!(taken(&bad)?, 0);
 
-    let with_root = |version: &str, root: &str, backend: &str| {
+    let with_root = |version: &'static str, root: &str, backend: &str| {
         let mut object = split(version, json!([{"service": backend, "weight": 1}]));
         object["spec"]["service"] = json!(root);
         object

@@ -33,7 +33,7 @@ fn create(mesh: &Mesh, objects: &[Value]) -> Result<()> {
 /// Another namespace's change goes out.
 fn change(mesh: &Mesh, version: &str) -> Result<()> {
     let begun = Instant::now();
-    mesh.apply(&split("http-split", "httpbin", json!([{"service": version, "weight": 1}])))?;
+    mesh.apply(&split("http-split", "httpbin", &[(version, 1)]))?;
     wait_for(&format!("{version} to answer"), || Ok((version_at(PORT, ROOT)? == version).then_some(())))?;
     println!("another namespace's change to {version} was out {:.1?} after kubectl began", begun.elapsed());
     Ok(())
@@ -240,7 +240,7 @@ fn tenant_at_all_limits_holds_back_no_change_and_no_request_of_others() -> Resul
         let mut latencies = Vec::new();
         let changed = (|| {
             for version in ["httpbin-v2", "httpbin-v1"].into_iter().cycle().take(10) {
-                let object = split("http-split", "httpbin", json!([{"service": version, "weight": 1}]));
+                let object = split("http-split", "httpbin", &[(version, 1)]);
                 mesh.apply(&object)?;
                 let begun = Instant::now();
                 wait_for(&format!("{version} to answer"), || Ok((version_at(PORT, ROOT)? == version).then_some(())))?;

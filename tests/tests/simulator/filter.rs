@@ -2,6 +2,7 @@
 
 use e2e::guide::Guide;
 use e2e::is_share;
+use fixtures::TrafficSplit;
 use host_sim::{Error, LogLevel, Module, Outcome, Simulator, Value};
 use serde_json::json;
 use std::sync::LazyLock;
@@ -14,12 +15,8 @@ const V1: &[u8] = b"outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
 
 /// A split of `httpbin.httpbin` by these weights.
 fn split(v1: u32, v2: u32) -> serde_json::Value {
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",
-        "metadata": {"name": "http-split", "namespace": "httpbin"},
-        "spec": {"service": "httpbin", "backends": [
-            {"service": "httpbin-v1", "weight": v1}, {"service": "httpbin-v2", "weight": v2}]}
-    })
+    let split = TrafficSplit::new("http-split", "httpbin").version("v1alpha2").namespace("httpbin");
+    split.backends(&[("httpbin-v1", v1), ("httpbin-v2", v2)]).build()
 }
 
 /// A configuration with that split.

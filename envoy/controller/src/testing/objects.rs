@@ -1,6 +1,7 @@
 //! Objects for tests, and the parts of objects that tests look at.
 
 use super::api_server::MockApiServer;
+use fixtures::TrafficSplit;
 use serde_json::{Value, json};
 use traffic_split::Configuration;
 use traffic_split_envoy::{served_configuration, served_vm_epoch};
@@ -10,13 +11,7 @@ pub(crate) const FILTER: &str = "istio-system/traffic-split";
 
 /// Returns a split of the root `web-NAME` with these backends.
 pub(crate) fn split(namespace: &str, name: &str, backends: &[(&str, u32)]) -> Value {
-    let backends: Vec<_> =
-        backends.iter().map(|(service, weight)| json!({"service": service, "weight": weight})).collect();
-    json!({
-        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
-        "metadata": {"namespace": namespace, "name": name},
-        "spec": {"service": format!("web-{name}"), "backends": backends},
-    })
+    TrafficSplit::new(name, &format!("web-{name}")).namespace(namespace).backends(backends).build()
 }
 
 /// Returns a Service with port 80.
