@@ -23,7 +23,7 @@ const ELSEWHERE: [(&str, &str, &str); 16] = [
     (
         "cargo build --release --target wasm32-wasip1",
         "build.sh",
-        "cargo build --release --target wasm32-wasip1 -p traffic-split-filter",
+        "cargo build --release --target wasm32-wasip1 -p probe -p example-filters",
     ),
     ("cargo clippy --all-targets", "build.sh", "cargo clippy --quiet --all-targets"),
     ("cargo fmt --all --check", "build.sh", "cargo fmt --all --check"),
