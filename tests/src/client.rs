@@ -305,7 +305,7 @@ impl Tally {
 }
 
 /// Clients that send `GET /json` one after the other on keep-alive connections until they are stopped, and in any
-/// case no longer than [`Load::LONGEST`] and no more than [`Load::MOST`] requests: ending by itself counts as a failure, so
+/// case no longer than [`Load::MAX_DURATION`] and no more than [`Load::MAX_REQUESTS`] requests: ending by itself counts as a failure, so
 /// that nobody takes for unharmed what wasn't seen.
 #[derive(Debug)]
 pub struct Load {
@@ -328,9 +328,9 @@ impl Shared {
 
 impl Load {
     /// The longest a load runs.
-    pub const LONGEST: Duration = Duration::from_secs(300);
+    pub const MAX_DURATION: Duration = Duration::from_secs(300);
     /// The most requests a load sends.
-    pub const MOST: u64 = 1_000_000;
+    pub const MAX_REQUESTS: u64 = 1_000_000;
 
     /// Starts `concurrency` clients of `port` that ask `host` as fast as they are answered.
     #[must_use]
@@ -342,13 +342,13 @@ impl Load {
     #[must_use]
     pub fn paced(port: u16, host: &str, concurrency: usize, pause: Duration) -> Load {
         let shared = Arc::new(Shared::default());
-        let deadline = Instant::now() + Load::LONGEST;
+        let deadline = Instant::now() + Load::MAX_DURATION;
         let threads = (0..concurrency).map(|_| {
             let (shared, host) = (shared.clone(), host.to_owned());
             std::thread::spawn(move || {
                 let mut client = Client::new(port);
                 while !shared.stop.load(Ordering::Relaxed) {
-                    if Instant::now() >= deadline || shared.sent.fetch_add(1, Ordering::Relaxed) >= Load::MOST {
+                    if Instant::now() >= deadline || shared.sent.fetch_add(1, Ordering::Relaxed) >= Load::MAX_REQUESTS {
                         shared.tally().count(&Err("the load has ended by itself".into()));
                         break;
                     }
@@ -416,7 +416,7 @@ mod tests {
     use super::read_answer;
 
     #[test]
-    fn answers_are_read_to_their_end_and_not_further() {
+    fn reading_stops_at_the_end_of_each_response() {
         let mut bytes: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nPod: a\xff\r\n\r\n\
             3\r\nabc\r\n2;x=y\r\nde\r\n0\r\ntrailer: 1\r\n\r\nHTTP/1.1 503 No\r\ncontent-length: 2\r\nConnection: close\r\n\r\nnorest";
         let (first, delimited) = read_answer(&mut bytes, false).expect("chunked");

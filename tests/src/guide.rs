@@ -2,8 +2,8 @@
 //! printed, and weights change by replacing one file.
 
 use crate::envoy::Envoy;
+use crate::httpbin::HttpbinFixture;
 use crate::scratch::{Scratch, replace};
-use crate::world::World;
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -97,13 +97,13 @@ impl Guide {
     }
 }
 
-/// Envoy as the client's sidecar in the guide's world.
+/// Envoy as the client's sidecar in the canary guide, with the pods behind it.
 #[derive(Debug)]
 pub struct Sidecar {
     /// The Envoy.
     pub envoy: Envoy,
     /// The pods behind it.
-    pub world: World,
+    pub httpbin: HttpbinFixture,
     /// Where its files are.
     pub scratch: Scratch,
     /// The port its clients talk to.
@@ -138,17 +138,17 @@ impl Sidecar {
         objects: impl FnOnce(&Scratch) -> Result<PathBuf>,
         alter: impl FnOnce(String) -> String,
     ) -> Result<Sidecar> {
-        let (world, scratch) = (World::start()?, Scratch::new()?);
+        let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
         let split = objects(&scratch)?;
         // Envoy watches the directory: nothing else is written there.
         let watched = scratch.join("watched");
         fs::create_dir(&watched)?;
         let ecds = watched.join("ecds.yaml");
         replace(&ecds, &alter(guide.ecds(&split)?))?;
-        let bootstrap = guide.render("envoy", &bootstrap_options(&world, endpoints, &ecds), &split)?;
+        let bootstrap = guide.render("envoy", &bootstrap_options(&httpbin, endpoints, &ecds), &split)?;
         let envoy = Envoy::start(&bootstrap, scratch.path())?;
         let port = envoy.listener_port("outbound")?;
-        Ok(Sidecar { envoy, world, scratch, port, ecds })
+        Ok(Sidecar { envoy, httpbin, scratch, port, ecds })
     }
 
     /// Gives Envoy the guide's TrafficSplit with these weights, and waits until it has taken it.
@@ -182,13 +182,13 @@ fn write_objects(scratch: &Scratch, objects: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn bootstrap_options(world: &World, endpoints: &[(&str, SocketAddr)], ecds: &Path) -> Vec<OsString> {
+fn bootstrap_options(httpbin: &HttpbinFixture, endpoints: &[(&str, SocketAddr)], ecds: &Path) -> Vec<OsString> {
     let mut options: Vec<OsString> = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"].map(OsString::from).into();
     let mut option = |name: &str, value: &OsStr| options.extend([name.into(), value.to_owned()]);
     option("--ecds", ecds.as_os_str());
-    for (service, address) in world.endpoints().iter().chain(endpoints) {
+    for (service, address) in httpbin.endpoints().iter().chain(endpoints) {
         option("--endpoint", format!("{service}={address}").as_ref());
     }
-    option("--host", format!("other.httpbin={}", world.other.address()).as_ref());
+    option("--host", format!("other.httpbin={}", httpbin.other.address()).as_ref());
     options
 }

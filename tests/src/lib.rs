@@ -1,6 +1,6 @@
 //! What the end-to-end tests are made of: a real [`Envoy`](envoy::Envoy), the [`Pod`](pod::Pod)s behind it, a
 //! [`Client`](client::Client) in front of it that can send any bytes, a [`Load`](client::Load) that runs while the
-//! configuration changes, and the guide's [`World`](world::World).
+//! configuration changes, and the guide's [`HttpbinFixture`](httpbin::HttpbinFixture).
 //!
 //! Nothing here knows how Envoy is configured: a bootstrap is a string. Everything blocks, waits for states rather
 //! than for time, and gives up with an error that says what was awaited.
@@ -11,6 +11,7 @@ pub mod client;
 pub mod configurations;
 pub mod envoy;
 pub mod guide;
+pub mod httpbin;
 pub mod mesh;
 pub mod pod;
 pub mod process;
@@ -18,14 +19,13 @@ pub mod relay;
 #[path = "../../host-sim/tests/report/mod.rs"]
 pub mod report;
 pub mod scratch;
-pub mod world;
 
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long [`wait_for`] waits before it gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What went wrong, in words. Its `Debug` is the same text, so that a test that returns it fails readably.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,15 +71,15 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Asks every few milliseconds until there is an answer; gives up after [`PATIENCE`] with an error that names `what`.
+/// Asks every few milliseconds until there is an answer; gives up after [`WAIT_TIMEOUT`] with an error that names `what`.
 pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     loop {
         if let Some(found) = probe()? {
             return Ok(found);
         }
         if Instant::now() > deadline {
-            return Err(Error(format!("waited {} s for {what}", PATIENCE.as_secs())));
+            return Err(Error(format!("waited {} s for {what}", WAIT_TIMEOUT.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::is_share;
 
     #[test]
-    fn a_share_has_room_only_where_chance_has_a_say() {
+    fn share_has_no_tolerance_at_probabilities_0_and_1() {
         assert!(is_share(540, 1000, 0.5, 4.0));
         assert!(!is_share(600, 1000, 0.5, 4.0));
         assert!(is_share(0, 1000, 0.0, 4.0));

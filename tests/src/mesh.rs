@@ -6,10 +6,10 @@ use crate::bootstrap::stats_tags;
 use crate::client::Client;
 use crate::envoy::{Envoy, free_port};
 use crate::guide::Guide;
+use crate::httpbin::HttpbinFixture;
 use crate::process::Process;
 use crate::relay::Relay;
 use crate::scratch::Scratch;
-use crate::world::World;
 use crate::{Error, Result, wait_for};
 use fixtures::TrafficSplit;
 use serde_json::{Value, json};
@@ -380,16 +380,16 @@ impl Mesh {
     }
 
     /// The namespaces and Services of the guide, and where they are.
-    pub fn apply_guide(&self, guide: &Guide, world: &World) -> Result<()> {
+    pub fn apply_guide(&self, guide: &Guide, httpbin: &HttpbinFixture) -> Result<()> {
         for namespace in ["curl", "httpbin"] {
             self.kubectl(&["create", "namespace", namespace])?;
         }
         self.kubectl(&["apply", "-f", &guide.services().display().to_string()])?;
-        for (service, address) in world.endpoints() {
+        for (service, address) in httpbin.endpoints() {
             self.place(service, address)?;
         }
         self.apply(&service("other", "httpbin").to_string())?;
-        self.place("other.httpbin", world.other.address())
+        self.place("other.httpbin", httpbin.other.address())
     }
 
     /// Says where the Service `SERVICE.NAMESPACE` is. Kubernetes has no endpoints on loopback, Istio has.
@@ -490,10 +490,10 @@ impl Controller {
 }
 
 /// The guide, its pods, and a mesh with its Services, on which neither a controller nor a sidecar runs yet.
-pub fn with_the_guide() -> Result<(Guide, World, Mesh)> {
-    let (guide, world, mesh) = (Guide::built()?, World::start()?, Mesh::start()?);
-    mesh.apply_guide(&guide, &world)?;
-    Ok((guide, world, mesh))
+pub fn start_with_guide() -> Result<(Guide, HttpbinFixture, Mesh)> {
+    let (guide, httpbin, mesh) = (Guide::built()?, HttpbinFixture::start()?, Mesh::start()?);
+    mesh.apply_guide(&guide, &httpbin)?;
+    Ok((guide, httpbin, mesh))
 }
 
 /// Returns a TrafficSplit in the guide's namespace, as JSON.

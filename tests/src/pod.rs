@@ -158,7 +158,7 @@ mod tests {
     use super::version;
 
     #[test]
-    fn a_pod_belongs_to_its_deployment() {
+    fn pod_name_yields_its_deployment() {
         assert_eq!(version("httpbin-v1-77c99dccc9-x2k4p"), "httpbin-v1");
         assert_eq!(version("httpbin-77c99dccc9-x2k4p"), "httpbin");
         assert_eq!(version("lonely"), "lonely");

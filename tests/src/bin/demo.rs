@@ -3,7 +3,7 @@
 
 use e2e::client::{Client, Load, Tally};
 use e2e::guide::{Guide, Sidecar};
-use e2e::world::{OTHER, ROOT};
+use e2e::httpbin::{OTHER, ROOT};
 use e2e::{Result, is_share};
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};

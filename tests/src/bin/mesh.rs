@@ -2,7 +2,7 @@
 //! until it is asked to end.
 
 use e2e::Error;
-use e2e::mesh::{PORT, wait_for_filter, with_the_guide};
+use e2e::mesh::{PORT, start_with_guide, wait_for_filter};
 use std::future::poll_fn;
 use std::process::ExitCode;
 use std::task::Poll;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Error> {
     eprintln!("starting etcd, the Kubernetes API and Istiod, and installing envoy/manifests");
-    let (guide, _world, mesh) = with_the_guide()?;
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     eprintln!("starting two replicas of the controller, and the client's sidecar");
     let _replicas = [mesh.controller(&guide, "controller-1")?, mesh.controller(&guide, "controller-2")?];
     mesh.wait_for_envoy_filter()?;

@@ -12,12 +12,12 @@ fn request(case: &Case) -> FakeRequest {
 }
 
 #[test]
-fn the_table_has_a_case_for_each_rule() {
+fn table_has_a_case_for_each_rule() {
     assert!(cases::count() >= 150, "{}", cases::count());
 }
 
 #[test]
-fn every_case_goes_where_the_table_says_whatever_the_random_number() {
+fn every_case_goes_where_the_table_says_for_any_random_number() {
     for suite in SUITES {
         let configuration = Configuration::from_json(suite.configuration.as_bytes())
             .unwrap_or_else(|problems| panic!("{}: {problems:#?}", suite.about));
@@ -41,7 +41,7 @@ fn every_case_goes_where_the_table_says_whatever_the_random_number() {
 
 /// What `traffic-split explain` says is the decision's own reasoning.
 #[test]
-fn an_explanation_of_every_case_says_what_is_done() {
+fn explanation_of_every_case_matches_the_decision() {
     for suite in SUITES {
         let configuration = Configuration::from_json(suite.configuration.as_bytes()).expect(suite.about);
         let rules = Rules::new(&configuration, Some(suite.namespace));

@@ -7,7 +7,7 @@ use traffic_split::{Configuration, Decision, Rules};
 const CONFIGURATIONS: usize = 100_000;
 
 #[test]
-fn no_configuration_stops_the_core_and_what_it_takes_it_writes_again() {
+fn core_survives_every_configuration_and_serializes_what_it_accepts() {
     let mut configurations = Configurations::new(1);
     let (mut taken, mut refused, mut decided) = (0, 0, 0);
     for _ in 0..CONFIGURATIONS {

@@ -16,8 +16,8 @@ const RUN_HERE: [&str; 6] = ["cat ", "cp ", "dist/traffic-split ", "mkdir ", "mv
 const ELSEWHERE: [(&str, &str, &str); 16] = [
     ("./build.sh build", "build.sh", "\n  build\n  build_guests\n"),
     // The demo shows what this test checks.
-    ("./build.sh demo", "tests/tests/envoy/guide.rs", "fn weights_change_under_load_and_nobody_notices"),
-    ("./build.sh mesh --keep", "tests/tests/mesh/keep.rs", "fn what_the_kept_mesh_prints_works_as_printed"),
+    ("./build.sh demo", "tests/tests/envoy/guide.rs", "fn weights_change_under_load_without_failed_requests"),
+    ("./build.sh mesh --keep", "tests/tests/mesh/keep.rs", "fn kept_mesh_prints_commands_that_work"),
     ("./build.sh package", "tests/mesh/tools/image_test.go", "func TestThePackagedManifestsNameBothImagesByDigest"),
     ("./build.sh test", ".ci/run", "exec ./build.sh test"),
     (
@@ -36,22 +36,22 @@ const ELSEWHERE: [(&str, &str, &str); 16] = [
     (
         "dist/traffic-split-controller uninstall",
         "tests/tests/mesh/controller.rs",
-        "fn uninstall_leaves_the_root_serving_without_a_failed_request",
+        "fn uninstall_returns_traffic_to_the_root_without_failed_requests",
     ),
     (
         "kubectl apply -f envoy/examples/guide/",
         "tests/tests/mesh/controller.rs",
-        "fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener",
+        "fn guide_applies_without_failed_requests_or_listener_changes",
     ),
     (
         "kubectl apply -k dist/manifests",
         "tests/tests/mesh/objects.rs",
-        "fn the_envoyfilter_is_created_by_the_manifests_and_filled_by_the_controller",
+        "fn manifests_create_the_envoyfilter_and_the_controller_fills_it",
     ),
     (
         "kubectl get trafficsplit",
         "tests/tests/mesh/controller.rs",
-        "fn a_split_too_many_is_said_and_left_out_until_there_is_room",
+        "fn split_above_the_size_limit_is_reported_and_excluded_until_it_fits",
     ),
     ("skopeo copy", "tests/mesh/tools/image_test.go", "func TestIstiosAgentFetchesTheFilterThatIsRendered"),
     ("traffic-split check canary.yaml", "filter/core/tests/budget.rs", "together have"),

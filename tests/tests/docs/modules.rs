@@ -38,7 +38,7 @@ fn modules_form_no_cycle() {
 }
 
 #[test]
-fn a_cycle_through_re_exports_and_nested_imports_is_found() {
+fn cycle_through_re_exports_and_nested_imports_is_found() {
     let source = |text: &str| Module::parse(text.parse().expect("Rust"));
     let segments = |path: &str| -> Segments { path.split("::").filter(|s| !s.is_empty()).map(str::to_owned).collect() };
     let modules = |c: &str| {

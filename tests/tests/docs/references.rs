@@ -90,7 +90,7 @@ fn constants_functions_and_tests_in_tables_are_declared_in_the_named_files() {
 }
 
 #[test]
-fn the_architecture_page_locates_at_least_30_rules() {
+fn architecture_page_locates_at_least_30_rules() {
     let page = Page::read("docs/architecture.md");
     let rules = page.rows().into_iter().filter(|row| row.cells.iter().any(|(heading, _)| *heading == "rule")).count();
     assert!(rules >= 30, "{rules} rules");

@@ -4,10 +4,10 @@
 use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
 use e2e::client::Client;
 use e2e::envoy::Envoy;
+use e2e::httpbin::{HttpbinFixture, ROOT};
 use e2e::pod::Pod;
 use e2e::report::probe;
 use e2e::scratch::Scratch;
-use e2e::world::{ROOT, World};
 use e2e::{Result, wait_for};
 use host_sim::{LogLevel, Module, Simulator};
 use std::net::SocketAddr;
@@ -40,11 +40,11 @@ impl Failure {
 
 /// What Envoy logs of the first request, which traps.
 fn in_envoy(module: &Path, header: (&str, &str)) -> Result<Failure> {
-    let (world, scratch) = (World::start()?, Scratch::new()?);
+    let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
     let bootstrap = Bootstrap {
         namespace: "curl",
         listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-        clusters: vec![(ROOT_CLUSTER.to_owned(), Pod::address(&world.root))],
+        clusters: vec![(ROOT_CLUSTER.to_owned(), Pod::address(&httpbin.root))],
         hosts: Vec::new(),
         strips: false,
         wasm: Wasm::new(module, ""),
@@ -105,7 +105,7 @@ fn guest_that_allocates(scratch: &Scratch, allocating: &str, body: &str, functio
 }
 
 #[test]
-fn names_are_those_of_the_functions_that_are_being_called() -> Result<()> {
+fn backtrace_names_the_active_functions() -> Result<()> {
     let scratch = Scratch::new()?;
     // What has returned isn't there, nor what made a tail call.
     let module = guest(
@@ -138,7 +138,7 @@ fn names_are_those_of_the_functions_that_are_being_called() -> Result<()> {
 }
 
 #[test]
-fn the_innermost_twenty_are_named() -> Result<()> {
+fn backtrace_has_the_innermost_20_functions() -> Result<()> {
     let scratch = Scratch::new()?;
     let module = guest(
         &scratch,
@@ -153,7 +153,7 @@ fn the_innermost_twenty_are_named() -> Result<()> {
 }
 
 #[test]
-fn a_module_without_names_has_no_backtrace() -> Result<()> {
+fn module_without_names_has_no_backtrace() -> Result<()> {
     let scratch = Scratch::new()?;
     let module = guest(&scratch, "unreachable", "")?;
     let named = std::fs::read(&module)?;
@@ -166,7 +166,7 @@ fn a_module_without_names_has_no_backtrace() -> Result<()> {
 }
 
 #[test]
-fn traps_are_called_as_v8_calls_them() -> Result<()> {
+fn trap_messages_are_those_of_v8() -> Result<()> {
     let scratch = Scratch::new()?;
     for (trap, called) in [
         ("(drop (i32.load (i32.const -1)))", "RuntimeError: memory access out of bounds"),
@@ -190,7 +190,7 @@ fn traps_are_called_as_v8_calls_them() -> Result<()> {
 }
 
 #[test]
-fn what_an_allocator_may_not_call_is_a_trap_of_it_and_the_guest_goes_on() -> Result<()> {
+fn forbidden_call_in_malloc_traps_and_the_guest_continues() -> Result<()> {
     let scratch = Scratch::new()?;
     // Traps again if it isn't told of memory, which would be another message.
     let body = "(if (i32.ne (call $get_path) (i32.const 6)) (then unreachable))";
@@ -205,7 +205,7 @@ fn what_an_allocator_may_not_call_is_a_trap_of_it_and_the_guest_goes_on() -> Res
 }
 
 #[test]
-fn a_panic_in_rust_leads_from_the_panic_to_the_callback() -> Result<()> {
+fn rust_panic_backtrace_runs_from_the_panic_to_the_callback() -> Result<()> {
     let failure = told_alike(&probe(env!("CARGO_TARGET_TMPDIR"))?, ("x-probe", "panic"))?;
     assert!(failure.lines.iter().any(|line| line.contains("panic_fmt")), "{failure:?}");
     assert!(failure.lines.last().is_some_and(|line| line.ends_with(": proxy_on_request_headers")), "{failure:?}");

@@ -277,7 +277,7 @@ fn said(error: impl std::fmt::Debug) -> Error {
 }
 
 #[test]
-fn unary_calls_are_split_by_weight_and_metadata_and_trailers_come_through() -> Result<()> {
+fn unary_calls_follow_weights_and_keep_metadata_and_trailers() -> Result<()> {
     let greeters = Greeters::start(&objects(75, 25))?;
     let mut by_v1 = 0;
     for mut client in greeters.clients(8)? {
@@ -305,7 +305,7 @@ fn unary_calls_are_split_by_weight_and_metadata_and_trailers_come_through() -> R
 }
 
 #[test]
-fn a_stream_goes_both_ways_message_by_message_and_all_of_it_to_one_backend() -> Result<()> {
+fn bidirectional_stream_stays_on_one_backend_message_by_message() -> Result<()> {
     let greeters = Greeters::start(&objects(50, 50))?;
     let mut by_v1 = 0;
     for mut client in greeters.clients(4)? {
@@ -332,7 +332,7 @@ fn a_stream_goes_both_ways_message_by_message_and_all_of_it_to_one_backend() -> 
 }
 
 #[test]
-fn an_error_keeps_its_code_message_details_and_metadata() -> Result<()> {
+fn error_keeps_its_code_message_details_and_metadata() -> Result<()> {
     let greeters = Greeters::start(&objects(0, 100))?;
     let mut client = greeters.clients(1)?.remove(0);
     greeters.runtime.block_on(async {
@@ -355,7 +355,7 @@ fn an_error_keeps_its_code_message_details_and_metadata() -> Result<()> {
 }
 
 #[test]
-fn a_stream_that_is_open_while_the_weights_change_ends_on_the_backend_it_began_on() -> Result<()> {
+fn open_stream_keeps_its_backend_while_weights_change() -> Result<()> {
     let greeters = Greeters::start(&objects(100, 0))?;
     let runtime = &greeters.runtime;
     let mut clients = greeters.clients(4)?;
@@ -387,7 +387,7 @@ fn a_stream_that_is_open_while_the_weights_change_ends_on_the_backend_it_began_o
 }
 
 #[test]
-fn a_mirror_gets_copies_of_calls_whose_port_says_that_it_is_grpc() -> Result<()> {
+fn mirror_copies_calls_on_ports_declared_as_grpc() -> Result<()> {
     let mut mirrored: Value = serde_json::from_str(&objects(100, 0)).map_err(said)?;
     mirrored["items"][3]["metadata"]["annotations"] = json!({"traffic-split/mirror": "greeter-v2=100"});
     let greeters = Greeters::start(&mirrored.to_string())?;
@@ -400,7 +400,7 @@ fn a_mirror_gets_copies_of_calls_whose_port_says_that_it_is_grpc() -> Result<()>
 }
 
 #[test]
-fn calls_get_through_even_if_nobody_says_that_a_port_is_for_grpc() -> Result<()> {
+fn calls_succeed_on_ports_not_declared_as_grpc() -> Result<()> {
     let greeters = Greeters::start(&objects(0, 100).replace(r#""name":"grpc","#, ""))?;
     let mut client = greeters.clients(1)?.remove(0);
     let response = greeters.runtime.block_on(client.unary(Request::new("hello".to_owned()))).map_err(said)?;

@@ -2,8 +2,8 @@
 
 use e2e::client::{Client, Load};
 use e2e::guide::{Guide, Sidecar};
+use e2e::httpbin::{OTHER, ROOT};
 use e2e::pod::{Pod, version};
-use e2e::world::{OTHER, ROOT};
 use e2e::{Error, Result, is_share};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -24,12 +24,12 @@ fn ten(sidecar: &Sidecar) -> Result<Vec<String>> {
 fn all_ten_requests_are_answered_by_v1() -> Result<()> {
     let sidecar = Sidecar::start(&Guide::built()?, 100, 0)?;
     assert_eq!(ten(&sidecar)?, ["httpbin-v1"; 10]);
-    assert_eq!(sidecar.world.root.requests(), 0);
+    assert_eq!(sidecar.httpbin.root.requests(), 0);
     Ok(())
 }
 
 #[test]
-fn weights_change_under_load_and_nobody_notices() -> Result<()> {
+fn weights_change_under_load_without_failed_requests() -> Result<()> {
     let guide = Guide::built()?;
     let mut sidecar = Sidecar::start(&guide, 100, 0)?;
     let load = Load::start(sidecar.port, ROOT, 4);
@@ -50,29 +50,29 @@ fn weights_change_under_load_and_nobody_notices() -> Result<()> {
     let (tally, others) = (load.stop(), other.stop());
     assert_eq!(tally.failed, 0, "{:?}", tally.errors);
     assert_eq!(tally.connections, 4, "no connection was closed");
-    assert_eq!(sidecar.world.root.requests(), 0);
+    assert_eq!(sidecar.httpbin.root.requests(), 0);
     assert_eq!(sidecar.envoy.stat("listener_manager.listener_modified")?, 0);
     assert_eq!(sidecar.extension_stat("update_success")?, 6);
     sidecar.envoy.check_running()?;
 
     assert!(others.total() > 0);
     assert_eq!(others.of("other"), others.total(), "{others:?}");
-    assert_eq!(sidecar.world.other.requests(), others.total());
+    assert_eq!(sidecar.httpbin.other.requests(), others.total());
     Ok(())
 }
 
 /// How 4,000 requests of four clients were answered.
 fn four_thousand(sidecar: &Sidecar) -> Result<[u64; 2]> {
-    let before = [sidecar.world.v1.requests(), sidecar.world.v2.requests()];
+    let before = [sidecar.httpbin.v1.requests(), sidecar.httpbin.v2.requests()];
     let mut clients: Vec<Client> = (0..4).map(|_| Client::new(sidecar.port)).collect();
     for number in 0..4000 {
         assert_eq!(clients[number % 4].get(ROOT, "/json", &[])?.status, 200);
     }
-    Ok([sidecar.world.v1.requests() - before[0], sidecar.world.v2.requests() - before[1]])
+    Ok([sidecar.httpbin.v1.requests() - before[0], sidecar.httpbin.v2.requests() - before[1]])
 }
 
 #[test]
-fn of_4000_requests_each_version_answers_its_half() -> Result<()> {
+fn each_version_answers_half_of_4000_requests() -> Result<()> {
     let sidecar = Sidecar::start(&Guide::built()?, 50, 50)?;
     // Four standard deviations are 126. Chance misses this once in 7,000 times, and twice in a row never.
     let is_half = |answers: [u64; 2]| answers.iter().all(|count| (1880..=2120).contains(count));
@@ -114,7 +114,7 @@ async fn over_http2(port: u16, host: &'static str, requests: usize) -> Result<BT
 }
 
 #[test]
-fn an_http2_client_gets_the_same_split() -> Result<()> {
+fn http2_client_gets_the_same_split() -> Result<()> {
     let sidecar = Sidecar::start(&Guide::built()?, 50, 50)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answers = runtime.block_on(over_http2(sidecar.port, ROOT, 1000))?;
@@ -144,7 +144,7 @@ fn prometheus_shows_requests_by_split_backend_and_reason() -> Result<()> {
         let labels = format!(r#"split="httpbin/http-split",backend="{backend}",reason="random""#);
         format!("traffic_split_requests{{{labels}}} {}", pod.requests())
     };
-    let (v1, v2) = (&sidecar.world.v1, &sidecar.world.v2);
+    let (v1, v2) = (&sidecar.httpbin.v1, &sidecar.httpbin.v2);
     let expected = ["# TYPE traffic_split_requests counter", &counter("httpbin-v1", v1), &counter("httpbin-v2", v2)];
     assert_eq!(requests, expected);
     assert_eq!(v1.requests() + v2.requests(), 200);

@@ -2,9 +2,9 @@
 
 use e2e::client::{Client, Load};
 use e2e::envoy::Envoy;
+use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
 use e2e::pod::Pod;
 use e2e::scratch::{Scratch, replace};
-use e2e::world::{OTHER, ROOT, World};
 use e2e::{Result, is_share};
 use std::net::SocketAddr;
 
@@ -30,11 +30,11 @@ fn cluster(name: &str, address: SocketAddr, more: &str) -> String {
 }
 
 /// Envoy's own weighted clusters: v1 and v2 equally for any host but `other.httpbin`.
-fn bootstrap(world: &World) -> String {
+fn bootstrap(httpbin: &HttpbinFixture) -> String {
     let clusters = [
-        cluster("v1", world.v1.address(), ""),
-        cluster("v2", world.v2.address(), HTTP2),
-        cluster("other", world.other.address(), ""),
+        cluster("v1", httpbin.v1.address(), ""),
+        cluster("v2", httpbin.v2.address(), HTTP2),
+        cluster("other", httpbin.other.address(), ""),
     ];
     format!(
         "
@@ -73,8 +73,8 @@ static_resources:
 
 #[test]
 fn envoy_serves_the_pods_and_the_load_counts_every_answer() -> Result<()> {
-    let (world, scratch) = (World::start()?, Scratch::new()?);
-    let mut envoy = Envoy::start(&bootstrap(&world), scratch.path())?;
+    let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
+    let mut envoy = Envoy::start(&bootstrap(&httpbin), scratch.path())?;
     let port = envoy.listener_port("outbound")?;
 
     let load = Load::start(port, ROOT, 4);
@@ -85,8 +85,8 @@ fn envoy_serves_the_pods_and_the_load_counts_every_answer() -> Result<()> {
     assert_eq!(tally.statuses.into_iter().collect::<Vec<_>>(), [(200, v1 + v2)]);
     assert_eq!(tally.connections, 4);
     assert!(is_share(v1, v1 + v2, 0.5, 5.0), "{v1} of {}", v1 + v2);
-    assert_eq!((world.v1.requests(), world.v2.requests()), (v1, v2), "v2's Envoy cluster speaks HTTP/2");
-    assert_eq!((world.root.requests(), world.other.requests()), (0, 0));
+    assert_eq!((httpbin.v1.requests(), httpbin.v2.requests()), (v1, v2), "v2's Envoy cluster speaks HTTP/2");
+    assert_eq!((httpbin.root.requests(), httpbin.other.requests()), (0, 0));
 
     assert_eq!(envoy.wait_for_stat("cluster.v1.upstream_rq_200", |count| count >= v1)?, v1);
     assert_eq!(envoy.stat("listener_manager.listener_modified")?, 0);
@@ -97,18 +97,18 @@ fn envoy_serves_the_pods_and_the_load_counts_every_answer() -> Result<()> {
 }
 
 #[test]
-fn a_pod_says_what_reached_it() -> Result<()> {
-    let (world, scratch) = (World::start()?, Scratch::new()?);
-    let envoy = Envoy::start(&bootstrap(&world), scratch.path())?;
+fn pod_returns_the_request_it_received() -> Result<()> {
+    let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
+    let envoy = Envoy::start(&bootstrap(&httpbin), scratch.path())?;
     let mut client = Client::new(envoy.listener_port("outbound")?);
 
     let headers: &[(&str, &[u8])] = &[("x-twice", b"a"), ("x-twice", b"b"), ("x-bytes", b"\xff\xfe")];
     let answer = client.get(OTHER, "/json?a=b", headers)?;
-    assert_eq!((answer.status, answer.pod().as_str()), (200, world.other.name()));
+    assert_eq!((answer.status, answer.pod().as_str()), (200, httpbin.other.name()));
     assert_eq!(answer.received("host"), [OTHER]);
     assert_eq!(answer.received("x-twice"), ["a", "b"]);
     assert_eq!(answer.received("x-bytes"), ["\u{fffd}\u{fffd}"]);
-    assert_eq!(world.other.last_request()["path"], "/json?a=b");
+    assert_eq!(httpbin.other.last_request()["path"], "/json?a=b");
 
     assert_eq!(client.get(OTHER, "/status/503", &[])?.status, 503);
     assert_eq!(client.connections(), 1);
@@ -118,7 +118,7 @@ fn a_pod_says_what_reached_it() -> Result<()> {
 }
 
 #[test]
-fn failures_are_counted_and_said() -> Result<()> {
+fn failures_are_counted_and_described() -> Result<()> {
     let pod = Pod::start("httpbin-v1")?;
     let load = Load::start(pod.address().port(), ROOT, 2);
     load.more(10)?;
@@ -131,7 +131,7 @@ fn failures_are_counted_and_said() -> Result<()> {
 }
 
 #[test]
-fn a_bootstrap_that_envoy_refuses_is_an_error_with_its_reason() -> Result<()> {
+fn rejected_bootstrap_is_an_error_with_the_reason() -> Result<()> {
     let scratch = Scratch::new()?;
     let error = Envoy::start("admin: {no_such_field: 1}\n", scratch.path()).expect_err("it is wrong");
     assert!(error.to_string().contains("no_such_field"), "{error}");
@@ -139,7 +139,7 @@ fn a_bootstrap_that_envoy_refuses_is_an_error_with_its_reason() -> Result<()> {
 }
 
 #[test]
-fn a_file_is_replaced_and_leaves_nothing_behind() -> Result<()> {
+fn file_replacement_leaves_no_temporary_file() -> Result<()> {
     let scratch = Scratch::new()?;
     let path = scratch.join("ecds.yaml");
     replace(&path, "old")?;

@@ -5,8 +5,8 @@ use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
 use e2e::client::Client;
 use e2e::envoy::Envoy;
 use e2e::guide::{Guide, Sidecar};
+use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
 use e2e::scratch::Scratch;
-use e2e::world::{OTHER, ROOT, World};
 use e2e::{Error, Result, wait_for};
 use fixtures::TrafficSplit;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn scrape(envoy: &Envoy) -> Result<Vec<String>> {
 }
 
 #[test]
-fn each_reason_is_counted_for_itself() -> Result<()> {
+fn each_reason_has_its_own_counter() -> Result<()> {
     let (guide, name) = (Guide::built()?, "http-split");
     let sidecar = Sidecar::start_with(&guide, &split(name).to_string(), &[])?;
     let expected = ask(sidecar.port, name)?;
@@ -137,8 +137,8 @@ fn istio() -> Value {
 }
 
 #[test]
-fn istio_s_rules_give_the_same_labels() -> Result<()> {
-    let (guide, world, scratch) = (Guide::built()?, World::start()?, Scratch::new()?);
+fn istio_stats_rules_give_the_same_labels() -> Result<()> {
+    let (guide, httpbin, scratch) = (Guide::built()?, HttpbinFixture::start()?, Scratch::new()?);
     let name = "http-split";
     let configuration = json!({"trafficSplits": [split(name)]});
     let cluster = |service: &str| format!("outbound|14001||{service}.httpbin.svc.cluster.local");
@@ -146,9 +146,9 @@ fn istio_s_rules_give_the_same_labels() -> Result<()> {
         namespace: "curl",
         listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         clusters: vec![
-            (cluster("httpbin-v1"), world.v1.address()),
-            (cluster("httpbin-v2"), world.v2.address()),
-            (ROOT_CLUSTER.to_owned(), world.root.address()),
+            (cluster("httpbin-v1"), httpbin.v1.address()),
+            (cluster("httpbin-v2"), httpbin.v2.address()),
+            (ROOT_CLUSTER.to_owned(), httpbin.root.address()),
         ],
         hosts: Vec::new(),
         strips: true,

@@ -4,8 +4,8 @@
 use e2e::client::{Answer, Client};
 use e2e::envoy::free_port;
 use e2e::guide::{Guide, Sidecar};
+use e2e::httpbin::{OTHER, ROOT};
 use e2e::pod::version;
-use e2e::world::{OTHER, ROOT};
 use e2e::{Error, Result, is_share, wait_for};
 use fixtures::TrafficSplit;
 use hyper::client::conn::http2;
@@ -118,7 +118,7 @@ fn settled_copies(sidecar: &Sidecar) -> Result<u64> {
     wait_for("all copies to have arrived", || {
         let sent = stat("upstream_rq_total")?;
         let under_way = stat("upstream_rq_active")? + stat("upstream_rq_pending_active")?;
-        Ok((under_way == 0 && sent == sidecar.world.v2.requests()).then_some(sent))
+        Ok((under_way == 0 && sent == sidecar.httpbin.v2.requests()).then_some(sent))
     })
 }
 
@@ -141,7 +141,7 @@ fn versions_by_user(clients: &mut [Client], users: u32) -> Result<Vec<String>> {
 }
 
 #[test]
-fn a_user_sees_one_version_and_never_goes_back_while_the_canary_grows() -> Result<()> {
+fn user_never_returns_to_the_old_version_while_the_canary_grows() -> Result<()> {
     let guide = Guide::built()?;
     // The ids are fixed, and so is the hash: this gives the same on each run.
     let users = 200;
@@ -166,7 +166,7 @@ fn a_user_sees_one_version_and_never_goes_back_while_the_canary_grows() -> Resul
 }
 
 #[test]
-fn a_request_without_the_sticky_header_goes_by_chance_and_an_empty_one_is_none() -> Result<()> {
+fn missing_or_empty_sticky_header_selects_by_weight() -> Result<()> {
     let sidecar =
         Sidecar::start_with(&Guide::built()?, &split(50, 50, &[("sticky-header", "x-user")]).to_string(), &[])?;
     let mut client = Client::new(sidecar.port);
@@ -181,7 +181,7 @@ fn a_request_without_the_sticky_header_goes_by_chance_and_an_empty_one_is_none()
 }
 
 #[test]
-fn a_request_without_the_sticky_cookie_gets_one_and_with_it_stays_where_it_was() -> Result<()> {
+fn sticky_cookie_is_set_once_and_keeps_its_version() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start_with(&guide, &sticky_cookie(50, 50, ATTRIBUTES), &[])?;
     let mut clients = clients_of_both_workers(&sidecar)?;
@@ -218,7 +218,7 @@ fn a_request_without_the_sticky_cookie_gets_one_and_with_it_stays_where_it_was()
 }
 
 #[test]
-fn a_sticky_cookie_is_found_among_other_cookies_quotes_and_rubbish() -> Result<()> {
+fn sticky_cookie_is_found_among_other_quoted_and_malformed_cookies() -> Result<()> {
     let sidecar = Sidecar::start_with(&Guide::built()?, &sticky_cookie(50, 50, ATTRIBUTES), &[])?;
     let mut client = Client::new(sidecar.port);
     // So many ids that chance can't hide a way of writing that isn't understood.
@@ -266,7 +266,7 @@ async fn over_http2(port: u16, cookies: &[&str]) -> Result<(String, bool)> {
 }
 
 #[test]
-fn a_sticky_cookie_is_found_in_the_fields_that_http2_splits_cookies_into() -> Result<()> {
+fn sticky_cookie_is_found_in_split_http2_cookie_fields() -> Result<()> {
     let sidecar = Sidecar::start_with(&Guide::built()?, &sticky_cookie(50, 50, ATTRIBUTES), &[])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut client = Client::new(sidecar.port);
@@ -280,7 +280,7 @@ fn a_sticky_cookie_is_found_in_the_fields_that_http2_splits_cookies_into() -> Re
 }
 
 #[test]
-fn a_weight_of_zero_gets_nothing_even_when_sticky() -> Result<()> {
+fn weight_zero_receives_no_traffic_even_when_sticky() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start_with(&guide, &sticky_cookie(50, 50, ATTRIBUTES), &[])?;
     let mut clients = clients_of_both_workers(&sidecar)?;
@@ -295,9 +295,9 @@ fn a_weight_of_zero_gets_nothing_even_when_sticky() -> Result<()> {
 
     // The rollback: whoever was on v2 is off it with the next request.
     sidecar.apply_objects(&guide, &sticky_cookie(100, 0, ATTRIBUTES))?;
-    let v2 = sidecar.world.v2.requests();
+    let v2 = sidecar.httpbin.v2.requests();
     assert!(visit_all(&mut clients)?.iter().all(|pod| version(pod) == "httpbin-v1"));
-    assert_eq!(sidecar.world.v2.requests(), v2);
+    assert_eq!(sidecar.httpbin.v2.requests(), v2);
 
     // And with the weights back, so is everybody.
     sidecar.apply_objects(&guide, &sticky_cookie(50, 50, ATTRIBUTES))?;
@@ -306,7 +306,7 @@ fn a_weight_of_zero_gets_nothing_even_when_sticky() -> Result<()> {
 }
 
 #[test]
-fn the_backends_own_cookies_stay_beside_the_sticky_one() -> Result<()> {
+fn backend_cookies_are_kept_beside_the_sticky_cookie() -> Result<()> {
     let sidecar = Sidecar::start_with(&Guide::built()?, &sticky_cookie(100, 0, ATTRIBUTES), &[])?;
     let mut client = Client::new(sidecar.port);
     let mut set = served(client.get(ROOT, "/cookies/set?session=1", &[])?, "httpbin-v1").headers_named("set-cookie");
@@ -319,7 +319,7 @@ fn the_backends_own_cookies_stay_beside_the_sticky_one() -> Result<()> {
 }
 
 #[test]
-fn an_override_reaches_the_backend_it_names_even_at_weight_zero_and_whatever_is_sticky() -> Result<()> {
+fn override_reaches_weight_zero_and_takes_precedence_over_stickiness() -> Result<()> {
     let annotations = [("override-header", "X-Version"), ("sticky-header", "x-user"), ("sticky-cookie", COOKIE)];
     let sidecar = Sidecar::start_with(&Guide::built()?, &split(100, 0, &annotations).to_string(), &[])?;
     let mut client = Client::new(sidecar.port);
@@ -341,7 +341,7 @@ fn an_override_reaches_the_backend_it_names_even_at_weight_zero_and_whatever_is_
 }
 
 #[test]
-fn an_override_that_names_no_backend_is_ignored() -> Result<()> {
+fn override_with_unknown_backend_is_ignored() -> Result<()> {
     let objects = split(100, 0, &[("override-header", "x-version")]).to_string();
     let sidecar = Sidecar::start_with(&Guide::built()?, &objects, &[])?;
     let mut client = Client::new(sidecar.port);
@@ -360,14 +360,14 @@ fn an_override_that_names_no_backend_is_ignored() -> Result<()> {
     ] {
         served(ask(&mut client, &[("x-version", value)])?, "httpbin-v1");
     }
-    assert_eq!((sidecar.world.v2.requests(), sidecar.world.root.requests()), (0, 0));
+    assert_eq!((sidecar.httpbin.v2.requests(), sidecar.httpbin.root.requests()), (0, 0));
     // Nor does the header mean anything elsewhere.
     served(client.get(OTHER, "/json", &[("x-version", b"httpbin-v2")])?, "other");
     Ok(())
 }
 
 #[test]
-fn a_request_that_the_matches_refuse_goes_to_the_root_and_nothing_overrides_or_places_it() -> Result<()> {
+fn unmatched_request_goes_to_the_root_despite_override_or_stickiness() -> Result<()> {
     let annotations = [("override-header", "x-version"), ("sticky-cookie", COOKIE), ("mirror", "httpbin-v2=100")];
     let objects = [
         matched(split(100, 0, &annotations), "http-split", "json"),
@@ -418,12 +418,12 @@ fn matches_by_path_method_and_header_decide_which_requests_are_split() -> Result
         let version = if *is_split { "httpbin-v2" } else { "httpbin" };
         assert_eq!((answer.status, answer.version().as_str()), (200, version), "{method} {path} {headers:?}");
     }
-    assert_eq!(sidecar.world.v1.requests(), 0);
+    assert_eq!(sidecar.httpbin.v1.requests(), 0);
     Ok(())
 }
 
 #[test]
-fn of_two_splits_of_one_root_the_first_whose_matches_accept_decides() -> Result<()> {
+fn first_split_whose_matches_accept_decides() -> Result<()> {
     let guide = Guide::built()?;
     let testers = || matched(split(0, 100, &[]), "testers", "testers");
     let objects = |rest: Value| {
@@ -444,12 +444,12 @@ fn of_two_splits_of_one_root_the_first_whose_matches_accept_decides() -> Result<
     for _ in 0..20 {
         served(ask(&mut client, tester)?, "httpbin-v2");
     }
-    assert_eq!(sidecar.world.root.requests(), 0);
+    assert_eq!(sidecar.httpbin.root.requests(), 0);
     Ok(())
 }
 
 #[test]
-fn a_mirror_of_10_percent_gets_its_share_of_4000_requests_while_every_answer_comes_from_v1() -> Result<()> {
+fn mirror_of_10_percent_copies_a_tenth_of_4000_requests() -> Result<()> {
     let objects = split(100, 0, &[("mirror", "httpbin-v2=10")]).to_string();
     let sidecar = Sidecar::start_with(&Guide::built()?, &objects, &[])?;
     let mut clients: Vec<Client> = (0..4).map(|_| Client::new(sidecar.port)).collect();
@@ -460,10 +460,10 @@ fn a_mirror_of_10_percent_gets_its_share_of_4000_requests_while_every_answer_com
     println!("{copies} copies of 4000 requests");
     // Four standard deviations are 76.
     assert!((320..=480).contains(&copies), "{copies}");
-    assert_eq!(sidecar.world.v1.requests(), 4000);
+    assert_eq!(sidecar.httpbin.v1.requests(), 4000);
 
     // A copy is the request as it was, but Envoy says in its Host what it is.
-    let copy = sidecar.world.v2.last_request();
+    let copy = sidecar.httpbin.v2.last_request();
     assert_eq!((&copy["method"], &copy["path"]), (&json!("GET"), &json!("/json")));
     let headers = copy["headers"].as_array().cloned().unwrap_or_default();
     assert!(headers.contains(&json!(["host", "httpbin.httpbin-shadow:14001"])), "{headers:?}");
@@ -473,7 +473,7 @@ fn a_mirror_of_10_percent_gets_its_share_of_4000_requests_while_every_answer_com
 }
 
 #[test]
-fn the_backend_that_serves_a_request_gets_no_copy_of_it() -> Result<()> {
+fn serving_backend_gets_no_copy() -> Result<()> {
     let guide = Guide::built()?;
     let mirrored = |v1, v2| split(v1, v2, &[("mirror", "httpbin-v2=100")]).to_string();
     let sidecar = Sidecar::start_with(&guide, &mirrored(0, 100), &[])?;
@@ -489,7 +489,7 @@ fn the_backend_that_serves_a_request_gets_no_copy_of_it() -> Result<()> {
         assert_eq!(client.get(ROOT, "/json", &[])?.status, 200);
     }
     assert_eq!(settled_copies(&sidecar)?, 400);
-    assert!(sidecar.world.v1.requests() > 0);
+    assert!(sidecar.httpbin.v1.requests() > 0);
     Ok(())
 }
 
@@ -511,7 +511,7 @@ fn mirrored_to(mirror: &str) -> String {
 }
 
 #[test]
-fn a_mirror_whose_pod_is_gone_fails_no_request() -> Result<()> {
+fn mirror_without_a_pod_fails_no_request() -> Result<()> {
     // Nobody listens there: each copy's connection is refused.
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let endpoints = [("httpbin-v3.httpbin", nobody)];
@@ -523,7 +523,7 @@ fn a_mirror_whose_pod_is_gone_fails_no_request() -> Result<()> {
 }
 
 #[test]
-fn a_mirror_that_never_answers_delays_no_request() -> Result<()> {
+fn unresponsive_mirror_delays_no_request() -> Result<()> {
     // It takes connections and never reads from them.
     let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let endpoints = [("httpbin-v3.httpbin", silent.local_addr()?)];
@@ -534,7 +534,7 @@ fn a_mirror_that_never_answers_delays_no_request() -> Result<()> {
 
 /// Envoy reads a body no faster than all who get it: only small ones are copied.
 #[test]
-fn a_mirror_that_never_reads_holds_up_no_upload() -> Result<()> {
+fn mirror_that_never_reads_delays_no_upload() -> Result<()> {
     let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let endpoints = [("httpbin-v3.httpbin", silent.local_addr()?)];
     let sidecar = Sidecar::start_with(&Guide::built()?, &mirrored_to("httpbin-v3"), &endpoints)?;
@@ -552,7 +552,7 @@ fn a_mirror_that_never_reads_holds_up_no_upload() -> Result<()> {
 }
 
 #[test]
-fn a_mirror_without_a_cluster_in_envoy_fails_no_request() -> Result<()> {
+fn mirror_without_an_envoy_cluster_fails_no_request() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start_with(&guide, &split(100, 0, &[]).to_string(), &[])?;
     // Envoy was started before anybody spoke of v3.
@@ -564,7 +564,7 @@ fn a_mirror_without_a_cluster_in_envoy_fails_no_request() -> Result<()> {
 }
 
 #[test]
-fn a_client_that_forges_a_mirror_or_a_cookie_gets_neither() -> Result<()> {
+fn forged_mirror_and_cookie_headers_have_no_effect() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start_with(&guide, &split(100, 0, &[]).to_string(), &[])?;
     let mut client = Client::new(sidecar.port);
@@ -577,17 +577,17 @@ fn a_client_that_forges_a_mirror_or_a_cookie_gets_neither() -> Result<()> {
         assert!(answer.received("x-traffic-split-mirror").is_empty(), "{host}");
         assert!(answer.received("x-traffic-split-set-cookie").is_empty(), "{host}");
     }
-    assert_eq!((settled_copies(&sidecar)?, sidecar.world.v2.requests()), (0, 0));
+    assert_eq!((settled_copies(&sidecar)?, sidecar.httpbin.v2.requests()), (0, 0));
 
     // With a cookie and a mirror of the split's own, it is those and nobody else's.
     let annotations = [("sticky-cookie", COOKIE), ("mirror", "httpbin-v2=100")];
     sidecar.apply_objects(&guide, &split(100, 0, &annotations).to_string())?;
     let other: Headers<'_> =
         &[("x-traffic-split-mirror", b"host|other.httpbin"), ("x-traffic-split-set-cookie", b"session=forged")];
-    let seen = sidecar.world.other.requests();
+    let seen = sidecar.httpbin.other.requests();
     let set = served(client.get(ROOT, "/json", other)?, "httpbin-v1").headers_named("set-cookie");
     assert!(set.len() == 1 && set[0].starts_with("version-of="), "{set:?}");
     assert_eq!(settled_copies(&sidecar)?, 1);
-    assert_eq!(sidecar.world.other.requests(), seen);
+    assert_eq!(sidecar.httpbin.other.requests(), seen);
     Ok(())
 }

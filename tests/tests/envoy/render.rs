@@ -3,8 +3,8 @@
 use e2e::client::{Client, TIMEOUT};
 use e2e::envoy::{Envoy, available};
 use e2e::guide::Guide;
+use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
 use e2e::scratch::{Scratch, replace};
-use e2e::world::{OTHER, ROOT, World};
 use e2e::{Result, wait_for};
 use std::ffi::OsString;
 use std::fs;
@@ -17,7 +17,7 @@ use std::process::Command;
 struct Rendered {
     guide: Guide,
     config: PathBuf,
-    world: World,
+    httpbin: HttpbinFixture,
     scratch: Scratch,
     envoy: Envoy,
     port: u16,
@@ -26,7 +26,7 @@ struct Rendered {
 impl Rendered {
     /// Starts it on a configuration of the filter that is there, but empty.
     fn start(config: &str, options: &[&str]) -> Result<Rendered> {
-        let (guide, world, scratch) = (Guide::built()?, World::start()?, Scratch::new()?);
+        let (guide, httpbin, scratch) = (Guide::built()?, HttpbinFixture::start()?, Scratch::new()?);
         fs::create_dir(scratch.join("watched"))?;
         let ecds = scratch.join("watched/ecds.yaml");
         fs::write(&ecds, "")?;
@@ -35,16 +35,16 @@ impl Rendered {
         let mut all: Vec<OsString> = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"].map(OsString::from).into();
         all.extend(["--ecds".into(), ecds.into(), "--config".into(), path.clone().into()]);
         let mut add = |option: &str, value: String| all.extend([option.into(), value.into()]);
-        for (service, address) in world.endpoints() {
+        for (service, address) in httpbin.endpoints() {
             add("--endpoint", format!("{service}:14001={address}"));
         }
-        add("--endpoint", format!("httpbin.httpbin:80={}", world.other.address()));
-        add("--host", format!("other.httpbin={}", world.other.address()));
+        add("--endpoint", format!("httpbin.httpbin:80={}", httpbin.other.address()));
+        add("--host", format!("other.httpbin={}", httpbin.other.address()));
         all.extend(options.iter().map(OsString::from));
         let split = guide.traffic_split(&scratch, 100, 0)?;
         let envoy = Envoy::start(&guide.render("envoy", &all, &split)?, scratch.path())?;
         let port = envoy.listener_port("outbound")?;
-        Ok(Rendered { guide, config: path, world, scratch, envoy, port })
+        Ok(Rendered { guide, config: path, httpbin, scratch, envoy, port })
     }
 
     /// Gives Envoy the configuration of the filter, and waits until it has it.
@@ -78,7 +78,7 @@ fn validate(bootstrap: &Path) -> Result<()> {
 }
 
 #[test]
-fn envoy_takes_the_bootstrap_of_the_examples_and_one_without_options() -> Result<()> {
+fn envoy_accepts_example_and_default_bootstraps() -> Result<()> {
     let (guide, scratch) = (Guide::built()?, Scratch::new()?);
     fs::write(scratch.join("ecds.yaml"), "")?;
     let example = fs::read_to_string(guide.objects.join("envoy.yaml"))?;
@@ -94,7 +94,7 @@ fn envoy_takes_the_bootstrap_of_the_examples_and_one_without_options() -> Result
 }
 
 #[test]
-fn without_a_configuration_of_the_filter_the_roots_and_other_hosts_are_served() -> Result<()> {
+fn roots_and_other_hosts_are_served_without_a_filter_configuration() -> Result<()> {
     let rendered = Rendered::start(&config()?, &[])?;
     let mut client = Client::new(rendered.port);
     for host in
@@ -128,7 +128,7 @@ fn without_a_configuration_of_the_filter_the_roots_and_other_hosts_are_served() 
     assert_eq!(answer.header("set-cookie"), None);
     assert_eq!(answer.received("x-traffic-split-cluster"), Vec::<String>::new());
     assert_eq!(client.get(OTHER, "/json", forged)?.version(), "other");
-    assert_eq!(rendered.world.v2.requests(), 0, "neither called nor mirrored to");
+    assert_eq!(rendered.httpbin.v2.requests(), 0, "neither called nor mirrored to");
     assert_eq!(client.connections(), 1);
 
     let metrics = rendered.envoy.admin("/stats/prometheus")?;
@@ -142,7 +142,7 @@ fn without_a_configuration_of_the_filter_the_roots_and_other_hosts_are_served() 
 }
 
 #[test]
-fn the_bare_name_of_a_service_is_its_name_in_its_namespace_only() -> Result<()> {
+fn short_service_name_resolves_only_in_its_own_namespace() -> Result<()> {
     let rendered = Rendered::start(&config()?, &["--namespace", "httpbin"])?;
     let mut client = Client::new(rendered.port);
     assert_eq!(client.get("httpbin", "/json", &[])?.version(), "httpbin");
@@ -152,7 +152,7 @@ fn the_bare_name_of_a_service_is_its_name_in_its_namespace_only() -> Result<()> 
 }
 
 #[test]
-fn each_port_of_the_root_is_served_and_only_those_that_backends_have_are_split() -> Result<()> {
+fn all_root_ports_are_served_and_only_backend_ports_are_split() -> Result<()> {
     let rendered = Rendered::start("services: {httpbin/httpbin: {ports: [80, 14001]}}", &["--port", "14001"])?;
     let mut client = Client::new(rendered.port);
     let mut ask = |host: &str| client.get(host, "/json", &[]).map(|answer| answer.version());
@@ -177,7 +177,7 @@ fn echo_after_upgrade(listener: &TcpListener) -> std::io::Result<()> {
 }
 
 #[test]
-fn a_websocket_gets_through() -> Result<()> {
+fn websocket_connection_passes() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let host = format!("socket.example={}", listener.local_addr()?);
     let rendered = Rendered::start(&config()?, &["--host", &host])?;

@@ -239,7 +239,7 @@ fn in_envoy(
 }
 
 #[test]
-fn the_route_table_answers_as_a_real_envoy() -> Result<()> {
+fn simulated_route_table_answers_like_envoy() -> Result<()> {
     let pods = CLUSTERS.map(|name| Ok((name, Pod::start(name)?))).into_iter().collect::<Result<BTreeMap<_, _>>>()?;
     let scratch = Scratch::new()?;
     let envoy = Envoy::start(&bootstrap(&pods), scratch.path())?;

@@ -5,9 +5,9 @@ use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, TRAPPING, Wasm};
 use e2e::client::{Answer, Client, Load};
 use e2e::envoy::Envoy;
 use e2e::guide::{Guide, Sidecar};
+use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
 use e2e::pod::Pod;
 use e2e::scratch::Scratch;
-use e2e::world::{OTHER, ROOT, World};
 use e2e::{Error, Result};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -21,15 +21,15 @@ const UNSPLIT: &str = "unsplit.httpbin:14001";
 /// Envoy without the early strip, before the guide's pods: what a client may do to the filter itself.
 struct Bare {
     envoy: Envoy,
-    world: World,
+    httpbin: HttpbinFixture,
     port: u16,
     _scratch: Scratch,
 }
 
 impl Bare {
     fn start(wasm: Wasm) -> Result<Bare> {
-        let (world, scratch) = (World::start()?, Scratch::new()?);
-        let pods = [&world.v1, &world.v2, &world.root, &world.other];
+        let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
+        let pods = [&httpbin.v1, &httpbin.v2, &httpbin.root, &httpbin.other];
         let names = [V1, V2, ROOT_CLUSTER, "other.httpbin"];
         let bootstrap = Bootstrap {
             namespace: "curl",
@@ -41,7 +41,7 @@ impl Bare {
         };
         let envoy = Envoy::start(&bootstrap.text(), scratch.path())?;
         let port = envoy.listener_port("outbound-0")?;
-        Ok(Bare { envoy, world, port, _scratch: scratch })
+        Ok(Bare { envoy, httpbin, port, _scratch: scratch })
     }
 }
 
@@ -108,7 +108,7 @@ fn ask_for_v2(client: &mut Client, host: &str, version: &str) -> Result<()> {
 }
 
 #[test]
-fn a_client_that_sends_the_cluster_header_goes_where_the_split_says() -> Result<()> {
+fn client_cluster_header_does_not_change_routing() -> Result<()> {
     let sidecar = Sidecar::start(&Guide::built()?, 100, 0)?;
     assert!(sidecar.envoy.admin("/clusters")?.contains(V2), "there is something to ask for");
     let mut client = Client::new(sidecar.port);
@@ -116,25 +116,25 @@ fn a_client_that_sends_the_cluster_header_goes_where_the_split_says() -> Result<
         ask_for_v2(&mut client, host, version)?;
     }
     assert_eq!(client.get(OTHER, "/json", &[("x-traffic-split-mirror", V2.as_bytes())])?.version(), "other");
-    assert_eq!(sidecar.world.v2.requests(), 0);
+    assert_eq!(sidecar.httpbin.v2.requests(), 0);
     assert_eq!(client.connections(), 1);
     Ok(())
 }
 
 #[test]
-fn where_envoy_does_not_strip_the_cluster_header_the_filter_does() -> Result<()> {
+fn filter_removes_the_cluster_header_when_envoy_does_not() -> Result<()> {
     let bare = Bare::start(Wasm::new(&Guide::built()?.wasm, &weights(100, 0).to_string()))?;
     let mut client = Client::new(bare.port);
     for (host, version) in [(ROOT, "httpbin-v1"), (OTHER, "other"), (UNSPLIT, "httpbin")] {
         ask_for_v2(&mut client, host, version)?;
     }
-    assert_eq!(bare.world.v2.requests(), 0);
+    assert_eq!(bare.httpbin.v2.requests(), 0);
     assert_eq!(client.connections(), 1);
     Ok(())
 }
 
 #[test]
-fn where_envoy_does_not_strip_a_forged_mirror_or_cookie_the_filter_does_on_what_it_splits() -> Result<()> {
+fn filter_removes_forged_mirror_and_cookie_when_envoy_does_not() -> Result<()> {
     let guide = Guide::built()?;
     let forged: &[(&str, &[u8])] = &[
         ("x-traffic-split-mirror", V2.as_bytes()),
@@ -169,7 +169,7 @@ fn where_envoy_does_not_strip_a_forged_mirror_or_cookie_the_filter_does_on_what_
     assert_served(&answer, "httpbin-v1");
     let set = answer.headers_named("set-cookie");
     assert!(set.len() == 1 && set[0].starts_with("id="), "{set:?}");
-    assert_eq!((connections_to_v2(&bare)?, bare.world.other.requests()), (1, 0));
+    assert_eq!((connections_to_v2(&bare)?, bare.httpbin.other.requests()), (1, 0));
     Ok(())
 }
 
@@ -192,7 +192,7 @@ fn after_a_trap(envoy: &Envoy, port: u16) -> Result<Client> {
 }
 
 #[test]
-fn after_a_trap_the_cluster_header_of_a_client_leads_to_the_root_like_no_header() -> Result<()> {
+fn client_cluster_header_has_no_effect_after_a_trap() -> Result<()> {
     let (guide, scratch) = (Guide::built()?, Scratch::new()?);
     let trapping = trapping(&scratch)?;
 
@@ -204,7 +204,7 @@ fn after_a_trap_the_cluster_header_of_a_client_leads_to_the_root_like_no_header(
     for (host, version) in [(ROOT, "httpbin"), (OTHER, "other")] {
         ask_for_v2(&mut client, host, version)?;
     }
-    assert_eq!((client.connections(), sidecar.world.v2.requests()), (1, 0));
+    assert_eq!((client.connections(), sidecar.httpbin.v2.requests()), (1, 0));
 
     // It is the early strip that does it: without it nobody is left to drop the header.
     let bare = Bare::start(Wasm { failure_policy: "FAIL_OPEN", ..Wasm::new(&trapping, "") })?;
@@ -247,7 +247,7 @@ fn send_any_bytes(port: u16) -> Result<()> {
 }
 
 #[test]
-fn a_request_whose_header_or_cookie_is_not_utf_8_is_answered_and_so_are_all_after_it() -> Result<()> {
+fn non_utf8_headers_and_cookies_fail_no_request() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start(&guide, 100, 0)?;
     send_any_bytes(sidecar.port)?;
@@ -262,7 +262,7 @@ fn a_request_whose_header_or_cookie_is_not_utf_8_is_answered_and_so_are_all_afte
 }
 
 #[test]
-fn a_broken_configuration_is_refused_and_the_last_good_one_serves_on() -> Result<()> {
+fn invalid_configuration_is_rejected_and_the_last_valid_one_serves() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start(&guide, 0, 100)?;
     let good = guide.ecds(&guide.traffic_split(&sidecar.scratch, 0, 100)?)?;
@@ -285,7 +285,7 @@ fn a_broken_configuration_is_refused_and_the_last_good_one_serves_on() -> Result
 }
 
 #[test]
-fn an_envoy_that_starts_on_a_broken_configuration_serves_the_root_and_splits_once_there_is_a_good_one() -> Result<()> {
+fn envoy_started_with_an_invalid_configuration_serves_the_root_until_a_valid_one() -> Result<()> {
     let guide = Guide::built()?;
     let starts_on = |says: Option<&str>, alter: &dyn Fn(String) -> String| -> Result<()> {
         let sidecar = Sidecar::start_on(&guide, 100, 0, alter)?;
@@ -314,7 +314,7 @@ fn an_envoy_that_starts_on_a_broken_configuration_serves_the_root_and_splits_onc
 }
 
 #[test]
-fn an_envoy_that_finds_no_file_for_the_configuration_says_which() -> Result<()> {
+fn envoy_names_the_missing_configuration_file() -> Result<()> {
     let (guide, scratch) = (Guide::built()?, Scratch::new()?);
     let missing = scratch.join("ecds.yaml");
     let options = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--ecds"].map(Into::into).into_iter();

@@ -5,7 +5,7 @@ use e2e::client::Client;
 use e2e::envoy::Envoy;
 use e2e::report::{CONNECTIONS, FORBIDDEN, Report, SCENARIOS, Shape, Step, probe};
 use e2e::scratch::{Scratch, replace};
-use e2e::{PATIENCE, Result, wait_for};
+use e2e::{Result, WAIT_TIMEOUT, wait_for};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderValue};
@@ -445,7 +445,7 @@ fn accepted(listener: &std::net::TcpListener) -> Result<Option<TcpStream>> {
 
 /// Reads until the other side ends or breaks off.
 fn read_to_end(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(WAIT_TIMEOUT))?;
     match stream.read_to_end(bytes) {
         Err(error) if error.kind() != ErrorKind::ConnectionReset => Err(error.into()),
         _ => Ok(()),
@@ -533,7 +533,7 @@ fn journey() -> Result<Report> {
 
 /// `UPDATE_ENVOY_REPORT=1` writes the report anew.
 #[test]
-fn envoy_answers_every_call_as_the_report_says() -> Result<()> {
+fn envoy_answers_every_hostcall_as_recorded() -> Result<()> {
     let mut report = journey()?;
     connections(&mut report)?;
     assert!(report.len() >= 200, "{} calls", report.len());

@@ -43,7 +43,7 @@ fn reload(guide: &Guide, sidecar: &Sidecar, clients: &mut [Client; 8], turn: usi
 }
 
 #[test]
-fn three_hundred_reloads_of_500_splits_leave_memory_where_it_was() -> Result<()> {
+fn three_hundred_reloads_of_500_splits_do_not_grow_memory() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start(&guide, 100, 0)?;
     let mut clients = [(); 8].map(|()| Client::new(sidecar.port));
@@ -95,7 +95,7 @@ fn many_splits(number: usize, weight: usize) -> String {
 /// A stream keeps the configuration under which it began, as gRPC streams and WebSockets do for days. `TRAFFIC_SPLIT_CASES`
 /// sets the number of configurations.
 #[test]
-fn a_stream_under_each_configuration_keeps_the_memory_of_two() -> Result<()> {
+fn stream_per_configuration_holds_the_memory_of_two() -> Result<()> {
     let configurations = std::env::var("TRAFFIC_SPLIT_CASES").map_or(Ok(150), |number| number.parse::<usize>());
     let configurations = configurations.map_err(|error| format!("TRAFFIC_SPLIT_CASES: {error}"))?;
     let silent = TcpListener::bind("127.0.0.1:0")?;

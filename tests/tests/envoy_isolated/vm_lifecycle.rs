@@ -2,8 +2,8 @@
 
 use e2e::client::{Client, Load};
 use e2e::guide::{Guide, Sidecar};
+use e2e::httpbin::ROOT;
 use e2e::scratch::Scratch;
-use e2e::world::ROOT;
 use e2e::{Result, wait_for};
 use serde_json::Value;
 use std::ffi::OsString;
@@ -115,7 +115,7 @@ fn extension(guide: &Guide, module: &std::path::Path, epoch: u64, configuration:
 }
 
 #[test]
-fn trap_at_configure_in_the_canary_is_refused_and_the_next_configuration_serves() -> Result<()> {
+fn configuration_that_traps_the_canary_is_rejected_and_the_next_serves() -> Result<()> {
     let faulty = Faulty::start()?;
     assert!(faulty.configure(0, "T").is_err(), "Envoy tries a configuration in a VM of its own first");
     faulty.assert_served_by("httpbin-v1")?;
@@ -124,7 +124,7 @@ fn trap_at_configure_in_the_canary_is_refused_and_the_next_configuration_serves(
 }
 
 #[test]
-fn trap_at_configure_in_workers_heals_with_a_configuration_in_another_vm() -> Result<()> {
+fn workers_that_trap_at_configure_recover_in_another_vm() -> Result<()> {
     let faulty = Faulty::start()?;
     for (fault, epoch) in [("W", 0), ("O", 1)] {
         // Accepted: the canary has no earlier configuration. The workers' VMs die, and the root serves.
@@ -143,7 +143,7 @@ fn trap_at_configure_in_workers_heals_with_a_configuration_in_another_vm() -> Re
 }
 
 #[test]
-fn trap_at_a_request_heals_with_the_next_configuration_in_any_vm() -> Result<()> {
+fn request_trap_recovers_with_the_next_configuration_in_any_vm() -> Result<()> {
     let faulty = Faulty::start()?;
     for (fault, next) in [("R", 0), ("M", 0), ("R", 1), ("M", 2)] {
         let epoch = if next == 2 { 1 } else { 0 };
@@ -157,7 +157,7 @@ fn trap_at_a_request_heals_with_the_next_configuration_in_any_vm() -> Result<()>
 }
 
 #[test]
-fn no_request_fails_and_counters_go_on_while_vms_are_exchanged() -> Result<()> {
+fn vm_replacement_fails_no_request_and_keeps_counters() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start(&guide, 100, 0)?;
     let load = Load::start(sidecar.port, ROOT, 2);

@@ -1,8 +1,8 @@
 //! The controller on a real mesh: from `kubectl apply` to what the client's sidecar does.
 
 use e2e::client::{Client, Load};
-use e2e::mesh::{Mesh, PORT, split, version_at, wait_for_all_threads, wait_for_filter, with_the_guide};
-use e2e::world::{OTHER, ROOT, World};
+use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
+use e2e::mesh::{Mesh, PORT, split, start_with_guide, version_at, wait_for_all_threads, wait_for_filter};
 use e2e::{Result, is_share, wait_for};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ fn version_of(host: &str) -> Result<String> {
 
 /// The guide as people type it, under load from before the first apply to after the last.
 #[test]
-fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn guide_applies_without_failed_requests_or_listener_changes() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     // It is there before the first split, so that this is no change of a listener.
     mesh.wait_for_envoy_filter()?;
@@ -67,8 +67,8 @@ fn the_guide_by_kubectl_apply_without_a_failed_request_or_another_listener() -> 
 
 /// One team's mistake isn't another's.
 #[test]
-fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn invalid_split_is_excluded_with_an_event_while_others_change() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
 
@@ -115,8 +115,8 @@ fn a_split_that_is_wrong_is_left_out_with_an_event_while_others_change() -> Resu
 
 /// A leader that is killed is replaced, and what it began goes on.
 #[test]
-fn when_the_leader_is_killed_the_ramp_goes_on() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn rollout_continues_after_the_leader_is_killed() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let first = mesh.controller(&guide, "controller-1")?;
     wait_for("the first to lead", || Ok((first.metric("traffic_split_controller_leader")? == 1.0).then_some(())))?;
     let second = mesh.controller(&guide, "controller-2")?;
@@ -143,8 +143,8 @@ fn when_the_leader_is_killed_the_ramp_goes_on() -> Result<()> {
 
 /// Objects as canary tools write them, whole and by PUT, over a whole ramp.
 #[test]
-fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn flagger_and_argo_rollouts_objects_shift_traffic() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     // Who writes, in which version, its root, and the stable backend; the canary is httpbin-v2, and stands first.
@@ -193,8 +193,8 @@ fn flagger_s_and_argo_rollouts_objects_ramp_as_they_write_them() -> Result<()> {
 
 /// A Service without weight may come and go. One with weight costs what is sent to it until that is known.
 #[test]
-fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_for_a_moment() -> Result<()> {
-    let (guide, world, mesh) = with_the_guide()?;
+fn deleted_backend_fails_requests_only_briefly_and_only_with_weight() -> Result<()> {
+    let (guide, httpbin, mesh) = start_with_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     let weights = |v1: u32, v2: u32| {
@@ -211,7 +211,7 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
     wait_for("its cluster to be gone", || Ok((!is_there()?).then_some(())))?;
     load.more(100)?;
     mesh.apply(&e2e::mesh::service("httpbin-v2", "httpbin").to_string())?;
-    mesh.place("httpbin-v2.httpbin", world.v2.address())?;
+    mesh.place("httpbin-v2.httpbin", httpbin.v2.address())?;
     wait_for("its cluster to be back", || Ok(is_there()?.then_some(())))?;
     weights(50, 50)?;
     load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
@@ -241,8 +241,8 @@ fn a_backend_that_is_deleted_costs_nothing_without_weight_and_with_weight_only_f
 
 /// A cluster with a thousand splits, of which half change at once; and then one.
 #[test]
-fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn thousand_splits_in_hundred_namespaces_are_programmed() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let list = |items: Vec<Value>| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
     let namespace = |number: usize| format!("team-{number}");
@@ -337,8 +337,8 @@ fn a_thousand_splits_in_a_hundred_namespaces() -> Result<()> {
 
 /// What is taken out goes in an order in which nobody notices.
 #[test]
-fn uninstall_leaves_the_root_serving_without_a_failed_request() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn uninstall_returns_traffic_to_the_root_without_failed_requests() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-v1.yaml").display().to_string()])?;
@@ -365,8 +365,8 @@ fn uninstall_leaves_the_root_serving_without_a_failed_request() -> Result<()> {
 
 /// What an operator of Istio should know of a split is said on it.
 #[test]
-fn what_istio_s_objects_say_that_split_requests_bypass_or_cannot_reach_is_said() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn conflicting_istio_objects_are_reported_on_the_split() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-50-50.yaml").display().to_string()])?;
     for kind in ["RulesApply", "Reachable"] {
@@ -399,8 +399,8 @@ fn what_istio_s_objects_say_that_split_requests_bypass_or_cannot_reach_is_said()
 
 /// The API server goes away and comes back: sidecars keep what they have, and what changes then gets to them.
 #[test]
-fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
-    let (guide, _world, mut mesh) = with_the_guide()?;
+fn api_server_restart_loses_no_change() -> Result<()> {
+    let (guide, _httpbin, mut mesh) = start_with_guide()?;
     let mut controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     let one = |backend| split("http-split", "httpbin", &[(backend, 1)]);
@@ -418,8 +418,8 @@ fn a_restart_of_the_api_server_loses_nothing() -> Result<()> {
 
 /// What doesn't fit waits, and harms nobody who is served.
 #[test]
-fn a_split_too_many_is_said_and_left_out_until_there_is_room() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn split_above_the_size_limit_is_reported_and_excluded_until_it_fits() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let one = |name, root, backend| mesh.apply(&split(name, root, &[(backend, 1)]));
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
@@ -466,8 +466,8 @@ fn a_split_too_many_is_said_and_left_out_until_there_is_room() -> Result<()> {
 
 /// Two teams, one root; and a namespace that wants no part in it.
 #[test]
-fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients_are_left_alone() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn older_split_wins_a_root_and_excluded_namespaces_are_not_split() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     let one = |name, backend| mesh.apply(&split(name, "httpbin", &[(backend, 1)]));
@@ -520,17 +520,17 @@ fn the_older_of_two_splits_for_a_root_serves_and_an_excluded_namespace_s_clients
 }
 
 /// Whether v2 gets this many requests in a moment.
-fn wait_for_copies(world: &World, wanted: u64) -> bool {
+fn wait_for_copies(httpbin: &HttpbinFixture, wanted: u64) -> bool {
     (0..50).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
-        world.v2.requests() >= wanted
+        httpbin.v2.requests() >= wanted
     })
 }
 
 /// From annotations and HTTPRouteGroups, as people write them, to what the sidecar does.
 #[test]
-fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_served_on() -> Result<()> {
-    let (guide, world, mesh) = with_the_guide()?;
+fn annotations_and_route_groups_apply_and_a_deleted_group_keeps_serving() -> Result<()> {
+    let (guide, httpbin, mesh) = start_with_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     let example = |name: &str| {
@@ -566,12 +566,12 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
     // All go to v1 now, so what v2 gets are copies.
     wait_for_all_threads("all to go to v1", || Ok(version(&[])? == "httpbin-v1"))?;
     wait_for("v2 to get a copy of each", || {
-        let before = world.v2.requests();
+        let before = httpbin.v2.requests();
         for _ in 0..20 {
             assert_eq!(version(&[])?, "httpbin-v1");
         }
         // Nobody waits for a copy.
-        Ok(wait_for_copies(&world, before + 20).then_some(()))
+        Ok(wait_for_copies(&httpbin, before + 20).then_some(()))
     })?;
     mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
 
@@ -622,9 +622,9 @@ fn annotations_and_route_groups_do_what_they_say_and_a_group_that_is_gone_is_ser
 
 /// Others write what the controller keeps, over and over.
 #[test]
-fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> Result<()> {
+fn foreign_writes_to_the_envoyfilter_are_reverted_without_failed_requests() -> Result<()> {
     const FILTER: [&str; 4] = ["envoyfilter", "-n", "istio-system", "traffic-split"];
-    let (guide, _world, mesh) = with_the_guide()?;
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", 1)]))?;
     mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
@@ -695,8 +695,8 @@ fn whoever_else_writes_the_envoy_filter_is_put_right_and_no_request_fails() -> R
 
 /// An API server that answers nobody for a while, one that is gone without a word, and one that has forgotten what was.
 #[test]
-fn an_api_server_that_hangs_is_silent_or_forgets_costs_no_request_and_loses_no_change() -> Result<()> {
-    let (guide, _world, mut mesh) = with_the_guide()?;
+fn hung_partitioned_or_compacted_api_server_loses_no_request_or_change() -> Result<()> {
+    let (guide, _httpbin, mut mesh) = start_with_guide()?;
     let relay = mesh.relay_api()?;
     let mut controllers = ["controller-1", "controller-2"]
         .into_iter()

@@ -2,8 +2,8 @@
 //! controller that nobody knew of.
 
 use e2e::client::Load;
-use e2e::mesh::{PORT, manifests, split, version_at, with_the_guide};
-use e2e::world::ROOT;
+use e2e::httpbin::ROOT;
+use e2e::mesh::{PORT, manifests, split, start_with_guide, version_at};
 use e2e::{Result, wait_for};
 use serde_json::{Value, json};
 
@@ -12,8 +12,8 @@ fn service(name: &str, spec: Value) -> Value {
 }
 
 #[test]
-fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn unusual_objects_fail_no_request_and_are_reported() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
 
@@ -78,8 +78,8 @@ fn odd_objects_cost_no_request_and_are_said() -> Result<()> {
 
 /// Somebody's policy, Istiod's webhook, rights that were taken away: what people have applied isn't served, and they hear why.
 #[test]
-fn an_envoy_filter_that_the_api_server_refuses_is_said_and_costs_no_request() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn rejected_envoyfilter_write_is_reported_and_fails_no_request() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
     let versions = |v1, v2| [("httpbin-v1", v1), ("httpbin-v2", v2)];
@@ -146,8 +146,8 @@ fn an_envoy_filter_that_the_api_server_refuses_is_said_and_costs_no_request() ->
 /// A leader that was stopped or cut off finds out late that another leads. Until then it writes nothing; and a Lease that
 /// somebody deletes is no end.
 #[test]
-fn who_has_lost_the_lease_writes_nothing_from_then_on_and_a_lease_that_is_deleted_is_made_anew() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn replica_without_the_lease_writes_nothing_and_a_deleted_lease_is_recreated() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let standby = mesh.controller(&guide, "controller-2")?;
     mesh.wait_for_envoy_filter()?;
@@ -184,8 +184,8 @@ fn who_has_lost_the_lease_writes_nothing_from_then_on_and_a_lease_that_is_delete
 
 /// It would put back what is taken out.
 #[test]
-fn uninstall_takes_nothing_out_while_a_controller_runs_elsewhere() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn uninstall_removes_nothing_while_another_controller_runs() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     mesh.wait_for_envoy_filter()?;
     let refused = mesh.uninstall(&guide).expect_err("the controller runs").to_string();

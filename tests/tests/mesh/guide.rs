@@ -2,8 +2,8 @@
 
 use e2e::bootstrap::TRAPPING;
 use e2e::client::{Client, Load};
-use e2e::mesh::{PORT, version_at, wait_for_all_threads, with_the_guide};
-use e2e::world::{OTHER, ROOT};
+use e2e::httpbin::{OTHER, ROOT};
+use e2e::mesh::{PORT, start_with_guide, version_at, wait_for_all_threads};
 use e2e::{Result, is_share, wait_for};
 use serde_json::json;
 use std::fs;
@@ -11,8 +11,8 @@ use std::path::Path;
 
 /// What `traffic-split render envoyfilter` prints does what it says, applied as it stands.
 #[test]
-fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn rendered_envoy_filter_splits_and_updates_without_listener_change() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let sidecar = mesh.sidecar("curl")?;
     assert_eq!(version_at(PORT, ROOT)?, "httpbin");
 
@@ -45,9 +45,9 @@ fn a_rendered_envoy_filter_splits_and_changes_without_a_listener() -> Result<()>
 /// filter, until there is a good one. What a client sends of our headers has no effect: neither then, nor later, nor once
 /// the filter's VM is dead.
 #[test]
-fn a_broken_configuration_a_dead_filter_and_a_client_s_headers_harm_nobody() -> Result<()> {
+fn invalid_configuration_dead_filter_and_forged_headers_misroute_no_request() -> Result<()> {
     const CLUSTER: &[u8] = b"outbound|14001||other.httpbin.svc.cluster.local";
-    let (guide, world, mesh) = with_the_guide()?;
+    let (guide, httpbin, mesh) = start_with_guide()?;
     let split = guide.traffic_split(&mesh.scratch, 100, 0)?;
     let render = |wasm: &Path| {
         let options = ["--wasm".into(), wasm.into(), "--failure-policy".into(), "open".into()];
@@ -83,7 +83,7 @@ fn a_broken_configuration_a_dead_filter_and_a_client_s_headers_harm_nobody() -> 
     mesh.apply(&good)?;
     wait_for("v1 to answer", || Ok((ask(ROOT)? == "httpbin-v1").then_some(())))?;
     assert_eq!(ask(OTHER)?, "other");
-    assert_eq!(world.other.requests(), 3, "no copy was made");
+    assert_eq!(httpbin.other.requests(), 3, "no copy was made");
 
     let trap = mesh.scratch.join("trap.wasm");
     fs::write(&trap, wat::parse_str(TRAPPING).map_err(|error| error.to_string())?)?;

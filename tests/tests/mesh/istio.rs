@@ -4,8 +4,8 @@
 use e2e::client::{Client, Load};
 use e2e::envoy::{Envoy, free_port};
 use e2e::guide::Guide;
-use e2e::mesh::{Mesh, PORT, version_at, wait_for_all_threads, with_the_guide};
-use e2e::world::{OTHER, ROOT};
+use e2e::httpbin::{OTHER, ROOT};
+use e2e::mesh::{Mesh, PORT, start_with_guide, version_at, wait_for_all_threads};
 use e2e::{Result, is_share, wait_for};
 use serde_json::json;
 use std::ffi::OsString;
@@ -25,8 +25,8 @@ fn has_filter(proxy: &Envoy) -> Result<bool> {
 
 /// What `render wasmplugin` prints does what it says, applied as it stands; and what it can't do is as it says.
 #[test]
-fn a_rendered_wasm_plugin_splits_live_and_a_bad_one_has_a_new_proxy_answer_500() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn rendered_wasm_plugin_splits_and_an_invalid_one_makes_new_proxies_answer_500() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let rendered = |weights| render(&guide, &mesh, "wasmplugin", &["--response-header", "x-served-by"], weights);
     let sidecar = mesh.sidecar("curl")?;
     assert_eq!(version_at(PORT, ROOT)?, "httpbin");
@@ -80,8 +80,8 @@ fn a_rendered_wasm_plugin_splits_live_and_a_bad_one_has_a_new_proxy_answer_500()
 
 /// Who isn't named is left alone.
 #[test]
-fn an_envoy_filter_is_for_the_namespace_or_the_pods_that_it_names() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn envoy_filter_applies_only_to_its_namespace_or_pods() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     mesh.kubectl(&["create", "namespace", "elsewhere"])?;
     for (options, named, others) in [
         (["--namespace", "curl"], ("curl", "shell"), ("elsewhere", "curl")),
@@ -110,9 +110,9 @@ fn an_envoy_filter_is_for_the_namespace_or_the_pods_that_it_names() -> Result<()
 
 /// A gateway splits what comes from outside by the names that the operator gives a root, and lets nobody in by others.
 #[test]
-fn a_gateway_splits_the_hosts_that_the_operator_names_and_lets_nobody_in_by_others() -> Result<()> {
+fn gateway_splits_only_hosts_that_the_operator_lists() -> Result<()> {
     const SHOP: &str = "shop.example.com";
-    let (guide, _world, mesh) = with_the_guide()?;
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     mesh.kubectl(&["create", "namespace", "ingress"])?;
     let port = free_port()?;
     let istio = |kind: &str, namespace: &str, spec: serde_json::Value| {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 /// A person types what is printed, as it stands.
 #[test]
-fn what_the_kept_mesh_prints_works_as_printed() -> Result<()> {
+fn kept_mesh_prints_commands_that_work() -> Result<()> {
     let scratch = Scratch::new()?;
     let printed = scratch.join("printed");
     let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));

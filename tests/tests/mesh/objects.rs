@@ -34,7 +34,7 @@ fn refused(mesh: &Mesh, object: &Value, why: &str) {
 }
 
 #[test]
-fn the_api_server_takes_what_smi_says_and_refuses_what_it_doesn_t() -> Result<()> {
+fn api_server_accepts_smi_objects_and_rejects_invalid_ones() -> Result<()> {
     let mesh = Mesh::start()?;
     let weights = |v1: Value, v2: Value| json!([{"service": "v1", "weight": v1}, {"service": "v2", "weight": v2}]);
 
@@ -121,7 +121,7 @@ fn count_taken(mesh: &Mesh, kind: &str, objects: impl IntoIterator<Item = Value>
 }
 
 #[test]
-fn a_schema_bounds_headers_and_service_names() -> Result<()> {
+fn schema_limits_headers_and_service_names() -> Result<()> {
     let mesh = Mesh::start()?;
     let many = |count: usize| (0..count).map(|n| (format!("x-{n}"), json!("1"))).collect::<Value>();
     let taken = |headers: &[Value]| {
@@ -214,7 +214,7 @@ fn a_schema_bounds_headers_and_service_names() -> Result<()> {
 }
 
 #[test]
-fn the_envoyfilter_is_created_by_the_manifests_and_filled_by_the_controller() -> Result<()> {
+fn manifests_create_the_envoyfilter_and_the_controller_fills_it() -> Result<()> {
     let mesh = Mesh::start()?;
     let read = || mesh.get("envoyfilter", "istio-system", "traffic-split");
     assert_eq!(read()?["spec"], Value::Null);

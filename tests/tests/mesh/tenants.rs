@@ -1,8 +1,8 @@
 //! The controller on a real mesh beside a hostile tenant: objects that cannot be read, and objects that are large.
 
 use e2e::client::Load;
-use e2e::mesh::{Controller, Mesh, PORT, split, version_at, with_the_guide};
-use e2e::world::ROOT;
+use e2e::httpbin::ROOT;
+use e2e::mesh::{Controller, Mesh, PORT, split, start_with_guide, version_at};
 use e2e::{Result, wait_for};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -63,8 +63,8 @@ fn assert_short_log(controller: &Controller) {
 }
 
 #[test]
-fn an_object_that_cannot_be_read_costs_only_itself() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn unreadable_object_affects_only_itself() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     accept_any_headers(&mesh)?;
     let group = |name, levels| {
         let spec = json!({"matches": [{"headers": {"h": nested(levels)}}]});
@@ -139,8 +139,8 @@ fn an_object_that_cannot_be_read_costs_only_itself() -> Result<()> {
 
 /// 60 MB of annotations that nobody reads, and 60 splits that name one large group.
 #[test]
-fn what_planning_does_not_use_costs_no_memory() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn fields_unused_by_planning_use_no_memory() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let _sidecar = mesh.sidecar("curl")?;
     mesh.kubectl(&["create", "namespace", TENANT])?;
     let services: Vec<_> = (0..300)
@@ -179,8 +179,8 @@ fn what_planning_does_not_use_costs_no_memory() -> Result<()> {
 
 /// A tenant that asks for more of everything than it may have, and changes ten of its objects a second.
 #[test]
-fn tenant_at_all_limits_holds_back_no_change_and_no_request_of_others() -> Result<()> {
-    let (guide, _world, mesh) = with_the_guide()?;
+fn tenant_at_all_limits_delays_no_change_or_request_of_others() -> Result<()> {
+    let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let sidecar = mesh.sidecar("curl")?;
     change(&mesh, "httpbin-v1")?;

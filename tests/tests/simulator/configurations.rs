@@ -38,7 +38,7 @@ fn every_second(module: &Module, first: usize) -> (usize, usize) {
 }
 
 #[test]
-fn no_configuration_stops_the_filter_and_it_takes_what_the_core_takes() {
+fn filter_survives_every_configuration_and_accepts_what_the_core_accepts() {
     let module = Module::from_file(Guide::built().expect("what ./build.sh build leaves").wasm).expect("a module");
     let [even, odd] = std::thread::scope(|scope| {
         [0, 1]

@@ -49,7 +49,7 @@ fn counter(backend: &str) -> String {
 }
 
 #[test]
-fn it_imports_only_what_it_uses() {
+fn filter_imports_only_the_functions_it_uses() {
     let expected = [
         "env.proxy_define_metric",
         "env.proxy_get_buffer_bytes",
@@ -71,7 +71,7 @@ fn it_imports_only_what_it_uses() {
 /// Each callback that is exported costs every request, and the marker is what makes Envoy look for the route again after
 /// a header is written: with a later ABI a filter has to ask for that.
 #[test]
-fn it_exports_the_callbacks_it_needs_and_the_marker_of_abi_0_2_1() {
+fn filter_exports_only_needed_callbacks_and_the_abi_0_2_1_marker() {
     let expected = [
         "_initialize",
         "memory",
@@ -93,14 +93,14 @@ fn filter_is_under_350_kilobytes() {
 }
 
 #[test]
-fn a_request_to_the_root_gets_its_cluster_and_its_route_is_looked_for_again() {
+fn root_request_gets_its_cluster_and_a_new_route_lookup() {
     let outcome = ask(&mut start(weights(1, 0)));
     assert_eq!(outcome.request_header(CLUSTER), Some(V1));
     assert!(outcome.route_cache_cleared);
 }
 
 #[test]
-fn a_request_to_another_host_is_left_as_it_is() {
+fn request_to_another_host_is_unchanged() {
     let mut simulator = start(weights(1, 0));
     let outcome = simulator.request().get("http://other.httpbin:14001/json").header("x-user", "7").send();
     let names: Vec<_> = outcome.request_headers.iter().map(|(name, _)| name).collect();
@@ -110,7 +110,7 @@ fn a_request_to_another_host_is_left_as_it_is() {
 }
 
 #[test]
-fn a_cluster_header_of_the_clients_is_overwritten_where_a_split_applies_and_removed_elsewhere() {
+fn client_cluster_header_is_overwritten_when_split_and_removed_otherwise() {
     let mut simulator = start(weights(1, 0));
     for name in [CLUSTER, "X-Traffic-Split-Cluster"] {
         let request = simulator.request().get("http://httpbin.httpbin:14001/json").header(name, "a").header(name, "b");
@@ -123,7 +123,7 @@ fn a_cluster_header_of_the_clients_is_overwritten_where_a_split_applies_and_remo
 }
 
 #[test]
-fn where_envoy_strips_the_headers_the_filter_need_not() {
+fn filter_does_not_remove_headers_that_envoy_removes() {
     let mut simulator = start(json!({"headersStripped": true, "trafficSplits": [split(1, 0)]}).to_string());
     let outcome = simulator.request().get("http://other.httpbin:14001/json").header(CLUSTER, "a").send();
     assert!(!outcome.route_cache_cleared);
@@ -132,7 +132,7 @@ fn where_envoy_strips_the_headers_the_filter_need_not() {
 }
 
 #[test]
-fn headers_have_the_names_they_are_given() {
+fn configured_header_names_are_used() {
     let configuration = json!({"clusterHeader": "x-to", "backendHeader": "x-backend", "trafficSplits": [split(1, 0)]});
     let mut simulator = start(configuration.to_string());
     let request = simulator.request().get("http://httpbin.httpbin:14001/json").header("x-backend", "mine");
@@ -143,13 +143,13 @@ fn headers_have_the_names_they_are_given() {
 }
 
 #[test]
-fn the_backends_name_is_written_only_if_asked_for() {
+fn backend_header_is_written_only_when_configured() {
     let outcome = ask(&mut start(weights(1, 0)));
     assert_eq!(outcome.request_header("x-traffic-split-backend"), None);
 }
 
 #[test]
-fn shares_follow_weights_whatever_the_seed() {
+fn shares_follow_weights_for_every_seed() {
     for seed in 0..4 {
         let builder = Simulator::builder(&FILTER).seed(seed).configuration(weights(10, 90));
         let mut simulator = builder.start().expect("a start");
@@ -169,7 +169,7 @@ fn workers_with_different_seeds_pick_in_different_orders() {
 }
 
 #[test]
-fn each_backend_has_a_counter_that_is_defined_once_in_the_life_of_the_vm() {
+fn each_backend_counter_is_defined_once_per_vm() {
     let mut simulator = start(weights(1, 0));
     assert_eq!(simulator.metrics().len(), 0, "none before its first use");
     for round in 1..=20 {
@@ -186,7 +186,7 @@ fn each_backend_has_a_counter_that_is_defined_once_in_the_life_of_the_vm() {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_is_refused_with_every_problem_and_the_old_one_serves_on() {
+fn invalid_configuration_is_rejected_with_all_problems_and_the_old_one_serves() {
     let mut simulator = start(weights(1, 0));
     let mut wrong = split(1, 0);
     wrong["spec"]["backends"][1]["weight"] = json!(-5);
@@ -202,7 +202,7 @@ fn a_configuration_that_is_wrong_is_refused_with_every_problem_and_the_old_one_s
 }
 
 #[test]
-fn an_empty_configuration_is_refused_and_one_without_splits_passes_everything() {
+fn empty_configuration_is_rejected_and_zero_splits_change_no_request() {
     for empty in ["", " ", "null", "[]"] {
         let started = Simulator::builder(&FILTER).configuration(empty).start();
         assert!(matches!(started, Err(Error::Refused { .. })), "{empty:?}");
@@ -212,7 +212,7 @@ fn an_empty_configuration_is_refused_and_one_without_splits_passes_everything() 
 }
 
 #[test]
-fn a_weight_that_is_missing_is_a_warning() {
+fn missing_weight_logs_a_warning() {
     let mut split = split(0, 1);
     split["spec"]["backends"][0].as_object_mut().expect("an object").remove("weight");
     let simulator = start(json!({"trafficSplits": [split]}).to_string());
@@ -222,7 +222,7 @@ fn a_weight_that_is_missing_is_a_warning() {
 }
 
 #[test]
-fn the_clients_namespace_comes_from_the_node_and_may_be_unknown() {
+fn client_namespace_comes_from_node_metadata_and_is_optional() {
     let ask = |builder: host_sim::Builder| {
         let mut simulator = builder.configuration(weights(1, 0)).start().expect("a start");
         simulator.request().get("http://httpbin:14001/").send().request_header(CLUSTER).is_some()
@@ -235,7 +235,7 @@ fn the_clients_namespace_comes_from_the_node_and_may_be_unknown() {
 }
 
 #[test]
-fn a_destination_port_that_is_no_port_is_none() {
+fn invalid_destination_port_is_ignored() {
     let mut simulator = start(weights(1, 0));
     for port in [&b""[..], b"\x01", &70_000_u64.to_le_bytes(), &u64::MAX.to_le_bytes(), &[0; 8], &[0; 9]] {
         let request = simulator.request().get("http://httpbin.httpbin/").property(&["destination", "port"], port);
@@ -247,7 +247,7 @@ fn a_destination_port_that_is_no_port_is_none() {
 
 /// Reloads as a control plane sends them for a day: 500 splits, another weight each time, and requests in between.
 #[test]
-fn reloads_leave_the_memory_where_it_was() {
+fn reloads_do_not_grow_memory() {
     let configuration = |round: u32| many_splits(500, |_| split(1 + round % 7, 1));
     let mut simulator = start(configuration(0));
     let mut grown = Vec::new();
@@ -264,7 +264,7 @@ fn reloads_leave_the_memory_where_it_was() {
 
 /// Weights change while a stream of each configuration goes on, which keeps its root context in the VM.
 #[test]
-fn streams_under_many_configurations_keep_the_memory_of_two() {
+fn streams_of_old_configurations_hold_the_memory_of_two() {
     for (splits, turns, every) in [(1_u32, 1000, 100), (200, 60, 20)] {
         let configuration = |turn: u32| many_splits(splits, |n| split(1, if n == 0 { turn } else { 1 }));
         let mut simulator = start(configuration(0));
@@ -292,7 +292,7 @@ fn streams_under_many_configurations_keep_the_memory_of_two() {
 }
 
 #[test]
-fn no_request_stops_it() {
+fn generated_requests_never_stop_the_filter() {
     let mut simulator = start(json!({"backendHeader": "x-b", "trafficSplits": [split(1, 1)]}).to_string());
     let mut random = fastrand::Rng::with_seed(7);
     let bytes = |random: &mut fastrand::Rng| {
@@ -318,7 +318,7 @@ fn no_request_stops_it() {
 }
 
 #[test]
-fn no_configuration_stops_it() {
+fn generated_configurations_never_stop_the_filter() {
     let good = json!({
         "clusterHeader": "x-to", "cluster": "{namespace}/{service}|{port}", "clusterDomain": "example.org",
         "namespace": "curl", "excludedNamespaces": ["a"], "backendHeader": "x-b", "headersStripped": true,
@@ -362,7 +362,7 @@ fn no_configuration_stops_it() {
 }
 
 #[test]
-fn log_of_a_configuration_has_an_end_however_much_is_wrong_with_it() {
+fn configuration_log_is_bounded_however_many_problems() {
     let mut simulator = start(weights(1, 0));
     let wrong = json!({"trafficSplits": vec![json!({}); 5000]}).to_string();
     let Err(Error::Refused { logs, .. }) = simulator.reconfigure(wrong) else { panic!("a wrong configuration") };
@@ -371,7 +371,7 @@ fn log_of_a_configuration_has_an_end_however_much_is_wrong_with_it() {
 }
 
 #[test]
-fn deep_nesting_and_great_size_are_refused_not_fatal() {
+fn deep_or_large_configurations_are_rejected_without_a_trap() {
     let mut simulator = start(weights(1, 0));
     let deep = "[".repeat(100_000);
     let in_a_split = format!(r#"{{"trafficSplits": [{{"metadata": {deep}"#);

@@ -1,8 +1,8 @@
 //! The canary guide in the simulator: the command renders, the filter picks.
 
 use e2e::guide::Guide;
+use e2e::httpbin::{OTHER, ROOT};
 use e2e::scratch::Scratch;
-use e2e::world::{OTHER, ROOT};
 use e2e::{Result, is_share};
 use host_sim::{Module, Simulator};
 
@@ -19,7 +19,7 @@ fn ask(simulator: &mut Simulator, authority: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn the_canary_guide() -> Result<()> {
+fn canary_guide_routes_as_documented() -> Result<()> {
     let (guide, scratch) = (Guide::built()?, Scratch::new()?);
     let render = |v1, v2| guide.render("plugin-config", &[], &guide.traffic_split(&scratch, v1, v2)?);
     let module = Module::from_file(&guide.wasm).expect("a module");

@@ -1,4 +1,4 @@
-//! The world of the canary guide.
+//! The Services of the canary guide.
 
 use crate::Result;
 use crate::pod::Pod;
@@ -12,7 +12,7 @@ pub const OTHER: &str = "other.httpbin:14001";
 /// Namespace `httpbin`: a pod behind the root service `httpbin` itself, one of each version behind `httpbin-v1` and
 /// `httpbin-v2`, and one behind `other`, which has nothing to do with the split.
 #[derive(Debug)]
-pub struct World {
+pub struct HttpbinFixture {
     /// Behind the Service `httpbin-v1`.
     pub v1: Pod,
     /// Behind the Service `httpbin-v2`.
@@ -23,10 +23,10 @@ pub struct World {
     pub other: Pod,
 }
 
-impl World {
+impl HttpbinFixture {
     /// Starts the pods.
-    pub fn start() -> Result<World> {
-        Ok(World {
+    pub fn start() -> Result<HttpbinFixture> {
+        Ok(HttpbinFixture {
             v1: Pod::start("httpbin-v1")?,
             v2: Pod::start("httpbin-v2")?,
             root: Pod::start("httpbin")?,
