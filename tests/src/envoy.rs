@@ -11,16 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where the Envoy binary is, or what to do about it: the environment variable `ENVOY`, else the one that
-/// `./build.sh` installed into `target/envoy` of the workspace.
+/// Returns the path of the Envoy binary: the environment variable `ENVOY`, else the binary that `./build.sh`
+/// installed into `target/envoy` of the workspace.
+///
+/// # Errors
+/// There is no binary; the message says how to install it.
 pub fn available() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("ENVOY").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            Err(Error(format!("ENVOY is set to {}, which is no file", path.display())))
-        };
+        return if path.is_file() { Ok(path) } else { Err(Error(format!("ENVOY: {} is not a file", path.display()))) };
     }
     let workspace = crate::workspace();
     for root in [Path::new("."), workspace] {
@@ -34,18 +33,18 @@ pub fn available() -> Result<PathBuf> {
             }
         }
     }
-    Err("there is no Envoy: run ./build.sh test, which installs it, or set ENVOY to the path of its binary".into())
+    Err("Envoy is not installed; run ./build.sh test, which installs it, or set ENVOY to the path of the binary".into())
 }
 
-/// A TCP port that nobody listens on, another at each call. Where the configuration can say port 0, do that and ask
-/// [`Envoy::listener_port`]: then nobody can take it in between.
+/// Returns an unused TCP port, a different one at each call. Prefer port 0 and [`Envoy::listener_port`] where the
+/// configuration accepts it: no other program can take that port first.
 ///
-/// It is below those that the system gives to clients, or one's connection could take it before the program that it is
-/// for listens, or while that program is restarted.
+/// The port is below the range of ephemeral ports. Otherwise a connection could take the port before the program
+/// listens, or while the program restarts.
 pub fn free_port() -> Result<u16> {
     const PORTS: Range<u32> = 20_000..32_000;
     static CALLS: AtomicU32 = AtomicU32::new(0);
-    // Tests that run beside these begin somewhere else.
+    // Tests in other processes start at other ports.
     let start = std::process::id().wrapping_mul(64);
     PORTS
         .map(|_| start.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed)))
@@ -54,8 +53,8 @@ pub fn free_port() -> Result<u16> {
         .ok_or_else(|| Error(format!("no port from {} to {} is free", PORTS.start, PORTS.end - 1)))
 }
 
-/// A running Envoy. It ends when this is dropped, and when this process ends however that happens; in a failing test
-/// its log's end is printed first.
+/// A running Envoy. It ends when this value is dropped and when this process ends in any way. If the test is failing,
+/// the drop prints the end of the log.
 #[derive(Debug)]
 pub struct Envoy {
     process: Process,
@@ -64,8 +63,8 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with this bootstrap, keeping its files in `dir`, and waits until it is `LIVE`. The admin port may
-    /// be 0: Envoy tells which one it took.
+    /// Starts Envoy with this bootstrap and with its files in `dir`, and waits until Envoy is `LIVE`. The admin port
+    /// may be 0.
     pub fn start(bootstrap_yaml: &str, dir: &Path) -> Result<Envoy> {
         let binary = available()?;
         let bootstrap = dir.join("bootstrap.yaml");
@@ -76,7 +75,7 @@ impl Envoy {
         let mut command = Command::new(&binary);
         command
             .args(["--disable-hot-restart", "--concurrency", "2", "-l", "warning"])
-            // Else a line that isn't critical may take 10 s to get into the log.
+            // Otherwise a line below level critical may be flushed only after 10 s.
             .args(["--file-flush-interval-msec", "50"])
             .arg("--log-path")
             .arg(&log)
@@ -105,18 +104,21 @@ impl Envoy {
         })
     }
 
-    /// An error if the process has ended.
+    /// Checks that the process has not ended.
     pub fn check_running(&mut self) -> Result<()> {
         self.process.check_running()
     }
 
-    /// The port of its admin interface.
+    /// Returns the port of the admin interface.
     #[must_use]
     pub fn admin_port(&self) -> u16 {
         self.admin_port
     }
 
-    /// The body of this page of the admin interface; any status but 200 is an error.
+    /// Returns the body of a page of the admin interface.
+    ///
+    /// # Errors
+    /// Any status but 200.
     pub fn admin(&self, path: &str) -> Result<String> {
         let answer = Client::new(self.admin_port).get("localhost", path, &[])?;
         if answer.status != 200 {
@@ -125,7 +127,7 @@ impl Envoy {
         Ok(answer.text())
     }
 
-    /// The port that the listener of this name took; for listeners configured with port 0.
+    /// Returns the port that a listener with port 0 got.
     pub fn listener_port(&self, name: &str) -> Result<u16> {
         let listeners = self.admin("/listeners")?;
         listeners
@@ -136,35 +138,40 @@ impl Envoy {
             .ok_or_else(|| Error(format!("no listener {name} among:\n{listeners}")))
     }
 
-    /// The counter or gauge of this name, if Envoy has it by now.
+    /// Returns the value of this counter or gauge, if it exists.
     pub fn find_stat(&self, name: &str) -> Result<Option<u64>> {
         let stats = self.admin("/stats")?;
         let value = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value.map(|value| value.trim().parse().map_err(|_| Error(format!("{name} is no number: {value}")))).transpose()
+        value
+            .map(|value| value.trim().parse().map_err(|_| Error(format!("{name}: {value} is not a number"))))
+            .transpose()
     }
 
-    /// The counter or gauge of this name. A name that Envoy doesn't know is an error: what isn't counted isn't 0.
+    /// Returns the value of this counter or gauge.
+    ///
+    /// # Errors
+    /// Envoy has no stat of this name: a missing stat is not 0.
     pub fn stat(&self, name: &str) -> Result<u64> {
         self.find_stat(name)?.ok_or_else(|| Error(format!("Envoy has no stat {name}")))
     }
 
-    /// Waits until the stat's value is accepted (absent counts as 0); gives the value.
+    /// Waits until the value of this stat is accepted, and returns the value. A missing stat counts as 0.
     pub fn wait_for_stat(&self, name: &str, accepts: impl Fn(u64) -> bool) -> Result<u64> {
         let mut last = 0;
         wait_for(name, || {
             last = self.find_stat(name)?.unwrap_or(0);
             Ok(accepts(last).then_some(last))
         })
-        .map_err(|error| Error(format!("{error}; it is {last}\n{}", tail(&self.log()))))
+        .map_err(|error| Error(format!("{error}; the value is {last}\n{}", tail(&self.log()))))
     }
 
-    /// A counter for the extension configuration, e.g. `update_success` or `update_rejected`.
+    /// Returns a counter of the extension configuration, e.g. `update_success` or `update_rejected`.
     pub fn extension_stat(&self, counter: &str) -> Result<u64> {
         let [value] = self.extension_stats([counter])?;
         Ok(value)
     }
 
-    /// These counters, as they are at one time, each the sum over all extensions.
+    /// Reads these counters in one request. Each is the sum over all extensions.
     fn extension_stats<const N: usize>(&self, counters: [&str; N]) -> Result<[u64; N]> {
         let stats = self.admin("/stats?filter=%5Eextension_config_discovery%5C.")?;
         let mut found = [None; N];
@@ -180,8 +187,11 @@ impl Envoy {
         }
     }
 
-    /// Replaces the extension configuration that it watches, and waits until it has taken it; an error if it refuses.
-    /// The one that it has already is no change.
+    /// Replaces the watched extension configuration, and waits until Envoy has applied it. An unchanged configuration
+    /// is not written.
+    ///
+    /// # Errors
+    /// Envoy rejects the configuration.
     pub fn replace_extension(&self, path: &Path, ecds: &str) -> Result<()> {
         if fs::read_to_string(path).is_ok_and(|text| text == ecds) {
             return Ok(());
@@ -191,13 +201,13 @@ impl Envoy {
         self.wait_for_extension(before)
     }
 
-    /// How many extension configurations it has taken, handed to its workers, and refused. It counts some that it
-    /// refuses as handed on, so that alone says nothing.
+    /// Returns the number of extension configurations that Envoy accepted, passed to its workers, and rejected. Envoy
+    /// also counts some rejected ones as passed on, so all three are needed.
     fn extension_updates(&self) -> Result<[u64; 3]> {
         self.extension_stats(["update_success", "config_reload", "update_rejected"])
     }
 
-    /// Waits until it has taken an extension configuration since this many were taken, handed on and refused.
+    /// Waits until Envoy has applied an extension configuration after the counters had these values.
     pub fn wait_for_extension(&self, before: [u64; 3]) -> Result<()> {
         wait_for("Envoy to take the configuration", || {
             let [taken, handed_on, refused] = self.extension_updates()?;
@@ -209,7 +219,7 @@ impl Envoy {
         .map_err(|error| Error(format!("{error}\n{}", tail(&self.log()))))
     }
 
-    /// The memory that the process has, pages of Wasm included, as Linux tells it; `None` elsewhere.
+    /// Returns the resident memory of the process, Wasm memories included; `None` outside Linux.
     #[must_use]
     pub fn memory_resident(&self) -> Option<u64> {
         self.process.memory_resident()
@@ -221,22 +231,22 @@ impl Envoy {
         self.process.wasm_memory_resident()
     }
 
-    /// The bytes that Envoy's allocator has handed out.
+    /// Returns the number of bytes that Envoy's allocator has allocated.
     pub fn memory_allocated(&self) -> Result<u64> {
         let memory = self.admin("/memory")?;
         let memory: serde_json::Value =
             serde_json::from_str(&memory).map_err(|error| Error(format!("/memory: {error}")))?;
         let allocated = memory["allocated"].as_str().and_then(|bytes| bytes.parse().ok());
-        allocated.ok_or_else(|| Error(format!("/memory says nothing of `allocated`: {memory}")))
+        allocated.ok_or_else(|| Error(format!("/memory: no field `allocated`: {memory}")))
     }
 
-    /// What it has logged so far, from level warning up.
+    /// Returns the log so far, from level warning up.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
-    /// Waits until a line of the log contains this text; gives the line.
+    /// Waits for a line of the log that contains this text, and returns the line.
     pub fn wait_for_log(&self, text: &str) -> Result<String> {
         wait_for(&format!("the log to say {text:?}"), || {
             Ok(self.log().lines().find(|line| line.contains(text)).map(str::to_owned))

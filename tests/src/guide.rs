@@ -1,5 +1,5 @@
-//! The canary guide as a user walks it: the `traffic-split` command renders the guide's objects, Envoy reads what it
-//! printed, and weights change by replacing one file.
+//! The canary guide as a user runs it: the `traffic-split` command renders the guide's objects, Envoy reads the
+//! output, and weights change by replacing one file.
 
 use crate::envoy::Envoy;
 use crate::httpbin::HttpbinFixture;
@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a user has: the command, the filter, and the guide's objects.
+/// The files of a user: the command, the filter, and the guide's objects.
 #[derive(Clone, Debug)]
 pub struct Guide {
     /// The `traffic-split` command.
@@ -23,7 +23,7 @@ pub struct Guide {
 }
 
 impl Guide {
-    /// What `./build.sh build` leaves in `dist` of the workspace.
+    /// Returns the files that `./build.sh build` writes to `dist` of the workspace.
     pub fn built() -> Result<Guide> {
         let root = crate::workspace();
         let guide = Guide {
@@ -35,24 +35,24 @@ impl Guide {
         Ok(guide)
     }
 
-    /// An error, with what to do, if a part isn't there.
+    /// Checks that all files exist; the error says how to build them.
     pub fn check(&self) -> Result<()> {
         for part in [&self.command, &self.wasm, &self.objects] {
             if !part.exists() {
-                return Err(format!("{} is not there: run ./build.sh build", part.display()).into());
+                return Err(format!("{} does not exist; run ./build.sh build", part.display()).into());
             }
         }
         Ok(())
     }
 
-    /// The Services of the guide.
+    /// Returns the path of the guide's Services.
     #[must_use]
     pub fn services(&self) -> PathBuf {
         self.objects.join("services.yaml")
     }
 
-    /// The guide's TrafficSplit with these weights, as a file: the guide's own where it has one, else one in `scratch`
-    /// that differs from the guide's in its weights.
+    /// Returns the path of the guide's TrafficSplit with these weights. If the guide has no such file, writes one to
+    /// `scratch` that differs from the guide's only in its weights.
     pub fn traffic_split(&self, scratch: &Scratch, v1: u32, v2: u32) -> Result<PathBuf> {
         let fifty = self.objects.join("trafficsplit-50-50.yaml");
         match (v1, v2) {
@@ -62,7 +62,7 @@ impl Guide {
         }
         let text = fs::read_to_string(&fifty).map_err(|error| format!("{}: {error}", fifty.display()))?;
         if text.matches("weight: 50").count() != 2 {
-            return Err(format!("{}: there should be `weight: 50` twice", fifty.display()).into());
+            return Err(format!("{}: expected `weight: 50` twice", fifty.display()).into());
         }
         let text = text.replacen("weight: 50", &format!("weight: {v1}"), 1).replacen(
             "weight: 50",
@@ -84,13 +84,14 @@ impl Guide {
             .output()
             .map_err(|error| format!("{}: {error}", self.command.display()))?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("traffic-split render {target}: {}\n{said}", output.status).into());
+            let errors = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("traffic-split render {target}: {}\n{errors}", output.status).into());
         }
-        String::from_utf8(output.stdout).map_err(|_| Error(format!("render {target} printed no UTF-8")))
+        String::from_utf8(output.stdout)
+            .map_err(|_| Error(format!("traffic-split render {target}: the output is not UTF-8")))
     }
 
-    /// The extension configuration that Envoy watches, for this TrafficSplit.
+    /// Returns the extension configuration for this TrafficSplit.
     pub fn ecds(&self, traffic_split: &Path) -> Result<String> {
         let wasm = fs::canonicalize(&self.wasm)?;
         self.render("ecds", &["--wasm".into(), wasm.into()], traffic_split)
@@ -100,32 +101,34 @@ impl Guide {
 /// Envoy as the client's sidecar in the canary guide, with the pods behind it.
 #[derive(Debug)]
 pub struct Sidecar {
-    /// The Envoy.
+    /// The Envoy process.
     pub envoy: Envoy,
     /// The pods behind it.
     pub httpbin: HttpbinFixture,
-    /// Where its files are.
+    /// The directory of its files.
     pub scratch: Scratch,
-    /// The port its clients talk to.
+    /// The port of the listener.
     pub port: u16,
     ecds: PathBuf,
 }
 
 impl Sidecar {
-    /// Starts pods and Envoy with the guide's TrafficSplit at these weights, and waits until that is in force.
+    /// Starts the pods and Envoy with the guide's TrafficSplit at these weights, and waits until Envoy has applied
+    /// it.
     pub fn start(guide: &Guide, v1: u32, v2: u32) -> Result<Sidecar> {
         let sidecar = Sidecar::start_on(guide, v1, v2, |ecds| ecds)?;
         sidecar.envoy.wait_for_extension([0; 3])?;
         Ok(sidecar)
     }
 
-    /// The same, but Envoy finds what `alter` makes of the extension configuration, and nobody waits for it.
+    /// Starts Envoy with the extension configuration that `alter` returns, and does not wait until Envoy has applied
+    /// it.
     pub fn start_on(guide: &Guide, v1: u32, v2: u32, alter: impl FnOnce(String) -> String) -> Result<Sidecar> {
         Sidecar::launch(guide, &[], |scratch| guide.traffic_split(scratch, v1, v2), alter)
     }
 
-    /// Starts pods and Envoy with these objects in place of the guide's TrafficSplit, and waits until they are in
-    /// force. `endpoints` says where further Services are: `service.namespace`, and the address.
+    /// Starts the pods and Envoy with these objects in place of the guide's TrafficSplit, and waits until Envoy has
+    /// applied them. `endpoints` gives the addresses of further Services, by `service.namespace`.
     pub fn start_with(guide: &Guide, objects: &str, endpoints: &[(&str, SocketAddr)]) -> Result<Sidecar> {
         let sidecar = Sidecar::launch(guide, endpoints, |scratch| write_objects(scratch, objects), |ecds| ecds)?;
         sidecar.envoy.wait_for_extension([0; 3])?;
@@ -140,7 +143,7 @@ impl Sidecar {
     ) -> Result<Sidecar> {
         let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
         let split = objects(&scratch)?;
-        // Envoy watches the directory: nothing else is written there.
+        // Envoy watches this directory, so no other file is written there.
         let watched = scratch.join("watched");
         fs::create_dir(&watched)?;
         let ecds = watched.join("ecds.yaml");
@@ -151,31 +154,34 @@ impl Sidecar {
         Ok(Sidecar { envoy, httpbin, scratch, port, ecds })
     }
 
-    /// Gives Envoy the guide's TrafficSplit with these weights, and waits until it has taken it.
+    /// Applies the guide's TrafficSplit with these weights, and waits until Envoy has applied it.
     pub fn apply(&self, guide: &Guide, v1: u32, v2: u32) -> Result<()> {
         let split = guide.traffic_split(&self.scratch, v1, v2)?;
         self.replace(&guide.ecds(&split)?)
     }
 
-    /// Gives Envoy these objects in place of those that it has, and waits until it has taken them. What it was
-    /// started with stays as it is: a Service that wasn't there then has no cluster.
+    /// Replaces the objects, and waits until Envoy has applied them. The bootstrap stays: a Service that is new since
+    /// the start has no cluster.
     pub fn apply_objects(&self, guide: &Guide, objects: &str) -> Result<()> {
         self.replace(&guide.ecds(&write_objects(&self.scratch, objects)?)?)
     }
 
-    /// Gives Envoy this extension configuration, and waits until it has taken it; an error if it refuses. The one
-    /// that it has already is no change.
+    /// Applies this extension configuration, and waits until Envoy has applied it. An unchanged configuration is not
+    /// written.
+    ///
+    /// # Errors
+    /// Envoy rejects the configuration.
     pub fn replace(&self, ecds: &str) -> Result<()> {
         self.envoy.replace_extension(&self.ecds, ecds)
     }
 
-    /// A counter of Envoy's for the extension configuration, e.g. `update_success` or `update_rejected`.
+    /// Returns a counter of the extension configuration, e.g. `update_success` or `update_rejected`.
     pub fn extension_stat(&self, counter: &str) -> Result<u64> {
         self.envoy.extension_stat(counter)
     }
 }
 
-/// Objects as a file, YAML or JSON.
+/// Writes objects to a file, as YAML or JSON.
 fn write_objects(scratch: &Scratch, objects: &str) -> Result<PathBuf> {
     let path = scratch.join("objects.yaml");
     replace(&path, objects)?;

@@ -4,22 +4,22 @@ use crate::Result;
 use crate::pod::Pod;
 use std::net::SocketAddr;
 
-/// The authority that the guide's client calls: the root service.
+/// The authority of the root Service in the guide.
 pub const ROOT: &str = "httpbin.httpbin:14001";
-/// An authority that no TrafficSplit speaks of.
+/// The authority of a Service without a TrafficSplit.
 pub const OTHER: &str = "other.httpbin:14001";
 
-/// Namespace `httpbin`: a pod behind the root service `httpbin` itself, one of each version behind `httpbin-v1` and
-/// `httpbin-v2`, and one behind `other`, which has nothing to do with the split.
+/// The Services of namespace `httpbin`: the root Service `httpbin`, the backends `httpbin-v1` and `httpbin-v2`, and
+/// `other`, which no split names. Each has one pod.
 #[derive(Debug)]
 pub struct HttpbinFixture {
-    /// Behind the Service `httpbin-v1`.
+    /// The pod of the Service `httpbin-v1`.
     pub v1: Pod,
-    /// Behind the Service `httpbin-v2`.
+    /// The pod of the Service `httpbin-v2`.
     pub v2: Pod,
-    /// Behind the root Service `httpbin`: answers what isn't split.
+    /// The pod of the root Service `httpbin`; serves requests that are not split.
     pub root: Pod,
-    /// Behind the Service `other`.
+    /// The pod of the Service `other`.
     pub other: Pod,
 }
 
@@ -34,8 +34,8 @@ impl HttpbinFixture {
         })
     }
 
-    /// Every service of the guide as `service.namespace`, and where its pod listens. `other` isn't among them: the
-    /// TrafficSplits and Services of the guide don't speak of it.
+    /// Returns the address of each Service that the guide's objects name, by `service.namespace`; `other` is not
+    /// among them.
     #[must_use]
     pub fn endpoints(&self) -> Vec<(&'static str, SocketAddr)> {
         vec![

@@ -1,9 +1,9 @@
-//! What the end-to-end tests are made of: a real [`Envoy`](envoy::Envoy), the [`Pod`](pod::Pod)s behind it, a
-//! [`Client`](client::Client) in front of it that can send any bytes, a [`Load`](client::Load) that runs while the
-//! configuration changes, and the guide's [`HttpbinFixture`](httpbin::HttpbinFixture).
+//! The harness of the end-to-end tests: a real [`Envoy`](envoy::Envoy), the [`Pod`](pod::Pod)s behind it, a
+//! [`Client`](client::Client) that can send any bytes, a [`Load`](client::Load) that runs while the configuration
+//! changes, and the guide's Services, [`HttpbinFixture`](httpbin::HttpbinFixture).
 //!
-//! Nothing here knows how Envoy is configured: a bootstrap is a string. Everything blocks, waits for states rather
-//! than for time, and gives up with an error that says what was awaited.
+//! The harness treats a bootstrap as text. All functions block. They wait for a state, not for a fixed time, and
+//! their errors name the state.
 
 pub mod bootstrap;
 pub mod cases;
@@ -24,10 +24,10 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long [`wait_for`] waits before it gives up.
+/// The limit of [`wait_for`].
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What went wrong, in words. Its `Debug` is the same text, so that a test that returns it fails readably.
+/// An error message. `Debug` prints the text unchanged, so that a failing test is readable.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(pub String);
 
@@ -66,12 +66,15 @@ impl From<std::io::Error> for Error {
     }
 }
 
-/// The root of this workspace.
+/// Returns the root of this workspace.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Asks every few milliseconds until there is an answer; gives up after [`WAIT_TIMEOUT`] with an error that names `what`.
+/// Repeats `probe` every few milliseconds until it returns a value.
+///
+/// # Errors
+/// [`WAIT_TIMEOUT`] has passed; the message names `what`.
 pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + WAIT_TIMEOUT;
     loop {
@@ -85,7 +88,8 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> 
     }
 }
 
-/// Whether `hits` of `n` is what probability `p` gives, within `sigmas` standard deviations. At 0 and 1 it is exact.
+/// Reports whether `hits` of `n` is within `sigmas` standard deviations of probability `p`. At 0 and 1 the share must
+/// be exact.
 #[must_use]
 pub fn is_share(hits: u64, n: u64, p: f64, sigmas: f64) -> bool {
     let (hits, n) = (hits as f64, n as f64);

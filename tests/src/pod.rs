@@ -1,4 +1,4 @@
-//! The servers behind Envoy.
+//! The HTTP servers behind Envoy.
 
 use crate::Result;
 use http_body_util::{BodyExt, Full};
@@ -16,10 +16,12 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// An HTTP server on 127.0.0.1 that speaks HTTP/1.1 and h2c. It answers every request with 200 (`/status/NNN` with
-/// `NNN`, as httpbin does; `/cookies/set?NAME=VALUE` sets that cookie), its name in the header `pod`, and as JSON what reached it:
-/// `{"pod", "method", "path", "headers": [[name, value], …]}`, bytes that aren't UTF-8 replaced.
-/// It and its connections end when this is dropped.
+/// An HTTP server on 127.0.0.1 that speaks HTTP/1.1 and h2c.
+///
+/// The status is 200 (`/status/NNN`: `NNN`, as in httpbin), and the header `pod` has the name of the pod.
+/// `/cookies/set?NAME=VALUE` sets that cookie. The body is the received request as JSON: `{"pod", "method", "path",
+/// "headers": [[name, value], …]}`, with bytes that are not UTF-8 replaced. The server and its connections end when
+/// this value is dropped.
 #[derive(Debug)]
 pub struct Pod {
     name: String,
@@ -35,7 +37,7 @@ struct State {
 }
 
 impl Pod {
-    /// Starts a pod of the deployment `version`, e.g. `httpbin-v1`; it is named as a ReplicaSet would name it.
+    /// Starts a pod of the deployment `version`, e.g. `httpbin-v1`. Its name is like a ReplicaSet's pod name.
     pub fn start(version: &str) -> Result<Pod> {
         let listener = runtime()?.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
@@ -45,25 +47,25 @@ impl Pod {
         Ok(Pod { name, address, state, server })
     }
 
-    /// What it answers in the header `pod`.
+    /// Returns the value of the header `pod` in its responses.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many requests have reached it.
+    /// Returns the number of received requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::SeqCst)
     }
 
-    /// The last request that reached it, as its answer describes it; `null` before the first.
+    /// Returns the last received request in the format of the response body; `null` before the first one.
     #[must_use]
     pub fn last_request(&self) -> Value {
         self.state.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -76,7 +78,7 @@ impl Drop for Pod {
     }
 }
 
-/// The deployment that a pod belongs to: its name without the two parts a ReplicaSet adds.
+/// Returns the deployment of a pod: the name without the two parts that a ReplicaSet adds.
 #[must_use]
 pub fn version(pod: &str) -> &str {
     pod.rsplitn(3, '-').nth(2).unwrap_or(pod)
@@ -101,7 +103,7 @@ fn runtime() -> Result<&'static Runtime> {
 }
 
 async fn serve(listener: TcpListener, name: Arc<str>, state: Arc<State>) {
-    // Dropped with this task, and every connection with it.
+    // The connections end with this task.
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -125,7 +127,7 @@ async fn answer(
 ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     state.requests.fetch_add(1, Ordering::SeqCst);
     let (head, body) = request.into_parts();
-    // Read to the end: an answer to half a request would cost the client its connection.
+    // Read the whole body: a response before its end would close the client's connection.
     let _ = body.collect().await;
     let mut headers: Vec<(String, String)> = Vec::new();
     if let Some(authority) = head.uri.authority() {

@@ -1,12 +1,12 @@
-//! A program as a child process.
+//! Child processes.
 
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A running program. It is killed when this is dropped, and when this process ends however that happens; in a failing
-/// test its log's end is printed first.
+/// A running program. It ends when this value is dropped and when this process ends in any way. If the test is
+/// failing, the drop prints the end of the log.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -15,15 +15,15 @@ pub struct Process {
     log: PathBuf,
 }
 
-/// A shell that ends a process when this one ends without having done so: killed, say, or its terminal closed. It
-/// waits on a pipe that only this process can write to.
+/// A shell that ends the program when this process is killed. The shell waits on a pipe that only this process can
+/// write to.
 #[derive(Debug)]
 struct Guard(Child);
 
 // === impl Process ===
 
 impl Process {
-    /// Starts a program, whose output goes to the file `log`.
+    /// Starts a program and writes its output to the file `log`.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Process> {
         let output = fs::File::options().create(true).append(true).open(log)?;
         let child = command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn();
@@ -35,13 +35,13 @@ impl Process {
         Ok(Process { name: name.to_owned(), child, guard, log: log.to_owned() })
     }
 
-    /// Its process id.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// An error if the process has ended.
+    /// Checks that the process has not ended.
     pub fn check_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -52,7 +52,7 @@ impl Process {
         }
     }
 
-    /// The memory that it has, as Linux tells it; `None` elsewhere.
+    /// Returns the resident memory; `None` outside Linux.
     #[must_use]
     pub fn memory_resident(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
@@ -87,25 +87,25 @@ impl Process {
         Some(total)
     }
 
-    /// What it has written so far.
+    /// Returns the output so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
-    /// The last lines of that.
+    /// Returns the last lines of the output.
     #[must_use]
     pub fn tail(&self) -> String {
         tail(&self.log())
     }
 
-    /// Sends it this signal, e.g. `STOP`.
+    /// Sends a signal, e.g. `STOP`.
     pub fn signal(&self, name: &str) -> Result<()> {
         let killed = Command::new("kill").args(["-s", name]).arg(self.id().to_string()).status()?;
         if killed.success() { Ok(()) } else { Err(Error(format!("kill -s {name} {}: {killed}", self.id()))) }
     }
 
-    /// Asks it to end (SIGTERM), and waits until it has.
+    /// Sends SIGTERM and waits until the process has ended.
     pub fn terminate(mut self) -> Result<()> {
         self.signal("TERM")?;
         crate::wait_for(&format!("{} to end", self.name), || Ok(self.child.try_wait()?))?;
@@ -125,7 +125,7 @@ impl Drop for Process {
     }
 }
 
-/// The last lines of a log.
+/// Returns the last lines of a log.
 pub(crate) fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(30)..].iter().map(|line| format!("{line}\n")).collect()
@@ -146,7 +146,7 @@ impl Guard {
         Ok(Guard(shell))
     }
 
-    /// From here on nobody is killed: the process is gone, or its parent sees to it.
+    /// Disarm the shell: the process has ended, or its parent ends it.
     fn dismiss(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

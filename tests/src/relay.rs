@@ -1,4 +1,4 @@
-//! A relay between a client and a server, whose connections can die.
+//! A TCP relay whose connections can be silenced.
 
 use crate::Result;
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Takes connections on 127.0.0.1 and relays their bytes to another address and back.
+/// Accepts connections on 127.0.0.1 and relays their bytes to another address and back.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -17,16 +17,16 @@ pub struct Relay {
 #[derive(Debug)]
 struct Connection {
     ends: [TcpStream; 2],
-    /// Nothing comes through any more.
+    /// Whether the relay drops all bytes.
     is_dead: Mutex<bool>,
-    /// One of the ends has closed it.
+    /// Whether one of the ends has closed the connection.
     is_over: AtomicBool,
 }
 
 // === impl Relay ===
 
 impl Relay {
-    /// Relays to this address until the process ends.
+    /// Starts a relay to this address; it runs until the process ends.
     pub fn start(to: SocketAddr) -> Result<Relay> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let relay = Relay { address: listener.local_addr()?, connections: Arc::default() };
@@ -49,14 +49,14 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Where it takes connections.
+    /// Returns the address of the listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From here on nothing comes through the connections that there are, and neither end hears that they are dead: as when
-    /// the machine at the other end is gone. How many they are, without those that have been closed.
+    /// Silences all open connections without closing them, as when the machine at the other end disappears. Returns
+    /// the number of silenced connections.
     pub fn silence(&self) -> usize {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.retain(|connection| !connection.is_over.load(Ordering::Relaxed));

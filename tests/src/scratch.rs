@@ -1,11 +1,10 @@
-//! A directory of one's own, and files that change the way Envoy watches for.
+//! Temporary directories, and file replacement that Envoy notices.
 
 use crate::Result;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A new directory under the system's temporary one. It goes when this is dropped, unless an assertion has failed: then
-/// the logs in it are worth more than the space.
+/// A new temporary directory. The drop removes it, unless the test is failing: then the logs in it are kept.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -26,13 +25,13 @@ impl Scratch {
         }
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of `name` in it.
+    /// Returns the path of `name` in the directory.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -42,15 +41,15 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("what Envoy was given and what it logged is in {}", self.path.display());
+            eprintln!("the configuration and the logs are in {}", self.path.display());
         } else {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// Replaces a file at once, by rename: a reader sees the old text or the new, never half of it, and a directory that
-/// Envoy watches (`watched_directory`) tells it.
+/// Replaces a file atomically by renaming. Readers see the old text or the new text, and Envoy's `watched_directory`
+/// reports the change.
 pub fn replace(path: &Path, text: &str) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
