@@ -1,4 +1,4 @@
-//! What the simulator costs, with our filter in it: `cargo bench -p e2e --features simulator`.
+//! The cost of the simulator with the filter: `cargo bench -p e2e --features simulator`.
 
 use e2e::guide::Guide;
 use host_sim::{Module, Simulator};

@@ -1,36 +1,36 @@
-//! Envoy with the filter as plainly as can be, without what the `traffic-split` command would write: what holds for
-//! the filter itself, and what only a part of the wiring gives.
+//! A minimal Envoy bootstrap, without the parts that the `traffic-split` command generates. It separates what the
+//! filter guarantees by itself from what a part of the bootstrap guarantees.
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// The response header that names the cluster which served.
+/// The response header that names the cluster that served the request.
 pub const SERVED_BY: &str = "x-served-by";
-/// The cluster that serves what isn't split: a name that no configuration can pick.
+/// The cluster of requests that no split routes. No configuration can select this name.
 pub const ROOT_CLUSTER: &str = "the-root";
 
-/// The request header that carries the picked cluster.
+/// The request header that carries the selected cluster.
 const CLUSTER_HEADER: &str = "x-traffic-split-cluster";
-/// The request header that carries the cluster which gets a copy.
+/// The request header that carries the cluster of the mirror.
 const MIRROR_HEADER: &str = "x-traffic-split-mirror";
-/// The response's `Set-Cookie`, out of a request header.
+/// The value of `Set-Cookie`, taken from a request header.
 const SET_COOKIE: &str = "%REQ(x-traffic-split-set-cookie)%";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
-/// A Wasm module with a configuration.
+/// A Wasm module and its configuration.
 #[derive(Clone, Debug)]
 pub struct Wasm {
     /// The module.
     pub module: PathBuf,
-    /// What its requests get after a trap, e.g. `FAIL_RELOAD`.
+    /// The failure policy after a trap, e.g. `FAIL_RELOAD`.
     pub failure_policy: &'static str,
     /// The plugin configuration.
     pub configuration: String,
 }
 
 impl Wasm {
-    /// The module as the filter is deployed: after a trap it gets a new VM.
+    /// Returns the module with the failure policy of a deployed filter: after a trap, Envoy creates a new VM.
     #[must_use]
     pub fn new(module: &Path, configuration: &str) -> Wasm {
         Wasm { module: module.to_owned(), failure_policy: "FAIL_RELOAD", configuration: configuration.to_owned() }
@@ -55,25 +55,25 @@ impl Wasm {
     }
 }
 
-/// A sidecar's bootstrap.
+/// The bootstrap of a sidecar.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     /// The client's namespace.
     pub namespace: &'static str,
-    /// Where its clients connect: listeners `outbound-0`, `outbound-1`, ….
+    /// The addresses of the listeners `outbound-0`, `outbound-1`, ….
     pub listeners: Vec<SocketAddr>,
-    /// Clusters by name, each one address.
+    /// The clusters by name, each with one address.
     pub clusters: Vec<(String, SocketAddr)>,
-    /// Hosts that have a cluster of their own name; all others are the root cluster's.
+    /// Hosts with a cluster of the same name; all other hosts use the root cluster.
     pub hosts: Vec<&'static str>,
-    /// Whether clients' headers with our names are dropped before routing.
+    /// Whether Envoy removes the filter's headers from client requests before routing.
     pub strips: bool,
     /// The filter.
     pub wasm: Wasm,
 }
 
 impl Bootstrap {
-    /// What Envoy is started with: JSON, which is YAML.
+    /// Returns the bootstrap as JSON, which Envoy reads as YAML.
     #[must_use]
     pub fn text(&self) -> String {
         let listeners: Vec<Value> =
@@ -124,13 +124,13 @@ impl Bootstrap {
     }
 }
 
-/// The labels of the filter's counter, out of its name.
+/// Returns the rules that extract the labels from the name of the filter's counter.
 pub(crate) fn stats_tags() -> Value {
     let tags = ["split", "backend", "reason"];
     tags.map(|name| json!({"tag_name": name, "regex": format!(r"({name}=\.=(.*?);\.;)")})).into_iter().collect()
 }
 
-/// A guest that traps at its first request, which leaves its VM dead; in the text format.
+/// A guest in the text format that traps at its first request, which ends its VM.
 pub const TRAPPING: &str = r#"(module
     (memory (export "memory") 2)
     (global $free (mut i32) (i32.const 1024))

@@ -1,39 +1,39 @@
-//! The table of cases: which request, under which configuration, goes to which cluster. The core, the filter in the
-//! simulator and the filter in a real Envoy all answer the same.
+//! The table of cases: the configuration, the request and the expected cluster. The core, the filter in the simulator
+//! and the filter in a real Envoy must all give the same result.
 //!
-//! The configurations leave nothing to chance, so that a case has one answer; shares are another test's.
+//! The configurations select one backend each, so every case has one result. Other tests check the shares.
 
 /// Cases that share a configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Suite {
-    /// What the cases are about.
+    /// The rule that the cases test.
     pub about: &'static str,
-    /// The plugin configuration, JSON.
+    /// The plugin configuration as JSON.
     pub configuration: &'static str,
-    /// The client's namespace, as the node's metadata says it.
+    /// The client's namespace in the node's metadata.
     pub namespace: &'static str,
     /// The cases.
     pub cases: &'static [Case],
 }
 
-/// One request and where it goes.
+/// A request and its destination.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
-    /// The `:authority`, byte by byte.
+    /// The `:authority`, as bytes.
     pub authority: &'static [u8],
     /// The port the client connects to.
     pub port: u16,
     /// The method.
     pub method: &'static str,
-    /// The path, byte by byte, with its query.
+    /// The path with its query, as bytes.
     pub path: &'static [u8],
-    /// Further headers, in order.
+    /// Further headers in order.
     pub headers: &'static [(&'static str, &'static [u8])],
-    /// The cluster it goes to; `None` is the root, as if there were no split.
+    /// The expected cluster; `None` is the root cluster, as without a split.
     pub cluster: Option<&'static str>,
-    /// What picked the backend, as the counter says it; of no account for the root.
+    /// The expected label `reason` of the counter; ignored for the root.
     pub reason: &'static str,
-    /// The cluster that gets a copy.
+    /// The cluster that gets a copy of the request.
     pub mirror: Option<&'static str>,
     /// Whether the response sets the sticky cookie.
     pub sets_cookie: bool,
@@ -57,12 +57,12 @@ const fn to(authority: &'static str, cluster: &'static str) -> Case {
     Case { cluster: Some(cluster), ..root(authority) }
 }
 
-/// A request to the guide's root, and the cluster it goes to.
+/// Returns a request to the guide's root that is split to this cluster.
 const fn split(cluster: &'static str) -> Case {
     to("httpbin.httpbin:14001", cluster)
 }
 
-/// A request to the guide's root that goes on as if there were no split.
+/// Returns a request to the guide's root that is routed as without a split.
 const fn passed() -> Case {
     root("httpbin.httpbin:14001")
 }
@@ -96,7 +96,7 @@ impl Case {
         Case { sets_cookie: true, ..self }
     }
 
-    /// What it is, for a message.
+    /// Describes the request in a failure message.
     #[must_use]
     pub fn describe(&self) -> String {
         let headers = self.headers.iter().map(|(name, value)| format!(" {name}: {}", value.escape_ascii()));
@@ -108,8 +108,8 @@ impl Case {
 /// The ports that cases connect to.
 pub const PORTS: [u16; 3] = [14001, 14002, 14003];
 
-/// A plugin configuration with a split for `httpbin/httpbin`; the first argument goes before it. With four arguments, the
-/// second is its annotations, and the last goes behind its backends, as matches do.
+/// Builds a plugin configuration with a split of `httpbin/httpbin`, after the keys in the first argument. With four
+/// arguments, the second one is the annotations, and the last one follows the backends, e.g. matches.
 macro_rules! configuration {
     ($keys:literal, $backends:literal) => {
         concat!(
@@ -137,7 +137,7 @@ macro_rules! configuration {
     };
 }
 
-/// An HTTPRouteGroup `routes` with these matches, as a key of the configuration.
+/// Builds the configuration key of an HTTPRouteGroup `routes` with these matches.
 macro_rules! routes {
     ($matches:literal) => {
         concat!(
@@ -149,7 +149,7 @@ macro_rules! routes {
     };
 }
 
-/// A configuration with a split whose matches are these; what they accept goes to v1.
+/// Builds a configuration with a split that has these matches; accepted requests go to v1.
 macro_rules! matching {
     ($matches:literal) => {
         concat!(
@@ -232,7 +232,7 @@ pub const SUITES: &[Suite] = &[
         cases: &[to("httpbin", V1), to("httpbin.httpbin", V1)],
     },
     Suite {
-        about: "a root without known ports: the authority's, else the connection's",
+        about: "root without known ports: the authority's port, else the connection's",
         configuration: configuration!("", r#"[{"service": "httpbin-v1", "weight": 1}]"#),
         namespace: "curl",
         cases: &[
@@ -241,7 +241,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a root with ports: the authority's, else the connection's, if it has them, else its only one",
+        about: "root with ports: the authority's port, else the connection's, if the root has it, else its only port",
         configuration: configuration!(
             r#""services": {"httpbin/httpbin": {"ports": [14001, 14002]}},"#,
             r#"[{"service": "httpbin-v1", "weight": 1}]"#
@@ -258,7 +258,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a root with one port serves whatever port was asked for",
+        about: "a root with one port serves requests for any port",
         configuration: configuration!(
             r#""services": {"httpbin/httpbin": {"ports": [14001]}},"#,
             r#"[{"service": "httpbin-v1", "weight": 1}]"#
@@ -271,7 +271,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a root that is known to have no port has no split",
+        about: "a root without any port has no split",
         configuration: configuration!(
             r#""services": {"httpbin/httpbin": {"ports": []}},"#,
             r#"[{"service": "httpbin-v1", "weight": 1}]"#
@@ -280,7 +280,7 @@ pub const SUITES: &[Suite] = &[
         cases: &[root("httpbin.httpbin"), root("httpbin.httpbin:14001")],
     },
     Suite {
-        about: "a backend that lacks a port is left out for it, and with nothing left the root serves",
+        about: "a backend without the port is skipped; without any backend the root serves",
         configuration: configuration!(
             r#""services": {"httpbin/httpbin": {"ports": [14001, 14002, 14003]},
                 "httpbin/httpbin-v1": {"ports": {"14001": 8001}}, "httpbin/httpbin-v2": {"ports": [14002]}},"#,
@@ -294,7 +294,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a backend's ports count without the root's too",
+        about: "a backend's ports apply even if the root's are unknown",
         configuration: configuration!(
             r#""services": {"httpbin/httpbin-v1": {"ports": [14001]}},"#,
             r#"[{"service": "httpbin-v1", "weight": 1}, {"service": "httpbin-v2", "weight": 0}]"#
@@ -303,7 +303,7 @@ pub const SUITES: &[Suite] = &[
         cases: &[to("httpbin.httpbin:14001", V1), root("httpbin.httpbin:14002"), root("httpbin.httpbin:80")],
     },
     Suite {
-        about: "weight 0 gets nothing, and a missing weight is 0",
+        about: "weight 0 receives no traffic, and a missing weight is 0",
         configuration: configuration!(
             "",
             r#"[{"service": "a", "weight": 0}, {"service": "b"}, {"service": "httpbin-v1", "weight": "1n"}, {"service": "c", "weight": "0"}]"#
@@ -409,7 +409,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "weights are quantities, whatever the version that wrote them",
+        about: "weights are quantities in every API version",
         configuration: r#"{"trafficSplits": [
             {"apiVersion": "split.smi-spec.io/v1alpha1", "kind": "TrafficSplit", "metadata": {"name": "a", "namespace": "a"},
              "spec": {"service": "a", "backends": [{"service": "no", "weight": "0"}, {"service": "v1", "weight": "5"}]}},
@@ -436,7 +436,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "what Flagger and Argo Rollouts write, as the API server hands it out",
+        about: "objects of Flagger and Argo Rollouts, as the API server returns them",
         configuration: r#"{"trafficSplits": [
             {"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
              "metadata": {"name": "flagger", "namespace": "httpbin", "generation": 7, "uid": "x",
@@ -456,7 +456,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a path is matched from its start on, without its query",
+        about: "a path is matched from its start, without the query",
         configuration: matching!(
             r#"[{"name": "api", "pathRegex": "/api/[a-z]+"}, {"name": "exact", "pathRegex": "/exact$"}]"#
         ),
@@ -476,7 +476,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "methods are listed, or all",
+        about: "methods are a list or `*`",
         configuration: matching!(
             r#"[{"methods": ["GET", "HEAD"], "pathRegex": "/read"}, {"methods": ["*"], "pathRegex": "/all"},
             {"methods": ["DELETE"], "pathRegex": "*"}]"#
@@ -493,7 +493,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "headers are matched by their whole first value, and all must hold",
+        about: "headers are matched by their whole first value, and all must match",
         configuration: matching!(
             r#"[{"name": "android-insiders", "headers": {"User-Agent": ".*Android.*", "cookie": "^(.*?;)?(type=insider)(;.*)?$"}},
             {"name": "user", "headers": {"x-user": "al"}}, {"name": "any", "headers": {"x-any": ".*"}}]"#
@@ -516,7 +516,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "within a match everything must hold, and matches are alternatives",
+        about: "all conditions of a match must hold, and matches are alternatives",
         configuration: matching!(
             r#"[{"pathRegex": "/a", "methods": ["POST"], "headers": {"x-b": "1"}}, {"headers": [{"x-c": "1.*"}, {"x-c": ".*2"}]}]"#
         ),
@@ -555,7 +555,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "several splits of one root: the first whose matches accept decides",
+        about: "several splits of one root: the first split whose matches accept decides",
         configuration: concat!(
             "{",
             routes!(r#"[{"headers": {"x-user": "insider-.*"}}]"#),
@@ -598,7 +598,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "an override is for requests that the split's matches accept, and for backends that have the port",
+        about: "an override requires accepting matches and a backend with the port",
         configuration: configuration!(
             r#""httpRouteGroups": [{"apiVersion": "specs.smi-spec.io/v1alpha4", "kind": "HTTPRouteGroup",
                 "metadata": {"name": "routes", "namespace": "httpbin"}, "spec": {"matches": [{"pathRegex": "/api"}]}}],
@@ -617,7 +617,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a sticky header's first value picks the backend, bytes as they are",
+        about: "the first value of a sticky header selects the backend, byte by byte",
         configuration: configuration!(
             "",
             r#""traffic-split/sticky-header": "X-User""#,
@@ -625,7 +625,7 @@ pub const SUITES: &[Suite] = &[
             ""
         ),
         namespace: "curl",
-        // Who goes where is the formula's to say: see rendezvous.json.
+        // The hash decides which value goes to which version: see rendezvous.json.
         cases: &[
             split(V2).with(&[("x-user", b"alice")]).by("sticky"),
             split(V2).with(&[("X-User", b"bob")]).by("sticky"),
@@ -640,7 +640,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "when the canary shrinks, its users go back, and when it grows, nobody does",
+        about: "users leave the canary only when it shrinks",
         configuration: configuration!(
             "",
             r#""traffic-split/sticky-header": "x-user""#,
@@ -657,7 +657,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "another split has other users",
+        about: "another split distributes users differently",
         configuration: r#"{"trafficSplits": [{"apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
             "metadata": {"name": "other-split", "namespace": "httpbin", "annotations": {"traffic-split/sticky-header": "x-user"}},
             "spec": {"service": "httpbin", "backends": [{"service": "httpbin-v1", "weight": 50}, {"service": "httpbin-v2", "weight": 50}]}}]}"#,
@@ -669,7 +669,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "weight 0 wins over stickiness, and an empty value is none",
+        about: "weight 0 takes precedence over stickiness, and an empty value is ignored",
         configuration: configuration!(
             "",
             r#""traffic-split/sticky-header": "x-user""#,
@@ -685,7 +685,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a sticky cookie picks the backend, whatever stands around it",
+        about: "a sticky cookie selects the backend among any other cookies",
         configuration: configuration!(
             "",
             r#""traffic-split/sticky-cookie": "user", "traffic-split/sticky-cookie-attributes": "Path=/; Max-Age=60""#,
@@ -706,7 +706,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a request without the sticky cookie gets one",
+        about: "a request without the sticky cookie gets a new one",
         configuration: configuration!(
             "",
             r#""traffic-split/sticky-cookie": "user""#,
@@ -725,7 +725,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "override before stickiness, header before cookie",
+        about: "override takes precedence over stickiness, and header over cookie",
         configuration: configuration!(
             "",
             r#""traffic-split/override-header": "x-backend", "traffic-split/sticky-header": "x-user", "traffic-split/sticky-cookie": "user""#,
@@ -744,7 +744,7 @@ pub const SUITES: &[Suite] = &[
         ],
     },
     Suite {
-        about: "a mirror gets a copy of what it doesn't serve",
+        about: "a mirror gets copies of requests that another backend serves",
         configuration: configuration!(
             r#""services": {"httpbin/httpbin": {"ports": [14001, 14002]}, "httpbin/httpbin-v2": {"ports": [14001]}},"#,
             r#""traffic-split/mirror": "httpbin-v2=100", "traffic-split/override-header": "x-backend""#,
@@ -773,7 +773,7 @@ pub const SUITES: &[Suite] = &[
     },
 ];
 
-/// How many cases there are.
+/// Returns the number of cases.
 #[must_use]
 pub fn count() -> usize {
     SUITES.iter().map(|suite| suite.cases.len()).sum()

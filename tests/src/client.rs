@@ -1,4 +1,4 @@
-//! Clients in front of Envoy: one that can send any bytes, and many that keep sending.
+//! Clients of Envoy: one that sends any bytes, and a load of many clients.
 
 use crate::pod::version;
 use crate::{Error, Result, wait_for};
@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a client waits for an answer.
+/// The limit of the time for one response.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An HTTP/1.1 client on one keep-alive connection. It writes what it is told, valid or not, and never
-/// sends a request twice.
+/// An HTTP/1.1 client on one keep-alive connection. It sends its input unchanged, valid or not, and never repeats a
+/// request.
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
@@ -22,50 +22,50 @@ pub struct Client {
     connections: u64,
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The headers in their order, names in lower case, values as they are.
+    /// The headers in order, with lower-case names and unchanged values.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The first value of this header.
+    /// Returns the first value of this header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers_named(name).into_iter().next()
     }
 
-    /// Every value of this header.
+    /// Returns all values of this header.
     #[must_use]
     pub fn headers_named(&self, name: &str) -> Vec<String> {
         let named = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
         named.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
     }
 
-    /// The name of the pod that answered, empty if none did.
+    /// Returns the name of the pod that answered; empty if none did.
     #[must_use]
     pub fn pod(&self) -> String {
         self.header("pod").unwrap_or_default()
     }
 
-    /// The deployment of the pod that answered, e.g. `httpbin-v1`.
+    /// Returns the deployment of the pod that answered, e.g. `httpbin-v1`.
     #[must_use]
     pub fn version(&self) -> String {
         version(&self.pod()).to_owned()
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Every value of this request header as it reached the pod.
+    /// Returns all values of this request header that the pod received.
     #[must_use]
     pub fn received(&self, name: &str) -> Vec<String> {
         let seen: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
@@ -80,25 +80,25 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of this port of 127.0.0.1; it connects when it first sends.
+    /// Returns a client of this port of 127.0.0.1. The client connects at its first request.
     #[must_use]
     pub fn new(port: u16) -> Client {
         Client::of((Ipv4Addr::LOCALHOST, port).into())
     }
 
-    /// A client of this address.
+    /// Returns a client of this address.
     #[must_use]
     pub fn of(address: SocketAddr) -> Client {
         Client { address, connection: None, connections: 0 }
     }
 
-    /// How many connections it has opened: more than one means that the server closed one.
+    /// Returns the number of connections that the client opened; more than one means that the server closed one.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.connections
     }
 
-    /// Sends `GET path`. `host` may be any bytes, and so may header values.
+    /// Sends `GET path`. `host` and header values may be any bytes.
     pub fn get(&mut self, host: impl AsRef<[u8]>, path: &str, headers: &[(&str, &[u8])]) -> Result<Answer> {
         self.request("GET", host, path, headers)
     }
@@ -124,7 +124,10 @@ impl Client {
         self.send(&request, method == "HEAD")
     }
 
-    /// Sends a body of this type; any status but 2xx is an error.
+    /// Sends a body of this content type.
+    ///
+    /// # Errors
+    /// Any status but 2xx.
     pub fn send_body(&mut self, method: &str, path: &str, content_type: &str, body: &str) -> Result<Answer> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{body}",
@@ -137,7 +140,7 @@ impl Client {
         }
     }
 
-    /// Sends these bytes as they are, and reads one answer.
+    /// Sends these bytes unchanged and reads one response.
     pub fn send_raw(&mut self, bytes: &[u8]) -> Result<Answer> {
         self.send(bytes, bytes.starts_with(b"HEAD "))
     }
@@ -165,14 +168,14 @@ impl Client {
     }
 }
 
-/// Reads one final answer, and whether the connection can be used after it.
+/// Reads one final response, and returns whether the connection can be reused.
 fn read_answer(stream: &mut impl BufRead, head: bool) -> Result<(Answer, bool)> {
     loop {
         let line = read_line(stream)?;
         let text = String::from_utf8_lossy(&line).into_owned();
         let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
         let Some(status) = status else {
-            return Err(format!("no HTTP/1.1 answer: {text:?}").into());
+            return Err(format!("not an HTTP/1.1 response: {text:?}").into());
         };
         let headers = read_headers(stream)?;
         if (100..200).contains(&status) {
@@ -216,7 +219,7 @@ fn read_chunks(stream: &mut impl BufRead) -> Result<Vec<u8>> {
     loop {
         let line = String::from_utf8_lossy(&read_line(stream)?).into_owned();
         let size = line.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(size, 16).map_err(|_| Error(format!("no chunk size: {line:?}")))?;
+        let size = usize::from_str_radix(size, 16).map_err(|_| Error(format!("not a chunk size: {line:?}")))?;
         if size == 0 {
             read_headers(stream)?;
             return Ok(body);
@@ -232,7 +235,7 @@ fn read_line(stream: &mut impl BufRead) -> Result<Vec<u8>> {
     let mut line = Vec::new();
     stream.read_until(b'\n', &mut line)?;
     if line.pop() != Some(b'\n') {
-        return Err("the connection ended within an answer".into());
+        return Err("the connection ended within a response".into());
     }
     if line.last() == Some(&b'\r') {
         line.pop();
@@ -240,35 +243,35 @@ fn read_line(stream: &mut impl BufRead) -> Result<Vec<u8>> {
     Ok(line)
 }
 
-/// What a [`Load`] has seen.
+/// The results of a [`Load`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Answers by the deployment of the pod that gave them; only those with status 200.
+    /// Responses of status 200 by the deployment of the pod that answered.
     pub by_pod: BTreeMap<String, u64>,
-    /// Requests without an answer of status 200.
+    /// Requests without a response of status 200.
     pub failed: u64,
-    /// Answers by status.
+    /// Responses by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Connections opened: one for each client, unless one was closed or broke.
+    /// Connections opened: one for each client, unless a connection was closed.
     pub connections: u64,
-    /// The first few failures, in words.
+    /// The first few errors.
     pub errors: Vec<String>,
 }
 
 impl Tally {
-    /// All requests, failed ones too.
+    /// Returns the number of all requests, failed ones included.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.by_pod.values().sum::<u64>() + self.failed
     }
 
-    /// Answers of this deployment.
+    /// Returns the number of responses from this deployment.
     #[must_use]
     pub fn of(&self, version: &str) -> u64 {
         self.by_pod.get(version).copied().unwrap_or(0)
     }
 
-    /// What was added since an earlier tally of the same load.
+    /// Returns the difference to an earlier tally of the same load.
     #[must_use]
     pub fn since(&self, earlier: &Tally) -> Tally {
         let mut difference = self.clone();
@@ -284,7 +287,7 @@ impl Tally {
         difference
     }
 
-    /// Counts one request's outcome.
+    /// Counts the outcome of one request.
     pub fn count(&mut self, outcome: &Result<Answer>) {
         let error = match outcome {
             Ok(answer) => {
@@ -304,9 +307,10 @@ impl Tally {
     }
 }
 
-/// Clients that send `GET /json` one after the other on keep-alive connections until they are stopped, and in any
-/// case no longer than [`Load::MAX_DURATION`] and no more than [`Load::MAX_REQUESTS`] requests: ending by itself counts as a failure, so
-/// that nobody takes for unharmed what wasn't seen.
+/// Clients that repeat `GET /json` on keep-alive connections until they are stopped.
+///
+/// A load that reaches [`Load::MAX_DURATION`] or [`Load::MAX_REQUESTS`] counts a failure: a test must not pass after
+/// its load has ended.
 #[derive(Debug)]
 pub struct Load {
     shared: Arc<Shared>,
@@ -327,18 +331,18 @@ impl Shared {
 }
 
 impl Load {
-    /// The longest a load runs.
+    /// The maximum duration of a load.
     pub const MAX_DURATION: Duration = Duration::from_secs(300);
-    /// The most requests a load sends.
+    /// The maximum number of requests of a load.
     pub const MAX_REQUESTS: u64 = 1_000_000;
 
-    /// Starts `concurrency` clients of `port` that ask `host` as fast as they are answered.
+    /// Starts `concurrency` clients of `port` that request `host` without a pause.
     #[must_use]
     pub fn start(port: u16, host: &str, concurrency: usize) -> Load {
         Load::paced(port, host, concurrency, Duration::ZERO)
     }
 
-    /// The same, each client pausing after each answer.
+    /// Starts `concurrency` clients that pause after each response.
     #[must_use]
     pub fn paced(port: u16, host: &str, concurrency: usize, pause: Duration) -> Load {
         let shared = Arc::new(Shared::default());
@@ -349,7 +353,7 @@ impl Load {
                 let mut client = Client::new(port);
                 while !shared.stop.load(Ordering::Relaxed) {
                     if Instant::now() >= deadline || shared.sent.fetch_add(1, Ordering::Relaxed) >= Load::MAX_REQUESTS {
-                        shared.tally().count(&Err("the load has ended by itself".into()));
+                        shared.tally().count(&Err("the load reached its limit".into()));
                         break;
                     }
                     let before = client.connections();
@@ -358,7 +362,7 @@ impl Load {
                     tally.connections += client.connections() - before;
                     tally.count(&outcome);
                     drop(tally);
-                    // Whoever refuses connections isn't asked in a tight loop.
+                    // Do not retry in a tight loop while connections are refused.
                     let pause = if outcome.is_err() { pause.max(Duration::from_millis(10)) } else { pause };
                     if !pause.is_zero() {
                         std::thread::sleep(pause);
@@ -370,19 +374,19 @@ impl Load {
         Load { shared, threads }
     }
 
-    /// What it has seen so far.
+    /// Returns the results so far.
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.shared.tally().clone()
     }
 
-    /// Waits until what it has seen is accepted; gives that.
+    /// Waits until the results are accepted, and returns them.
     pub fn wait_until(&self, what: &str, accepts: impl Fn(&Tally) -> bool) -> Result<Tally> {
         wait_for(what, || Ok(Some(self.tally()).filter(&accepts)))
             .map_err(|error| Error(format!("{error}; so far: {:?}", self.tally())))
     }
 
-    /// Waits until this many more requests have been answered; gives what was added.
+    /// Waits for this many more responses, and returns the results since the call.
     pub fn more(&self, requests: u64) -> Result<Tally> {
         let before = self.tally();
         let enough = before.total() + requests;
@@ -390,7 +394,7 @@ impl Load {
         Ok(after.since(&before))
     }
 
-    /// Stops it, waits for the requests under way, and gives what it has seen.
+    /// Stops the clients, waits for their open requests, and returns the results.
     #[must_use]
     pub fn stop(mut self) -> Tally {
         self.end();

@@ -1,14 +1,14 @@
-//! Plugin configurations by a generator, valid ones and broken ones: what no author would write, but some tool might.
+//! Generated plugin configurations, valid and invalid, including some that only a faulty tool would write.
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-/// Makes configurations without end, the same ones for the same seed.
+/// A generator of an endless sequence of configurations, determined by its seed.
 #[derive(Debug)]
 pub struct Configurations(Rng);
 
-/// What may stand where something else should.
-const ODD: &[&str] = &[
+/// Unusual values, which replace expected ones.
+const UNUSUAL_VALUES: &[&str] = &[
     "null",
     "true",
     "0",
@@ -54,13 +54,14 @@ const ODD: &[&str] = &[
 // === impl Configurations ===
 
 impl Configurations {
-    /// A generator.
+    /// Returns a generator.
     #[must_use]
     pub fn new(seed: u64) -> Configurations {
         Configurations(Rng::with_seed(seed))
     }
 
-    /// The next configuration: a third valid, a third with some values that aren't, a third with the text broken too.
+    /// Returns the next configuration. A third are valid, a third have some invalid values, and a third also have
+    /// damaged text.
     #[must_use]
     pub fn draw(&mut self) -> Vec<u8> {
         let mut configuration = self.valid();
@@ -83,7 +84,7 @@ impl Configurations {
         &of[self.0.usize(..of.len())]
     }
 
-    /// A configuration that is valid as a whole.
+    /// Returns a valid configuration.
     fn valid(&mut self) -> Value {
         let mut configuration = Map::new();
         for (key, values) in [
@@ -185,9 +186,9 @@ impl Configurations {
         group
     }
 
-    /// Changes a value somewhere: another one, none, one more, or under another key.
+    /// Changes one value somewhere: replaces it, removes it, adds another one, or renames its key.
     fn spoil(&mut self, value: &mut Value) {
-        let odd: Value = serde_json::from_str(self.one::<&str>(ODD)).unwrap_or_default();
+        let odd: Value = serde_json::from_str(self.one::<&str>(UNUSUAL_VALUES)).unwrap_or_default();
         match value {
             Value::Object(map) if !map.is_empty() && self.0.u8(..8) > 0 => {
                 let keys: Vec<String> = map.keys().cloned().collect();

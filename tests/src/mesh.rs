@@ -1,6 +1,6 @@
-//! A real mesh on one machine, without containers: etcd and a Kubernetes API server, Istiod, and the client's sidecar, an
-//! Envoy that gets everything from Istiod. Nothing of Kubernetes beyond its API runs: no pods are made, and a Service is
-//! where a ServiceEntry of its host says.
+//! A real mesh on one machine, without containers: etcd, a Kubernetes API server, Istiod, and the client's sidecar,
+//! an Envoy that Istiod configures. No other part of Kubernetes runs: there are no pods, and a ServiceEntry gives the
+//! address of each Service.
 
 use crate::bootstrap::stats_tags;
 use crate::client::Client;
@@ -19,20 +19,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The port at which the guide's Services are called. Istio binds it on 127.0.0.1 for the client's sidecar, so there is
-/// but one mesh on a machine at a time.
+/// The port of the guide's Services. Istio binds it on 127.0.0.1 for the client's sidecar, so a machine can run one
+/// mesh at a time.
 pub const PORT: u16 = 14001;
 
-/// The controller's user, as its ServiceAccount is known to the API server.
+/// The user name of the controller's ServiceAccount in the API server.
 pub const CONTROLLER: &str = "system:serviceaccount:traffic-split-system:traffic-split-controller";
 
-/// The mesh. All of it ends when this is dropped.
+/// The mesh. All its programs end when this value is dropped.
 #[derive(Debug)]
 pub struct Mesh {
     istiod: Option<Process>,
     api: Option<Process>,
     _etcd: Process,
-    /// Where its files are.
+    /// The directory of its files.
     pub scratch: Scratch,
     programs: PathBuf,
     ports: Ports,
@@ -56,7 +56,10 @@ struct Ports {
     monitoring: u16,
 }
 
-/// Where the programs are that `./build.sh mesh` built, or what to do about it.
+/// Returns the directory of the programs that `./build.sh mesh` built.
+///
+/// # Errors
+/// A program is missing; the message says how to build it.
 pub fn programs() -> Result<PathBuf> {
     let workspace = crate::workspace();
     let directory = std::env::var_os("MESH_PROGRAMS").map_or_else(|| workspace.join("target/mesh"), PathBuf::from);
@@ -119,13 +122,13 @@ impl Mesh {
         Ok(())
     }
 
-    /// The kubeconfig of a user: `admin`, who may do everything, or `controller`.
+    /// Returns the kubeconfig of a user: `admin`, who has all permissions, or `controller`.
     #[must_use]
     pub fn kubeconfig(&self, user: &str) -> PathBuf {
         self.scratch.join(&format!("{user}.kubeconfig"))
     }
 
-    /// Has the controllers that are started from here on find the API server by a relay.
+    /// Connects the controllers that start after this call through a relay to the API server.
     pub fn relay_api(&self) -> Result<Relay> {
         let relay = Relay::start(([127, 0, 0, 1], self.ports.api).into())?;
         let kubeconfig = self.kubeconfig_of("controller", relay.address().port());
@@ -140,7 +143,7 @@ impl Mesh {
             "current-context": "mesh",
             "clusters": [{"name": "mesh", "cluster": {
                 "server": format!("https://127.0.0.1:{port}"),
-                // Made at each start, by the API server for itself.
+                // The API server signs its own certificate at each start.
                 "insecure-skip-tls-verify": true,
             }}],
             "users": [{"name": user, "user": {"token": user}}],
@@ -148,13 +151,13 @@ impl Mesh {
         })
     }
 
-    /// Where its programs are, among them kubectl.
+    /// Returns the directory of its programs, e.g. kubectl.
     #[must_use]
     pub fn programs(&self) -> &Path {
         &self.programs
     }
 
-    /// Starts the API server, on what etcd has, and waits until it is ready.
+    /// Starts the API server with the data in etcd, and waits until it is ready.
     pub fn start_api(&mut self) -> Result<()> {
         let key = self.scratch.join("service-account.key").display().to_string();
         let mut command = Command::new(self.programs.join("kube-apiserver"));
@@ -168,7 +171,7 @@ impl Mesh {
             .arg(format!("--cert-dir={}", self.scratch.join("certificates").display()))
             .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
             .arg(format!("--secure-port={}", self.ports.api))
-            // Nobody makes service accounts in new namespaces.
+            // No controller creates service accounts in new namespaces.
             .arg("--disable-admission-plugins=ServiceAccount");
         let mut api = Process::start("kube-apiserver", &mut command, &self.scratch.join("kube-apiserver.log"))?;
         let ready = wait_for("the Kubernetes API to be ready", || {
@@ -180,18 +183,18 @@ impl Mesh {
         Ok(())
     }
 
-    /// Kills the API server. What etcd has stays.
+    /// Kills the API server. etcd keeps its data.
     pub fn stop_api(&mut self) {
         self.api = None;
     }
 
-    /// Halts the API server, which keeps its connections and answers nobody, or has it go on.
+    /// Stops or continues the API server. A stopped one keeps its connections and answers no request.
     pub fn halt_api(&self, halted: bool) -> Result<()> {
         let api = self.api.as_ref().ok_or("the API server doesn't run")?;
         api.signal(if halted { "STOP" } else { "CONT" })
     }
 
-    /// Has etcd forget what was before now: who watches from an earlier version must list anew.
+    /// Compacts etcd: a watch from an earlier resourceVersion then fails and must list again.
     pub fn compact_etcd(&self) -> Result<()> {
         let mut etcd = Client::new(self.ports.etcd);
         let mut ask = |path: &str, body: &Value| {
@@ -204,7 +207,7 @@ impl Mesh {
 
     fn start_istiod(&mut self) -> Result<()> {
         let mesh = self.scratch.join("mesh.yaml");
-        // mTLS would have clusters wait for certificates that nobody issues here.
+        // With mTLS, clusters would wait for certificates that no program issues here.
         fs::write(&mesh, "enableAutoMtls: false\ndefaultProviders: {}\nenablePrometheusMerge: false\n")?;
         let ports = &self.ports;
         let mut command = Command::new(self.programs.join("pilot-discovery"));
@@ -218,7 +221,7 @@ impl Mesh {
             .arg(format!("--grpcAddr=127.0.0.1:{}", ports.xds))
             .arg(format!("--httpAddr=127.0.0.1:{}", ports.istiod))
             .arg(format!("--monitoringAddr=127.0.0.1:{}", ports.monitoring))
-            // Filters that only Istio's Envoy has.
+            // Only Istio's build of Envoy has these filters.
             .env("PILOT_ENABLE_METADATA_EXCHANGE", "false")
             .env("PILOT_ENABLE_ALPN_FILTER", "false")
             .env("ENABLE_CA_SERVER", "false")
@@ -235,17 +238,17 @@ impl Mesh {
         Ok(())
     }
 
-    /// Starts a replica of the controller, with the rights that our manifests give it and no others, and waits until it is
-    /// ready. `name` is its pod's.
+    /// Starts a replica of the controller with the permissions of our manifests, and waits until it is ready. `name`
+    /// is the name of its pod.
     pub fn controller(&self, guide: &Guide, name: &str) -> Result<Controller> {
         self.controller_with(guide, name, &[])
     }
 
-    /// The same, with further options.
+    /// Starts a replica of the controller with further options.
     pub fn controller_with(&self, guide: &Guide, name: &str, options: &[&str]) -> Result<Controller> {
         let command = guide.command.with_file_name("traffic-split-controller");
         let port = free_port()?;
-        // As its pods are, but for where the filter is and where it is asked.
+        // Use the arguments of the Deployment, except the path of the filter and the address of the metrics server.
         let deployment = self.get("deployment", "traffic-split-system", "traffic-split-controller")?;
         let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
         let arguments = arguments.into_iter().flatten().filter_map(Value::as_str);
@@ -278,7 +281,7 @@ impl Mesh {
             .stderr(fs::File::create(&log)?)
             .spawn()?;
         let ended = wait_for("uninstall to end", || {
-            // Kubernetes' garbage collector doesn't run here: it lets go of a Deployment whose pods have ended.
+            // Kubernetes' garbage collector does not run here, so remove the finalizer of the Deployment.
             let deployment = self.get("deployment", "traffic-split-system", "traffic-split-controller");
             if deployment.is_ok_and(|deployment| deployment["metadata"]["finalizers"][0] == "foregroundDeletion") {
                 let patch = ["--type=merge", "-p", r#"{"metadata": {"finalizers": null}}"#];
@@ -287,10 +290,10 @@ impl Mesh {
             }
             Ok(child.try_wait()?)
         });
-        let said = fs::read_to_string(&log)?;
+        let log = fs::read_to_string(&log)?;
         match ended {
             Ok(status) if status.success() => Ok(()),
-            ended => Err(format!("uninstall: {ended:?}\n{said}").into()),
+            ended => Err(format!("uninstall: {ended:?}\n{log}").into()),
         }
     }
 
@@ -302,7 +305,8 @@ impl Mesh {
         })
     }
 
-    /// Waits until the TrafficSplit's condition is this, said of the object as it stands: `True` or `False`, and why.
+    /// Waits until the TrafficSplit has this condition for its current generation. `wanted` is the status (`True` or
+    /// `False`) and the reason.
     pub fn wait_for_condition(&self, namespace: &str, name: &str, kind: &str, wanted: (&str, &str)) -> Result<Value> {
         let mut last = Value::Null;
         wait_for(&format!("{namespace}/{name} to be {kind} {wanted:?}"), || {
@@ -316,24 +320,24 @@ impl Mesh {
             };
             Ok(found.filter(is_so).cloned())
         })
-        .map_err(|error| Error(format!("{error}; it is {}", last["status"])))
+        .map_err(|error| Error(format!("{error}; the status is {}", last["status"])))
     }
 
-    /// What Istiod has logged so far.
+    /// Returns the log of Istiod so far.
     #[must_use]
     pub fn istiod_log(&self) -> String {
         self.istiod.as_ref().map(Process::log).unwrap_or_default()
     }
 
-    /// Runs kubectl as the administrator; what it prints.
+    /// Runs kubectl as the administrator and returns its output.
     ///
     /// # Errors
-    /// What it says, if it doesn't exit with 0.
+    /// The exit status is not 0; the message is the output.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl_with_input(arguments, "")
     }
 
-    /// The same, with this on standard input.
+    /// Runs kubectl with this standard input.
     pub fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut child = Command::new(self.programs.join("kubectl"))
             .arg("--kubeconfig")
@@ -354,8 +358,8 @@ impl Mesh {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The API server, as the administrator, at a port of this machine: for who writes faster than kubectl. It is there as
-    /// long as the process that comes with the client.
+    /// Returns a client of the API server as the administrator, for writes at a higher rate than kubectl's. The API
+    /// is served until the returned process is dropped.
     pub fn api(&self) -> Result<(Process, Client)> {
         let port = free_port()?;
         let mut command = Command::new(self.programs.join("kubectl"));
@@ -368,18 +372,18 @@ impl Mesh {
         Ok((process, Client::new(port)))
     }
 
-    /// `kubectl apply`, as people do it, of objects in YAML or JSON.
+    /// Runs `kubectl apply` on objects in YAML or JSON.
     pub fn apply(&self, objects: &str) -> Result<String> {
         self.kubectl_with_input(&["apply", "-f", "-"], objects)
     }
 
-    /// An object as JSON.
+    /// Returns an object as JSON.
     pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
         let json = self.kubectl(&["get", kind, "-n", namespace, name, "-o", "json"])?;
         serde_json::from_str(&json).map_err(|error| Error(format!("{kind} {namespace}/{name}: {error}")))
     }
 
-    /// The namespaces and Services of the guide, and where they are.
+    /// Creates the namespaces and Services of the guide, and sets their addresses.
     pub fn apply_guide(&self, guide: &Guide, httpbin: &HttpbinFixture) -> Result<()> {
         for namespace in ["curl", "httpbin"] {
             self.kubectl(&["create", "namespace", namespace])?;
@@ -392,7 +396,8 @@ impl Mesh {
         self.place("other.httpbin", httpbin.other.address())
     }
 
-    /// Says where the Service `SERVICE.NAMESPACE` is. Kubernetes has no endpoints on loopback, Istio has.
+    /// Sets the address of the Service `SERVICE.NAMESPACE`. Istio accepts loopback addresses, which Kubernetes
+    /// rejects as endpoints.
     pub fn place(&self, service: &str, address: SocketAddr) -> Result<()> {
         let (name, namespace) = service.split_once('.').ok_or_else(|| Error(format!("{service} has no namespace")))?;
         let entry = json!({
@@ -415,12 +420,12 @@ impl Mesh {
         self.sidecar_of(namespace, "curl")
     }
 
-    /// The same, of a client whose pod has the label `app` with this value.
+    /// Starts the sidecar of a client whose pod has the label `app` with this value.
     pub fn sidecar_of(&self, namespace: &str, app: &str) -> Result<Envoy> {
         self.proxy("sidecar", namespace, app, PORT)
     }
 
-    /// Starts a gateway whose pod has the label `app` with this value, and waits until it has the listener of this port.
+    /// Starts a gateway whose pod has the label `app` with this value, and waits for the listener of this port.
     pub fn gateway(&self, namespace: &str, app: &str, port: u16) -> Result<Envoy> {
         self.proxy("router", namespace, app, port)
     }
@@ -436,7 +441,7 @@ impl Mesh {
         Ok(envoy)
     }
 
-    /// As Istio's agent would start Envoy, with no traffic redirected to it: Istio binds the Services' ports on 127.0.0.1.
+    /// Starts Envoy as Istio's agent does, without traffic redirection: Istio binds the Services' ports on 127.0.0.1.
     fn bootstrap(&self, kind: &str, namespace: &str, app: &str) -> Value {
         let socket = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
         json!({
@@ -481,15 +486,15 @@ impl Mesh {
 // === impl Controller ===
 
 impl Controller {
-    /// The value of one of its metrics.
+    /// Returns the value of one of its metrics.
     pub fn metric(&self, name: &str) -> Result<f64> {
         let text = Client::new(self.port).get("localhost", "/metrics", &[])?.text();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.ok_or_else(|| Error(format!("there is no metric {name} among\n{text}")))
+        value.ok_or_else(|| Error(format!("no metric {name} among\n{text}")))
     }
 }
 
-/// The guide, its pods, and a mesh with its Services, on which neither a controller nor a sidecar runs yet.
+/// Starts the guide's pods and a mesh with its Services, without a controller or a sidecar.
 pub fn start_with_guide() -> Result<(Guide, HttpbinFixture, Mesh)> {
     let (guide, httpbin, mesh) = (Guide::built()?, HttpbinFixture::start()?, Mesh::start()?);
     mesh.apply_guide(&guide, &httpbin)?;
@@ -502,7 +507,7 @@ pub fn split(name: &str, root: &str, backends: &[(&str, u32)]) -> String {
     TrafficSplit::new(name, root).version("v1alpha2").namespace("httpbin").backends(backends).build().to_string()
 }
 
-/// Waits until the proxy's filter has a configuration.
+/// Waits until the filter of the proxy has a configuration.
 pub fn wait_for_filter(proxy: &Envoy) -> Result<()> {
     wait_for("the filter to be configured", || {
         Ok(proxy.extension_stat("config_reload").ok().filter(|reloads| *reloads > 0))
@@ -510,17 +515,17 @@ pub fn wait_for_filter(proxy: &Envoy) -> Result<()> {
     .map(|_| ())
 }
 
-/// Who answers a client of the proxy at this port: the version, e.g. `httpbin-v1`.
+/// Returns the version that answers a client of the proxy at this port, e.g. `httpbin-v1`.
 pub fn version_at(port: u16, host: &str) -> Result<String> {
     Ok(Client::new(port).get(host, "/json", &[])?.version())
 }
 
-/// Waits until this is so twenty times on end. Envoy's threads hear of a change one after the other, and each has some of the
-/// connections: what is so for one needn't be for the next.
-pub fn wait_for_all_threads(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Waits until `holds` is true twenty times in a row. Envoy's threads apply a change one after another, and each owns
+/// some of the connections.
+pub fn wait_for_all_threads(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     wait_for(what, || {
         for _ in 0..20 {
-            if !is_so()? {
+            if !holds()? {
                 return Ok(None);
             }
         }
@@ -528,13 +533,13 @@ pub fn wait_for_all_threads(what: &str, mut is_so: impl FnMut() -> Result<bool>)
     })
 }
 
-/// The directory of our own manifests.
+/// Returns the directory of our manifests.
 #[must_use]
 pub fn manifests() -> PathBuf {
     crate::workspace().join("envoy/manifests")
 }
 
-/// A Service that is called at [`PORT`].
+/// Returns a Service with the port [`PORT`].
 #[must_use]
 pub fn service(name: &str, namespace: &str) -> Value {
     json!({
@@ -555,7 +560,7 @@ fn start_etcd(programs: &Path, scratch: &Scratch, ports: &Ports) -> Result<Proce
         .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
         .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
         .arg(format!("--initial-cluster=default={peers}"))
-        // Nothing here outlives the machine's next breath.
+        // Durability is not needed.
         .args(["--unsafe-no-fsync", "--log-level", "warn"]);
     Process::start("etcd", &mut command, &scratch.join("etcd.log"))
 }

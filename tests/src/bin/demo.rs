@@ -1,5 +1,5 @@
-//! `demo`: the canary guide, live. Ten requests that all meet v1; then the weights move while requests run, and the
-//! answers move with them; at the end, what was promised and what was measured. Exit 1 if they differ.
+//! `demo`: the canary guide, live. Ten requests go to v1; then the weights change under load, and the shares follow.
+//! The end compares the expected and the measured results. The exit status is 1 if they differ.
 
 use e2e::client::{Client, Load, Tally};
 use e2e::guide::{Guide, Sidecar};
@@ -19,10 +19,10 @@ const USAGE: &str = "usage: demo [--sim] [--wasm FILE] [--command FILE] [--objec
   --objects DIR   the guide's Services and TrafficSplits      (envoy/examples/guide)
 ";
 
-/// Weights of v1 and v2, one step after the other. The guide's own are 100/0 and 50/50.
+/// The weights of v1 and v2 in each step. The guide itself has 100/0 and 50/50.
 const RAMP: [(u32, u32); 4] = [(90, 10), (50, 50), (0, 100), (100, 0)];
 const STEP: Duration = Duration::from_millis(2500);
-/// Requests that were under way when the weights changed are answered within this.
+/// The maximum duration of requests that were open when the weights changed.
 const SETTLE: Duration = Duration::from_millis(300);
 const CLIENTS: usize = 4;
 
@@ -85,19 +85,19 @@ fn wrong_call(problem: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// What the journey needs of whatever runs the filter.
+/// A host of the filter: a real Envoy or the simulator.
 trait Proxy {
-    /// One line: what this is.
+    /// Describes the host in one line.
     fn describe(&self) -> String;
-    /// Puts the TrafficSplit with these weights in force.
+    /// Applies the TrafficSplit with these weights.
     fn apply(&mut self, v1: u32, v2: u32) -> Result<()>;
-    /// One request to the root, on a connection of its own: the version it went to, and how that shows.
+    /// Sends one request to the root on a new connection. Returns the version and the text to print.
     fn ask(&mut self) -> Result<(String, String)>;
-    /// Starts sending without a pause.
+    /// Starts sending requests without a pause.
     fn start_load(&mut self);
-    /// What has been answered since.
+    /// Returns the results since the start of the load.
     fn tally(&mut self) -> Result<Tally>;
-    /// Stops sending. Everything promised besides the shares: what, and whether it is so.
+    /// Stops the load. Returns the results besides the shares: whether each is as expected, and its text.
     fn finish(&mut self) -> Result<Vec<(bool, String)>>;
 }
 
@@ -134,7 +134,7 @@ fn journey(guide: &Guide, proxy: &mut dyn Proxy, screen: &mut Screen) -> Result<
     Ok(())
 }
 
-/// The `spec` of a TrafficSplit, as its file has it.
+/// Returns the `spec` of a TrafficSplit as in its file.
 fn specification(file: &Path) -> Result<String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let lines = text.lines().skip_while(|line| !line.starts_with("spec:"));
@@ -142,7 +142,7 @@ fn specification(file: &Path) -> Result<String> {
     Ok(lines.map(|line| format!("     {line}")).collect::<Vec<_>>().join("\n"))
 }
 
-/// Shows one step until its time is over, then says whether the shares were as the weights.
+/// Shows the shares during one step, then reports whether they match the weights.
 fn watch(proxy: &mut dyn Proxy, screen: &mut Screen, weights: (u32, u32), time: Duration) -> Result<()> {
     let end = Instant::now() + time;
     let settled = Instant::now() + SETTLE;
@@ -191,7 +191,7 @@ fn percent(part: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { 100.0 * part as f64 / total as f64 }
 }
 
-/// Prints for a person at a terminal, or for a file.
+/// Output to a terminal or to a file.
 struct Screen {
     live: bool,
     colours: bool,
@@ -235,14 +235,14 @@ impl Screen {
         }
     }
 
-    /// One bar in which v1 and v2 share the width.
+    /// Returns one bar that v1 and v2 share.
     fn both(&self, v1: u64, v2: u64, width: usize) -> String {
         let first = (percent(v1, v1 + v2) * width as f64 / 100.0).round() as usize;
         let (left, right) = ("█".repeat(first), "▒".repeat(width - first.min(width)));
         format!("{}{}", self.colour("httpbin-v1", &left), self.colour("httpbin-v2", &right))
     }
 
-    /// One bar each version, in place; nothing where there is no terminal.
+    /// Draws one bar for each version in place; does nothing without a terminal.
     fn bars(&mut self, weights: (u32, u32), recent: &Tally, time: Duration, failed: u64) {
         const WIDTH: usize = 40;
         if !self.live {
@@ -272,7 +272,7 @@ impl Screen {
     }
 }
 
-/// The journey in a real Envoy.
+/// The guide in a real Envoy.
 struct InEnvoy<'a> {
     guide: &'a Guide,
     sidecar: Sidecar,
@@ -357,7 +357,7 @@ fn in_words(error: impl std::fmt::Display) -> e2e::Error {
     e2e::Error(error.to_string())
 }
 
-/// The journey in the simulator: the filter runs and picks, nothing answers. What shows is the cluster it picked.
+/// The guide in the simulator: the filter selects a cluster, and no server answers. The output shows the cluster.
 #[cfg(feature = "simulator")]
 mod simulator {
     use super::{Guide, OTHER, Proxy, RAMP, ROOT, Result, Tally, in_words};
@@ -386,14 +386,14 @@ mod simulator {
             Ok(InSimulator { guide, scratch, simulator, tally: Tally::default(), others: 0, others_untouched: 0 })
         }
 
-        /// The cluster that the filter picks for a request to this authority.
+        /// Returns the cluster that the filter selects for this authority.
         fn pick(&mut self, authority: &str) -> Option<String> {
             let request = self.simulator.request().get(&format!("http://{authority}/json"));
             let outcome = request.destination_port(14001).send();
             outcome.request_header(CLUSTER).map(|cluster| String::from_utf8_lossy(cluster).into_owned())
         }
 
-        /// A request to the root: the version whose cluster was picked, and that cluster.
+        /// Sends a request to the root. Returns the version and its cluster.
         fn send(&mut self) -> Option<(String, String)> {
             let cluster = self.pick(ROOT)?;
             let version = ["httpbin-v1", "httpbin-v2"].into_iter().find(|version| cluster.contains(version))?;

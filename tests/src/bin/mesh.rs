@@ -1,5 +1,4 @@
-//! `mesh`: a whole mesh on this machine, ready for the canary guide, for a person to play with. It prints how, and stays
-//! until it is asked to end.
+//! `mesh`: runs a mesh on this machine for the canary guide, prints the commands, and waits until it is interrupted.
 
 use e2e::Error;
 use e2e::mesh::{PORT, start_with_guide, wait_for_filter};
