@@ -1,4 +1,4 @@
-//! The table of cases, in the core.
+//! The table of cases in the core.
 
 use e2e::cases::{self, Case, SUITES};
 use fixtures::{FakeRequest, FixedRandom};
@@ -7,7 +7,7 @@ use traffic_split::{Configuration, Decision, RootReason, Rules};
 fn request(case: &Case) -> FakeRequest {
     let request = FakeRequest::default().header(":authority", case.authority).header(":method", case.method);
     let request = request.header(":path", case.path).destination_port(case.port);
-    // Envoy writes names of headers in lower case.
+    // Envoy writes header names in lower case.
     case.headers.iter().fold(request, |request, (name, value)| request.header(&name.to_ascii_lowercase(), value))
 }
 
@@ -39,7 +39,7 @@ fn every_case_goes_where_the_table_says_for_any_random_number() {
     }
 }
 
-/// What `traffic-split explain` says is the decision's own reasoning.
+/// The trace of `traffic-split explain` must match the decision.
 #[test]
 fn explanation_of_every_case_matches_the_decision() {
     for suite in SUITES {

@@ -1,4 +1,4 @@
-//! A hundred thousand configurations, in the core.
+//! 100,000 generated configurations in the core.
 
 use e2e::configurations::Configurations;
 use fixtures::{FakeRequest, FixedRandom};
@@ -18,8 +18,8 @@ fn core_survives_every_configuration_and_serializes_what_it_accepts() {
                 refused += 1;
                 assert!(!problems.is_empty(), "{}", shown());
                 for problem in problems {
-                    let said = problem.to_string();
-                    assert!(said.len() < 1000 && !said.contains(char::is_control), "{said}: {}", shown());
+                    let message = problem.to_string();
+                    assert!(message.len() < 1000 && !message.contains(char::is_control), "{message}: {}", shown());
                 }
             }
             Ok(configuration) => {

@@ -1,4 +1,4 @@
-//! The cases and generated configurations, decided by the crate `traffic-split` alone.
+//! The cases and the generated configurations in the crate `traffic-split`, without a host.
 
 mod cases;
 mod configurations;

@@ -1,5 +1,5 @@
-//! Each command that a page shows is run: here, if it needs only the files of `./build.sh build`; else by the test that
-//! [`ELSEWHERE`] names.
+//! Each command that a page shows is run: by this test, if it needs only the files of `./build.sh build`; else by the
+//! test in [`ELSEWHERE`].
 
 use crate::page::{Block, Page, repository};
 use e2e::guide::Guide;
@@ -15,7 +15,7 @@ const RUN_HERE: [&str; 6] = ["cat ", "cp ", "dist/traffic-split ", "mkdir ", "mv
 /// Commands that another test runs: the beginning of the command, the file of the test, and a text of that file.
 const ELSEWHERE: [(&str, &str, &str); 16] = [
     ("./build.sh build", "build.sh", "\n  build\n  build_guests\n"),
-    // The demo shows what this test checks.
+    // The demo prints the results of this test.
     ("./build.sh demo", "tests/tests/envoy/guide.rs", "fn weights_change_under_load_without_failed_requests"),
     ("./build.sh mesh --keep", "tests/tests/mesh/keep.rs", "fn kept_mesh_prints_commands_that_work"),
     ("./build.sh package", "tests/mesh/tools/image_test.go", "func TestThePackagedManifestsNameBothImagesByDigest"),

@@ -1,5 +1,5 @@
-//! The documentation is true: its commands run and print what the pages show, and the files, links, constants and tests
-//! that it names exist.
+//! Tests of the documentation: its commands print the output on the pages, and its files, links, constants and tests
+//! exist.
 
 mod commands;
 mod modules;

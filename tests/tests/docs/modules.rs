@@ -1,4 +1,4 @@
-//! The modules of a crate form no cycle: none imports a module that imports it, directly or through others.
+//! Tests that no module imports itself, directly or through other modules.
 
 use crate::page::repository;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
@@ -87,7 +87,7 @@ impl Modules {
         self.0.iter().map(imports).collect()
     }
 
-    /// Returns the module that declares what a path in a module names; `None` if it belongs to another crate.
+    /// Returns the module that declares the item of a path; `None` if the item belongs to another crate.
     fn target(&self, module: &Segments, path: &[String], depth: usize) -> Option<Segments> {
         assert!(depth < 20, "{path:?} leads to itself");
         let mut at = module.clone();

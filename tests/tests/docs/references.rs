@@ -1,4 +1,4 @@
-//! Files, links, constants, functions and tests that the pages name exist.
+//! Tests that the files, links, constants, functions and tests on the pages exist.
 
 use crate::page::{Page, inline_code, repository};
 use std::fs;

@@ -1,4 +1,4 @@
-//! The table of cases, in the compiled filter in the simulator.
+//! The table of cases in the compiled filter in the simulator.
 
 use e2e::cases::SUITES;
 use e2e::guide::Guide;
@@ -6,7 +6,7 @@ use host_sim::{Module, Simulator, Value};
 
 #[test]
 fn every_case_goes_where_the_table_says() {
-    let module = Module::from_file(Guide::built().expect("what ./build.sh build leaves").wasm).expect("a module");
+    let module = Module::from_file(Guide::built().expect("the output of ./build.sh build").wasm).expect("a module");
     for suite in SUITES {
         let mut simulator = Simulator::builder(&module)
             .node_metadata("NAMESPACE", suite.namespace)

@@ -1,4 +1,4 @@
-//! The same hundred thousand configurations, in the compiled filter in the simulator.
+//! The same 100,000 generated configurations in the compiled filter in the simulator.
 
 use e2e::configurations::Configurations;
 use e2e::guide::Guide;
@@ -7,7 +7,7 @@ use traffic_split::Configuration;
 
 const CONFIGURATIONS: usize = 100_000;
 
-/// Gives the filter every second configuration, from this one on; how many it took and refused.
+/// Applies every second configuration from this one on. Returns the numbers of accepted and rejected ones.
 fn every_second(module: &Module, first: usize) -> (usize, usize) {
     let mut configurations = Configurations::new(1);
     let mut simulator = Simulator::builder(module).configuration("{}").start().expect("a start");
@@ -39,7 +39,7 @@ fn every_second(module: &Module, first: usize) -> (usize, usize) {
 
 #[test]
 fn filter_survives_every_configuration_and_accepts_what_the_core_accepts() {
-    let module = Module::from_file(Guide::built().expect("what ./build.sh build leaves").wasm).expect("a module");
+    let module = Module::from_file(Guide::built().expect("the output of ./build.sh build").wasm).expect("a module");
     let [even, odd] = std::thread::scope(|scope| {
         [0, 1]
             .map(|first| {

@@ -1,4 +1,5 @@
-//! The compiled filter in the simulator: what it does to requests, to its host and to itself, whatever comes in.
+//! The compiled filter in the simulator: its effects on requests, its imports and exports, its memory, and generated
+//! input.
 
 use e2e::guide::Guide;
 use e2e::is_share;
@@ -7,24 +8,25 @@ use host_sim::{Error, LogLevel, Module, Outcome, Simulator, Value};
 use serde_json::json;
 use std::sync::LazyLock;
 
-static FILTER: LazyLock<Module> =
-    LazyLock::new(|| Module::from_file(Guide::built().expect("what ./build.sh build leaves").wasm).expect("a module"));
+static FILTER: LazyLock<Module> = LazyLock::new(|| {
+    Module::from_file(Guide::built().expect("the output of ./build.sh build").wasm).expect("a module")
+});
 
 const CLUSTER: &str = "x-traffic-split-cluster";
 const V1: &[u8] = b"outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
 
-/// A split of `httpbin.httpbin` by these weights.
+/// Returns a split of `httpbin.httpbin` with these weights.
 fn split(v1: u32, v2: u32) -> serde_json::Value {
     let split = TrafficSplit::new("http-split", "httpbin").version("v1alpha2").namespace("httpbin");
     split.backends(&[("httpbin-v1", v1), ("httpbin-v2", v2)]).build()
 }
 
-/// A configuration with that split.
+/// Returns a configuration with one split.
 fn weights(v1: u32, v2: u32) -> String {
     json!({"trafficSplits": [split(v1, v2)]}).to_string()
 }
 
-/// A configuration of so many splits, for the roots `root-0`, `root-1` and so on.
+/// Returns a configuration with `count` splits for the roots `root-0`, `root-1` and so on.
 fn many_splits(count: u32, split: impl Fn(u32) -> serde_json::Value) -> String {
     let splits = (0..count).map(|n| {
         let mut split = split(n);
@@ -39,7 +41,7 @@ fn start(configuration: impl AsRef<[u8]>) -> Simulator {
     Simulator::builder(&FILTER).configuration(configuration).start().expect("a start")
 }
 
-/// A request to the root.
+/// Sends a request to the root.
 fn ask(simulator: &mut Simulator) -> Outcome {
     simulator.request().get("http://httpbin.httpbin:14001/json").send()
 }
@@ -68,8 +70,8 @@ fn filter_imports_only_the_functions_it_uses() {
     assert_eq!(FILTER.imports(), expected);
 }
 
-/// Each callback that is exported costs every request, and the marker is what makes Envoy look for the route again after
-/// a header is written: with a later ABI a filter has to ask for that.
+/// Each exported callback adds to the cost of every request. With the marker of ABI 0.2.1, Envoy clears its route
+/// cache after a header changes; a filter of a later ABI must request that itself.
 #[test]
 fn filter_exports_only_needed_callbacks_and_the_abi_0_2_1_marker() {
     let expected = [
@@ -85,7 +87,7 @@ fn filter_exports_only_needed_callbacks_and_the_abi_0_2_1_marker() {
     assert_eq!(FILTER.exports(), expected);
 }
 
-/// Regular expressions are the greatest part; counting the bytes of objects takes 30 kB, sharing rules 20 kB.
+/// Regular expressions take the largest part; the size accounting takes 30 kB, the sharing of rules 20 kB.
 #[test]
 fn filter_is_under_350_kilobytes() {
     let size = std::fs::metadata(Guide::built().expect("a build").wasm).expect("a file").len();
@@ -245,7 +247,7 @@ fn invalid_destination_port_is_ignored() {
     }
 }
 
-/// Reloads as a control plane sends them for a day: 500 splits, another weight each time, and requests in between.
+/// As many reloads as a control plane sends in a day: 500 splits with new weights each time, and requests in between.
 #[test]
 fn reloads_do_not_grow_memory() {
     let configuration = |round: u32| many_splits(500, |_| split(1 + round % 7, 1));
@@ -262,7 +264,7 @@ fn reloads_do_not_grow_memory() {
     assert_eq!(grown[9], grown[29], "{grown:?}");
 }
 
-/// Weights change while a stream of each configuration goes on, which keeps its root context in the VM.
+/// A stream keeps the root context of its configuration while the weights change.
 #[test]
 fn streams_of_old_configurations_hold_the_memory_of_two() {
     for (splits, turns, every) in [(1_u32, 1000, 100), (200, 60, 20)] {
@@ -283,7 +285,7 @@ fn streams_of_old_configurations_hold_the_memory_of_two() {
         println!("{splits} splits: {curve:?} bytes");
         let grown = simulator.memory_size() - two;
         assert!(grown <= two, "{grown} bytes more than {two}: {curve:?}");
-        // What the oldest configurations share with the newest goes on with them.
+        // The oldest configurations share rules with the newest ones.
         for stream in streams {
             assert!(simulator.stream(stream).finish().request_header(CLUSTER).is_some());
         }
@@ -300,7 +302,7 @@ fn generated_requests_never_stop_the_filter() {
         (0..size).map(|_| random.u8(..)).collect::<Vec<_>>()
     };
     for _ in 0..5000 {
-        // Near to what it looks for, or anything at all.
+        // Similar to the expected value, or random bytes.
         let mut authority = if random.bool() { b"httpbin.httpbin:14001".to_vec() } else { bytes(&mut random) };
         for _ in 0..random.usize(..3) {
             let at = random.usize(..=authority.len());
@@ -339,7 +341,7 @@ fn generated_configurations_never_stop_the_filter() {
                 0 => configuration[at] = random.u8(..),
                 1 => configuration.truncate(at + 1),
                 2 => _ = configuration.remove(at),
-                // A piece of it again somewhere else.
+                // Copy a part to another place.
                 _ => {
                     let piece = configuration[at.min(until)..at.max(until)].to_vec();
                     configuration.splice(at..at, piece);
@@ -355,7 +357,7 @@ fn generated_configurations_never_stop_the_filter() {
             Err(other) => panic!("{}: {other}", configuration.escape_ascii()),
         }
     }
-    // The generator makes both kinds.
+    // The generator creates both kinds.
     assert!(taken > 20 && refused > 1000, "{taken} taken, {refused} refused");
     simulator.reconfigure(&good).expect("a good configuration");
     assert!(!simulator.has_failed());

@@ -1,4 +1,4 @@
-//! The canary guide in the simulator: the command renders, the filter picks.
+//! The canary guide in the simulator: the command renders, and the filter selects.
 
 use e2e::guide::Guide;
 use e2e::httpbin::{OTHER, ROOT};
@@ -6,7 +6,7 @@ use e2e::scratch::Scratch;
 use e2e::{Result, is_share};
 use host_sim::{Module, Simulator};
 
-/// Which of the guide's clusters a request goes to, if it isn't left alone.
+/// Returns the cluster of a request; `None` if the filter does not change the request.
 fn ask(simulator: &mut Simulator, authority: &str) -> Option<&'static str> {
     let request = simulator.request().get(&format!("http://{authority}/json")).destination_port(14001);
     let outcome = request.send();
