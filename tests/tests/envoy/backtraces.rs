@@ -1,5 +1,5 @@
-//! What a trap leaves in the log: in the simulator what a real Envoy writes, but for the addresses, which are the
-//! functions', not the instructions'.
+//! The log of a trap: the simulator must print the same lines as a real Envoy. Only the addresses differ: the
+//! simulator's are those of functions, Envoy's are those of instructions.
 
 use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
 use e2e::client::Client;
@@ -13,7 +13,7 @@ use host_sim::{LogLevel, Module, Simulator};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What a log says of a trap: its lines without addresses, and the addresses.
+/// The log of a trap: its lines without addresses, and the addresses.
 #[derive(Debug, PartialEq)]
 struct Failure {
     lines: Vec<String>,
@@ -21,7 +21,7 @@ struct Failure {
 }
 
 impl Failure {
-    /// The first one in a log, if it is there.
+    /// Returns the first failure in a log.
     fn find(log: &str) -> Result<Option<Failure>> {
         let Some(start) = log.find("Function: ") else { return Ok(None) };
         let (mut lines, mut addresses) = (Vec::new(), Vec::new());
@@ -38,7 +38,7 @@ impl Failure {
     }
 }
 
-/// What Envoy logs of the first request, which traps.
+/// Returns Envoy's log of a first request that traps.
 fn in_envoy(module: &Path, header: (&str, &str)) -> Result<Failure> {
     let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
     let bootstrap = Bootstrap {
@@ -55,7 +55,7 @@ fn in_envoy(module: &Path, header: (&str, &str)) -> Result<Failure> {
     wait_for("Envoy to log the trap", || Failure::find(&envoy.log()))
 }
 
-/// What the simulator logs of it.
+/// Returns the simulator's log of the same request.
 fn in_the_simulator(module: &Path, header: (&str, &str)) -> Result<Failure> {
     let module = Module::from_file(module).map_err(|error| error.to_string())?;
     let mut simulator = Simulator::builder(&module).start().map_err(|error| error.to_string())?;
@@ -66,8 +66,8 @@ fn in_the_simulator(module: &Path, header: (&str, &str)) -> Result<Failure> {
     Ok(Failure::find(&failure.message)?.ok_or("a failure")?)
 }
 
-/// A trap that both tell of alike.
-fn told_alike(module: &Path, header: (&str, &str)) -> Result<Failure> {
+/// Checks that both logs are the same except for addresses, and returns Envoy's.
+fn same_failure(module: &Path, header: (&str, &str)) -> Result<Failure> {
     let (envoy, simulator) = (in_envoy(module, header)?, in_the_simulator(module, header)?);
     assert_eq!(simulator.lines, envoy.lines);
     let are_before = simulator.addresses.iter().zip(&envoy.addresses).all(|(function, at)| function <= at);
@@ -75,12 +75,12 @@ fn told_alike(module: &Path, header: (&str, &str)) -> Result<Failure> {
     Ok(envoy)
 }
 
-/// A guest that runs `body` when a request's headers are there, beside these functions.
+/// Writes a guest that runs `body` at a request's headers and has these functions.
 fn guest(scratch: &Scratch, body: &str, functions: &str) -> Result<PathBuf> {
     guest_that_allocates(scratch, "", body, functions)
 }
 
-/// One whose allocator does this.
+/// Writes a guest whose allocator runs `allocating`.
 fn guest_that_allocates(scratch: &Scratch, allocating: &str, body: &str, functions: &str) -> Result<PathBuf> {
     let text = format!(
         r#"(module
@@ -107,7 +107,7 @@ fn guest_that_allocates(scratch: &Scratch, allocating: &str, body: &str, functio
 #[test]
 fn backtrace_names_the_active_functions() -> Result<()> {
     let scratch = Scratch::new()?;
-    // What has returned isn't there, nor what made a tail call.
+    // Functions that returned or made a tail call are not in the backtrace.
     let module = guest(
         &scratch,
         "(call $return) (call $first)",
@@ -129,7 +129,7 @@ fn backtrace_names_the_active_functions() -> Result<()> {
         (elem (i32.const 4) $last)
         (func $last unreachable)"#,
     )?;
-    let failure = told_alike(&module, ("x-none", ""))?;
+    let failure = same_failure(&module, ("x-none", ""))?;
     assert_eq!(failure.lines[0], "Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable");
     assert_eq!(failure.lines[2], "  0: last");
     assert!(failure.lines[3].starts_with("  1: unknown(function index:"), "{failure:?}");
@@ -148,7 +148,7 @@ fn backtrace_has_the_innermost_20_functions() -> Result<()> {
             (call $odd (i32.sub (local.get 0) (i32.const 1))))
         (func $odd (param i32) (call $down (local.get 0)))"#,
     )?;
-    assert_eq!(told_alike(&module, ("x-none", ""))?.lines.len(), 2 + 20);
+    assert_eq!(same_failure(&module, ("x-none", ""))?.lines.len(), 2 + 20);
     Ok(())
 }
 
@@ -161,7 +161,7 @@ fn module_without_names_has_no_backtrace() -> Result<()> {
     let names = named.windows(5).rposition(|bytes| bytes == b"\x04name").ok_or("a section of names")?;
     let section = named[..names].iter().rposition(|byte| *byte == 0).ok_or("its beginning")?;
     std::fs::write(&module, &named[..section])?;
-    assert_eq!(told_alike(&module, ("x-none", ""))?.lines.len(), 1);
+    assert_eq!(same_failure(&module, ("x-none", ""))?.lines.len(), 1);
     Ok(())
 }
 
@@ -181,9 +181,9 @@ fn trap_messages_are_those_of_v8() -> Result<()> {
         ("(drop (i32.trunc_f32_s (f32.const nan)))", "RuntimeError: float unrepresentable in integer range"),
     ] {
         let elem = "(elem (i32.const 0) $malloc)";
-        // The request ends with its headers: the third parameter is 1, hence the one more.
+        // The request has no body, so the third parameter is 1.
         let module = guest(&scratch, &trap.replace("(local.get 2)", "(i32.sub (local.get 2) (i32.const 1))"), elem)?;
-        let failure = told_alike(&module, ("x-none", ""))?;
+        let failure = same_failure(&module, ("x-none", ""))?;
         assert_eq!(failure.lines[0], format!("Function: proxy_on_request_headers failed: Uncaught {called}"));
     }
     Ok(())
@@ -192,11 +192,11 @@ fn trap_messages_are_those_of_v8() -> Result<()> {
 #[test]
 fn forbidden_call_in_malloc_traps_and_the_guest_continues() -> Result<()> {
     let scratch = Scratch::new()?;
-    // Traps again if it isn't told of memory, which would be another message.
+    // Without memory from the allocator the guest traps a second time, with another message.
     let body = "(if (i32.ne (call $get_path) (i32.const 6)) (then unreachable))";
     let module = guest_that_allocates(&scratch, "(drop (call $get_path))", body, "")?;
     let mut simulator = in_the_simulator(&module, ("x-none", ""))?;
-    // It says which call.
+    // Only the simulator names the function.
     let restricted = "Function: malloc failed: Uncaught Error: restricted_callback";
     assert!(simulator.lines[0].starts_with(&format!("{restricted}: proxy_get_header_map_value ")), "{simulator:?}");
     simulator.lines[0] = restricted.to_owned();
@@ -206,7 +206,7 @@ fn forbidden_call_in_malloc_traps_and_the_guest_continues() -> Result<()> {
 
 #[test]
 fn rust_panic_backtrace_runs_from_the_panic_to_the_callback() -> Result<()> {
-    let failure = told_alike(&probe(env!("CARGO_TARGET_TMPDIR"))?, ("x-probe", "panic"))?;
+    let failure = same_failure(&probe(env!("CARGO_TARGET_TMPDIR"))?, ("x-probe", "panic"))?;
     assert!(failure.lines.iter().any(|line| line.contains("panic_fmt")), "{failure:?}");
     assert!(failure.lines.last().is_some_and(|line| line.ends_with(": proxy_on_request_headers")), "{failure:?}");
     Ok(())

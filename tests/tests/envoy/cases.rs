@@ -1,4 +1,4 @@
-//! The table of cases, in a real Envoy: one for each suite.
+//! The table of cases in a real Envoy, one Envoy for each suite.
 
 use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, SERVED_BY, Wasm};
 use e2e::cases::{Case, PORTS, SUITES, Suite};
@@ -11,8 +11,8 @@ use e2e::{Error, Result};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-/// Ports that are free, in place of the table's: the filter reads the one that was connected to, and somebody else may
-/// listen on the guide's. As text they are as long, so that the table means the same by them.
+/// Unused ports that replace those of the table: another program may use the guide's ports, and the filter reads the
+/// port of the connection. They have the same number of digits, so the meaning of the table stays the same.
 struct Ports([u16; PORTS.len()]);
 
 impl Ports {
@@ -24,7 +24,7 @@ impl Ports {
         Ok(Ports(ports))
     }
 
-    /// A text of the table's.
+    /// Replaces the ports in a text of the table.
     fn text(&self, text: &str) -> String {
         PORTS
             .iter()
@@ -32,18 +32,18 @@ impl Ports {
             .fold(text.to_owned(), |text, (old, new)| text.replace(&old.to_string(), &new.to_string()))
     }
 
-    /// A port of the table's.
+    /// Replaces a port of the table.
     fn port(&self, port: u16) -> u16 {
         PORTS.iter().position(|old| *old == port).map_or(port, |place| self.0[place])
     }
 
-    /// An authority of the table's.
+    /// Replaces the port in an authority of the table.
     fn authority(&self, authority: &[u8]) -> Vec<u8> {
         str::from_utf8(authority).map_or_else(|_| authority.to_vec(), |text| self.text(text).into_bytes())
     }
 }
 
-/// What came of a case, in the table's words.
+/// The outcome of a case, in the terms of the table.
 #[derive(Debug, PartialEq)]
 struct Served {
     cluster: String,
@@ -52,7 +52,7 @@ struct Served {
 }
 
 impl Served {
-    /// What the table expects.
+    /// Returns the expected outcome.
     fn expected(case: &Case, ports: &Ports) -> Served {
         Served {
             cluster: ports.text(case.cluster.unwrap_or(ROOT_CLUSTER)),
@@ -61,13 +61,13 @@ impl Served {
         }
     }
 
-    /// What Envoy does.
+    /// Returns the outcome in Envoy.
     fn by_envoy(case: &Case, ports: &Ports) -> Result<Served> {
         let path = str::from_utf8(case.path).map_err(|_| Error("a path that Envoy refuses by itself".into()))?;
         let mut client = Client::new(ports.port(case.port));
         let answer = client.request(case.method, ports.authority(case.authority), path, case.headers)?;
-        // Envoy itself refuses an authority that isn't ASCII, before any filter: of the table, `httpbin.httpbin\xff`
-        // and `\xffhttpbin.httpbin:14001`. All others, the empty one too, are answered by a cluster.
+        // Envoy itself rejects an authority that is not ASCII before any filter: `httpbin.httpbin\xff` and
+        // `\xffhttpbin.httpbin:14001` in the table. A cluster serves all others, including the empty one.
         if !case.authority.is_ascii() && case.cluster.is_none() && answer.status == 400 && answer.pod().is_empty() {
             return Ok(Served::expected(case, ports));
         }
@@ -75,7 +75,7 @@ impl Served {
             Some(cluster) if answer.status == 200 => cluster,
             cluster => return Err(format!("{} {} of {cluster:?}", answer.status, answer.text()).into()),
         };
-        // The answer to a HEAD has no body that says what reached the pod.
+        // The response to HEAD has no body that describes the received request.
         if case.method == "HEAD" {
             return Ok(Served { cluster, ..Served::expected(case, ports) });
         }
@@ -84,7 +84,7 @@ impl Served {
     }
 }
 
-/// What doesn't go where the table says.
+/// Returns the cases with another outcome than in the table.
 fn mismatches(suite: &Suite, pod: &Pod) -> Result<Vec<String>> {
     let (scratch, ports) = (Scratch::new()?, Ports::free()?);
     let names: BTreeSet<&str> = suite.cases.iter().filter_map(|case| case.cluster).chain([ROOT_CLUSTER]).collect();

@@ -1,5 +1,5 @@
-//! gRPC through the filter in a real Envoy, with the bootstrap as the command prints it: calls are split by weight, and
-//! streams, metadata, trailers and errors come through as they are.
+//! gRPC through the filter in a real Envoy with the rendered bootstrap: calls follow the weights, and streams,
+//! metadata, trailers and errors stay unchanged.
 
 use bytes::{Buf, BufMut};
 use e2e::guide::{Guide, Sidecar};
@@ -27,7 +27,7 @@ use tonic::{Code, Request, Response, Status};
 const ROOT: &str = "http://greeter.httpbin:14001";
 const METHOD: &str = "/greeter.Greeter/Greet";
 
-/// Messages are text as it is: what is in them is nobody's business but the two ends'.
+/// Messages are plain text, so the tests need no generated code.
 #[derive(Clone, Copy, Default)]
 struct Text;
 
@@ -66,9 +66,9 @@ impl Decoder for Text {
     }
 }
 
-/// A gRPC server that speaks HTTP/2 and nothing else. Of every message it says who got it: `greeter-v1: hello`. It
-/// sends back the metadata `x-mark` and `x-mark-bin`, and ends with the trailer `x-messages`, their number. On the
-/// message `fail` it ends with an error, on the metadata `x-refuse` it begins with one.
+/// A gRPC server that speaks only HTTP/2. It answers each message with its name (`greeter-v1: hello`), returns the
+/// metadata `x-mark` and `x-mark-bin`, and sends the number of messages as the trailer `x-messages`. The message
+/// `fail` ends the call with an error; the metadata `x-refuse` rejects the call.
 struct Greeter {
     address: SocketAddr,
     calls: Arc<AtomicU64>,
@@ -99,7 +99,7 @@ impl Greeter {
     }
 }
 
-/// One call of a [`Greeter`] of this name.
+/// A call to the [`Greeter`] with this name.
 struct Greet(&'static str);
 
 impl StreamingService<String> for Greet {
@@ -133,7 +133,7 @@ impl StreamingService<String> for Greet {
             }
             let mut trailers = MetadataMap::new();
             trailers.insert("x-messages", number.into());
-            // How tonic is told trailers of a call that went well.
+            // tonic takes the trailers of a successful call from this status.
             let _ = sender.send(Err(Status::with_metadata(Code::Ok, "", trailers))).await;
         });
         let mut response = Response::new(ReceiverStream::new(answers));
@@ -142,7 +142,7 @@ impl StreamingService<String> for Greet {
     }
 }
 
-/// An error with all that one can have.
+/// Returns an error with a code, a message, details and metadata.
 fn failure(name: &str) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert("x-why", MetadataValue::from_static("no reason"));
@@ -160,7 +160,7 @@ fn assert_failure(error: &Status, name: &str) {
     assert_eq!((error.details(), text(error.metadata(), "x-why").as_deref()), (expected.details(), Some("no reason")));
 }
 
-/// The Services greeter, greeter-v1 and greeter-v2, and a split with these weights.
+/// Returns the Services greeter, greeter-v1 and greeter-v2, and a split with these weights.
 fn objects(v1: u32, v2: u32) -> String {
     let service = |name: &str| {
         json!({
@@ -183,14 +183,14 @@ fn objects(v1: u32, v2: u32) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
-/// A sidecar before a greeter of each version, and one behind the root.
+/// A sidecar, a greeter of each version, and a greeter of the root.
 struct Greeters {
     guide: Guide,
     sidecar: Sidecar,
     v1: Greeter,
     v2: Greeter,
     root: Greeter,
-    // Ends last: the greeters run on it.
+    // Dropped last: the greeters run on it.
     runtime: Runtime,
 }
 
@@ -208,13 +208,15 @@ impl Greeters {
         Ok(Greeters { guide, sidecar, v1: first, v2: second, root, runtime })
     }
 
-    /// Clients, each with a connection of its own.
+    /// Returns clients, each with its own connection.
     fn clients(&self, number: usize) -> Result<Vec<Client>> {
         let address = format!("http://127.0.0.1:{}", self.sidecar.port);
         let connect = |_| {
-            let endpoint = Endpoint::from_shared(address.clone()).map_err(said)?;
-            let channel =
-                self.runtime.block_on(endpoint.origin(ROOT.parse().map_err(said)?).connect()).map_err(said)?;
+            let endpoint = Endpoint::from_shared(address.clone()).map_err(into_error)?;
+            let channel = self
+                .runtime
+                .block_on(endpoint.origin(ROOT.parse().map_err(into_error)?).connect())
+                .map_err(into_error)?;
             Ok(Client(tonic::client::Grpc::new(channel)))
         };
         (0..number).map(connect).collect()
@@ -227,10 +229,10 @@ impl Greeters {
 
 struct Client(tonic::client::Grpc<Channel>);
 
-/// An open call: what is said into it, and what comes back.
-struct Talk {
-    say: Sender<String>,
-    hear: Streaming<String>,
+/// An open call.
+struct Call {
+    sender: Sender<String>,
+    responses: Streaming<String>,
 }
 
 impl Client {
@@ -239,31 +241,31 @@ impl Client {
         self.0.unary(request, PathAndQuery::from_static(METHOD), Text).await
     }
 
-    async fn talk(&mut self) -> std::result::Result<Talk, Status> {
+    async fn call(&mut self) -> std::result::Result<Call, Status> {
         self.0.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
-        let (say, said) = channel(1);
-        let request = Request::new(ReceiverStream::new(said));
+        let (sender, receiver) = channel(1);
+        let request = Request::new(ReceiverStream::new(receiver));
         let response = self.0.streaming(request, PathAndQuery::from_static(METHOD), Text).await?;
-        Ok(Talk { say, hear: response.into_inner() })
+        Ok(Call { sender, responses: response.into_inner() })
     }
 }
 
-impl Talk {
-    /// Says this, and waits for the answer, which nothing else will bring about: who answered.
-    async fn turn(&mut self, message: &str) -> std::result::Result<String, Status> {
-        self.say.send(message.to_owned()).await.map_err(|error| Status::unknown(error.to_string()))?;
-        let answer = self.hear.message().await?.unwrap_or_default();
+impl Call {
+    /// Sends a message, waits for its answer, and returns the name of the greeter.
+    async fn exchange(&mut self, message: &str) -> std::result::Result<String, Status> {
+        self.sender.send(message.to_owned()).await.map_err(|error| Status::unknown(error.to_string()))?;
+        let answer = self.responses.message().await?.unwrap_or_default();
         let name = answer.strip_suffix(message).and_then(|name| name.strip_suffix(": "));
         name.map(str::to_owned).ok_or_else(|| Status::unknown(format!("{message}: {answer:?}")))
     }
 
-    /// Has said all: the trailers.
+    /// Ends the request and returns the trailers.
     async fn end(self) -> std::result::Result<MetadataMap, Status> {
-        let Talk { say, mut hear } = self;
-        drop(say);
-        match hear.message().await? {
-            None => Ok(hear.trailers().await?.unwrap_or_default()),
-            Some(more) => Err(Status::unknown(format!("one more message: {more}"))),
+        let Call { sender, mut responses } = self;
+        drop(sender);
+        match responses.message().await? {
+            None => Ok(responses.trailers().await?.unwrap_or_default()),
+            Some(more) => Err(Status::unknown(format!("unexpected message: {more}"))),
         }
     }
 }
@@ -272,7 +274,7 @@ fn text(metadata: &MetadataMap, key: &str) -> Option<String> {
     metadata.get(key)?.to_str().ok().map(str::to_owned)
 }
 
-fn said(error: impl std::fmt::Debug) -> Error {
+fn into_error(error: impl std::fmt::Debug) -> Error {
     Error(format!("{error:?}"))
 }
 
@@ -285,12 +287,12 @@ fn unary_calls_follow_weights_and_keep_metadata_and_trailers() -> Result<()> {
             let mut request = Request::new("hello".to_owned());
             request.metadata_mut().insert("x-mark", number.into());
             request.metadata_mut().insert_bin("x-mark-bin", MetadataValue::from_bytes(b"\x00\xff\x80"));
-            let response = greeters.runtime.block_on(client.unary(request)).map_err(said)?;
+            let response = greeters.runtime.block_on(client.unary(request)).map_err(into_error)?;
             let metadata = response.metadata();
             assert_eq!(text(metadata, "x-mark"), Some(number.to_string()));
             let bytes = metadata.get_bin("x-mark-bin").and_then(|mark| mark.to_bytes().ok());
             assert_eq!(bytes.as_deref(), Some(&b"\x00\xff\x80"[..]));
-            // A unary call's trailers are among its metadata.
+            // The metadata of a unary call includes its trailers.
             assert_eq!(text(metadata, "x-messages").as_deref(), Some("1"));
             match response.get_ref().as_str() {
                 "greeter-v1: hello" => by_v1 += 1,
@@ -313,14 +315,14 @@ fn bidirectional_stream_stays_on_one_backend_message_by_message() -> Result<()> 
             let (name, trailers) = greeters
                 .runtime
                 .block_on(async {
-                    let mut talk = client.talk().await?;
-                    let name = talk.turn("a").await?;
+                    let mut call = client.call().await?;
+                    let name = call.exchange("a").await?;
                     for message in ["b", "", "c"] {
-                        assert_eq!(talk.turn(message).await?, name);
+                        assert_eq!(call.exchange(message).await?, name);
                     }
-                    Ok::<_, Status>((name, talk.end().await?))
+                    Ok::<_, Status>((name, call.end().await?))
                 })
-                .map_err(said)?;
+                .map_err(into_error)?;
             assert_eq!(text(&trailers, "x-messages").as_deref(), Some("4"));
             by_v1 += u64::from(name == "greeter-v1");
         }
@@ -336,20 +338,20 @@ fn error_keeps_its_code_message_details_and_metadata() -> Result<()> {
     let greeters = Greeters::start(&objects(0, 100))?;
     let mut client = greeters.clients(1)?.remove(0);
     greeters.runtime.block_on(async {
-        // Instead of an answer.
+        // The error replaces the answer.
         let mut request = Request::new("hello".to_owned());
         request.metadata_mut().insert("x-refuse", MetadataValue::from_static("please"));
         assert_failure(&client.unary(request).await.expect_err("refused"), "greeter-v2");
-        // After answers.
-        let mut talk = client.talk().await.map_err(said)?;
-        assert_eq!(talk.turn("hello").await.map_err(said)?, "greeter-v2");
-        assert_failure(&talk.turn("fail").await.expect_err("failed"), "greeter-v2");
-        // And the next call on the connection is fine.
-        let response = client.unary(Request::new("hello".to_owned())).await.map_err(said)?;
+        // The error follows answers.
+        let mut call = client.call().await.map_err(into_error)?;
+        assert_eq!(call.exchange("hello").await.map_err(into_error)?, "greeter-v2");
+        assert_failure(&call.exchange("fail").await.expect_err("failed"), "greeter-v2");
+        // The next call on the connection succeeds.
+        let response = client.unary(Request::new("hello".to_owned())).await.map_err(into_error)?;
         assert_eq!(response.get_ref(), "greeter-v2: hello");
         Ok::<_, Error>(())
     })?;
-    // An error isn't tried again elsewhere.
+    // The failed call is not retried on another backend.
     assert_eq!(greeters.calls(), [0, 3, 0]);
     Ok(())
 }
@@ -359,26 +361,26 @@ fn open_stream_keeps_its_backend_while_weights_change() -> Result<()> {
     let greeters = Greeters::start(&objects(100, 0))?;
     let runtime = &greeters.runtime;
     let mut clients = greeters.clients(4)?;
-    let mut talks = Vec::new();
+    let mut open_calls = Vec::new();
     for client in &mut clients {
-        let mut talk = runtime.block_on(client.talk()).map_err(said)?;
-        assert_eq!(runtime.block_on(talk.turn("a")).map_err(said)?, "greeter-v1");
-        talks.push(talk);
+        let mut call = runtime.block_on(client.call()).map_err(into_error)?;
+        assert_eq!(runtime.block_on(call.exchange("a")).map_err(into_error)?, "greeter-v1");
+        open_calls.push(call);
     }
     for (v1, v2) in [(50, 50), (0, 100)] {
         greeters.sidecar.apply_objects(&greeters.guide, &objects(v1, v2))?;
-        for talk in &mut talks {
-            assert_eq!(runtime.block_on(talk.turn("b")).map_err(said)?, "greeter-v1");
+        for call in &mut open_calls {
+            assert_eq!(runtime.block_on(call.exchange("b")).map_err(into_error)?, "greeter-v1");
         }
     }
-    // New calls, on the same connections, go where the weights say now.
+    // New calls on the same connections follow the new weights.
     for client in &mut clients {
-        let response = runtime.block_on(client.unary(Request::new("new".to_owned()))).map_err(said)?;
+        let response = runtime.block_on(client.unary(Request::new("new".to_owned()))).map_err(into_error)?;
         assert_eq!(response.get_ref(), "greeter-v2: new");
     }
-    for mut talk in talks {
-        assert_eq!(runtime.block_on(talk.turn("c")).map_err(said)?, "greeter-v1");
-        let trailers = runtime.block_on(talk.end()).map_err(said)?;
+    for mut call in open_calls {
+        assert_eq!(runtime.block_on(call.exchange("c")).map_err(into_error)?, "greeter-v1");
+        let trailers = runtime.block_on(call.end()).map_err(into_error)?;
         assert_eq!(text(&trailers, "x-messages").as_deref(), Some("4"));
     }
     assert_eq!(greeters.calls(), [4, 4, 0]);
@@ -388,12 +390,12 @@ fn open_stream_keeps_its_backend_while_weights_change() -> Result<()> {
 
 #[test]
 fn mirror_copies_calls_on_ports_declared_as_grpc() -> Result<()> {
-    let mut mirrored: Value = serde_json::from_str(&objects(100, 0)).map_err(said)?;
+    let mut mirrored: Value = serde_json::from_str(&objects(100, 0)).map_err(into_error)?;
     mirrored["items"][3]["metadata"]["annotations"] = json!({"traffic-split/mirror": "greeter-v2=100"});
     let greeters = Greeters::start(&mirrored.to_string())?;
     let mut client = greeters.clients(1)?.remove(0);
     for _ in 0..20 {
-        let response = greeters.runtime.block_on(client.unary(Request::new("hello".to_owned()))).map_err(said)?;
+        let response = greeters.runtime.block_on(client.unary(Request::new("hello".to_owned()))).map_err(into_error)?;
         assert_eq!(response.get_ref(), "greeter-v1: hello");
     }
     wait_for("all copies", || Ok((greeters.calls() == [20, 20, 0]).then_some(())))
@@ -403,7 +405,7 @@ fn mirror_copies_calls_on_ports_declared_as_grpc() -> Result<()> {
 fn calls_succeed_on_ports_not_declared_as_grpc() -> Result<()> {
     let greeters = Greeters::start(&objects(0, 100).replace(r#""name":"grpc","#, ""))?;
     let mut client = greeters.clients(1)?.remove(0);
-    let response = greeters.runtime.block_on(client.unary(Request::new("hello".to_owned()))).map_err(said)?;
+    let response = greeters.runtime.block_on(client.unary(Request::new("hello".to_owned()))).map_err(into_error)?;
     assert_eq!(response.get_ref(), "greeter-v2: hello");
     assert_eq!(text(response.metadata(), "x-messages").as_deref(), Some("1"));
     Ok(())

@@ -1,4 +1,4 @@
-//! The canary guide in a real Envoy, with the filter and the command as they were built.
+//! The canary guide in a real Envoy with the built filter and command.
 
 use e2e::client::{Client, Load};
 use e2e::guide::{Guide, Sidecar};
@@ -9,7 +9,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::collections::BTreeMap;
 
-/// Asks the root ten times, as ten calls of curl would; the versions that answered.
+/// Sends ten requests to the root on ten connections, as ten runs of curl do. Returns the versions.
 fn ten(sidecar: &Sidecar) -> Result<Vec<String>> {
     (0..10)
         .map(|_| {
@@ -39,7 +39,7 @@ fn weights_change_under_load_without_failed_requests() -> Result<()> {
 
     for (v1, v2) in [(50, 50), (90, 10), (0, 100), (100, 0), (50, 50)] {
         sidecar.apply(&guide, v1, v2)?;
-        // Each worker follows as soon as it looks; what was under way until then isn't counted.
+        // Each worker applies a change on its own; requests until then are not counted.
         load.more(1000)?;
         let after = load.more(2000)?;
         let share = f64::from(v1) / f64::from(v1 + v2);
@@ -61,7 +61,7 @@ fn weights_change_under_load_without_failed_requests() -> Result<()> {
     Ok(())
 }
 
-/// How 4,000 requests of four clients were answered.
+/// Returns the numbers of v1 and v2 for 4,000 requests of four clients.
 fn four_thousand(sidecar: &Sidecar) -> Result<[u64; 2]> {
     let before = [sidecar.httpbin.v1.requests(), sidecar.httpbin.v2.requests()];
     let mut clients: Vec<Client> = (0..4).map(|_| Client::new(sidecar.port)).collect();
@@ -74,7 +74,7 @@ fn four_thousand(sidecar: &Sidecar) -> Result<[u64; 2]> {
 #[test]
 fn each_version_answers_half_of_4000_requests() -> Result<()> {
     let sidecar = Sidecar::start(&Guide::built()?, 50, 50)?;
-    // Four standard deviations are 126. Chance misses this once in 7,000 times, and twice in a row never.
+    // Four standard deviations are 126. A correct share fails once in 7,000 runs, so a second attempt is allowed.
     let is_half = |answers: [u64; 2]| answers.iter().all(|count| (1880..=2120).contains(count));
     let answers = four_thousand(&sidecar)?;
     assert_eq!(answers[0] + answers[1], 4000);
@@ -85,7 +85,7 @@ fn each_version_answers_half_of_4000_requests() -> Result<()> {
     Ok(())
 }
 
-/// Sends requests for `host` over one HTTP/2 connection, all at once; answers by version.
+/// Sends requests for `host` at once over one HTTP/2 connection. Returns the responses by version.
 async fn over_http2(port: u16, host: &'static str, requests: usize) -> Result<BTreeMap<String, u64>> {
     let failed = |error: hyper::Error| Error(format!("over HTTP/2: {error}"));
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
@@ -123,7 +123,7 @@ fn http2_client_gets_the_same_split() -> Result<()> {
     assert!(is_share(v1, 1000, 0.5, 5.0), "{answers:?}");
     assert_eq!(runtime.block_on(over_http2(sidecar.port, OTHER, 10))?, [("other".to_owned(), 10)].into());
 
-    // The Services of the guide have a port named http: what is behind it needn't speak HTTP/2.
+    // The port is named http, so the backends need not speak HTTP/2.
     let to_v1 = "cluster.outbound|14001||httpbin-v1.httpbin.svc.cluster.local.upstream_cx_http";
     assert_eq!(sidecar.envoy.stat(&format!("{to_v1}2_total"))?, 0);
     assert!(sidecar.envoy.stat(&format!("{to_v1}1_total"))? > 0);

@@ -1,4 +1,5 @@
-//! The harness itself: an Envoy without the filter, pods that say what reached them, loads that miss nothing.
+//! Tests of the harness: Envoy without the filter, pods that return their requests, and loads that count all
+//! failures.
 
 use e2e::client::{Client, Load};
 use e2e::envoy::Envoy;
@@ -29,7 +30,7 @@ fn cluster(name: &str, address: SocketAddr, more: &str) -> String {
     )
 }
 
-/// Envoy's own weighted clusters: v1 and v2 equally for any host but `other.httpbin`.
+/// Returns a bootstrap with Envoy's own weighted clusters: v1 and v2 equally for any host but `other.httpbin`.
 fn bootstrap(httpbin: &HttpbinFixture) -> String {
     let clusters = [
         cluster("v1", httpbin.v1.address(), ""),
@@ -112,7 +113,7 @@ fn pod_returns_the_request_it_received() -> Result<()> {
 
     assert_eq!(client.get(OTHER, "/status/503", &[])?.status, 503);
     assert_eq!(client.connections(), 1);
-    // Bytes of any kind come through to Envoy, which has its own opinion of them.
+    // The client sends invalid bytes unchanged, and Envoy rejects them.
     assert_eq!(client.send_raw(b"GET / HTTP/1.1\r\nhost: a\r\nx: \0\r\n\r\n")?.status, 400);
     Ok(())
 }
@@ -133,7 +134,7 @@ fn failures_are_counted_and_described() -> Result<()> {
 #[test]
 fn rejected_bootstrap_is_an_error_with_the_reason() -> Result<()> {
     let scratch = Scratch::new()?;
-    let error = Envoy::start("admin: {no_such_field: 1}\n", scratch.path()).expect_err("it is wrong");
+    let error = Envoy::start("admin: {no_such_field: 1}\n", scratch.path()).expect_err("the bootstrap is invalid");
     assert!(error.to_string().contains("no_such_field"), "{error}");
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! The requests that a split decided, as Prometheus scrapes them: by split, backend and reason, before a bare Envoy and
-//! before one of Istio's.
+//! The counters by split, backend and reason, as Prometheus scrapes them from a plain Envoy and from Istio's sidecar.
 
 use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
 use e2e::client::Client;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// A TrafficSplit of this name at weights 50/50, in which a request may name its backend or be sticky.
+/// Returns a TrafficSplit with this name, weights 50/50, an override header and stickiness.
 fn split(name: &str) -> Value {
     TrafficSplit::new(name, "httpbin")
         .namespace("httpbin")
@@ -24,7 +23,7 @@ fn split(name: &str) -> Value {
         .build()
 }
 
-/// Sends requests of each kind; the lines that Prometheus must see of them, sorted.
+/// Sends requests of each kind. Returns the expected lines of Prometheus, sorted.
 fn ask(port: u16, split: &str) -> Result<Vec<String>> {
     let mut client = Client::new(port);
     let mut counts = BTreeMap::new();
@@ -37,7 +36,7 @@ fn ask(port: u16, split: &str) -> Result<Vec<String>> {
     for number in 0..30 {
         let user = format!("user-{number}");
         ask("sticky", &[("x-user", user.as_bytes())])?;
-        // Its first visit, which sets the cookie that places it, and a later one.
+        // The first visit sets the cookie; the second one sends it.
         ask("sticky", &[])?;
         ask("sticky", &[("cookie", format!("version-of={user}").as_bytes())])?;
     }
@@ -46,7 +45,7 @@ fn ask(port: u16, split: &str) -> Result<Vec<String>> {
             ask("override", &[("x-version", version.as_bytes()), ("x-user", b"ann")])?;
         }
     }
-    // Nobody counts what isn't split.
+    // Requests that are not split are not counted.
     assert_eq!(client.get(OTHER, "/json", &[])?.status, 200);
     let line = |((backend, reason), count): ((String, &str), u64)| {
         let labels = format!(r#"split="httpbin/{split}",backend="{backend}",reason="{reason}""#);
@@ -57,7 +56,7 @@ fn ask(port: u16, split: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// What Prometheus sees of the filter, sorted.
+/// Returns the filter's lines in the Prometheus output, sorted.
 fn scrape(envoy: &Envoy) -> Result<Vec<String>> {
     let metrics = envoy.admin("/stats/prometheus")?;
     let ours = metrics.lines().filter(|line| line.starts_with("traffic_split_requests"));
@@ -73,7 +72,7 @@ fn each_reason_has_its_own_counter() -> Result<()> {
     let expected = ask(sidecar.port, name)?;
     assert_eq!(scrape(&sidecar.envoy)?, expected);
 
-    // More than weights change: the configuration gets another VM, and Envoy drops the counters of the old one.
+    // More than the weights change, so the configuration gets another VM, and Envoy drops the counters of the old VM.
     let mut by_chance = split(name);
     by_chance["metadata"]["annotations"] = json!({});
     by_chance["spec"]["backends"][1]["weight"] = 0.into();
@@ -92,7 +91,7 @@ fn each_reason_has_its_own_counter() -> Result<()> {
     let expected = of_chance(20);
     wait_for("the old VM's counters to go", || Ok((scrape(&sidecar.envoy)? == expected).then_some(())))?;
 
-    // Only weights change: the counters go on.
+    // Only weights change, so the counters continue.
     by_chance["spec"]["backends"][0]["weight"] = 7.into();
     sidecar.apply_objects(&guide, &by_chance.to_string())?;
     ask_twenty()?;
@@ -100,13 +99,13 @@ fn each_reason_has_its_own_counter() -> Result<()> {
     Ok(())
 }
 
-/// What the bootstrap of an Istio sidecar says of stats, as far as it can touch the filter's counter, for a pod with
+/// Returns the stats settings in the bootstrap of an Istio sidecar that affect the filter's counter, for a pod with
 /// `sidecar.istio.io/extraStatTags: split,backend,reason`.
 ///
-/// Tags: istio/istio, `tools/packaging/common/envoy_bootstrap.json`, in its order: an extra tag's rule is made of its
-/// name; the others are those that aren't bound to the beginning of another stat's name. What may be counted at all:
-/// there, and `requiredEnvoyStatsMatcherInclusionPrefixes` in `pkg/bootstrap/config.go`. The filter's counter begins
-/// with `wasmcustom.`, so it is `wasm` that lets it in.
+/// Source of the tags: istio/istio, `tools/packaging/common/envoy_bootstrap.json`, in its order. The rule of an extra
+/// tag is built from its name; the other rules are those that are not anchored to the beginning of another stat's
+/// name. Source of the inclusion list: the same file, and `requiredEnvoyStatsMatcherInclusionPrefixes` in
+/// `pkg/bootstrap/config.go`. The counter's name begins with `wasmcustom.`, so the prefix `wasm` includes it.
 fn istio() -> Value {
     let rule = |name: &str, regex: &str| json!({"tag_name": name, "regex": regex});
     let extra = ["split", "backend", "reason"].map(|tag| rule(tag, &format!(r"({tag}=\.=(.*?);\.;)")));
@@ -160,7 +159,7 @@ fn istio_stats_rules_give_the_same_labels() -> Result<()> {
     let envoy = Envoy::start(&bootstrap.to_string(), scratch.path())?;
     let expected = ask(envoy.listener_port("outbound-0")?, name)?;
     assert_eq!(scrape(&envoy)?, expected);
-    // The list does keep out what isn't on it.
+    // Stats outside of the list are excluded.
     assert_eq!(envoy.find_stat(&format!("cluster.{ROOT_CLUSTER}.upstream_rq_total"))?, None);
     Ok(())
 }

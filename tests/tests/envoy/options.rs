@@ -1,5 +1,5 @@
-//! What annotations and matches do in a real Envoy, with the bootstrap and the extension configuration as the command
-//! prints them: stickiness, override, mirror, and which requests a split is for.
+//! Annotations and matches in a real Envoy with the rendered bootstrap and extension configuration: stickiness,
+//! override, mirror, and conditions.
 
 use e2e::client::{Answer, Client};
 use e2e::envoy::free_port;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 const V2: &str = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
-/// The same as Envoy's stats have it.
+/// The prefix of v2's stats.
 const V2_STATS: &str = "cluster.outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
 const COOKIE: &str = "version-of";
 const ATTRIBUTES: &str = "Path=/; Max-Age=86400; HttpOnly; SameSite=Lax";
@@ -23,21 +23,21 @@ const ATTRIBUTES: &str = "Path=/; Max-Age=86400; HttpOnly; SameSite=Lax";
 /// Header names and values.
 type Headers<'a> = &'a [(&'a str, &'a [u8])];
 
-/// The guide's TrafficSplit with these weights and annotations.
+/// Returns the guide's TrafficSplit with these weights and annotations.
 fn split(v1: u32, v2: u32, annotations: &[(&str, &str)]) -> Value {
     let split = TrafficSplit::new("http-split", "httpbin").namespace("httpbin");
     let split = split.backends(&[("httpbin-v1", v1), ("httpbin-v2", v2)]);
     annotations.iter().fold(split, |split, (name, value)| split.annotation(name, *value)).build()
 }
 
-/// `split`, but under another name and for requests that this group accepts only.
+/// Returns `split` with another name and with matches of this group.
 fn matched(mut split: Value, name: &str, group: &str) -> Value {
     split["metadata"]["name"] = name.into();
     split["spec"]["matches"] = json!([{"kind": "HTTPRouteGroup", "name": group}]);
     split
 }
 
-/// An HTTPRouteGroup of this name.
+/// Returns an HTTPRouteGroup with this name.
 fn group(name: &str, matches: Value) -> Value {
     json!({
         "apiVersion": "specs.smi-spec.io/v1alpha4",
@@ -47,7 +47,7 @@ fn group(name: &str, matches: Value) -> Value {
     })
 }
 
-/// Objects as one file.
+/// Returns a list of objects as one file.
 fn list(objects: &[Value]) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
 }
@@ -56,7 +56,7 @@ fn sticky_cookie(v1: u32, v2: u32, attributes: &str) -> String {
     split(v1, v2, &[("sticky-cookie", COOKIE), ("sticky-cookie-attributes", attributes)]).to_string()
 }
 
-/// Twelve clients, among whose connections each of Envoy's two workers has at least one.
+/// Returns twelve clients whose connections are distributed over both of Envoy's workers.
 fn clients_of_both_workers(sidecar: &Sidecar) -> Result<Vec<Client>> {
     let connections = |worker: u8| -> Result<u64> {
         let stats = sidecar.envoy.admin("/stats?filter=%5Elistener%5C..*worker_.*downstream_cx_total")?;
@@ -75,22 +75,22 @@ fn clients_of_both_workers(sidecar: &Sidecar) -> Result<Vec<Client>> {
     Ok(clients)
 }
 
-/// The answer, which is from this version and fine.
+/// Checks the status and the version, and returns the response.
 #[track_caller]
 fn served(answer: Answer, version: &str) -> Answer {
     assert_eq!((answer.status, answer.version().as_str()), (200, version), "{}", answer.text());
     answer
 }
 
-/// Asks the root with these headers.
+/// Sends a request to the root with these headers.
 fn ask(client: &mut Client, headers: Headers<'_>) -> Result<Answer> {
     let answer = client.get(ROOT, "/json", headers)?;
     assert_eq!(answer.status, 200, "{}", answer.text());
     Ok(answer)
 }
 
-/// A user's first visit: the name and value of the cookie, which must be set once and with these attributes, and the
-/// pod that answered.
+/// Sends a user's first request and checks that it sets one cookie with these attributes. Returns the cookie's name
+/// and value, and the pod that answered.
 fn first_visit(client: &mut Client, attributes: &str) -> Result<(String, String)> {
     let answer = ask(client, &[])?;
     let set = answer.headers_named("set-cookie");
@@ -98,32 +98,34 @@ fn first_visit(client: &mut Client, attributes: &str) -> Result<(String, String)
     let (pair, rest) = set[0].split_once("; ").ok_or_else(|| Error(format!("without attributes: {set:?}")))?;
     assert_eq!(rest, attributes);
     let id = pair.strip_prefix("version-of=").ok_or_else(|| Error(format!("another cookie: {set:?}")))?;
-    // 16 bytes, base64url.
+    // 16 bytes in base64url.
     assert_eq!(id.len(), 22, "{id}");
     assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'), "{id}");
     Ok((pair.to_owned(), answer.pod()))
 }
 
-/// Asks with this `Cookie`: no cookie may be set anew. The pod that answered.
+/// Sends a request with this `Cookie` and checks that it sets no cookie. Returns the pod that answered.
 fn visit(client: &mut Client, cookie: &[u8]) -> Result<String> {
     let answer = ask(client, &[("cookie", cookie)])?;
     assert!(answer.header("set-cookie").is_none(), "{} {:?}", cookie.escape_ascii(), answer.headers);
     Ok(answer.pod())
 }
 
-/// Waits until no request to v2 is under way; gives how many Envoy has sent there. Envoy begins a copy before its
-/// original is answered, so once a client has its answers, the last copy is counted here.
+/// Waits until no request to v2 is open, and returns the number of requests that Envoy sent to v2. Envoy starts a
+/// copy before the original is answered, so all copies of answered requests are counted.
 fn settled_copies(sidecar: &Sidecar) -> Result<u64> {
     let stat = |name: &str| sidecar.envoy.find_stat(&format!("{V2_STATS}.{name}")).map(|value| value.unwrap_or(0));
-    wait_for("all copies to have arrived", || {
+    wait_for("all copies to arrive", || {
         let sent = stat("upstream_rq_total")?;
         let under_way = stat("upstream_rq_active")? + stat("upstream_rq_pending_active")?;
         Ok((under_way == 0 && sent == sidecar.httpbin.v2.requests()).then_some(sent))
     })
 }
 
-/// The versions that users with these fixed ids see, each asked ten times over connections of both workers; an error
-/// if one of them sees two.
+/// Sends ten requests of each user over connections of both workers. Returns each user's version.
+///
+/// # Errors
+/// A user got two versions.
 fn versions_by_user(clients: &mut [Client], users: u32) -> Result<Vec<String>> {
     let mut seen = vec![BTreeSet::new(); users as usize];
     for turn in 0..10 {
@@ -143,7 +145,7 @@ fn versions_by_user(clients: &mut [Client], users: u32) -> Result<Vec<String>> {
 #[test]
 fn user_never_returns_to_the_old_version_while_the_canary_grows() -> Result<()> {
     let guide = Guide::built()?;
-    // The ids are fixed, and so is the hash: this gives the same on each run.
+    // The ids and the hash are fixed, so each run has the same result.
     let users = 200;
     let annotations = [("sticky-header", "x-user")];
     let sidecar = Sidecar::start_with(&guide, &split(90, 10, &annotations).to_string(), &[])?;
@@ -160,7 +162,7 @@ fn user_never_returns_to_the_old_version_while_the_canary_grows() -> Result<()> 
         assert_eq!(back.count(), 0, "{canary}");
         earlier = versions;
     }
-    // The weights changed while the connections stayed.
+    // The connections stayed open while the weights changed.
     assert!(clients.iter().all(|client| client.connections() == 1));
     Ok(())
 }
@@ -174,7 +176,7 @@ fn missing_or_empty_sticky_header_selects_by_weight() -> Result<()> {
         let versions = (0..60).map(|_| Ok(ask(&mut client, headers)?.version())).collect::<Result<BTreeSet<_>>>()?;
         assert_eq!(versions.len(), 2, "{headers:?}");
     }
-    // Bytes that aren't UTF-8 are a value like any other.
+    // Bytes that are not UTF-8 are a valid value.
     let pods = (0..20).map(|_| Ok(ask(&mut client, &[("x-user", b"\xff\xfe")])?.pod()));
     assert_eq!(pods.collect::<Result<BTreeSet<_>>>()?.len(), 1);
     Ok(())
@@ -202,15 +204,15 @@ fn sticky_cookie_is_set_once_and_keeps_its_version() -> Result<()> {
         Ok(())
     };
     stay(&mut clients)?;
-    // A reload with the same weights, but other attributes, so that it is another configuration.
+    // Other attributes with the same weights make another configuration.
     sidecar.apply_objects(&guide, &sticky_cookie(50, 50, "Path=/; Secure"))?;
     first_visit(&mut clients[0], "Path=/; Secure")?;
     stay(&mut clients)?;
-    // The same weights again, written otherwise.
+    // The same ratio with other weights.
     sidecar.apply_objects(&guide, &sticky_cookie(7, 7, ATTRIBUTES))?;
     stay(&mut clients)?;
 
-    // Who isn't split gets no cookie.
+    // Requests that are not split get no cookie.
     for host in [OTHER, "httpbin-v1.httpbin:14001"] {
         assert!(clients[0].get(host, "/json", &[])?.header("set-cookie").is_none(), "{host}");
     }
@@ -221,7 +223,7 @@ fn sticky_cookie_is_set_once_and_keeps_its_version() -> Result<()> {
 fn sticky_cookie_is_found_among_other_quoted_and_malformed_cookies() -> Result<()> {
     let sidecar = Sidecar::start_with(&Guide::built()?, &sticky_cookie(50, 50, ATTRIBUTES), &[])?;
     let mut client = Client::new(sidecar.port);
-    // So many ids that chance can't hide a way of writing that isn't understood.
+    // With 16 ids, a parsing error cannot stay hidden by chance.
     for number in 0..16 {
         let id = format!("id-{number}").into_bytes();
         let pod = visit(&mut client, &[b"version-of=", &id[..]].concat())?;
@@ -238,7 +240,7 @@ fn sticky_cookie_is_found_among_other_quoted_and_malformed_cookies() -> Result<(
             assert_eq!(visit(&mut client, &cookie)?, pod, "{}", cookie.escape_ascii());
         }
     }
-    // A value of any bytes is a value; an empty one is none, and neither is another cookie's.
+    // Any bytes are a value; an empty value and other cookies are ignored.
     visit(&mut client, b"version-of=\xff\x80")?;
     for cookie in [&b"version-of="[..], b"version-of=\"\"", b"theme=dark", b"\xff", b"version-of", b";;"] {
         let answer = ask(&mut client, &[("cookie", cookie)])?;
@@ -248,7 +250,8 @@ fn sticky_cookie_is_found_among_other_quoted_and_malformed_cookies() -> Result<(
     Ok(())
 }
 
-/// The pod that answers `GET /json` of the root over HTTP/2 with these `cookie` fields, and whether a cookie was set.
+/// Sends `GET /json` to the root over HTTP/2 with these `cookie` fields. Returns the pod, and whether a cookie was
+/// set.
 async fn over_http2(port: u16, cookies: &[&str]) -> Result<(String, bool)> {
     let failed = |error: hyper::Error| Error(format!("over HTTP/2: {error}"));
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
@@ -293,13 +296,13 @@ fn weight_zero_receives_no_traffic_even_when_sticky() -> Result<()> {
     let before = visit_all(&mut clients)?;
     assert!(before.iter().any(|pod| version(pod) == "httpbin-v2"), "{before:?}");
 
-    // The rollback: whoever was on v2 is off it with the next request.
+    // Rollback: each user of v2 moves at the next request.
     sidecar.apply_objects(&guide, &sticky_cookie(100, 0, ATTRIBUTES))?;
     let v2 = sidecar.httpbin.v2.requests();
     assert!(visit_all(&mut clients)?.iter().all(|pod| version(pod) == "httpbin-v1"));
     assert_eq!(sidecar.httpbin.v2.requests(), v2);
 
-    // And with the weights back, so is everybody.
+    // With the old weights, each user returns to the previous version.
     sidecar.apply_objects(&guide, &sticky_cookie(50, 50, ATTRIBUTES))?;
     assert_eq!(visit_all(&mut clients)?, before);
     Ok(())
@@ -312,7 +315,7 @@ fn backend_cookies_are_kept_beside_the_sticky_cookie() -> Result<()> {
     let mut set = served(client.get(ROOT, "/cookies/set?session=1", &[])?, "httpbin-v1").headers_named("set-cookie");
     set.sort();
     assert!(set.len() == 2 && set[0] == "session=1" && set[1].starts_with("version-of="), "{set:?}");
-    // On the next visit there is the backend's only.
+    // The next response has only the backend's cookie.
     let answer = client.get(ROOT, "/cookies/set?session=2", &[("cookie", b"session=1; version-of=x")])?;
     assert_eq!(served(answer, "httpbin-v1").headers_named("set-cookie"), ["session=2"]);
     Ok(())
@@ -332,7 +335,7 @@ fn override_reaches_weight_zero_and_takes_precedence_over_stickiness() -> Result
     for headers in others {
         let with = |version: &'static [u8]| [&[("x-version", version)], *headers].concat();
         let answer = served(ask(&mut client, &with(b"httpbin-v2"))?, "httpbin-v2");
-        // It isn't placed by a cookie, so it gets none.
+        // The override decides, so no cookie is set.
         assert!(answer.header("set-cookie").is_none(), "{headers:?}");
         served(ask(&mut client, &with(b"httpbin-v1"))?, "httpbin-v1");
         served(ask(&mut client, headers)?, "httpbin-v1");
@@ -361,7 +364,7 @@ fn override_with_unknown_backend_is_ignored() -> Result<()> {
         served(ask(&mut client, &[("x-version", value)])?, "httpbin-v1");
     }
     assert_eq!((sidecar.httpbin.v2.requests(), sidecar.httpbin.root.requests()), (0, 0));
-    // Nor does the header mean anything elsewhere.
+    // The header has no effect on other hosts.
     served(client.get(OTHER, "/json", &[("x-version", b"httpbin-v2")])?, "other");
     Ok(())
 }
@@ -437,7 +440,7 @@ fn first_split_whose_matches_accept_decides() -> Result<()> {
         served(ask(&mut client, tester)?, "httpbin-v2");
         served(ask(&mut client, &[])?, "httpbin-v1");
     }
-    // The one for all others changes, that for testers doesn't.
+    // The split of all other users changes; the split of testers does not.
     sidecar.apply_objects(&guide, &objects(split(50, 50, &[])))?;
     let versions = (0..60).map(|_| Ok(ask(&mut client, &[])?.version())).collect::<Result<BTreeSet<_>>>()?;
     assert_eq!(versions.len(), 2);
@@ -462,7 +465,7 @@ fn mirror_of_10_percent_copies_a_tenth_of_4000_requests() -> Result<()> {
     assert!((320..=480).contains(&copies), "{copies}");
     assert_eq!(sidecar.httpbin.v1.requests(), 4000);
 
-    // A copy is the request as it was, but Envoy says in its Host what it is.
+    // A copy equals the request, except for the suffix `-shadow` that Envoy adds to its Host.
     let copy = sidecar.httpbin.v2.last_request();
     assert_eq!((&copy["method"], &copy["path"]), (&json!("GET"), &json!("/json")));
     let headers = copy["headers"].as_array().cloned().unwrap_or_default();
@@ -481,9 +484,9 @@ fn serving_backend_gets_no_copy() -> Result<()> {
     for _ in 0..200 {
         served(client.get(ROOT, "/json", &[])?, "httpbin-v2");
     }
-    assert_eq!(settled_copies(&sidecar)?, 200, "its own requests and no more");
+    assert_eq!(settled_copies(&sidecar)?, 200, "only its own requests");
 
-    // Where v1 serves, v2 gets a copy: in the end it has seen every request once.
+    // v2 gets a copy of each request that v1 serves, so it receives every request once.
     sidecar.apply_objects(&guide, &mirrored(50, 50))?;
     for _ in 0..200 {
         assert_eq!(client.get(ROOT, "/json", &[])?.status, 200);
@@ -493,7 +496,7 @@ fn serving_backend_gets_no_copy() -> Result<()> {
     Ok(())
 }
 
-/// Asks 200 times: v1 must answer each time, within the client's patience.
+/// Sends 240 requests; v1 must answer each one within the client's timeout.
 fn served_by_v1(sidecar: &Sidecar) -> Result<()> {
     for mut client in clients_of_both_workers(sidecar)? {
         for _ in 0..20 {
@@ -503,7 +506,7 @@ fn served_by_v1(sidecar: &Sidecar) -> Result<()> {
     Ok(())
 }
 
-/// v1 serves all, and `mirror` gets a copy of all.
+/// Returns a split in which v1 serves all requests and `mirror` gets a copy of each.
 fn mirrored_to(mirror: &str) -> String {
     let mut split = split(100, 0, &[("mirror", &format!("{mirror}=100"))]);
     split["spec"]["backends"][1]["service"] = mirror.into();
@@ -512,9 +515,9 @@ fn mirrored_to(mirror: &str) -> String {
 
 #[test]
 fn mirror_without_a_pod_fails_no_request() -> Result<()> {
-    // Nobody listens there: each copy's connection is refused.
-    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-    let endpoints = [("httpbin-v3.httpbin", nobody)];
+    // No program listens there, so each copy's connection is refused.
+    let unserved = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+    let endpoints = [("httpbin-v3.httpbin", unserved)];
     let sidecar = Sidecar::start_with(&Guide::built()?, &mirrored_to("httpbin-v3"), &endpoints)?;
     served_by_v1(&sidecar)?;
     let failed = "cluster.outbound|14001||httpbin-v3.httpbin.svc.cluster.local.upstream_cx_connect_fail";
@@ -524,15 +527,15 @@ fn mirror_without_a_pod_fails_no_request() -> Result<()> {
 
 #[test]
 fn unresponsive_mirror_delays_no_request() -> Result<()> {
-    // It takes connections and never reads from them.
+    // The server accepts connections and never reads from them.
     let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let endpoints = [("httpbin-v3.httpbin", silent.local_addr()?)];
     let sidecar = Sidecar::start_with(&Guide::built()?, &mirrored_to("httpbin-v3"), &endpoints)?;
-    // Were one answer to wait for its copy, this would wait for ever, and the client give up.
+    // If a response waited for its copy, the client would time out.
     served_by_v1(&sidecar)
 }
 
-/// Envoy reads a body no faster than all who get it: only small ones are copied.
+/// Envoy reads a body only as fast as its slowest receiver, so only small bodies are copied.
 #[test]
 fn mirror_that_never_reads_delays_no_upload() -> Result<()> {
     let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -555,11 +558,11 @@ fn mirror_that_never_reads_delays_no_upload() -> Result<()> {
 fn mirror_without_an_envoy_cluster_fails_no_request() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start_with(&guide, &split(100, 0, &[]).to_string(), &[])?;
-    // Envoy was started before anybody spoke of v3.
+    // v3 did not exist when Envoy started.
     sidecar.apply_objects(&guide, &mirrored_to("httpbin-v3"))?;
     assert!(!sidecar.envoy.admin("/clusters")?.contains("httpbin-v3"));
     served_by_v1(&sidecar)?;
-    assert_eq!(settled_copies(&sidecar)?, 0, "nor does anybody else get the copies");
+    assert_eq!(settled_copies(&sidecar)?, 0, "no other backend gets the copies");
     Ok(())
 }
 
@@ -579,7 +582,7 @@ fn forged_mirror_and_cookie_headers_have_no_effect() -> Result<()> {
     }
     assert_eq!((settled_copies(&sidecar)?, sidecar.httpbin.v2.requests()), (0, 0));
 
-    // With a cookie and a mirror of the split's own, it is those and nobody else's.
+    // The split's own mirror and cookie are used instead of the forged ones.
     let annotations = [("sticky-cookie", COOKIE), ("mirror", "httpbin-v2=100")];
     sidecar.apply_objects(&guide, &split(100, 0, &annotations).to_string())?;
     let other: Headers<'_> =

@@ -1,4 +1,4 @@
-//! What `traffic-split render` prints, in a real Envoy: that it is taken, and does what it says.
+//! The output of `traffic-split render` in a real Envoy: Envoy accepts it, and routes as documented.
 
 use e2e::client::{Client, TIMEOUT};
 use e2e::envoy::{Envoy, available};
@@ -13,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An Envoy with a rendered bootstrap, before the guide's pods. Port 80 of the root Service is the pod `other`.
+/// An Envoy with a rendered bootstrap and the guide's pods. The pod `other` serves port 80 of the root Service.
 struct Rendered {
     guide: Guide,
     config: PathBuf,
@@ -24,7 +24,7 @@ struct Rendered {
 }
 
 impl Rendered {
-    /// Starts it on a configuration of the filter that is there, but empty.
+    /// Starts Envoy with an empty configuration of the filter.
     fn start(config: &str, options: &[&str]) -> Result<Rendered> {
         let (guide, httpbin, scratch) = (Guide::built()?, HttpbinFixture::start()?, Scratch::new()?);
         fs::create_dir(scratch.join("watched"))?;
@@ -47,7 +47,7 @@ impl Rendered {
         Ok(Rendered { guide, config: path, httpbin, scratch, envoy, port })
     }
 
-    /// Gives Envoy the configuration of the filter, and waits until it has it.
+    /// Applies the configuration of the filter, and waits until Envoy has it.
     fn configure(&self) -> Result<()> {
         let wasm = fs::canonicalize(&self.guide.wasm)?;
         let options = ["--config".into(), self.config.clone().into(), "--wasm".into(), wasm.into()];
@@ -61,19 +61,19 @@ impl Rendered {
     }
 }
 
-/// The one of the guide's examples.
+/// Returns the path of an example.
 fn config() -> Result<String> {
     Ok(fs::read_to_string(Guide::built()?.objects.join("config.yaml"))?)
 }
 
-/// What Envoy says of a bootstrap without starting it.
+/// Checks a bootstrap with Envoy's validate mode.
 fn validate(bootstrap: &Path) -> Result<()> {
     let output =
         Command::new(available()?).args(["--mode", "validate", "-l", "warning", "-c"]).arg(bootstrap).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {said}", bootstrap.display());
-    // Nor does it warn, of deprecated fields for example.
-    assert_eq!(said, "", "{}", bootstrap.display());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", bootstrap.display());
+    // Warnings, for example about deprecated fields, also fail the test.
+    assert_eq!(errors, "", "{}", bootstrap.display());
     Ok(())
 }
 
@@ -107,7 +107,7 @@ fn roots_and_other_hosts_are_served_without_a_filter_configuration() -> Result<(
     for host in ["nobody.httpbin", "httpbin"] {
         assert_eq!(client.get(host, "/json", &[])?.status, 404, "{host}");
     }
-    // Nobody takes a client's headers out but the bootstrap: there is no filter yet.
+    // Without the filter, only the bootstrap removes the filter's headers.
     let forged: &[(&str, &[u8])] = &[
         ("x-traffic-split-cluster", b"httpbin/httpbin-v2|14001"),
         ("x-traffic-split-mirror", b"httpbin/httpbin-v2|14001"),
@@ -162,7 +162,7 @@ fn all_root_ports_are_served_and_only_backend_ports_are_split() -> Result<()> {
     Ok(())
 }
 
-/// A server that switches to whatever is asked for, and then says what it hears.
+/// Serves one connection: accepts any upgrade, then echoes five bytes.
 fn echo_after_upgrade(listener: &TcpListener) -> std::io::Result<()> {
     let mut stream = BufReader::new(listener.accept()?.0);
     let mut line = String::new();

@@ -1,5 +1,5 @@
-//! The simulator's route table and a real Envoy, given the same routes and the same requests: both must send them to
-//! the same cluster, with the same headers, and answer alike.
+//! The simulator's route table and a real Envoy with the same routes and requests: both must select the same cluster
+//! and the same headers, and return the same response.
 
 use e2e::client::Client;
 use e2e::envoy::Envoy;
@@ -17,7 +17,7 @@ const CLUSTER: &str = "x-cluster";
 /// Header names and values.
 type Pairs<'a> = &'a [(&'a str, &'a [u8])];
 
-/// The routes as the simulator has them.
+/// The routes in the simulator's format.
 fn table() -> Result<RouteTable> {
     let exact = || HeaderMatch::exact("x-a", "1");
     let to_v1 = |path: &str, header| Route::to_cluster("v1").path(path).header(header);
@@ -63,7 +63,7 @@ fn table() -> Result<RouteTable> {
     table.build().map_err(|why| Error(why.to_string()))
 }
 
-/// The same as Envoy has them.
+/// The routes in Envoy's format.
 fn virtual_hosts() -> Value {
     let add = |name: &str, value: &str| json!({"header": {"key": name, "value": value}});
     let set = |name: &str, action: &str| json!({"header": {"key": name, "value": "new"}, "append_action": action});
@@ -158,19 +158,19 @@ fn bootstrap(pods: &BTreeMap<&str, Pod>) -> String {
     .to_string()
 }
 
-/// What is compared of a request.
+/// The compared parts of a request.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     status: u16,
-    /// The cluster, and the headers of these tests as its pod got them.
+    /// The cluster, and the test headers that its pod received.
     upstream: Option<(String, Vec<(String, String)>)>,
-    /// The headers of these tests that the client got.
+    /// The test headers that the client received.
     response: Vec<(String, String)>,
-    /// The cluster of a copy, and its host.
+    /// The cluster of the copy, and its host.
     copy: Option<(String, String)>,
 }
 
-/// The headers of these tests, in the order of their names; those of one name as they were.
+/// Returns the test headers sorted by name; headers of one name keep their order.
 fn ours(headers: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
     let others = ["x-forwarded-proto", "x-forwarded-for", "x-request-id"];
     let ours = |name: &str| name.starts_with("x-") && !name.starts_with("x-envoy-") && !others.contains(&name);
@@ -227,7 +227,7 @@ fn in_envoy(
     if let Some(copy) = copy {
         wait_for("the copy to arrive", || Ok((pods[copy].requests() > before[copy]).then_some(())))?;
     }
-    // Whoever else got something got a copy.
+    // Any other pod that received a request received a copy.
     let of_upstream = |name: &str| u64::from(upstream.as_ref().is_some_and(|(cluster, _)| cluster == name));
     let copied = pods.iter().find(|(name, pod)| pod.requests() - before[*name] > of_upstream(name));
     let copy = copied.map(|(name, pod)| {

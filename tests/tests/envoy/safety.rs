@@ -1,5 +1,5 @@
-//! What must never happen, in a real Envoy: a client that picks its own cluster, a request that stops the filter, a
-//! configuration that stops traffic, a reload that costs memory for good.
+//! Safety properties in a real Envoy: no client selects its own cluster, no request stops the filter, no
+//! configuration stops traffic, and no reload leaks memory.
 
 use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, TRAPPING, Wasm};
 use e2e::client::{Answer, Client, Load};
@@ -15,10 +15,10 @@ use std::path::PathBuf;
 
 const V1: &str = "outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
 const V2: &str = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
-/// A host with nothing of its own: the root cluster's, before [`Bare`].
+/// A host without its own cluster; [`Bare`] serves it from the root cluster.
 const UNSPLIT: &str = "unsplit.httpbin:14001";
 
-/// Envoy without the early strip, before the guide's pods: what a client may do to the filter itself.
+/// Envoy without the early header removal, with the guide's pods: the client's headers reach the filter.
 struct Bare {
     envoy: Envoy,
     httpbin: HttpbinFixture,
@@ -45,7 +45,7 @@ impl Bare {
     }
 }
 
-/// The plugin configuration of the guide's TrafficSplit with these weights.
+/// Returns the plugin configuration of the guide's TrafficSplit with these weights.
 fn weights(v1: i64, v2: i64) -> Value {
     json!({
         "trafficSplits": [{
@@ -60,14 +60,14 @@ fn weights(v1: i64, v2: i64) -> Value {
     })
 }
 
-/// This extension configuration, but with another plugin configuration: what the command would never print.
+/// Replaces the plugin configuration in an extension configuration by one that the command would not render.
 fn with_configuration(ecds: &str, configuration: &str) -> String {
     let line = ecds.lines().find(|line| line.trim_start().starts_with("value: ")).expect("a plugin configuration");
-    // A JSON string is a YAML one.
+    // A JSON string is a YAML string.
     ecds.replace(line.trim_start(), &format!("value: {}", Value::from(configuration)))
 }
 
-/// Plugin configurations that the filter refuses, and what it says in Envoy's log.
+/// Returns plugin configurations that the filter rejects, each with a part of the log message.
 fn broken() -> Vec<(String, &'static str)> {
     let mut unknown_key = weights(100, 0);
     unknown_key["trafficSplit"] = json!([]);
@@ -85,8 +85,7 @@ fn assert_served(answer: &Answer, version: &str) {
     assert_eq!((answer.status, answer.version().as_str()), (200, version), "{}", answer.text());
 }
 
-/// Asks `host` once with each way of sending the header that carries the picked cluster. Only `version` may answer, and
-/// without the header.
+/// Sends the cluster header to `host` in each possible form. Only `version` may answer, and without the header.
 fn ask_for_v2(client: &mut Client, host: &str, version: &str) -> Result<()> {
     let v2 = V2.as_bytes();
     let ways: &[&[(&str, &[u8])]] = &[
@@ -110,7 +109,7 @@ fn ask_for_v2(client: &mut Client, host: &str, version: &str) -> Result<()> {
 #[test]
 fn client_cluster_header_does_not_change_routing() -> Result<()> {
     let sidecar = Sidecar::start(&Guide::built()?, 100, 0)?;
-    assert!(sidecar.envoy.admin("/clusters")?.contains(V2), "there is something to ask for");
+    assert!(sidecar.envoy.admin("/clusters")?.contains(V2), "v2 exists");
     let mut client = Client::new(sidecar.port);
     for (host, version) in [(ROOT, "httpbin-v1"), ("httpbin-v1.httpbin:14001", "httpbin-v1"), (OTHER, "other")] {
         ask_for_v2(&mut client, host, version)?;
@@ -142,7 +141,7 @@ fn filter_removes_forged_mirror_and_cookie_when_envoy_does_not() -> Result<()> {
         ("x-traffic-split-set-cookie", b"session=forged"),
         ("x-traffic-split-set-cookie", b""),
     ];
-    // A copy begins before the original is answered: whoever never connected got none.
+    // A copy starts before the original is answered, so without a connection no copy was sent.
     let connections_to_v2 = |bare: &Bare| bare.envoy.stat(&format!("cluster.{V2}.upstream_cx_total"));
 
     let bare = Bare::start(Wasm::new(&guide.wasm, &weights(100, 0).to_string()))?;
@@ -152,14 +151,14 @@ fn filter_removes_forged_mirror_and_cookie_when_envoy_does_not() -> Result<()> {
             let answer = client.get(host, "/json", headers)?;
             assert_served(&answer, version);
             assert!(answer.header("set-cookie").is_none(), "{host}: {:?}", answer.headers);
-            // What isn't split takes a route that these headers mean nothing to.
+            // The route of requests that are not split ignores these headers.
             let received = ["x-traffic-split-mirror", "x-traffic-split-set-cookie"].map(|name| answer.received(name));
             assert!(host != ROOT || received.iter().all(Vec::is_empty), "{host}: {received:?}");
         }
     }
     assert_eq!((connections_to_v2(&bare)?, client.connections()), (0, 1));
 
-    // The same wiring obeys the filter, though a client says otherwise.
+    // The same bootstrap applies the filter's own headers despite the forged ones.
     let mut own = weights(100, 0);
     own["trafficSplits"][0]["metadata"]["annotations"] =
         json!({"traffic-split/mirror": "httpbin-v2=100", "traffic-split/sticky-cookie": "id"});
@@ -173,7 +172,7 @@ fn filter_removes_forged_mirror_and_cookie_when_envoy_does_not() -> Result<()> {
     Ok(())
 }
 
-/// The guest that traps, as a file.
+/// Writes the guest that traps to a file.
 fn trapping(scratch: &Scratch) -> Result<PathBuf> {
     let module = wat::parse_str(TRAPPING);
     let path = scratch.join("trapping.wasm");
@@ -181,8 +180,8 @@ fn trapping(scratch: &Scratch) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A client whose worker's VM has just trapped: the request that did it is answered with 503, and later ones on its
-/// connection, which stay with that worker, go on without the filter.
+/// Returns a client whose worker's VM has just trapped: its first request got 503. Later requests on the connection
+/// stay with the worker and bypass the filter.
 fn after_a_trap(envoy: &Envoy, port: u16) -> Result<Client> {
     let mut client = Client::new(port);
     let answer = client.get(ROOT, "/json", &[])?;
@@ -206,7 +205,7 @@ fn client_cluster_header_has_no_effect_after_a_trap() -> Result<()> {
     }
     assert_eq!((client.connections(), sidecar.httpbin.v2.requests()), (1, 0));
 
-    // It is the early strip that does it: without it nobody is left to drop the header.
+    // This result depends on the early header removal: without it, the client's header has an effect.
     let bare = Bare::start(Wasm { failure_policy: "FAIL_OPEN", ..Wasm::new(&trapping, "") })?;
     let mut client = after_a_trap(&bare.envoy, bare.port)?;
     let answer = client.get(OTHER, "/json", &[("x-traffic-split-cluster", V2.as_bytes())])?;
@@ -214,8 +213,8 @@ fn client_cluster_header_has_no_effect_after_a_trap() -> Result<()> {
     Ok(())
 }
 
-/// Sends bytes that aren't UTF-8 as the value of many headers, to the root and to another host, and ordinary requests
-/// between and after them.
+/// Sends many headers whose value is not UTF-8 to the root and to another host, with ordinary requests in between and
+/// afterwards.
 fn send_any_bytes(port: u16) -> Result<()> {
     let mut client = Client::new(port);
     let bytes: Vec<u8> = (0x80..=0xff).collect();
@@ -239,7 +238,7 @@ fn send_any_bytes(port: u16) -> Result<()> {
             }
         }
     }
-    assert_eq!(client.connections(), 1, "hence one worker, whose VM it would have been");
+    assert_eq!(client.connections(), 1, "one connection, hence one worker and one VM");
     for _ in 0..20 {
         assert_served(&Client::new(port).get(ROOT, "/json", &[])?, "httpbin-v1");
     }
@@ -320,7 +319,7 @@ fn envoy_names_the_missing_configuration_file() -> Result<()> {
     let options = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--ecds"].map(Into::into).into_iter();
     let options: Vec<_> = options.chain([missing.clone().into()]).collect();
     let bootstrap = guide.render("envoy", &options, &guide.traffic_split(&scratch, 100, 0)?)?;
-    // Envoy doesn't start without the file; an empty one would do.
+    // Envoy requires the file to exist; an empty one is enough.
     let error = Envoy::start(&bootstrap, scratch.path()).expect_err("it looks for the file").to_string();
     assert!(error.contains(&format!("'{}' does not exist", missing.display())), "{error}");
     Ok(())

@@ -1,5 +1,5 @@
-//! The guest `probe` of `host-sim` in a real Envoy: what Envoy answers to every host function in every callback is what
-//! the repository says that it answers, which the simulator is held against.
+//! The guest `probe` of `host-sim` in a real Envoy: Envoy's answers to every host function in every callback must be
+//! those of the recorded report, which is also the reference for the simulator.
 
 use e2e::client::Client;
 use e2e::envoy::Envoy;
@@ -30,8 +30,8 @@ const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const UPSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// A server that speaks HTTP/2: answers with a body and trailers, calls of gRPC with a message, and remembers of each
-/// scenario's request the body and the trailers that reached it.
+/// An HTTP/2 server. It answers with a body and trailers, and gRPC calls with a message. It records the body and the
+/// trailers of each scenario's request.
 struct Backend {
     address: SocketAddr,
     seen: Arc<Mutex<BTreeMap<String, String>>>,
@@ -87,7 +87,7 @@ async fn answer(
     Ok(response)
 }
 
-/// A bootstrap whose filter is the extension configuration in a file.
+/// Returns a bootstrap whose filter is the extension configuration in a file.
 fn http_bootstrap(backend: SocketAddr, extension: &Path) -> Value {
     let filter = json!({
         "name": "probe",
@@ -102,7 +102,7 @@ fn http_bootstrap(backend: SocketAddr, extension: &Path) -> Value {
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "probe",
-        // Such that there are the headers that the simulator's requests have.
+        // Requests then have the same headers as in the simulator.
         "generate_request_id": false,
         "http_protocol_options": {"enable_trailers": true},
         "route_config": {
@@ -125,11 +125,11 @@ fn http_bootstrap(backend: SocketAddr, extension: &Path) -> Value {
     bootstrap(json!([listener("probe", json!([manager]))]), vec![cluster("backend", backend, true)])
 }
 
-/// A bootstrap with a listener for each scenario of a connection: the guest, and a TCP proxy to the upstream.
+/// Returns a bootstrap with a listener for each connection scenario: the guest and a TCP proxy to the upstream.
 fn tcp_bootstrap(backend: SocketAddr, upstream: SocketAddr, module: &Path) -> Value {
     let scenarios = CONNECTIONS.iter().map(|(scenario, _)| {
         let (vm_id, policy) = match scenario.strip_prefix("tcp-trap-") {
-            // The VMs of these end.
+            // These scenarios end their VM.
             Some(trap) if trap.ends_with("open") => (*scenario, "FAIL_OPEN"),
             Some(_) => (*scenario, "FAIL_CLOSED"),
             None => ("probe-vm", "FAIL_CLOSED"),
@@ -152,7 +152,7 @@ fn tcp_bootstrap(backend: SocketAddr, upstream: SocketAddr, module: &Path) -> Va
 }
 
 fn bootstrap(listeners: Value, mut clusters: Vec<Value>) -> Value {
-    // Port 1 is tcpmux, which nobody serves.
+    // No program serves port 1 (tcpmux).
     clusters.push(cluster("refusing", SocketAddr::from(([127, 0, 0, 1], 1)), true));
     json!({
         "node": {"id": "probe-node", "cluster": "probe-cluster", "metadata": {"NAMESPACE": "probe-namespace"}},
@@ -170,7 +170,7 @@ fn listener(name: &str, filters: Value) -> Value {
         "name": name,
         "stat_prefix": name,
         "address": socket(ANY),
-        // One connection after the other comes to one worker.
+        // Consecutive connections use the same worker.
         "connection_balance_config": {"exact_balance": {}},
         "filter_chains": [{"filters": filters}],
     })
@@ -194,7 +194,7 @@ fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
     cluster
 }
 
-/// The guest with these configurations and environment, as an extension configuration.
+/// Returns an extension configuration with the guest, these configurations and this environment.
 fn extension(module: &Path, vm: &str, configuration: &str, environment: Value) -> String {
     json!({
         "resources": [{
@@ -206,7 +206,7 @@ fn extension(module: &Path, vm: &str, configuration: &str, environment: Value) -
     .to_string()
 }
 
-/// The guest with these configurations and environment, as a plugin.
+/// Returns a plugin with the guest, these configurations and this environment.
 fn plugin(module: &Path, vm_id: &str, vm: &str, configuration: &str, environment: Value) -> Value {
     json!({
         "name": "probe",
@@ -222,8 +222,8 @@ fn plugin(module: &Path, vm_id: &str, vm: &str, configuration: &str, environment
     })
 }
 
-/// Envoy with the guest before a backend.
-struct Journey {
+/// Envoy with the guest and a backend.
+struct ProbeRun {
     envoy: Envoy,
     backend: Backend,
     port: u16,
@@ -235,8 +235,8 @@ struct Journey {
     _scratch: Scratch,
 }
 
-impl Journey {
-    fn start() -> Result<Journey> {
+impl ProbeRun {
+    fn start() -> Result<ProbeRun> {
         let runtime = Runtime::new()?;
         let (backend, scratch, module) =
             (Backend::start(&runtime)?, Scratch::new()?, probe(env!("CARGO_TARGET_TMPDIR"))?);
@@ -246,7 +246,7 @@ impl Journey {
         let envoy = Envoy::start(&http_bootstrap(backend.address, &path).to_string(), scratch.path())?;
         let port = envoy.listener_port("probe")?;
         let (client, report) = (Client::new(port), Report::new());
-        Ok(Journey {
+        Ok(ProbeRun {
             envoy,
             backend,
             port,
@@ -264,7 +264,7 @@ impl Journey {
         self.envoy.wait_for_log(&format!(": probe {callback} poll_oneoff(NOWHERE)")).map(|_| ())
     }
 
-    /// Sends a scenario's request, and reports what the client got and what reached the backend.
+    /// Sends a scenario's request, and reports the client's response and the backend's request.
     fn run(&mut self, scenario: &str, shape: Shape) -> Result<()> {
         let path = if scenario == "unrouted" { "/unrouted" } else { "/path?query" };
         let (method, rest) = match shape {
@@ -273,8 +273,8 @@ impl Journey {
             Shape::Trailers => ("POST", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-trailer: end\r\n\r\n"),
         };
         let request = format!("{method} {path} HTTP/1.1\r\nhost: probe.test\r\nx-probe: {scenario}\r\n{rest}");
-        // A VM probes on_context_create at its first stream, which is to have a route: the one that has none comes on a
-        // connection, and so to a worker, that has had another.
+        // A VM probes on_context_create at its first stream, which must have a route. The scenario without a route
+        // therefore reuses a connection, and with it a worker, that already had a stream.
         if scenario != "unrouted" {
             self.client = Client::new(self.port);
         }
@@ -303,7 +303,7 @@ impl Journey {
         Ok(())
     }
 
-    /// Tries a function during `_initialize`: the VM doesn't start.
+    /// Calls a function during `_initialize`; the VM then fails to start.
     fn forbidden(&mut self, function: &str) -> Result<()> {
         let mut environment = environment();
         environment["PROBE_FORBIDDEN"] = function.into();
@@ -318,14 +318,14 @@ impl Journey {
         Ok(())
     }
 
-    /// Everything that the guest reported, and what was seen from outside.
+    /// Returns the reports of the guest, the client and the backend.
     fn finish(mut self) -> Report {
         read_log(&self.envoy, &mut self.report);
         self.report
     }
 }
 
-/// Adds what the guest reported.
+/// Adds the guest's report from the log.
 fn read_log(envoy: &Envoy, report: &mut Report) {
     for line in envoy.log().lines() {
         if let Some((_, message)) = line.split_once(": probe ") {
@@ -334,15 +334,15 @@ fn read_log(envoy: &Envoy, report: &mut Report) {
     }
 }
 
-/// One connection through Envoy, both ends of which are here.
+/// A connection through Envoy; the test holds both ends.
 struct Connection<'a> {
     envoy: &'a Envoy,
     upstreams: &'a std::net::TcpListener,
     scenario: &'a str,
     client: Option<TcpStream>,
     upstream: Option<TcpStream>,
-    /// How often each callback of data has come.
-    heard: BTreeMap<&'static str, usize>,
+    /// The number of calls of each data callback.
+    callback_counts: BTreeMap<&'static str, usize>,
 }
 
 impl Connection<'_> {
@@ -358,11 +358,11 @@ impl Connection<'_> {
                     self.upstream()?;
                     reset(self.upstream.take(), runtime)?;
                 }
-                // The backend answers by itself.
+                // The backend answers without a request.
                 Step::Callout => {}
             }
             match step {
-                // Nobody is there to hear of it.
+                // No end is left to observe.
                 _ if self.scenario.starts_with("tcp-trap-") => {}
                 Step::Client(_) | Step::ClientEnds => self.wait_for("on_downstream_data")?,
                 Step::Upstream(_) | Step::UpstreamEnds => self.wait_for("on_upstream_data")?,
@@ -381,7 +381,7 @@ impl Connection<'_> {
         Ok(self.client.as_mut().ok_or("the client has broken off")?)
     }
 
-    /// The upstream's end, as soon as Envoy has connected.
+    /// Returns the upstream's end after Envoy has connected.
     fn upstream(&mut self) -> Result<&mut TcpStream> {
         if self.upstream.is_none() {
             let stream = wait_for(&format!("the upstream of {}", self.scenario), || accepted(self.upstreams))?;
@@ -390,10 +390,10 @@ impl Connection<'_> {
         Ok(self.upstream.as_mut().ok_or("the upstream has broken off")?)
     }
 
-    /// Waits until a callback has come once more.
+    /// Waits until a callback is called once more.
     fn wait_for(&mut self, callback: &'static str) -> Result<()> {
-        let heard = self.heard.entry(callback).or_default();
-        *heard += 1;
+        let count = self.callback_counts.entry(callback).or_default();
+        *count += 1;
         let is_it = |line: &str| match self.scenario {
             "tcp-all" => {
                 line.contains(&format!(": probe {callback}")) && line.contains(" proxy_get_property(connection.id)")
@@ -401,11 +401,11 @@ impl Connection<'_> {
             scenario => line.contains(&format!(": probe {scenario}/")) && line.contains(&format!("-{callback}")),
         };
         wait_for(&format!("{callback} of {}", self.scenario), || {
-            Ok((self.envoy.log().lines().filter(|line| is_it(line)).count() >= *heard).then_some(()))
+            Ok((self.envoy.log().lines().filter(|line| is_it(line)).count() >= *count).then_some(()))
         })
     }
 
-    /// Waits until Envoy has closed it, and reports what came out at both ends.
+    /// Waits until Envoy has closed the connection, and reports the bytes at both ends.
     fn finish(mut self, report: &mut Report, which: &str) -> Result<()> {
         let mut client = Vec::new();
         if let Some(stream) = &mut self.client {
@@ -431,7 +431,7 @@ impl Connection<'_> {
     }
 }
 
-/// What a listener that doesn't block has.
+/// Accepts a connection from a non-blocking listener; `None` if no connection waits.
 fn accepted(listener: &std::net::TcpListener) -> Result<Option<TcpStream>> {
     match listener.accept() {
         Ok((stream, _)) => {
@@ -443,7 +443,7 @@ fn accepted(listener: &std::net::TcpListener) -> Result<Option<TcpStream>> {
     }
 }
 
-/// Reads until the other side ends or breaks off.
+/// Reads until the other end closes or resets the connection.
 fn read_to_end(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<()> {
     stream.set_read_timeout(Some(WAIT_TIMEOUT))?;
     match stream.read_to_end(bytes) {
@@ -452,7 +452,7 @@ fn read_to_end(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<()> {
     }
 }
 
-/// Breaks off: the other side gets a reset.
+/// Resets the connection.
 fn reset(stream: Option<TcpStream>, runtime: &Runtime) -> Result<()> {
     let Some(stream) = stream else { return Ok(()) };
     stream.set_nonblocking(true)?;
@@ -460,7 +460,7 @@ fn reset(stream: Option<TcpStream>, runtime: &Runtime) -> Result<()> {
     Ok(tokio::net::TcpStream::from_std(stream)?.set_zero_linger()?)
 }
 
-/// The journey of TCP connections.
+/// Runs all scenarios of TCP connections.
 fn connections(report: &mut Report) -> Result<()> {
     let (runtime, scratch, module) = (Runtime::new()?, Scratch::new()?, probe(env!("CARGO_TARGET_TMPDIR"))?);
     let backend = Backend::start(&runtime)?;
@@ -472,8 +472,8 @@ fn connections(report: &mut Report) -> Result<()> {
     for (scenario, steps) in CONNECTIONS {
         let mut run = |which: &str, steps: &[Step]| {
             let client = Some(TcpStream::connect(("127.0.0.1", envoy.listener_port(scenario)?))?);
-            let (upstreams, upstream, heard) = (&upstreams, None, BTreeMap::new());
-            let mut connection = Connection { envoy: &envoy, upstreams, scenario, client, upstream, heard };
+            let (upstreams, upstream, callback_counts) = (&upstreams, None, BTreeMap::new());
+            let mut connection = Connection { envoy: &envoy, upstreams, scenario, client, upstream, callback_counts };
             connection.run(steps, &runtime)?;
             connection.finish(report, which)
         };
@@ -484,7 +484,7 @@ fn connections(report: &mut Report) -> Result<()> {
                 let trapped = envoy.log().lines().filter(|line| line.contains(": unreachable")).count();
                 Ok((trapped == traps).then_some(()))
             })?;
-            // Else the next one comes to the other worker.
+            // Otherwise the next connection goes to the other worker.
             envoy.wait_for_stat(&format!("listener.{scenario}.downstream_cx_active"), |active| active == 0)?;
         }
         run("", steps)?;
@@ -497,10 +497,10 @@ fn environment() -> Value {
     json!({"PROBE": "1"})
 }
 
-/// The journey: a VM starts, ticks and calls out; requests of all scenarios; another configuration; VMs that end during
-/// `_initialize`.
-fn journey() -> Result<Report> {
-    let mut journey = Journey::start()?;
+/// Runs all scenarios: a VM starts, ticks and makes calls; requests of all scenarios; another configuration; VMs that
+/// end during `_initialize`.
+fn probe_run() -> Result<Report> {
+    let mut probe_run = ProbeRun::start()?;
     for callback in [
         "on_configure",
         "on_tick",
@@ -511,30 +511,30 @@ fn journey() -> Result<Report> {
         "on_grpc_receive_trailing_metadata",
         "on_grpc_close",
     ] {
-        journey.wait_for_callback(callback)?;
+        probe_run.wait_for_callback(callback)?;
     }
     for (scenario, shape) in SCENARIOS {
-        journey.run(scenario, shape)?;
+        probe_run.run(scenario, shape)?;
     }
-    let second = extension(&journey.module, "the VM's", "second", environment());
-    journey.envoy.replace_extension(&journey.extension, &second)?;
+    let second = extension(&probe_run.module, "the VM's", "second", environment());
+    probe_run.envoy.replace_extension(&probe_run.extension, &second)?;
     for callback in ["on_done(root)", "on_delete(root)"] {
-        journey.wait_for_callback(callback)?;
+        probe_run.wait_for_callback(callback)?;
     }
-    journey.run("failing-callouts", Shape::Headers)?;
+    probe_run.run("failing-callouts", Shape::Headers)?;
     for callback in ["refused/on_http_call_response", "refused/on_grpc_close", "timed-out/on_http_call_response"] {
-        journey.envoy.wait_for_log(&format!(": probe {callback} proxy_get_buffer_bytes(HttpCallResponseBody)"))?;
+        probe_run.envoy.wait_for_log(&format!(": probe {callback} proxy_get_buffer_bytes(HttpCallResponseBody)"))?;
     }
     for function in FORBIDDEN {
-        journey.forbidden(function)?;
+        probe_run.forbidden(function)?;
     }
-    Ok(journey.finish())
+    Ok(probe_run.finish())
 }
 
-/// `UPDATE_ENVOY_REPORT=1` writes the report anew.
+/// `UPDATE_ENVOY_REPORT=1` rewrites the report.
 #[test]
 fn envoy_answers_every_hostcall_as_recorded() -> Result<()> {
-    let mut report = journey()?;
+    let mut report = probe_run()?;
     connections(&mut report)?;
     assert!(report.len() >= 200, "{} calls", report.len());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-sim/tests/envoy-1.40.report");
@@ -545,7 +545,9 @@ fn envoy_answers_every_hostcall_as_recorded() -> Result<()> {
     let differences = expected.differences(&report);
     let listed: Vec<String> = differences
         .iter()
-        .map(|((callback, call), (said, answered))| format!("{callback} {call}: said {said:?}, answered {answered:?}"))
+        .map(|((callback, call), (recorded, answered))| {
+            format!("{callback} {call}: recorded {recorded:?}, answered {answered:?}")
+        })
         .collect();
     assert!(listed.is_empty(), "{} answers of Envoy differ:\n{}", listed.len(), listed.join("\n"));
     Ok(())

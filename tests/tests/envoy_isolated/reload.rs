@@ -1,4 +1,4 @@
-//! Reloads of a large configuration, in a real Envoy: what they leave behind.
+//! Memory and counters after many reloads of a large configuration in a real Envoy.
 
 use e2e::Result;
 use e2e::client::Client;
@@ -10,8 +10,8 @@ use std::net::{TcpListener, TcpStream};
 
 const SPLITS: usize = 500;
 
-/// The extension configuration of 500 splits of one share, all with the backends v1 and v2: in odd turns only v1 has
-/// weight, in even ones only v2, and it's another weight each turn.
+/// Returns the extension configuration of 500 splits with the backends v1 and v2. Only v1 has a weight in odd turns,
+/// only v2 in even ones, and the weight differs in each turn.
 fn ecds(guide: &Guide, sidecar: &Sidecar, turn: usize) -> Result<String> {
     let (v1, v2) = if turn % 2 == 1 { (turn, 0) } else { (0, turn) };
     let splits = (0..SPLITS).map(|number| {
@@ -31,7 +31,8 @@ fn ecds(guide: &Guide, sidecar: &Sidecar, turn: usize) -> Result<String> {
     guide.ecds(&file)
 }
 
-/// Reloads, and after each asks 200 of the 500 hosts, each always over the same connection, hence the same worker.
+/// Reloads, and sends a request to 200 of the 500 hosts after each reload. A host always uses the same connection,
+/// and so the same worker.
 fn reload(guide: &Guide, sidecar: &Sidecar, clients: &mut [Client; 8], turn: usize) -> Result<()> {
     sidecar.replace(&ecds(guide, sidecar, turn)?)?;
     let version = if turn % 2 == 1 { "httpbin-v1" } else { "httpbin-v2" };
@@ -47,7 +48,7 @@ fn three_hundred_reloads_of_500_splits_do_not_grow_memory() -> Result<()> {
     let guide = Guide::built()?;
     let sidecar = Sidecar::start(&guide, 100, 0)?;
     let mut clients = [(); 8].map(|()| Client::new(sidecar.port));
-    // After these each host has been asked in odd and in even turns: every counter is there.
+    // Each host has now had requests in odd and in even turns, so every counter exists.
     for turn in 1..=20 {
         reload(&guide, &sidecar, &mut clients, turn)?;
     }
@@ -58,17 +59,17 @@ fn three_hundred_reloads_of_500_splits_do_not_grow_memory() -> Result<()> {
     assert_eq!(sidecar.extension_stat("update_success")?, 321, "each was another configuration");
     assert!(clients.iter().all(|client| client.connections() == 1), "no connection was closed");
 
-    // Any reload of any extension costs Envoy itself 1 kB: 0.3 MB. Counters defined again would be 2 MB more.
+    // Any reload of an extension costs Envoy itself 1 kB: 0.3 MB. Counters defined again would cost another 2 MB.
     let grown = sidecar.envoy.memory_allocated()?.saturating_sub(allocated);
     assert!(grown < 1_000_000, "{grown} bytes more are allocated, after {allocated}");
-    // A configuration that stayed would be 100 kB each time and VM.
+    // A leaked configuration would cost 100 kB for each reload and VM.
     let wasm_after = sidecar.envoy.wasm_memory_resident();
     println!("{grown} bytes more are allocated; linear memories: {wasm:?}, after {wasm_after:?}");
     assert!(wasm_after.unwrap_or_default() < wasm.unwrap_or_default() + 3_000_000);
     Ok(())
 }
 
-/// So many splits, one of `slow`, whose only backend never answers, and one of `changes` with this weight.
+/// Returns `count` splits, a split `slow` whose only backend never answers, and a split `changes` with this weight.
 fn many_splits(number: usize, weight: usize) -> String {
     let split = |root: &str, backend: &str, weight: usize| {
         json!({
@@ -92,7 +93,7 @@ fn many_splits(number: usize, weight: usize) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }
 
-/// A stream keeps the configuration under which it began, as gRPC streams and WebSockets do for days. `TRAFFIC_SPLIT_CASES`
+/// A stream keeps the configuration of its start, as gRPC streams and WebSockets do for days. `TRAFFIC_SPLIT_CASES`
 /// sets the number of configurations.
 #[test]
 fn stream_per_configuration_holds_the_memory_of_two() -> Result<()> {
@@ -102,7 +103,7 @@ fn stream_per_configuration_holds_the_memory_of_two() -> Result<()> {
     let address = silent.local_addr()?;
     let accepted = std::thread::spawn(move || -> Vec<_> { silent.incoming().take(configurations).collect() });
     let guide = Guide::built()?;
-    // Only these get clusters, whose thousands of stats would slow each look at one.
+    // Only these Services get clusters; thousands of further stats would slow each stats request.
     let sidecar = Sidecar::start_with(&guide, &many_splits(0, 1), &[("slow-v1.httpbin", address)])?;
     let memory = || sidecar.envoy.wasm_memory_resident().unwrap_or_default();
     let empty = memory();

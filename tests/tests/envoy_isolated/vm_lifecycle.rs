@@ -1,4 +1,4 @@
-//! When a VM dies, which configurations serve again, in a real Envoy; see docs/vm-lifecycle.md.
+//! Recovery after the end of a VM in a real Envoy: which configurations serve again; see docs/vm-lifecycle.md.
 
 use e2e::client::{Client, Load};
 use e2e::guide::{Guide, Sidecar};
@@ -9,10 +9,10 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// A guest that does what the first byte of its configuration says:
-/// - `G` sends requests to the cluster that the rest of the configuration names.
+/// A guest whose action is the first byte of its configuration:
+/// - `G` routes requests to the cluster in the rest of the configuration.
 /// - `T` traps at configure.
-/// - `W` traps at configure, but not in a VM without earlier configurations, as the canary is.
+/// - `W` traps at configure, except in a VM without earlier configurations, such as the canary.
 /// - `O` runs out of memory where `W` traps.
 /// - `R` traps at a request.
 /// - `M` runs out of memory at a request.
@@ -74,7 +74,7 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// Starts it with [`GOOD_V1`] in epoch 0.
+    /// Starts the sidecar with [`GOOD_V1`] in epoch 0.
     fn start() -> Result<Faulty> {
         let (guide, scratch) = (Guide::built()?, Scratch::new()?);
         let module = scratch.join("faulty.wasm");
@@ -87,12 +87,15 @@ impl Faulty {
         Ok(faulty)
     }
 
-    /// Replaces the configuration; an error if Envoy refuses the new one.
+    /// Replaces the configuration.
+    ///
+    /// # Errors
+    /// Envoy rejects the new configuration.
     fn configure(&self, epoch: u64, configuration: &str) -> Result<()> {
         self.sidecar.replace(&extension(&self.guide, &self.module, epoch, configuration)?)
     }
 
-    /// Waits until every worker serves from this version.
+    /// Waits until every worker serves requests from this version.
     fn assert_served_by(&self, version: &str) -> Result<()> {
         wait_for(version, || {
             let mut all = true;
@@ -105,7 +108,7 @@ impl Faulty {
     }
 }
 
-/// The extension configuration for this module, with any plugin configuration.
+/// Returns the extension configuration of this module with any plugin configuration.
 fn extension(guide: &Guide, module: &std::path::Path, epoch: u64, configuration: &str) -> Result<String> {
     let options: [OsString; 4] = ["--wasm".into(), module.into(), "--vm-epoch".into(), epoch.to_string().into()];
     let ecds = guide.render("ecds", &options, &guide.objects.join("trafficsplit-v1.yaml"))?;
@@ -127,13 +130,14 @@ fn configuration_that_traps_the_canary_is_rejected_and_the_next_serves() -> Resu
 fn workers_that_trap_at_configure_recover_in_another_vm() -> Result<()> {
     let faulty = Faulty::start()?;
     for (fault, epoch) in [("W", 0), ("O", 1)] {
-        // Accepted: the canary has no earlier configuration. The workers' VMs die, and the root serves.
+        // Envoy accepts it because the canary has no earlier configuration. The workers' VMs end, and the root
+        // serves.
         faulty.configure(epoch, fault)?;
         faulty.assert_served_by("httpbin")?;
         assert!(faulty.configure(epoch, GOOD_V2).is_err(), "{fault}: Envoy refuses the VM that failed");
         faulty.configure(epoch + 1, GOOD_V2)?;
         faulty.assert_served_by("httpbin-v2")?;
-        // Nothing uses the VM that failed any more, so its id is as good as new.
+        // The failed VM is no longer used, so its id can be reused.
         faulty.configure(epoch, GOOD_V1)?;
         faulty.assert_served_by("httpbin-v1")?;
         faulty.configure(epoch + 1, GOOD_V2)?;
@@ -167,7 +171,7 @@ fn vm_replacement_fails_no_request_and_keeps_counters() -> Result<()> {
     let (mut counted, mut resets, mut last) = (0, 0, 0);
     let mut count = |envoy: &e2e::envoy::Envoy| -> Result<()> {
         let now = envoy.find_stat(name)?.unwrap_or(0);
-        // As Prometheus' `increase` does.
+        // The same computation as Prometheus' `increase`.
         if now < last {
             resets += 1;
             counted += now;
@@ -189,9 +193,9 @@ fn vm_replacement_fails_no_request_and_keeps_counters() -> Result<()> {
     assert_eq!((tally.failed, tally.connections), (0, 2), "{:?}", tally.errors);
     assert_eq!(tally.of("httpbin-v1"), tally.total(), "{tally:?}");
     println!("{} requests, {counted} counted, {resets} resets", tally.total());
-    // Lost is at most what came between a look and a reset, of which there is at most one an exchange.
+    // Only requests between a scrape and a reset can be lost; there is at most one reset for each replacement.
     assert!(counted <= tally.total() && counted * 4 > tally.total(), "{counted} of {}", tally.total());
-    // One for the base, one for the main thread, one for each of two workers: old VMs are gone.
+    // One for the base, one for the main thread, and one for each of two workers: the old VMs are gone.
     sidecar.envoy.wait_for_stat("wasm.envoy.wasm.runtime.v8.active", |active| active == 4)?;
     Ok(())
 }
