@@ -1,4 +1,4 @@
-//! The controller on a real mesh: from `kubectl apply` to what the client's sidecar does.
+//! The controller on a real mesh: from `kubectl apply` to the sidecar's routing.
 
 use e2e::client::{Client, Load};
 use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
@@ -7,22 +7,22 @@ use e2e::{Result, is_share, wait_for};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Who answers the guide's client now.
+/// Returns the version that answers the guide's client.
 fn version_now() -> Result<String> {
     version_of(ROOT)
 }
 
-/// Who answers it at this host.
+/// Returns the version that answers at this host.
 fn version_of(host: &str) -> Result<String> {
     version_at(PORT, host)
 }
 
-/// The guide as people type it, under load from before the first apply to after the last.
+/// The commands of the guide under load.
 #[test]
 fn guide_applies_without_failed_requests_or_listener_changes() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
-    // It is there before the first split, so that this is no change of a listener.
+    // The EnvoyFilter exists before the first split, so the split changes no listener.
     mesh.wait_for_envoy_filter()?;
     let sidecar = mesh.sidecar("curl")?;
     wait_for_filter(&sidecar)?;
@@ -47,7 +47,7 @@ fn guide_applies_without_failed_requests_or_listener_changes() -> Result<()> {
         "kubectl apply took {applied:.2?}, the first answer of v2 came {:.2?} after it",
         begun.elapsed() - applied
     );
-    // Each of Envoy's threads.
+    // Until all of Envoy's threads have the change.
     load.more(1000)?;
     let halves = load.more(2000)?;
     assert!(is_share(halves.of("httpbin-v2"), halves.total(), 0.5, 5.0), "{halves:?}");
@@ -65,20 +65,20 @@ fn guide_applies_without_failed_requests_or_listener_changes() -> Result<()> {
     Ok(())
 }
 
-/// One team's mistake isn't another's.
+/// One team's invalid split must not affect another team.
 #[test]
 fn invalid_split_is_excluded_with_an_event_while_others_change() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
     let controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
 
-    // It passes the schema; and one of another namespace.
+    // The schema accepts this object; a second one is in another namespace.
     let wrong = split("wrong", "other", &[("httpbin-v1", 0)]);
     mesh.apply(&wrong.replace(r#""namespace":"httpbin""#, r#""namespace":"curl""#))?;
     mesh.wait_for_condition("curl", "wrong", "Accepted", ("False", "Invalid"))?;
     mesh.apply(&wrong)?;
-    let said = mesh.wait_for_condition("httpbin", "wrong", "Accepted", ("False", "Invalid"))?;
-    assert_eq!(said["message"], "spec.backends: the weights sum to 0; give at least one backend a weight above 0");
+    let condition = mesh.wait_for_condition("httpbin", "wrong", "Accepted", ("False", "Invalid"))?;
+    assert_eq!(condition["message"], "spec.backends: the weights sum to 0; give at least one backend a weight above 0");
     let described = wait_for("the event", || {
         let described = mesh.kubectl(&["describe", "trafficsplit", "-n", "httpbin", "wrong"])?;
         Ok(described
@@ -94,7 +94,8 @@ fn invalid_split_is_excluded_with_an_event_while_others_change() -> Result<()> {
         wait_for(&format!("{backend} to answer"), || Ok((version_now()? == backend).then_some(())))?;
     }
 
-    // One that goes wrong is served as it last was, also by a controller that has never seen it right.
+    // A split that becomes invalid is served in its last valid version, even by a controller that has never seen that
+    // version.
     mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", 0)]))?;
     mesh.wait_for_condition("httpbin", "http-split", "Accepted", ("False", "Invalid"))?;
     controller.process.terminate()?;
@@ -103,22 +104,24 @@ fn invalid_split_is_excluded_with_an_event_while_others_change() -> Result<()> {
     wait_for("the other split", || Ok((version_of(OTHER)? == "httpbin-v1").then_some(())))?;
     assert_eq!(version_now()?, "httpbin-v2");
 
-    // Somebody edits by hand what the controller keeps.
+    // A manual change of the EnvoyFilter is reverted.
     let broken = json!({"spec": {"configPatches": []}}).to_string();
     mesh.kubectl(&["patch", "envoyfilter", "-n", "istio-system", "traffic-split", "--type=merge", "-p", &broken])?;
-    wait_for("the EnvoyFilter to be as it was", || {
+    wait_for("the EnvoyFilter to be restored", || {
         let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?;
         Ok((filter["spec"]["configPatches"].as_array().map(Vec::len) == Some(4)).then_some(()))
     })?;
     Ok(())
 }
 
-/// A leader that is killed is replaced, and what it began goes on.
+/// Another replica replaces the killed leader and continues the rollout.
 #[test]
 fn rollout_continues_after_the_leader_is_killed() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
     let first = mesh.controller(&guide, "controller-1")?;
-    wait_for("the first to lead", || Ok((first.metric("traffic_split_controller_leader")? == 1.0).then_some(())))?;
+    wait_for("the first replica to lead", || {
+        Ok((first.metric("traffic_split_controller_leader")? == 1.0).then_some(()))
+    })?;
     let second = mesh.controller(&guide, "controller-2")?;
     assert_eq!(second.metric("traffic_split_controller_leader")?, 0.0);
     let _sidecar = mesh.sidecar("curl")?;
@@ -127,7 +130,7 @@ fn rollout_continues_after_the_leader_is_killed() -> Result<()> {
     ramp(0)?;
     load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
 
-    // As a node that goes away: nothing is given back.
+    // As in a node failure, the lease is not released.
     let begun = Instant::now();
     drop(first);
     ramp(50)?;
@@ -141,13 +144,13 @@ fn rollout_continues_after_the_leader_is_killed() -> Result<()> {
     Ok(())
 }
 
-/// Objects as canary tools write them, whole and by PUT, over a whole ramp.
+/// The objects of canary tools, written whole by PUT during a rollout.
 #[test]
 fn flagger_and_argo_rollouts_objects_shift_traffic() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
     let _controller = mesh.controller(&guide, "controller-1")?;
     let _sidecar = mesh.sidecar("curl")?;
-    // Who writes, in which version, its root, and the stable backend; the canary is httpbin-v2, and stands first.
+    // The tool, its API version, its root, and the stable backend. The canary is httpbin-v2 and comes first.
     for (tool, version, root, stable) in [
         ("Flagger", "v1alpha1", "httpbin", "httpbin-v1"),
         ("Flagger", "v1alpha2", "httpbin.httpbin.svc.cluster.local", "httpbin-v1"),
@@ -191,7 +194,8 @@ fn flagger_and_argo_rollouts_objects_shift_traffic() -> Result<()> {
     Ok(())
 }
 
-/// A Service without weight may come and go. One with weight costs what is sent to it until that is known.
+/// Deleting a Service without weight affects no request. Deleting one with weight fails requests until the sidecar
+/// knows.
 #[test]
 fn deleted_backend_fails_requests_only_briefly_and_only_with_weight() -> Result<()> {
     let (guide, httpbin, mesh) = start_with_guide()?;
@@ -233,13 +237,13 @@ fn deleted_backend_fails_requests_only_briefly_and_only_with_weight() -> Result<
     let window = begun.elapsed();
     let seen = load.stop().since(&before);
     println!("deleted with half of the weight: {} of {} failed, within {window:.1?}", seen.failed, seen.total());
-    // The flag NC, and nothing else.
+    // Only requests with the flag NC fail.
     let refused = seen.statuses.get(&503).copied().unwrap_or_default();
     assert_eq!((seen.failed, without_cluster()? - without_before), (refused, refused), "{seen:?}");
     Ok(())
 }
 
-/// A cluster with a thousand splits, of which half change at once; and then one.
+/// A cluster with 1,000 splits: 500 change at once, then one changes.
 #[test]
 fn thousand_splits_in_hundred_namespaces_are_programmed() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -282,7 +286,7 @@ fn thousand_splits_in_hundred_namespaces_are_programmed() -> Result<()> {
     let converged = begun.elapsed();
     let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?.to_string().len();
     println!(
-        "1,000 splits created in {created:.1?}, all served and said {:.1?} later, in {} EnvoyFilters; the last has {filter} \
+        "1,000 splits created in {created:.1?}, all served and reported {:.1?} later, in {} EnvoyFilters; the last has {filter} \
          bytes; the controller has {} MB; its last pass took {:.3} s",
         converged - created,
         writes()? - before,
@@ -309,22 +313,22 @@ fn thousand_splits_in_hundred_namespaces_are_programmed() -> Result<()> {
         "500 splits changed in {changed:.1?}, all served {:.1?} later, in {writes_for_burst} EnvoyFilters",
         served - changed
     );
-    // However slowly they come, no more than two a second, and the first.
+    // At most two writes per second, plus the first one.
     assert!(writes_for_burst <= 2.0 * served.as_secs_f64() + 1.0, "{writes_for_burst} in {served:?}");
 
     let sidecar = mesh.sidecar("curl")?;
     let one = |backend| mesh.apply(&split("http-split", "httpbin", &[(backend, 1)]));
     one("httpbin-v1")?;
     wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
-    wait_for("the controller to have said all", || {
-        let said = mesh.kubectl(&["get", "trafficsplits", "-A"])?;
-        Ok((said.matches("80, s").count() == 500 && said.matches("90, s").count() == 500).then_some(()))
+    wait_for("the controller to write all statuses", || {
+        let listed = mesh.kubectl(&["get", "trafficsplits", "-A"])?;
+        Ok((listed.matches("80, s").count() == 500 && listed.matches("90, s").count() == 500).then_some(()))
     })?;
     let mut after = Vec::new();
     for backend in ["httpbin-v2", "httpbin-v1", "httpbin-v2"] {
         one(backend)?;
         let begun = Instant::now();
-        wait_for("the change to be out", || Ok((version_now()? == backend).then_some(())))?;
+        wait_for("the change to reach the sidecar", || Ok((version_now()? == backend).then_some(())))?;
         after.push(begun.elapsed());
     }
     println!(
@@ -335,7 +339,7 @@ fn thousand_splits_in_hundred_namespaces_are_programmed() -> Result<()> {
     Ok(())
 }
 
-/// What is taken out goes in an order in which nobody notices.
+/// Uninstalling removes objects in an order that fails no request.
 #[test]
 fn uninstall_returns_traffic_to_the_root_without_failed_requests() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -344,14 +348,14 @@ fn uninstall_returns_traffic_to_the_root_without_failed_requests() -> Result<()>
     mesh.kubectl(&["apply", "-f", &guide.objects.join("trafficsplit-v1.yaml").display().to_string()])?;
     let load = Load::start(PORT, ROOT, 2);
     load.wait_until("v1 to answer", |tally| tally.of("httpbin-v1") > 0)?;
-    // Stopped, as deleting its Deployment would: what it left serves on.
+    // The controller ends, as after deleting its Deployment; the EnvoyFilter stays in force.
     controller.process.terminate()?;
     let without = load.more(200)?;
     assert_eq!(without.of("httpbin-v1"), without.total(), "{without:?}");
 
     mesh.uninstall(&guide)?;
     load.wait_until("the root to answer", |tally| tally.of("httpbin") > 0)?;
-    wait_for("the route to be gone", || {
+    wait_for("the route to be removed", || {
         let routes = sidecar.admin("/config_dump?resource=dynamic_route_configs")?;
         Ok((!routes.contains("x-traffic-split-cluster")).then_some(()))
     })?;
@@ -359,11 +363,11 @@ fn uninstall_returns_traffic_to_the_root_without_failed_requests() -> Result<()>
     let tally = load.stop();
     assert_eq!(tally.failed, 0, "{tally:?}");
     assert!(mesh.get("envoyfilter", "istio-system", "traffic-split").is_err());
-    // There is nothing left to do, and that is no error.
+    // A second run has no work and succeeds.
     mesh.uninstall(&guide)
 }
 
-/// What an operator of Istio should know of a split is said on it.
+/// The split's conditions report Istio objects that affect it.
 #[test]
 fn conflicting_istio_objects_are_reported_on_the_split() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -385,9 +389,9 @@ fn conflicting_istio_objects_are_reported_on_the_split() -> Result<()> {
     let hosts = json!(["httpbin/httpbin.httpbin.svc.cluster.local", "httpbin/httpbin-v1.httpbin.svc.cluster.local"]);
     mesh.apply(&istio("Sidecar", "curl", json!({"egress": [{"hosts": hosts}]})))?;
     mesh.wait_for_condition("httpbin", "http-split", "Reachable", ("False", "BackendHidden"))?;
-    // It is so: who goes there gets 503.
+    // Requests to the hidden backend get 503.
     let _sidecar = mesh.sidecar("curl")?;
-    wait_for("both to be seen", || {
+    wait_for("responses of v1 and 503", || {
         let load = Load::start(PORT, ROOT, 1);
         let seen = load.more(50)?;
         Ok((seen.of("httpbin-v1") > 0 && seen.statuses.contains_key(&503)).then_some(()))
@@ -397,7 +401,7 @@ fn conflicting_istio_objects_are_reported_on_the_split() -> Result<()> {
     Ok(())
 }
 
-/// The API server goes away and comes back: sidecars keep what they have, and what changes then gets to them.
+/// While the API server is down, sidecars keep their configuration; later changes are applied.
 #[test]
 fn api_server_restart_loses_no_change() -> Result<()> {
     let (guide, _httpbin, mut mesh) = start_with_guide()?;
@@ -416,7 +420,7 @@ fn api_server_restart_loses_no_change() -> Result<()> {
     controller.process.check_running()
 }
 
-/// What doesn't fit waits, and harms nobody who is served.
+/// A split above the limit waits, and the served splits are not affected.
 #[test]
 fn split_above_the_size_limit_is_reported_and_excluded_until_it_fits() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -441,20 +445,20 @@ fn split_above_the_size_limit_is_reported_and_excluded_until_it_fits() -> Result
     assert_eq!(version_of(OTHER)?, "other");
     let seen = load.more(100)?;
     assert_eq!(seen.of("httpbin-v1"), seen.total(), "{seen:?}");
-    // What is served goes on changing, as far as it fits.
+    // Served splits can still change within the limit.
     one("http-split", "httpbin", "httpbin-v2")?;
     mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
     wait_for_all_threads("all to go to v2", || Ok(version_now()? == "httpbin-v2"))?;
     mesh.apply(&split("http-split", "httpbin", &[("httpbin-v1", 1), ("httpbin-v2", 1)]))?;
-    wait_for("it to be said", || {
-        let said = mesh.get("trafficsplit", "httpbin", "http-split")?["status"]["state"].clone();
-        Ok((said == "TooLarge").then_some(()))
+    wait_for("the state TooLarge", || {
+        let state = mesh.get("trafficsplit", "httpbin", "http-split")?["status"]["state"].clone();
+        Ok((state == "TooLarge").then_some(()))
     })?;
     let seen = load.more(100)?;
     assert_eq!(seen.of("httpbin-v2"), seen.total(), "{seen:?}");
     one("http-split", "httpbin", "httpbin-v2")?;
 
-    // One that goes makes room.
+    // A deleted split frees space.
     mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
     mesh.wait_for_condition("httpbin", "second", "Programmed", ("True", "Programmed"))?;
     wait_for("the second to be served", || Ok((version_of(OTHER)? == "httpbin-v1").then_some(())))?;
@@ -464,7 +468,7 @@ fn split_above_the_size_limit_is_reported_and_excluded_until_it_fits() -> Result
     Ok(())
 }
 
-/// Two teams, one root; and a namespace that wants no part in it.
+/// Two teams with one root, and an excluded namespace.
 #[test]
 fn older_split_wins_a_root_and_excluded_namespaces_are_not_split() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -473,11 +477,11 @@ fn older_split_wins_a_root_and_excluded_namespaces_are_not_split() -> Result<()>
     let one = |name, backend| mesh.apply(&split(name, "httpbin", &[(backend, 1)]));
     one("older", "httpbin-v1")?;
     mesh.wait_for_condition("httpbin", "older", "Programmed", ("True", "Programmed"))?;
-    // Kubernetes tells ages in seconds, and by its name the other would be the first.
+    // creationTimestamp has a resolution of one second, and the name of the other split sorts first.
     std::thread::sleep(Duration::from_millis(1100));
     one("newer", "httpbin-v2")?;
-    let said = mesh.wait_for_condition("httpbin", "newer", "Accepted", ("False", "Conflict"))?;
-    assert!(said["message"].as_str().is_some_and(|message| message.contains("httpbin/older")), "{said}");
+    let condition = mesh.wait_for_condition("httpbin", "newer", "Accepted", ("False", "Conflict"))?;
+    assert!(condition["message"].as_str().is_some_and(|message| message.contains("httpbin/older")), "{condition}");
     mesh.wait_for_condition("httpbin", "newer", "Programmed", ("False", "NotServed"))?;
     wait_for("the event", || {
         let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=Conflict"])?;
@@ -490,9 +494,9 @@ fn older_split_wins_a_root_and_excluded_namespaces_are_not_split() -> Result<()>
     mesh.wait_for_condition("httpbin", "newer", "Accepted", ("True", "Accepted"))?;
     mesh.wait_for_condition("httpbin", "newer", "Programmed", ("True", "Programmed"))?;
     load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
-    assert_eq!(load.tally().of("httpbin"), 0, "the root had a split all along: {:?}", load.tally());
+    assert_eq!(load.tally().of("httpbin"), 0, "the root always had a split: {:?}", load.tally());
 
-    // The label counts from when it is set until it is taken away.
+    // The label takes effect immediately, and so does its removal.
     mesh.kubectl(&["label", "namespace", "curl", "traffic-split/exclude=true"])?;
     load.wait_until("the root to answer", |tally| tally.of("httpbin") > 0)?;
     mesh.kubectl(&["label", "namespace", "curl", "traffic-split/exclude-"])?;
@@ -502,7 +506,7 @@ fn older_split_wins_a_root_and_excluded_namespaces_are_not_split() -> Result<()>
     })?;
     mesh.kubectl(&["create", "namespace", "alone"])?;
     mesh.kubectl(&["label", "namespace", "alone", "traffic-split/exclude=true"])?;
-    wait_for("the label to be in what sidecars get", || {
+    wait_for("the EnvoyFilter to exclude the namespace", || {
         let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?.to_string();
         Ok(filter.contains("alone").then_some(()))
     })?;
@@ -519,7 +523,7 @@ fn older_split_wins_a_root_and_excluded_namespaces_are_not_split() -> Result<()>
     Ok(())
 }
 
-/// Whether v2 gets this many requests in a moment.
+/// Reports whether v2 receives this many requests within a short time.
 fn wait_for_copies(httpbin: &HttpbinFixture, wanted: u64) -> bool {
     (0..50).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
@@ -527,7 +531,7 @@ fn wait_for_copies(httpbin: &HttpbinFixture, wanted: u64) -> bool {
     })
 }
 
-/// From annotations and HTTPRouteGroups, as people write them, to what the sidecar does.
+/// Annotations and HTTPRouteGroups as in the examples.
 #[test]
 fn annotations_and_route_groups_apply_and_a_deleted_group_keeps_serving() -> Result<()> {
     let (guide, httpbin, mesh) = start_with_guide()?;
@@ -554,7 +558,7 @@ fn annotations_and_route_groups_apply_and_a_deleted_group_keeps_serving() -> Res
     for _ in 0..20 {
         assert_eq!(version(&[("cookie", pair.as_bytes())])?, first.version());
     }
-    // The same users get the same versions, in any run, and some of them the one with a tenth of the weight.
+    // The same users get the same versions in each run, and some of them get the version with a tenth of the weight.
     let user = |number: u32| version(&[("x-user", format!("user-{number}").as_bytes())]);
     let users = (0..50).map(user).collect::<Result<Vec<_>>>()?;
     assert_eq!(users, (0..50).map(user).collect::<Result<Vec<_>>>()?);
@@ -563,14 +567,14 @@ fn annotations_and_route_groups_apply_and_a_deleted_group_keeps_serving() -> Res
     example("mirror.yaml")?;
     let annotate = ["annotate", "trafficsplit", "-n", "httpbin", "http-split", "--overwrite"];
     mesh.kubectl(&[&annotate[..], &["traffic-split/mirror=httpbin-v2=100"]].concat())?;
-    // All go to v1 now, so what v2 gets are copies.
+    // All requests go to v1, so v2 receives only copies.
     wait_for_all_threads("all to go to v1", || Ok(version(&[])? == "httpbin-v1"))?;
     wait_for("v2 to get a copy of each", || {
         let before = httpbin.v2.requests();
         for _ in 0..20 {
             assert_eq!(version(&[])?, "httpbin-v1");
         }
-        // Nobody waits for a copy.
+        // Responses do not wait for copies.
         Ok(wait_for_copies(&httpbin, before + 20).then_some(()))
     })?;
     mesh.kubectl(&["delete", "trafficsplit", "-n", "httpbin", "http-split"])?;
@@ -587,7 +591,7 @@ fn annotations_and_route_groups_apply_and_a_deleted_group_keeps_serving() -> Res
     let others = load.more(1000)?;
     assert!(is_share(others.of("httpbin-v2"), others.total(), 0.1, 4.0), "{others:?}");
 
-    // The group changes alone.
+    // Only the group changes.
     mesh.apply(&split("others", "httpbin", &[("httpbin-v1", 1)]))?;
     let group = |path: &str| {
         let matches = json!({"spec": {"matches": [{"name": "preview", "pathRegex": path}]}}).to_string();
@@ -598,20 +602,20 @@ fn annotations_and_route_groups_apply_and_a_deleted_group_keeps_serving() -> Res
         Ok(versions == ["httpbin-v2", "httpbin-v1", "httpbin-v1"])
     };
     group("/beta/")?;
-    wait_for_all_threads("the group's other path", is_beta)?;
-    // One that is wrong, and then one that is gone: the last good one is served, and it is said.
+    wait_for_all_threads("the new path of the group", is_beta)?;
+    // The group becomes invalid, then it is deleted: the last valid version is served, and the condition reports it.
     group("/alpha/(")?;
-    let said = mesh.wait_for_condition("httpbin", "insiders", "ResolvedRefs", ("False", "RefNotFound"))?;
-    assert!(said["message"].as_str().is_some_and(|message| message.contains("last good")), "{said}");
+    let condition = mesh.wait_for_condition("httpbin", "insiders", "ResolvedRefs", ("False", "RefNotFound"))?;
+    assert!(condition["message"].as_str().is_some_and(|message| message.contains("last good")), "{condition}");
     assert!(is_beta()?);
     mesh.kubectl(&["delete", "httproutegroup", "-n", "httpbin", "insiders"])?;
-    let said = mesh.wait_for_condition("httpbin", "insiders", "Accepted", ("False", "Invalid"))?;
-    assert!(said["message"].as_str().is_some_and(|message| message.contains("insiders")), "{said}");
+    let condition = mesh.wait_for_condition("httpbin", "insiders", "Accepted", ("False", "Invalid"))?;
+    assert!(condition["message"].as_str().is_some_and(|message| message.contains("insiders")), "{condition}");
     wait_for("the event", || {
         let events = mesh.kubectl(&["get", "events", "-n", "httpbin", "--field-selector", "reason=Invalid"])?;
         Ok(events.contains("insiders").then_some(()))
     })?;
-    // Another split's change takes it along.
+    // Another split's change does not remove it.
     mesh.apply(&split("others", "httpbin", &[("httpbin-v1", 1), ("httpbin-v2", 0)]))?;
     mesh.wait_for_condition("httpbin", "others", "Programmed", ("True", "Programmed"))?;
     assert!(is_beta()?);
@@ -620,7 +624,7 @@ fn annotations_and_route_groups_apply_and_a_deleted_group_keeps_serving() -> Res
     Ok(())
 }
 
-/// Others write what the controller keeps, over and over.
+/// Other writers change the EnvoyFilter repeatedly.
 #[test]
 fn foreign_writes_to_the_envoyfilter_are_reverted_without_failed_requests() -> Result<()> {
     const FILTER: [&str; 4] = ["envoyfilter", "-n", "istio-system", "traffic-split"];
@@ -630,7 +634,7 @@ fn foreign_writes_to_the_envoyfilter_are_reverted_without_failed_requests() -> R
     mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
     let _sidecar = mesh.sidecar("curl")?;
     wait_for("v1 to answer", || Ok((version_now()? == "httpbin-v1").then_some(())))?;
-    // But for the VM, which may be another one each time.
+    // Except for the VM id, which can differ.
     let spec = || -> Result<Value> {
         let mut filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?;
         if let Some(id) = filter.pointer_mut("/spec/configPatches/2/patch/value/typed_config/config/vm_config/vm_id") {
@@ -639,7 +643,7 @@ fn foreign_writes_to_the_envoyfilter_are_reverted_without_failed_requests() -> R
         Ok(filter["spec"].clone())
     };
     let wanted = spec()?;
-    let is_right = || spec().is_ok_and(|spec| spec == wanted);
+    let is_restored = || spec().is_ok_and(|spec| spec == wanted);
 
     let configuration = "/spec/configPatches/2/patch/value/typed_config/config/configuration/value";
     let patch = |value: &str| {
@@ -659,7 +663,7 @@ fn foreign_writes_to_the_envoyfilter_are_reverted_without_failed_requests() -> R
     let write: [(&str, &dyn Fn() -> Result<String>); 4] = [
         ("no configuration", &|| patch("{")),
         ("no splits", &|| patch("{}")),
-        // The controller may not create it: whoever deletes it applies the manifest again.
+        // The controller has no permission to create the EnvoyFilter, so the manifest is applied again.
         ("none at all", &|| {
             mesh.kubectl(&[&["delete"], &FILTER[..]].concat())?;
             mesh.kubectl(&["apply", "-f", &e2e::mesh::manifests().join("envoyfilter.yaml").display().to_string()])
@@ -671,20 +675,20 @@ fn foreign_writes_to_the_envoyfilter_are_reverted_without_failed_requests() -> R
         let until = Instant::now() + Duration::from_secs(2);
         let mut times = 0;
         while times < 2 || Instant::now() < until {
-            // It may be gone just then.
+            // The EnvoyFilter may not exist at this moment.
             times += u32::from(write().is_ok());
         }
         let begun = Instant::now();
-        wait_for(&format!("the EnvoyFilter to be right again after {what}"), || Ok(is_right().then_some(())))?;
+        wait_for(&format!("the EnvoyFilter to be restored after {what}"), || Ok(is_restored().then_some(())))?;
         wait_for(&format!("all to go to v1 after {what}"), || {
             let seen = load.more(100)?;
             Ok((seen.of("httpbin-v1") == seen.total()).then_some(()))
         })?;
-        println!("{what}, {times} times: right again {:.1?} after the last", begun.elapsed());
+        println!("{what}, {times} times: restored {:.1?} after the last", begun.elapsed());
     }
     let tally = load.stop();
     assert_eq!(tally.failed, 0, "{tally:?}");
-    // It doesn't go on writing.
+    // The controller stops writing.
     let writes = || controller.metric("traffic_split_controller_envoyfilter_writes_total");
     let before = writes()?;
     std::thread::sleep(Duration::from_secs(2));
@@ -693,7 +697,7 @@ fn foreign_writes_to_the_envoyfilter_are_reverted_without_failed_requests() -> R
     Ok(())
 }
 
-/// An API server that answers nobody for a while, one that is gone without a word, and one that has forgotten what was.
+/// The API server hangs, its connections go silent, or it loses the resourceVersions of the watches.
 #[test]
 fn hung_partitioned_or_compacted_api_server_loses_no_request_or_change() -> Result<()> {
     let (guide, _httpbin, mut mesh) = start_with_guide()?;
@@ -703,7 +707,7 @@ fn hung_partitioned_or_compacted_api_server_loses_no_request_or_change() -> Resu
         .map(|name| mesh.controller(&guide, name))
         .collect::<Result<Vec<_>>>()?;
     let _sidecar = mesh.sidecar("curl")?;
-    // Under load: what happens, then a change; it is out, and who leads is known.
+    // Under load: a failure of the API server, then a change. The change reaches the sidecar, and one replica leads.
     let mut change = |what: &str, backend: &str, happens: &dyn Fn(&mut Mesh) -> Result<()>| {
         let load = Load::start(PORT, ROOT, 1);
         happens(&mut mesh)?;
@@ -713,7 +717,7 @@ fn hung_partitioned_or_compacted_api_server_loses_no_request_or_change() -> Resu
         load.wait_until(&format!("the change after {what}"), |tally| tally.of(backend) > 0)?;
         let out = begun.elapsed() - applied;
         mesh.wait_for_condition("httpbin", "http-split", "Programmed", ("True", "Programmed"))?;
-        wait_for("one to lead", || {
+        wait_for("one replica to lead", || {
             let leads = controllers.iter().map(|controller| controller.metric("traffic_split_controller_leader"));
             Ok((leads.sum::<Result<f64>>()? == 1.0).then_some(()))
         })?;
@@ -728,7 +732,7 @@ fn hung_partitioned_or_compacted_api_server_loses_no_request_or_change() -> Resu
     change("nothing", "httpbin-v1", &|_| Ok(()))?;
     change("halted", "httpbin-v2", &|mesh| {
         mesh.halt_api(true)?;
-        // Longer than a leader's lease.
+        // Longer than the duration of the lease.
         std::thread::sleep(Duration::from_secs(15));
         mesh.halt_api(false)
     })?;
@@ -737,7 +741,7 @@ fn hung_partitioned_or_compacted_api_server_loses_no_request_or_change() -> Resu
         assert!(connections >= 9, "each kind of object is watched: {connections}");
         Ok(())
     })?;
-    // Gone, and with it the versions from which the controllers would go on watching.
+    // The API server restarts without the resourceVersions from which the controllers would watch.
     change("forgetful", "httpbin-v2", &|mesh| {
         mesh.stop_api();
         mesh.compact_etcd()?;
@@ -745,7 +749,7 @@ fn hung_partitioned_or_compacted_api_server_loses_no_request_or_change() -> Resu
     })?;
     for controller in &mut controllers {
         controller.process.check_running()?;
-        // Else nothing was shown.
+        // Otherwise the test did not cover an expired resourceVersion.
         assert!(controller.process.log().contains("too old resource version"), "{}", controller.process.tail());
     }
     Ok(())

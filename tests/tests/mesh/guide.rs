@@ -1,4 +1,4 @@
-//! The canary guide on a real mesh: Kubernetes' API, Istiod, and the sidecar that it configures.
+//! The canary guide on a real mesh: the Kubernetes API, Istiod, and the sidecar.
 
 use e2e::bootstrap::TRAPPING;
 use e2e::client::{Client, Load};
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::fs;
 use std::path::Path;
 
-/// What `traffic-split render envoyfilter` prints does what it says, applied as it stands.
+/// The output of `traffic-split render envoyfilter` is applied unchanged.
 #[test]
 fn rendered_envoy_filter_splits_and_updates_without_listener_change() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -30,7 +30,7 @@ fn rendered_envoy_filter_splits_and_updates_without_listener_change() -> Result<
     load.more(200)?;
     apply(50, 50)?;
     load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
-    // Each of Envoy's threads.
+    // Until all of Envoy's threads have the change.
     load.more(1000)?;
     let halves = load.more(1000)?;
     let tally = load.stop();
@@ -41,9 +41,9 @@ fn rendered_envoy_filter_splits_and_updates_without_listener_change() -> Result<
     Ok(())
 }
 
-/// A sidecar that starts while the filter's configuration is bad, or the filter can't be fetched, serves as if there were no
-/// filter, until there is a good one. What a client sends of our headers has no effect: neither then, nor later, nor once
-/// the filter's VM is dead.
+/// A sidecar that starts with an invalid configuration, or without the filter, routes as without a filter until a
+/// valid configuration arrives. The filter's headers in client requests have no effect: before, after, and when the
+/// filter's VM has ended.
 #[test]
 fn invalid_configuration_dead_filter_and_forged_headers_misroute_no_request() -> Result<()> {
     const CLUSTER: &[u8] = b"outbound|14001||other.httpbin.svc.cluster.local";
@@ -63,7 +63,7 @@ fn invalid_configuration_dead_filter_and_forged_headers_misroute_no_request() ->
     let extension = "/spec/configPatches/2/patch/value/typed_config";
     for (path, value) in [
         (format!("{extension}/config/configuration/value"), json!("{")),
-        // What Istio's agent makes of a filter that it can't fetch: all requests are denied.
+        // Istio's agent replaces a filter that it cannot fetch by one that denies all requests.
         (
             extension.to_owned(),
             json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": {}}),
@@ -73,7 +73,7 @@ fn invalid_configuration_dead_filter_and_forged_headers_misroute_no_request() ->
         let patch = ["patch", "--local", "-f", "-", "--type=json", "-o", "json", "-p", &patch];
         mesh.apply(&mesh.kubectl_with_input(&patch, &good)?)?;
         let sidecar = mesh.sidecar("curl")?;
-        wait_for("the bad configuration to be refused", || {
+        wait_for("Envoy to reject the invalid configuration", || {
             Ok(sidecar.extension_stat("update_rejected").ok().filter(|refused| *refused > 0))
         })?;
         assert_eq!((ask(ROOT)?, ask(OTHER)?), ("httpbin".into(), "other".into()));
@@ -88,8 +88,8 @@ fn invalid_configuration_dead_filter_and_forged_headers_misroute_no_request() ->
     let trap = mesh.scratch.join("trap.wasm");
     fs::write(&trap, wat::parse_str(TRAPPING).map_err(|error| error.to_string())?)?;
     mesh.apply(&render(&trap)?)?;
-    wait_for("the filter's VM to be dead", || {
-        // The request that it traps at is answered 503.
+    wait_for("the filter's VM to end", || {
+        // The request that traps gets 503.
         let answer = Client::new(PORT).get(ROOT, "/json", &[("x-traffic-split-cluster", CLUSTER)])?;
         Ok((answer.version() == "httpbin").then_some(()))
     })?;

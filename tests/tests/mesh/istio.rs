@@ -1,5 +1,5 @@
-//! What `traffic-split render` writes for Istio beside the whole mesh's EnvoyFilter, on a real mesh: a WasmPlugin, filters of
-//! one namespace or of some pods, and gateways.
+//! The further targets of `traffic-split render` for Istio on a real mesh: a WasmPlugin, an EnvoyFilter of one
+//! namespace or of some pods, and gateways.
 
 use e2e::client::{Client, Load};
 use e2e::envoy::{Envoy, free_port};
@@ -11,7 +11,7 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::fs;
 
-/// What `traffic-split render` prints for the guide's split with these weights.
+/// Returns the output of `traffic-split render` for the guide's split with these weights.
 fn render(guide: &Guide, mesh: &Mesh, to: &str, options: &[&str], (v1, v2): (u32, u32)) -> Result<String> {
     let split = guide.traffic_split(&mesh.scratch, v1, v2)?;
     let wasm = ["--wasm".into(), fs::canonicalize(&guide.wasm)?.into()];
@@ -23,7 +23,7 @@ fn has_filter(proxy: &Envoy) -> Result<bool> {
     Ok(proxy.admin("/config_dump?resource=dynamic_listeners")?.contains("traffic-split"))
 }
 
-/// What `render wasmplugin` prints does what it says, applied as it stands; and what it can't do is as it says.
+/// The output of `render wasmplugin` is applied unchanged; its documented limits hold.
 #[test]
 fn rendered_wasm_plugin_splits_and_an_invalid_one_makes_new_proxies_answer_500() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -40,7 +40,7 @@ fn rendered_wasm_plugin_splits_and_an_invalid_one_makes_new_proxies_answer_500()
     load.more(200)?;
     mesh.apply(&rendered((90, 10))?)?;
     load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
-    // Both clients have it then.
+    // Until both of the load's connections have the change.
     load.more(500)?;
     let tenth = load.more(2000)?;
     assert!(is_share(tenth.of("httpbin-v2"), tenth.total(), 0.1, 4.0), "{tenth:?}");
@@ -52,7 +52,7 @@ fn rendered_wasm_plugin_splits_and_an_invalid_one_makes_new_proxies_answer_500()
     assert_eq!(version_at(PORT, OTHER)?, "other");
     println!("{} requests, 0 failed", tally.total());
 
-    // A proxy that serves stays with what it has; one that starts has nothing.
+    // A running proxy keeps its configuration; a new proxy has none.
     let good = mesh.get("wasmplugin", "istio-system", "traffic-split")?["spec"]["pluginConfig"].clone();
     let set = |configuration: &serde_json::Value| {
         let patch = json!([{"op": "replace", "path": "/spec/pluginConfig", "value": configuration}]).to_string();
@@ -78,7 +78,7 @@ fn rendered_wasm_plugin_splits_and_an_invalid_one_makes_new_proxies_answer_500()
     Ok(())
 }
 
-/// Who isn't named is left alone.
+/// Proxies that the EnvoyFilter does not select are not changed.
 #[test]
 fn envoy_filter_applies_only_to_its_namespace_or_pods() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -89,14 +89,14 @@ fn envoy_filter_applies_only_to_its_namespace_or_pods() -> Result<()> {
     ] {
         let filter = render(&guide, &mesh, "envoyfilter", &options, (100, 0))?;
         mesh.apply(&filter)?;
-        // They bind the same port, one after the other.
+        // The sidecars bind the same port, so they run one after the other.
         let sidecar = mesh.sidecar_of(named.0, named.1)?;
         wait_for(&format!("{options:?} to be in force for {named:?}"), || {
             Ok((version_at(PORT, ROOT)? == "httpbin-v1").then_some(()))
         })?;
         assert!(has_filter(&sidecar)?);
         drop(sidecar);
-        // What the first has had by now is what the second starts with.
+        // The second sidecar starts with the configuration that the first one has by now.
         let sidecar = mesh.sidecar_of(others.0, others.1)?;
         assert!(!has_filter(&sidecar)?, "{options:?} should leave {others:?} alone");
         let load = Load::start(PORT, ROOT, 1);
@@ -108,7 +108,7 @@ fn envoy_filter_applies_only_to_its_namespace_or_pods() -> Result<()> {
     Ok(())
 }
 
-/// A gateway splits what comes from outside by the names that the operator gives a root, and lets nobody in by others.
+/// A gateway splits external requests only for the host names that the operator configures for a root.
 #[test]
 fn gateway_splits_only_hosts_that_the_operator_lists() -> Result<()> {
     const SHOP: &str = "shop.example.com";
@@ -137,7 +137,7 @@ fn gateway_splits_only_hosts_that_the_operator_lists() -> Result<()> {
     let config = mesh.scratch.join("config.yaml");
     fs::write(&config, format!("hosts:\n  {SHOP}: httpbin/httpbin\n"))?;
     let config = config.display().to_string();
-    // For sidecars alone it changes nothing here.
+    // An EnvoyFilter for sidecars does not affect the gateway.
     let own_port = port.to_string();
     let rendered = |context, weights| {
         let options = ["--config", &config, "--context", context, "--gateway-port", &own_port];
@@ -157,21 +157,21 @@ fn gateway_splits_only_hosts_that_the_operator_lists() -> Result<()> {
         load.more(200)?;
         mesh.apply(&rendered(context, (50, 50))?)?;
         load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
-        // Both clients have it then.
+        // Until both of the load's connections have the change.
         load.more(500)?;
         let halves = load.more(1000)?;
         assert!(is_share(halves.of("httpbin-v2"), halves.total(), 0.5, 4.0), "{context}: {halves:?}");
         let tally = load.stop();
         assert_eq!(tally.failed, 0, "{context}: {tally:?}");
     }
-    // The port in a client's Host is the listener's, or there is none: no other reaches a port of the Service.
+    // The port in a client's Host is the listener's, or missing: no other port of the Service can be reached.
     let answer = version_at(port, &format!("SHOP.example.com:{port}"))?;
     assert!(["httpbin-v1", "httpbin-v2"].contains(&answer.as_str()), "{answer}");
     for other in [80, 9090, PORT] {
         assert_eq!(version_at(port, &format!("{SHOP}:{other}"))?, "httpbin", "{other}");
     }
-    // Nobody from outside picks a cluster, or gets to a Service by its own name: not where the gateway routes all hosts, and
-    // not where it routes none.
+    // External clients select no cluster and reach no Service by its internal name, whether the gateway routes all
+    // hosts or none.
     let cluster: (&str, &[u8]) = ("x-traffic-split-cluster", b"outbound|14001||httpbin-v1.httpbin.svc.cluster.local");
     let ask = |host: &str| Client::new(port).get(host, "/json", &[cluster]);
     let all = json!({"hosts": ["*"], "gateways": ["ingress/shop"], "http": routes("other")});

@@ -1,11 +1,11 @@
-//! The mesh that `./build.sh mesh --keep` leaves up.
+//! The mesh that `./build.sh mesh --keep` keeps running.
 
 use e2e::scratch::Scratch;
 use e2e::{Result, wait_for};
 use std::fs;
 use std::process::{Command, Stdio};
 
-/// A person types what is printed, as it stands.
+/// The printed commands are run unchanged.
 #[test]
 fn kept_mesh_prints_commands_that_work() -> Result<()> {
     let scratch = Scratch::new()?;
@@ -20,19 +20,19 @@ fn kept_mesh_prints_commands_that_work() -> Result<()> {
     let script: String =
         text.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| format!("{line}\n")).collect();
     let output = Command::new("sh").args(["-exc", &script]).output()?;
-    let (said, steps) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let served = |version: &str| said.lines().filter(|line| line.trim() == format!("x-served-by: {version}")).count();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let served = |version: &str| stdout.lines().filter(|line| line.trim() == format!("x-served-by: {version}")).count();
     let (v1, v2) = (served("httpbin-v1"), served("httpbin-v2"));
     let killed = Command::new("kill").args(["-INT", &mesh.id().to_string()]).status()?;
     let ended = wait_for("the mesh to end", || Ok(mesh.try_wait()?))?;
 
-    assert!(output.status.success(), "{said}\n{steps}");
-    let roots = said.lines().filter(|line| line.trim() == "the root").count();
-    // The one that was waited for, and ten, twice. Envoy's threads hear of a split one after the other.
-    assert_eq!(v1 + v2 + roots, 22, "{said}");
-    assert!(v1 + roots >= 11 && v1 >= 1 && v2 >= 1, "{said}");
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let roots = stdout.lines().filter(|line| line.trim() == "the root").count();
+    // The request that was waited for plus ten, twice. Envoy's threads apply a split one after another.
+    assert_eq!(v1 + v2 + roots, 22, "{stdout}");
+    assert!(v1 + roots >= 11 && v1 >= 1 && v2 >= 1, "{stdout}");
     for line in ["httpbin-v1 50, httpbin-v2 50", "Programmed", "traffic_split_requests{split=\"httpbin/http-split\""] {
-        assert!(said.contains(line), "{line} isn't in\n{said}");
+        assert!(stdout.contains(line), "{line} is missing in\n{stdout}");
     }
     assert!(killed.success() && ended.success(), "{ended}");
     let directory = text.split_once("KUBECONFIG=").and_then(|(_, rest)| rest.split_once("/admin.kubeconfig"));

@@ -1,5 +1,5 @@
-//! The filter, the command and the controller on a real mesh. Run with `--test-threads=1`: the tests bind the same
-//! ports.
+//! The filter, the command and the controller on a real mesh. Run these tests with `--test-threads=1`: they bind the
+//! same ports.
 
 mod controller;
 mod faults;

@@ -1,5 +1,5 @@
-//! Our resource definitions in a real Kubernetes API server: what it takes, what it refuses, and in which version it hands
-//! it out.
+//! Our resource definitions in a real Kubernetes API server: accepted objects, rejected objects, and the returned
+//! versions.
 
 use e2e::Result;
 use e2e::mesh::{Mesh, manifests};
@@ -26,10 +26,10 @@ fn group(version: &str, pointer: &str, matches: Value) -> Value {
 }
 
 #[track_caller]
-fn refused(mesh: &Mesh, object: &Value, why: &str) {
+fn assert_rejected(mesh: &Mesh, object: &Value, why: &str) {
     match mesh.apply(&object.to_string()) {
-        Ok(said) => panic!("{object} was taken: {said}"),
-        Err(said) => assert!(said.to_string().contains(why), "{object} was refused with: {said}"),
+        Ok(output) => panic!("{object} was accepted: {output}"),
+        Err(error) => assert!(error.to_string().contains(why), "{object} was rejected with: {error}"),
     }
 }
 
@@ -38,7 +38,7 @@ fn api_server_accepts_smi_objects_and_rejects_invalid_ones() -> Result<()> {
     let mesh = Mesh::start()?;
     let weights = |v1: Value, v2: Value| json!([{"service": "v1", "weight": v1}, {"service": "v2", "weight": v2}]);
 
-    // Any version is taken, and read in any other as it was written.
+    // Any version is accepted, and any other version returns the object as written.
     for (written, backends) in [
         ("v1alpha1", weights(json!("90"), json!("10"))),
         ("v1alpha1", weights(json!("500m"), json!("1k"))),
@@ -66,16 +66,16 @@ fn api_server_accepts_smi_objects_and_rejects_invalid_ones() -> Result<()> {
         (json!([{"service": "", "weight": 1}]), "spec.backends[0].service"),
     ] {
         for version in ["v1alpha1", "v1alpha4"] {
-            refused(&mesh, &split(version, backends.clone()), why);
+            assert_rejected(&mesh, &split(version, backends.clone()), why);
         }
     }
     let mut other = split("v1alpha4", weights(json!(1), json!(1)));
     other["spec"]["matches"] = json!([{"kind": "HTTPRouteGroup", "name": "beta"}]);
     mesh.apply(&other.to_string())?;
     other["spec"]["matches"] = json!([{"kind": "UDPRoute", "name": "beta"}]);
-    refused(&mesh, &other, "spec.matches[0].kind");
+    assert_rejected(&mesh, &other, "spec.matches[0].kind");
 
-    // Flagger PUTs whole objects, and knows no status.
+    // Flagger writes whole objects by PUT, without a status.
     let status = json!({"status": {"state": "Programmed", "backends": "v1 1"}}).to_string();
     let patch = ["patch", "trafficsplit", "http-split", "--subresource=status", "--type=merge", "-p", &status];
     mesh.kubectl(&patch)?;
@@ -84,10 +84,10 @@ fn api_server_accepts_smi_objects_and_rejects_invalid_ones() -> Result<()> {
     assert_eq!((&found["status"]["state"], &found["spec"]["backends"][1]["weight"]), (&json!("Programmed"), &json!(0)));
     let listed = mesh.kubectl(&["get", "trafficsplits"])?;
     for word in ["ROOT", "BACKENDS", "STATE", "httpbin", "v1 1", "Programmed"] {
-        assert!(listed.contains(word), "{word} isn't in\n{listed}");
+        assert!(listed.contains(word), "{word} is missing in\n{listed}");
     }
 
-    // Groups have their matches where their version has them, their headers as a map or a list of maps.
+    // The place of matches depends on the version; headers are a map or a list of maps.
     let matches = json!([{
         "name": "one", "pathRegex": "/beta", "methods": ["GET"], "headers": [{"user-agent": ".*Android.*"}],
     }]);
@@ -97,23 +97,23 @@ fn api_server_accepts_smi_objects_and_rejects_invalid_ones() -> Result<()> {
     let map = json!([{"headers": {"user-agent": ".*Android.*"}}]);
     mesh.apply(&group("v1alpha4", "spec", map.clone()).to_string())?;
     assert_eq!(mesh.get("httproutegroups.v1alpha3.specs.smi-spec.io", "default", "beta")?["spec"]["matches"], map);
-    refused(&mesh, &group("v1alpha4", "spec", json!([])), "matches");
+    assert_rejected(&mesh, &group("v1alpha4", "spec", json!([])), "matches");
     Ok(())
 }
 
-/// `value` under `depth` keys.
+/// Nests `value` under `depth` keys.
 fn nested(depth: usize, value: Value) -> Value {
     (0..depth).fold(value, |value, _| json!({"a": value}))
 }
 
-/// Applies all objects at once, and returns how many the API server has then.
-fn count_taken(mesh: &Mesh, kind: &str, objects: impl IntoIterator<Item = Value>) -> Result<usize> {
+/// Applies all objects at once, and returns how many exist afterwards.
+fn count_accepted(mesh: &Mesh, kind: &str, objects: impl IntoIterator<Item = Value>) -> Result<usize> {
     let named = objects.into_iter().enumerate().map(|(n, mut object)| {
         object["metadata"]["name"] = json!(format!("object-{n}"));
         object
     });
     let list = json!({"apiVersion": "v1", "kind": "List", "items": named.collect::<Vec<_>>()});
-    // kubectl goes on with the next object when one is refused.
+    // kubectl continues after a rejected object.
     _ = mesh.apply(&list.to_string());
     let taken = mesh.kubectl(&["get", kind, "-o", "name"])?.lines().count();
     mesh.kubectl(&["delete", kind, "--all"])?;
@@ -129,7 +129,7 @@ fn schema_limits_headers_and_service_names() -> Result<()> {
         let groups = versions.into_iter().flat_map(|(version, pointer)| {
             headers.iter().map(move |headers| group(version, pointer, json!([{"name": "one", "headers": headers}])))
         });
-        count_taken(&mesh, "httproutegroups", groups)
+        count_accepted(&mesh, "httproutegroups", groups)
     };
     let good = [
         json!({}),
@@ -186,7 +186,7 @@ fn schema_limits_headers_and_service_names() -> Result<()> {
         .chain(names.map(|name| with_root("v1alpha4", name, name)))
         .collect();
     let count = good.len();
-    assert_eq!(count_taken(&mesh, "trafficsplits", good)?, count);
+    assert_eq!(count_accepted(&mesh, "trafficsplits", good)?, count);
     let label = "a".repeat(64);
     let wrong = [
         "",
@@ -207,9 +207,9 @@ fn schema_limits_headers_and_service_names() -> Result<()> {
         &label,
     ];
     let roots = wrong.map(|name| with_root("v1alpha4", name, "v1"));
-    // A backend has no port.
+    // A backend name has no port.
     let backends = wrong.into_iter().chain(["web:80"]).map(|name| with_root("v1alpha4", "web", name));
-    assert_eq!(count_taken(&mesh, "trafficsplits", roots.into_iter().chain(backends))?, 0);
+    assert_eq!(count_accepted(&mesh, "trafficsplits", roots.into_iter().chain(backends))?, 0);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The controller on a real mesh beside a hostile tenant: objects that cannot be read, and objects that are large.
+//! The controller on a real mesh with a hostile tenant: unreadable objects and large objects.
 
 use e2e::client::Load;
 use e2e::httpbin::ROOT;
@@ -30,7 +30,7 @@ fn create(mesh: &Mesh, objects: &[Value]) -> Result<()> {
     mesh.kubectl_with_input(&["create", "-f", "-"], &list).map(|_| ())
 }
 
-/// Another namespace's change goes out.
+/// Changes a split of another namespace and waits until the sidecar has the change.
 fn change(mesh: &Mesh, version: &str) -> Result<()> {
     let begun = Instant::now();
     mesh.apply(&split("http-split", "httpbin", &[(version, 1)]))?;
@@ -39,8 +39,8 @@ fn change(mesh: &Mesh, version: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes the schema of a match's headers away, which refuses deep nesting: a cluster may hold objects from before it, or
-/// another definition of the kind.
+/// Removes the schema of a match's headers, which rejects deep nesting. A cluster may hold objects older than the
+/// schema, or another definition of the kind.
 fn accept_any_headers(mesh: &Mesh) -> Result<()> {
     let anything = json!({"x-kubernetes-preserve-unknown-fields": true});
     let patch = |(version, matches): (usize, &str)| {
@@ -71,7 +71,7 @@ fn unreadable_object_affects_only_itself() -> Result<()> {
         of_tenant("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", name, spec)
     };
     mesh.kubectl(&["create", "namespace", TENANT])?;
-    // The API server takes a moment to apply the definition.
+    // The API server applies the definition after a delay.
     wait_for("the deep group to be accepted", || Ok(create(&mesh, &[group("deep", 130)]).is_ok().then_some(())))?;
     mesh.kubectl(&["delete", "httproutegroup", "-n", TENANT, "deep"])?;
 
@@ -92,7 +92,7 @@ fn unreadable_object_affects_only_itself() -> Result<()> {
     let objects =
         [group("deep", 130), group("deeper", 1000), split_by("by-deep", "deep"), large, annotated, virtual_service];
     create(&mesh, &objects)?;
-    // Its schema takes anything there.
+    // The schema accepts any value there.
     let status = json!({"status": {"x": nested(130)}}).to_string();
     let patch =
         ["patch", "virtualservice", "-n", TENANT, "deep", "--subresource=status", "--type=merge", "-p", &status];
@@ -111,7 +111,7 @@ fn unreadable_object_affects_only_itself() -> Result<()> {
     assert_short_log(&controller);
     assert_eq!(controller.metric("traffic_split_controller_watch_failures_total")?, 0.0);
 
-    // All objects are in the first list of the next controller.
+    // The first list of the next controller contains all these objects.
     drop(controller);
     let controller = mesh.controller(&guide, "controller-2")?;
     change(&mesh, "httpbin-v1")?;
@@ -121,7 +121,7 @@ fn unreadable_object_affects_only_itself() -> Result<()> {
         assert_eq!(controller.metric(&format!("traffic_split_controller_{failures}"))?, 0.0, "{failures}");
     }
 
-    // Repaired, they are served.
+    // Repaired objects are served.
     mesh.apply(
         &of_tenant(
             "specs.smi-spec.io/v1alpha4",
@@ -137,7 +137,7 @@ fn unreadable_object_affects_only_itself() -> Result<()> {
     Ok(())
 }
 
-/// 60 MB of annotations that nobody reads, and 60 splits that name one large group.
+/// 60 MB of unused annotations, and 60 splits that name one large group.
 #[test]
 fn fields_unused_by_planning_use_no_memory() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -177,7 +177,7 @@ fn fields_unused_by_planning_use_no_memory() -> Result<()> {
     Ok(())
 }
 
-/// A tenant that asks for more of everything than it may have, and changes ten of its objects a second.
+/// A tenant exceeds all limits and changes ten objects a second.
 #[test]
 fn tenant_at_all_limits_delays_no_change_or_request_of_others() -> Result<()> {
     let (guide, _httpbin, mesh) = start_with_guide()?;
@@ -195,7 +195,7 @@ fn tenant_at_all_limits_delays_no_change_or_request_of_others() -> Result<()> {
     let group = |name: &str, matches: Vec<Value>| {
         of_tenant("specs.smi-spec.io/v1alpha4", "HTTPRouteGroup", name, json!({"matches": matches}))
     };
-    // Each has almost all that one root may be matched against; all together have five times a namespace's share.
+    // Each object is near the limit of one root; together they have five times the limit of a namespace.
     let patterns = names("patterns", 40).map(|name| group(&name, vec![json!({"pathRegex": "(?:.*a){15}b"}); 80]));
     let conditions = names("conditions", 40).map(|name| group(&name, vec![json!({"methods": vec!["GET"; 30]}); 60]));
     let backends = names("backends", 160).map(|name| {
@@ -210,7 +210,7 @@ fn tenant_at_all_limits_delays_no_change_or_request_of_others() -> Result<()> {
     }
     mesh.wait_for_condition(TENANT, "backends159", "Programmed", ("False", "TooLarge"))?;
 
-    // Paced: what is measured is the time of changes, on a machine that runs all of the mesh.
+    // The load is paced, because the whole mesh shares this machine with the measurement.
     let load = Load::paced(PORT, ROOT, 2, Duration::from_millis(5));
     load.more(50)?;
     let (_process, mut api) = mesh.api()?;
