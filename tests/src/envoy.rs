@@ -225,7 +225,7 @@ impl Envoy {
         self.process.memory_resident()
     }
 
-    /// Returns the resident bytes of the linear memories of all VMs; see [`Running::wasm_memory_resident`].
+    /// Returns the resident bytes of the linear memories of all VMs; see [`Process::wasm_memory_resident`].
     #[must_use]
     pub fn wasm_memory_resident(&self) -> Option<u64> {
         self.process.wasm_memory_resident()

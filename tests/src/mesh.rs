@@ -390,15 +390,15 @@ impl Mesh {
         }
         self.kubectl(&["apply", "-f", &guide.services().display().to_string()])?;
         for (service, address) in httpbin.endpoints() {
-            self.place(service, address)?;
+            self.set_address(service, address)?;
         }
         self.apply(&service("other", "httpbin").to_string())?;
-        self.place("other.httpbin", httpbin.other.address())
+        self.set_address("other.httpbin", httpbin.other.address())
     }
 
     /// Sets the address of the Service `SERVICE.NAMESPACE`. Istio accepts loopback addresses, which Kubernetes
     /// rejects as endpoints.
-    pub fn place(&self, service: &str, address: SocketAddr) -> Result<()> {
+    pub fn set_address(&self, service: &str, address: SocketAddr) -> Result<()> {
         let (name, namespace) = service.split_once('.').ok_or_else(|| Error(format!("{service} has no namespace")))?;
         let entry = json!({
             "apiVersion": "networking.istio.io/v1",

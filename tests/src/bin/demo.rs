@@ -47,11 +47,11 @@ fn main() -> ExitCode {
             "--wasm" => &mut guide.wasm,
             "--command" => &mut guide.command,
             "--objects" => &mut guide.objects,
-            _ => return wrong_call(&format!("there is no {argument}")),
+            _ => return usage_error(&format!("unknown option {argument}")),
         };
         match arguments.next() {
             Some(path) => *target = PathBuf::from(path),
-            None => return wrong_call(&format!("{argument} needs a path")),
+            None => return usage_error(&format!("{argument}: a path is missing")),
         }
     }
     let started = Instant::now();
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
             simulated(&guide, &mut screen)
         } else {
             let mut proxy = InEnvoy::start(&guide)?;
-            journey(&guide, &mut proxy, &mut screen)
+            run_rollout(&guide, &mut proxy, &mut screen)
         }
     });
     match outcome {
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn wrong_call(problem: &str) -> ExitCode {
+fn usage_error(problem: &str) -> ExitCode {
     eprint!("demo: {problem}\n{USAGE}");
     ExitCode::from(2)
 }
@@ -101,7 +101,7 @@ trait Proxy {
     fn finish(&mut self) -> Result<Vec<(bool, String)>>;
 }
 
-fn journey(guide: &Guide, proxy: &mut dyn Proxy, screen: &mut Screen) -> Result<()> {
+fn run_rollout(guide: &Guide, proxy: &mut dyn Proxy, screen: &mut Screen) -> Result<()> {
     println!("{}  {}", screen.bold("Canary rollout with SMI TrafficSplit"), screen.dim(&proxy.describe()));
 
     let first = guide.objects.join("trafficsplit-v1.yaml");
@@ -347,20 +347,20 @@ fn simulated(_guide: &Guide, _screen: &mut Screen) -> Result<()> {
 
 #[cfg(feature = "simulator")]
 fn simulated(guide: &Guide, screen: &mut Screen) -> Result<()> {
-    let module = host_sim::Module::from_file(&guide.wasm).map_err(in_words)?;
+    let module = host_sim::Module::from_file(&guide.wasm).map_err(into_error)?;
     let mut proxy = simulator::InSimulator::start(guide, &module)?;
-    journey(guide, &mut proxy, screen)
+    run_rollout(guide, &mut proxy, screen)
 }
 
 #[cfg(feature = "simulator")]
-fn in_words(error: impl std::fmt::Display) -> e2e::Error {
+fn into_error(error: impl std::fmt::Display) -> e2e::Error {
     e2e::Error(error.to_string())
 }
 
 /// The guide in the simulator: the filter selects a cluster, and no server answers. The output shows the cluster.
 #[cfg(feature = "simulator")]
 mod simulator {
-    use super::{Guide, OTHER, Proxy, RAMP, ROOT, Result, Tally, in_words};
+    use super::{Guide, OTHER, Proxy, RAMP, ROOT, Result, Tally, into_error};
     use e2e::scratch::Scratch;
 
     const CLUSTER: &str = "x-traffic-split-cluster";
@@ -382,7 +382,7 @@ mod simulator {
                 .node_metadata("NAMESPACE", "curl")
                 .configuration(json.as_str())
                 .start()
-                .map_err(in_words)?;
+                .map_err(into_error)?;
             Ok(InSimulator { guide, scratch, simulator, tally: Tally::default(), others: 0, others_untouched: 0 })
         }
 
@@ -409,7 +409,7 @@ mod simulator {
         fn apply(&mut self, v1: u32, v2: u32) -> Result<()> {
             let split = self.guide.traffic_split(&self.scratch, v1, v2)?;
             let json = self.guide.render("plugin-config", &[], &split)?;
-            self.simulator.reconfigure(json.as_str()).map_err(in_words)
+            self.simulator.reconfigure(json.as_str()).map_err(into_error)
         }
 
         fn ask(&mut self) -> Result<(String, String)> {

@@ -215,7 +215,7 @@ fn deleted_backend_fails_requests_only_briefly_and_only_with_weight() -> Result<
     wait_for("its cluster to be gone", || Ok((!is_there()?).then_some(())))?;
     load.more(100)?;
     mesh.apply(&e2e::mesh::service("httpbin-v2", "httpbin").to_string())?;
-    mesh.place("httpbin-v2.httpbin", httpbin.v2.address())?;
+    mesh.set_address("httpbin-v2.httpbin", httpbin.v2.address())?;
     wait_for("its cluster to be back", || Ok(is_there()?.then_some(())))?;
     weights(50, 50)?;
     load.wait_until("v2 to answer", |tally| tally.of("httpbin-v2") > 0)?;
