@@ -190,16 +190,21 @@ impl<'c> Planner<'c> {
         let splits = self.cluster.traffic_splits.iter();
         let candidate = |object: &'c SplitObject| SplitCandidate {
             object,
-            current: object.split.as_ref().ok().filter(|split| self.check(split).is_ok()),
+            current: object
+                .split
+                .as_ref()
+                .ok()
+                .filter(|split| self.check(split, |key| self.groups.resolves(key)).is_ok()),
             served: self.served.get(&object.key).copied(),
         };
         splits.map(|object| candidate(object)).collect()
     }
 
-    /// Checks a valid split against the groups and the operator's settings.
-    fn check(&self, split: &TrafficSplit) -> Result<(), String> {
+    /// Checks a valid split against the groups and the operator's settings. `has_group` tells whether a group counts as present,
+    /// by `namespace/name`.
+    fn check(&self, split: &TrafficSplit, has_group: impl Fn(&str) -> bool) -> Result<(), String> {
         let namespace = &split.metadata.namespace;
-        let has_group = |name: &str| self.groups.resolves(&format!("{namespace}/{name}"));
+        let has_group = |name: &str| has_group(&format!("{namespace}/{name}"));
         self.base.check_split(split, has_group).map_err(|problems| list_problems(&problems))
     }
 
@@ -207,17 +212,20 @@ impl<'c> Planner<'c> {
     fn problems(&self, object: &SplitObject) -> String {
         let checked;
         let own = match &object.split {
-            Ok(split) => match self.check(split) {
+            Ok(split) => match self.check(split, |key| self.groups.resolves(key)) {
                 Ok(()) => return String::new(),
-                Err(problems) => {
-                    checked = problems;
+                // An invalid group is not a missing one: its own problems follow.
+                Err(_) => {
+                    checked = self.check(split, |key| self.groups.exists(key)).err().unwrap_or_default();
                     &checked
                 }
             },
             Err(problems) => problems,
         };
         let mut message = Message::new();
-        message.push(&[own]);
+        if !own.is_empty() {
+            message.push(&[own]);
+        }
         let namespace = object.key.split('/').next().unwrap_or_default();
         for name in &object.group_names {
             let key = format!("{namespace}/{name}");

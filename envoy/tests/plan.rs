@@ -802,12 +802,21 @@ fn message_lists_the_first_problems_of_groups_and_is_bounded() {
     let plan = planned(&cluster);
     let message = &status(&plan, "canary").accepted.message;
     is_bounded(message);
-    assert!(message.starts_with("spec.matches[0].name: there is no HTTPRouteGroup"), "{message}");
-    assert!(
-        message.contains("spec.matches[19].name")
-            && message.contains("; and 44 more; HTTPRouteGroup g0: spec.matches[0]")
-    );
+    assert!(message.starts_with("HTTPRouteGroup g0: spec.matches[0].headers"), "{message}");
+    assert!(message.contains("; and 980 more; HTTPRouteGroup g1: spec.matches[0]"), "{message}");
     assert!(message.ends_with('…'), "{message}");
+}
+
+#[test]
+fn message_tells_a_missing_group_from_an_invalid_one() {
+    let references = json!([{"name": "missing"}, {"name": "invalid"}]);
+    let mut cluster = cluster(&[with(split("canary", "web", &[("v1", 1)]), "/spec/matches", references)]);
+    cluster.http_route_groups = vec![with(group("invalid", "/"), "/spec/matches", json!([{"pathRegex": "("}]))];
+    let plan = planned(&cluster);
+    let message = &status(&plan, "canary").accepted.message;
+    let (missing, invalid) = message.split_once("; HTTPRouteGroup ").expect("both");
+    assert_eq!(missing, "spec.matches[0].name: there is no HTTPRouteGroup \"missing\" in the namespace \"shop\"");
+    assert!(invalid.starts_with("invalid: spec.matches[0].pathRegex: "), "{message}");
 }
 
 #[test]
