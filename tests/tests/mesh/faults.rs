@@ -46,7 +46,7 @@ fn unusual_objects_fail_no_request_and_are_reported() -> Result<()> {
     mesh.wait_for_condition("httpbin", "long", "ResolvedRefs", ("False", "RefNotFound"))?;
 
     // The same reason twice with different messages.
-    for (root, word) in [("other", "sum to 0"), ("other.elsewhere", "another namespace")] {
+    for (root, word) in [("other", "sum to 0"), ("other.elsewhere", "is not in the TrafficSplit's namespace")] {
         mesh.apply(&split("wrong", root, &[("httpbin-v1", 0)]))?;
         wait_for(&format!("an event with {word}"), || {
             let described = mesh.kubectl(&["describe", "trafficsplit", "-n", "httpbin", "wrong"])?;
