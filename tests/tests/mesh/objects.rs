@@ -239,12 +239,13 @@ fn manifests_create_the_envoyfilter_and_the_controller_fills_it() -> Result<()> 
     let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=traffic-split-controller", "-f", "-"];
     let own = "--field-selector=metadata.name=traffic-split";
     assert!(as_controller(&["get", "envoyfilters", own], "")?.contains("traffic-split"));
-    as_controller(&apply, &named("traffic-split"))?;
+    as_controller(&["replace", "-f", "-"], &named("traffic-split"))?;
     for (arguments, input) in [
         (&["get", "envoyfilters"][..], String::new()),
         (&["get", "envoyfilters", "--field-selector=metadata.name=other"], String::new()),
         (&["create", "-f", "-"], named("other")),
-        (&apply, named("other")),
+        (&["replace", "-f", "-"], named("other")),
+        (&apply, named("traffic-split")),
         (&["delete", "envoyfilter", "traffic-split"], String::new()),
     ] {
         let answer = as_controller(arguments, &input);
