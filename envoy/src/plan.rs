@@ -209,17 +209,18 @@ impl<'c> Planner<'c> {
     }
 
     /// Returns the problems of a split and of the groups that it names; empty if there are none.
-    fn problems(&self, object: &SplitObject) -> String {
+    fn problems(&self, candidate: &SplitCandidate<'_>) -> String {
+        if candidate.current.is_some() {
+            return String::new();
+        }
+        let object = candidate.object;
         let checked;
         let own = match &object.split {
-            Ok(split) => match self.check(split, |key| self.groups.resolves(key)) {
-                Ok(()) => return String::new(),
-                // An invalid group is not a missing one: its own problems follow.
-                Err(_) => {
-                    checked = self.check(split, |key| self.groups.exists(key)).err().unwrap_or_default();
-                    &checked
-                }
-            },
+            // An invalid group is not a missing one: its own problems follow.
+            Ok(split) => {
+                checked = self.check(split, |key| self.groups.exists(key)).err().unwrap_or_default();
+                &checked
+            }
             Err(problems) => problems,
         };
         let mut message = Message::new();
@@ -278,7 +279,7 @@ impl<'c> Planner<'c> {
         let status =
             |(candidate, outcome): (&SplitCandidate<'c>, (ServedVersion, Option<Withheld<'c>>, Option<String>))| {
                 let (served_version, withheld, conflict) = outcome;
-                let problems = self.problems(candidate.object);
+                let problems = self.problems(candidate);
                 let split = match served_version {
                     ServedVersion::LastGood => candidate.served,
                     ServedVersion::Current | ServedVersion::NotServed => candidate.current.or(candidate.served),

@@ -40,7 +40,7 @@ pub(crate) struct LeaseCandidate {
 /// The Lease of another holder, and when this replica first saw this version of it.
 type ObservedLease = Option<(LeaseSpec, Instant)>;
 
-/// What to do with the Lease that was found.
+/// The action that a candidate takes on the Lease that it read.
 #[derive(Debug, PartialEq)]
 enum Step {
     /// Another replica holds the Lease.

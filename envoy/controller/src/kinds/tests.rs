@@ -1,4 +1,4 @@
-//! What is kept of each kind.
+//! The fields of each kind of object that the stores keep.
 
 use super::kubernetes::Namespace;
 use super::smi::MAX_STATUS_BYTES;
@@ -252,7 +252,7 @@ fn object(rng: &mut Rng) -> String {
     json + "\"name\":\"it\"}}"
 }
 
-/// Whether the object is kept: read, or as one that cannot be read.
+/// Whether the store keeps the object, with its fields or with the reason why it is unreadable.
 fn is_kept<K: Kind>(kind: &K, object: &RawObject<'_>) -> bool {
     match kind.read(object, K::MAX_NAMESPACE_BYTES) {
         Ok(_) => true,

@@ -54,7 +54,7 @@ struct Watch {
     events: UnboundedSender<Result<String, Infallible>>,
 }
 
-/// What happens to requests of which the description starts with `requests`.
+/// The effect on requests whose description starts with `requests`.
 struct Rule {
     requests: String,
     is_once: bool,

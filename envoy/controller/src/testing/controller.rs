@@ -61,7 +61,7 @@ impl Replica {
         self.is_cut.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the replica ends by itself.
+    /// Waits until the replica stops without a request to stop.
     pub(crate) async fn ended(self) -> Result<(), String> {
         self.task.await.unwrap()
     }
