@@ -1,28 +1,12 @@
 //! Parses files of Kubernetes objects into one plugin configuration.
 
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{self, Document, Protocol};
 use crate::yaml;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
-
-/// An error or a warning about one file.
-///
-/// Displayed as `guide.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is
-/// negative`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Diagnostic {
-    /// The name of the file.
-    pub file: String,
-    /// The object in the file; empty if the whole file is meant.
-    pub object: String,
-    /// The path of the field in the object; empty if the whole object is meant.
-    pub field: String,
-    /// The problem and its remedy.
-    pub message: String,
-}
 
 /// A file of Kubernetes objects, or of a plugin configuration, with its content.
 #[derive(Clone, Debug)]
@@ -177,12 +161,8 @@ impl Loader {
                                     document::MATCH_CONDITIONS.join(", ")
                                 );
                                 let (file, object) = (origin.file.clone(), origin.object.clone());
-                                self.warnings.push(Diagnostic {
-                                    file,
-                                    object,
-                                    field: format!("{field}.{key}"),
-                                    message,
-                                });
+                                let field = format!("{field}.{key}");
+                                self.warnings.push(Diagnostic::warning(file, object, field, message));
                             }
                             self.push("httpRouteGroups", group);
                             self.groups.push(origin);
@@ -269,14 +249,15 @@ impl Loader {
             Ok(configuration) if self.diagnostics.is_empty() => configuration,
             Ok(_) => return Err(self.diagnostics),
             Err(problems) => {
-                let diagnostics: Vec<_> = problems.into_iter().map(|problem| self.locate(&value, problem)).collect();
+                let diagnostics: Vec<_> =
+                    problems.into_iter().map(|problem| self.locate(&value, Severity::Error, problem)).collect();
                 self.diagnostics.extend(diagnostics);
                 return Err(self.diagnostics);
             }
         };
         let rules = Rules::new(&configuration, None);
         let mut warnings = std::mem::take(&mut self.warnings);
-        warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, warning.clone())));
+        warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
         let split_file = |(index, split): (usize, &TrafficSplit)| {
             let origin = origin(&value, "trafficSplits", &self.splits, index);
             Some((split.key(), origin.map(|origin| &origin.file).or(self.config.as_ref())?.clone()))
@@ -286,7 +267,7 @@ impl Loader {
     }
 
     /// Finds the file and object of a problem of the whole configuration.
-    fn locate(&self, whole: &Value, problem: Problem) -> Diagnostic {
+    fn locate(&self, whole: &Value, severity: Severity, problem: Problem) -> Diagnostic {
         let origin = match &problem.object {
             Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
             Object::HttpRouteGroup { index, .. } => origin(whole, "httpRouteGroups", &self.groups, *index),
@@ -297,16 +278,11 @@ impl Loader {
             file: self.config.clone().unwrap_or_else(|| "all files together".into()),
             object: problem.object.to_string(),
         });
-        Diagnostic { file, object, field: problem.field, message: problem.message }
+        Diagnostic::new(severity, file, object, problem.field, problem.message)
     }
 
     fn report(&mut self, file: &str, object: &str, field: &str, message: impl Into<String>) {
-        self.diagnostics.push(Diagnostic {
-            file: file.into(),
-            object: object.into(),
-            field: field.into(),
-            message: message.into(),
-        });
+        self.diagnostics.push(Diagnostic::error(file, object, field, message));
     }
 }
 
@@ -325,21 +301,6 @@ fn read_documents(file: &InputFile) -> Result<Vec<Value>, String> {
     }
     Ok(documents)
 }
-
-// === impl Diagnostic ===
-
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in [&self.file, &self.object, &self.field] {
-            if !part.is_empty() {
-                write!(f, "{part}: ")?;
-            }
-        }
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Diagnostic {}
 
 // === impl FileSummary ===
 
