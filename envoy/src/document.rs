@@ -1,7 +1,9 @@
 //! Reads the Kubernetes objects of a document, and the parts of a Service that a configuration needs.
 
-use crate::yaml::one_line;
-use serde_json::{Map, Value};
+use crate::diagnostic::Position;
+use crate::source_map::SourceMap;
+use crate::yaml::{LocatedValue, one_line};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A Kubernetes object.
@@ -23,40 +25,60 @@ pub enum Protocol {
     Http2,
 }
 
-/// Returns the objects of a document in order: the document itself, or the items of a list. The error tells why a document is
-/// not a Kubernetes object.
-pub(crate) fn unpack(value: Value) -> Result<Vec<Document>, String> {
+/// Why a document is not a Kubernetes object.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) field: String,
+    pub(crate) message: String,
+    pub(crate) position: Position,
+}
+
+/// Returns the objects of a document in order, with their positions: the document itself, or the items of a list.
+pub(crate) fn unpack(document: LocatedValue) -> Result<Vec<(Document, SourceMap)>, Refused> {
+    let LocatedValue { value, source } = document;
+    let refused = |field: &str, message: &str| {
+        Err(Refused { field: field.into(), message: message.into(), position: source.position(field) })
+    };
     let kind = match value.get("kind") {
-        _ if !value.is_object() => return Err("is not a Kubernetes object; write a map with a `kind`".into()),
+        _ if !value.is_object() => return refused("", "is not a Kubernetes object; write a map with a `kind`"),
         Some(Value::String(kind)) => kind.clone(),
         None | Some(Value::Null) if value.get("trafficSplits").is_some() || value.get("clusterHeader").is_some() => {
-            return Err("is a plugin configuration, not a Kubernetes object; pass the file to --config".into());
+            return refused("", "is a plugin configuration, not a Kubernetes object; pass the file to --config");
         }
-        None | Some(Value::Null) => return Err("is not a Kubernetes object; add a `kind`".into()),
-        Some(_) => return Err("kind: must be a string".into()),
+        None | Some(Value::Null) => return refused("", "is not a Kubernetes object; add a `kind`"),
+        Some(_) => return refused("kind", "must be a string"),
     };
     let api_version = text(&value, "/apiVersion").unwrap_or_default().to_owned();
     if let Some(kind_of_items) = kind.strip_suffix("List")
-        && let Value::Object(mut list) = value
+        && value.is_object()
     {
-        return unpack_list(&mut list, kind_of_items, &api_version);
+        return unpack_list(value, &source, kind_of_items, &api_version);
     }
-    Ok(vec![match kind.as_str() {
+    let object = match kind.as_str() {
         // The core reports a mistyped kind or apiVersion; the object is not of another kind.
         "TrafficSplit" => Document::TrafficSplit(value),
         _ if api_version.starts_with("split.smi-spec.io/") => Document::TrafficSplit(value),
         "HTTPRouteGroup" => Document::HttpRouteGroup(value),
         "Service" if matches!(api_version.as_str(), "v1" | "") => Document::Service(value),
         _ => Document::Other(format!("{} {}", plain(&kind), name(&value)).trim_end().into()),
-    }])
+    };
+    Ok(vec![(object, source)])
 }
 
 /// Returns the items of a `List`, or of a typed list such as `TrafficSplitList`, whose items have no kind and apiVersion.
-fn unpack_list(list: &mut Map<String, Value>, kind: &str, api_version: &str) -> Result<Vec<Document>, String> {
-    let items = match list.remove("items") {
+fn unpack_list(
+    mut list: Value,
+    source: &SourceMap,
+    kind: &str,
+    api_version: &str,
+) -> Result<Vec<(Document, SourceMap)>, Refused> {
+    let items = match list.get_mut("items").map(Value::take) {
         Some(Value::Array(items)) => items,
         None | Some(Value::Null) => Vec::new(),
-        Some(_) => return Err("items: must be a list".into()),
+        Some(_) => {
+            let position = source.position("items");
+            return Err(Refused { field: "items".into(), message: "must be a list".into(), position });
+        }
     };
     let mut documents = Vec::new();
     for (index, mut item) in items.into_iter().enumerate() {
@@ -66,7 +88,12 @@ fn unpack_list(list: &mut Map<String, Value>, kind: &str, api_version: &str) -> 
             item.entry("kind").or_insert_with(|| kind.into());
             item.entry("apiVersion").or_insert_with(|| api_version.into());
         }
-        documents.extend(unpack(item).map_err(|why| format!("items[{index}]: {why}"))?);
+        let Some(source) = source.value("items").and_then(|items| items.item(index)) else { continue };
+        let item = LocatedValue { value: item, source: source.clone() };
+        documents.extend(unpack(item).map_err(|refused| {
+            let dot = if refused.field.is_empty() { "" } else { "." };
+            Refused { field: format!("items[{index}]{dot}{}", refused.field), ..refused }
+        })?);
     }
     Ok(documents)
 }

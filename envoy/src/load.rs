@@ -2,10 +2,12 @@
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{self, Document, Protocol};
-use crate::yaml;
+use crate::source_map::SourceMap;
+use crate::yaml::{self, LocatedValue, SyntaxError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
 
 /// A file of Kubernetes objects, or of a plugin configuration, with its content.
@@ -70,17 +72,18 @@ pub fn load(files: &[InputFile], config: Option<&InputFile>) -> Result<Input, Ve
 struct Origin {
     file: String,
     object: String,
+    source: Rc<SourceMap>,
 }
 
 #[derive(Default)]
 struct Loader {
     base: Map<String, Value>,
-    config: Option<String>,
+    config: Option<Origin>,
     files: Vec<FileSummary>,
     diagnostics: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
-    /// The file of each object.
-    objects: BTreeMap<String, String>,
+    /// The origin of each object with a namespace, by kind and name.
+    objects: BTreeMap<String, Origin>,
     /// The origins of the splits from documents, which follow those of the base.
     splits: Vec<Origin>,
     groups: Vec<Origin>,
@@ -101,85 +104,106 @@ impl Input {
 
 impl Loader {
     fn read_config(&mut self, config: &InputFile) {
-        let file = config.name.clone();
-        self.config = Some(file.clone());
-        match read_documents(config) {
-            Err(message) => self.report(&file, "", "", message),
-            Ok(documents) => match <[Value; 1]>::try_from(documents) {
-                Ok([Value::Object(map)]) => self.base = map,
-                Ok(_) => self.report(
-                    &file,
-                    "",
-                    "",
-                    "is not a plugin configuration; write an object with the keys of docs/configuration.md",
-                ),
-                Err(_) => self.report(&file, "", "", "has several documents; write one plugin configuration"),
-            },
+        let mut documents = self.read_documents(config);
+        let Some(LocatedValue { value, source }) = documents.pop() else { return };
+        let origin = Origin { file: config.name.clone(), object: String::new(), source: Rc::new(source) };
+        match value {
+            _ if !documents.is_empty() => {
+                self.report(&origin, "", "has several documents; write one plugin configuration");
+            }
+            Value::Object(map) => self.base = map,
+            _ => self.report(
+                &origin,
+                "",
+                "is not a plugin configuration; write an object with the keys of docs/configuration.md",
+            ),
         }
+        self.config = Some(origin);
     }
 
     fn read_file(&mut self, input: &InputFile) {
-        let file = input.name.clone();
-        let documents = match read_documents(input) {
-            Ok(documents) => documents,
-            Err(message) => return self.report(&file, "", "", message),
-        };
-        let mut summary = FileSummary { file: file.clone(), ..FileSummary::default() };
-        for (index, value) in documents.into_iter().enumerate() {
+        let documents = self.read_documents(input);
+        if documents.is_empty() {
+            return;
+        }
+        let mut summary = FileSummary { file: input.name.clone(), ..FileSummary::default() };
+        for (index, document) in documents.into_iter().enumerate() {
             let number = index + 1;
-            let objects = match document::unpack(value) {
+            let objects = match document::unpack(document) {
                 Ok(objects) => objects,
-                Err(message) => {
-                    self.report(&file, &format!("document {number}"), "", message);
+                Err(document::Refused { field, message, position }) => {
+                    let object = format!("document {number}");
+                    let diagnostic = Diagnostic::error(input.name.as_str(), object, field, message);
+                    self.diagnostics.push(diagnostic.at(Some(position)));
                     continue;
                 }
             };
-            for object in objects {
-                let origin = |kind: &str, value: &Value| {
-                    let name = match document::name(value) {
-                        name if name.is_empty() => format!("(document {number})"),
-                        name => name,
-                    };
-                    Origin { file: file.clone(), object: format!("{kind} {name}") }
-                };
-                match object {
-                    Document::TrafficSplit(split) => {
-                        summary.traffic_splits += 1;
-                        let origin = origin("TrafficSplit", &split);
-                        if self.is_new(&origin) {
-                            self.push("trafficSplits", split);
-                            self.splits.push(origin);
-                        }
-                    }
-                    Document::HttpRouteGroup(group) => {
-                        summary.http_route_groups += 1;
-                        let origin = origin("HTTPRouteGroup", &group);
-                        if self.is_new(&origin) {
-                            for (field, key) in document::unknown_match_conditions(&group) {
-                                let message = format!(
-                                    "unknown condition, which is ignored; use {}",
-                                    document::MATCH_CONDITIONS.join(", ")
-                                );
-                                let (file, object) = (origin.file.clone(), origin.object.clone());
-                                let field = format!("{field}.{key}");
-                                self.warnings.push(Diagnostic::warning(file, object, field, message));
-                            }
-                            self.push("httpRouteGroups", group);
-                            self.groups.push(origin);
-                        }
-                    }
-                    Document::Service(service) => {
-                        summary.services += 1;
-                        let origin = origin("Service", &service);
-                        if self.is_new(&origin) {
-                            self.add_service(&service, origin);
-                        }
-                    }
-                    Document::Other(what) => summary.ignored.push(what),
-                }
+            for (object, source) in objects {
+                self.add(object, source, number, &mut summary);
             }
         }
         self.files.push(summary);
+    }
+
+    /// Adds an object of a document.
+    fn add(&mut self, object: Document, source: SourceMap, document_number: usize, summary: &mut FileSummary) {
+        let source = Rc::new(source);
+        let origin = |kind: &str, value: &Value| {
+            let name = match document::name(value) {
+                name if name.is_empty() => format!("(document {document_number})"),
+                name => name,
+            };
+            Origin { file: summary.file.clone(), object: format!("{kind} {name}"), source: Rc::clone(&source) }
+        };
+        match object {
+            Document::TrafficSplit(split) => {
+                let origin = origin("TrafficSplit", &split);
+                summary.traffic_splits += 1;
+                if self.is_new(&origin) {
+                    self.push("trafficSplits", split);
+                    self.splits.push(origin);
+                }
+            }
+            Document::HttpRouteGroup(group) => {
+                let origin = origin("HTTPRouteGroup", &group);
+                summary.http_route_groups += 1;
+                if self.is_new(&origin) {
+                    for (field, key) in document::unknown_match_conditions(&group) {
+                        let conditions = document::MATCH_CONDITIONS.join(", ");
+                        let message = format!("unknown condition, which is ignored; use {conditions}");
+                        let field = format!("{field}.{key}");
+                        let position = origin.source.key_position(&field);
+                        let warning = origin.diagnostic(Severity::Warning, &field, message).at(Some(position));
+                        self.warnings.push(warning);
+                    }
+                    self.push("httpRouteGroups", group);
+                    self.groups.push(origin);
+                }
+            }
+            Document::Service(service) => {
+                let origin = origin("Service", &service);
+                summary.services += 1;
+                if self.is_new(&origin) {
+                    self.add_service(&service, origin);
+                }
+            }
+            Document::Other(what) => summary.ignored.push(what),
+        }
+    }
+
+    /// Returns all documents of a file. Reports a file that cannot be read or is empty, and returns no documents.
+    fn read_documents(&mut self, file: &InputFile) -> Vec<LocatedValue> {
+        let error = |message: &str| Diagnostic::error(file.name.as_str(), "", "", message);
+        let diagnostic = match &file.content {
+            Err(why) => error(why),
+            Ok(text) => match yaml::read(text) {
+                Ok(documents) if documents.is_empty() => error("is empty; write at least one object"),
+                Ok(documents) => return documents,
+                Err(SyntaxError { position, message }) => error(&message).at(position),
+            },
+        };
+        self.diagnostics.push(diagnostic);
+        Vec::new()
     }
 
     /// Returns whether the object is new, and reports it if it is duplicated.
@@ -187,12 +211,12 @@ impl Loader {
         let Some(first) = self.objects.get(&origin.object) else {
             // Without a namespace, two objects of one name may differ.
             if origin.object.contains('/') {
-                self.objects.insert(origin.object.clone(), origin.file.clone());
+                self.objects.insert(origin.object.clone(), origin.clone());
             }
             return true;
         };
-        let message = format!("is duplicated, first in {first}; remove one");
-        self.report(&origin.file, &origin.object, "", message);
+        let message = format!("is duplicated, first in {}:{}; remove one", first.file, first.source.position(""));
+        self.report(origin, "", message);
         false
     }
 
@@ -211,7 +235,7 @@ impl Loader {
         let mut missing = false;
         for field in ["metadata.namespace", "metadata.name"] {
             if document::text(service, &format!("/{}", field.replace('.', "/"))).is_none() {
-                self.report(&origin.file, &origin.object, field, "is missing");
+                self.report(&origin, field, "is missing");
                 missing = true;
             }
         }
@@ -219,7 +243,7 @@ impl Loader {
             Ok(ports) => ports,
             Err(diagnostics) => {
                 for (field, message) in diagnostics {
-                    self.report(&origin.file, &origin.object, &field, message);
+                    self.report(&origin, &field, message);
                 }
                 return;
             }
@@ -259,30 +283,44 @@ impl Loader {
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
         let split_file = |(index, split): (usize, &TrafficSplit)| {
-            let origin = origin(&value, "trafficSplits", &self.splits, index);
-            Some((split.key(), origin.map(|origin| &origin.file).or(self.config.as_ref())?.clone()))
+            let origin = origin(&value, "trafficSplits", &self.splits, index).or(self.config.as_ref())?;
+            Some((split.key(), origin.file.clone()))
         };
         let split_files = configuration.traffic_splits.iter().enumerate().filter_map(split_file).collect();
         Ok(Input { configuration, protocols: self.protocols, files: self.files, warnings, split_files })
     }
 
-    /// Finds the file and object of a problem of the whole configuration.
+    /// Finds file, object and position of a problem of the whole configuration.
     fn locate(&self, whole: &Value, severity: Severity, problem: Problem) -> Diagnostic {
-        let origin = match &problem.object {
+        let Problem { object, field, message } = problem;
+        let origin = match &object {
             Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
             Object::HttpRouteGroup { index, .. } => origin(whole, "httpRouteGroups", &self.groups, *index),
             Object::Service { name } => self.services.get(name),
             _ => None,
         };
-        let Origin { file, object } = origin.cloned().unwrap_or_else(|| Origin {
-            file: self.config.clone().unwrap_or_else(|| "all files together".into()),
-            object: problem.object.to_string(),
-        });
-        Diagnostic::new(severity, file, object, problem.field, problem.message)
+        if let Some(origin) = origin {
+            return origin.diagnostic(severity, &field, message);
+        }
+        let Some(config) = &self.config else {
+            return Diagnostic::new(severity, "all files together", object.to_string(), field, message);
+        };
+        let source = match &object {
+            Object::TrafficSplit { index, .. } => {
+                config.source.value("trafficSplits").and_then(|list| list.item(*index))
+            }
+            Object::HttpRouteGroup { index, .. } => {
+                config.source.value("httpRouteGroups").and_then(|list| list.item(*index))
+            }
+            Object::Service { name } => config.source.value("services").and_then(|services| services.value(name)),
+            _ => None,
+        };
+        let position = source.unwrap_or(&config.source).position(&field);
+        Diagnostic::new(severity, config.file.as_str(), object.to_string(), field, message).at(Some(position))
     }
 
-    fn report(&mut self, file: &str, object: &str, field: &str, message: impl Into<String>) {
-        self.diagnostics.push(Diagnostic::error(file, object, field, message));
+    fn report(&mut self, origin: &Origin, field: &str, message: impl Into<String>) {
+        self.diagnostics.push(origin.diagnostic(Severity::Error, field, message));
     }
 }
 
@@ -293,13 +331,14 @@ fn origin<'o>(whole: &Value, list: &str, origins: &'o [Origin], index: usize) ->
     origins.get((index + origins.len()).checked_sub(all)?)
 }
 
-/// Returns all documents of a file; at least one.
-fn read_documents(file: &InputFile) -> Result<Vec<Value>, String> {
-    let documents = yaml::read(file.content.as_ref().map_err(String::clone)?)?;
-    if documents.is_empty() {
-        return Err("is empty; write at least one object".into());
+// === impl Origin ===
+
+impl Origin {
+    /// Creates a diagnostic with the position of a field of the object.
+    fn diagnostic(&self, severity: Severity, field: &str, message: impl Into<String>) -> Diagnostic {
+        let position = self.source.position(field);
+        Diagnostic::new(severity, self.file.as_str(), self.object.as_str(), field, message).at(Some(position))
     }
-    Ok(documents)
 }
 
 // === impl FileSummary ===

@@ -1,10 +1,12 @@
 //! Parses YAML and JSON strictly, and writes YAML.
 
+use crate::diagnostic::Position;
+use crate::located::{Located, position};
+use crate::source_map::SourceMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, UserMessageFormatter};
-use traffic_split::Strict;
 
 /// Why serialising a configuration cannot fail.
 pub(crate) const ALWAYS_JSON: &str = "a configuration consists of strings, numbers, lists and maps with string keys";
@@ -12,8 +14,27 @@ pub(crate) const ALWAYS_JSON: &str = "a configuration consists of strings, numbe
 /// Deeper than any valid document, and shallow enough for any stack.
 const MAX_DEPTH: usize = 100;
 
-/// Parses all documents of a text, YAML or JSON, and skips empty ones. The error names line and column.
-pub(crate) fn read(text: &[u8]) -> Result<Vec<Value>, String> {
+/// The value of a document, with the positions of its parts.
+#[derive(Clone, Debug)]
+pub(crate) struct LocatedValue {
+    pub(crate) value: Value,
+    pub(crate) source: SourceMap,
+}
+
+/// Why a text is not YAML, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SyntaxError {
+    pub(crate) position: Option<Position>,
+    pub(crate) message: String,
+}
+
+/// Parses all documents of a text, YAML or JSON, and skips empty ones.
+///
+/// # Errors
+/// If the text is not UTF-8, not valid YAML, too large or nested too deeply, or has a duplicate key or a number that is not finite.
+pub(crate) fn read(text: &[u8]) -> Result<Vec<LocatedValue>, SyntaxError> {
+    let text = str::from_utf8(text)
+        .map_err(|_| SyntaxError { position: None, message: "is not UTF-8; save the file as UTF-8".into() })?;
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
@@ -28,37 +49,40 @@ pub(crate) fn read(text: &[u8]) -> Result<Vec<Value>, String> {
         strict_booleans: true,
         with_snippet: false,
     };
-    match serde_saphyr::from_slice_multiple_with_options::<Strict>(text, options) {
-        Ok(documents) => Ok(documents.into_iter().map(|Strict(value)| value).collect()),
+    match serde_saphyr::from_multiple_with_options::<Located>(text, options) {
+        Ok(documents) => Ok(documents
+            .into_iter()
+            .map(|document| {
+                let (value, source) = document.split(text);
+                LocatedValue { value, source }
+            })
+            .collect()),
         Err(why) => Err(explain(why.without_snippet())),
     }
 }
 
-/// Returns the message of an error, after line and column.
-fn explain(why: &Error) -> String {
+/// Returns message and position of an error.
+fn explain(why: &Error) -> SyntaxError {
     let message = match why {
         Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is duplicated; remove one"),
         Error::NonFiniteFloat { value, .. } => format!("{value} is not a finite number"),
         Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("nests deeper than {MAX_DEPTH} levels"),
         Error::Budget { .. } => "is too large, perhaps because of its aliases".into(),
-        Error::InvalidUtf8Input => "is not UTF-8; save the file as UTF-8".into(),
         other => {
             let message = other.render_with_formatter(&UserMessageFormatter);
             // The library reports limits of aliases with its own text.
             if message.contains("limits breached") {
-                return "is too large because of its aliases".into();
-            }
-            match message.rsplit_once(" at line ") {
-                Some((message, _)) => message.to_owned(),
-                None => message,
+                "is too large because of its aliases".into()
+            } else {
+                match message.rsplit_once(" at line ") {
+                    Some((message, _)) => message.to_owned(),
+                    None => message,
+                }
             }
         }
     };
-    let message = one_line(&message);
-    match why.location() {
-        Some(at) if at.line() > 0 => format!("line {}, column {}: {message}", at.line(), at.column()),
-        _ => message,
-    }
+    let position = why.location().filter(|at| at.line() > 0).map(position);
+    SyntaxError { position, message: one_line(&message) }
 }
 
 /// Writes a JSON value as YAML. `@type` and `name` come first in each object.

@@ -45,12 +45,14 @@ impl InputArgs {
                     print_stderr(format_args!("note: {}: ignored: {}", file.file, file.ignored.join(", ")));
                 }
                 for warning in &input.warnings {
-                    print_stderr(format_args!("warning: {warning}"));
+                    print_stderr(format_args!("{}: {warning}", warning.severity));
                 }
                 Some(input)
             }
             Err(diagnostics) => {
-                diagnostics.into_iter().for_each(print_stderr);
+                for diagnostic in diagnostics {
+                    print_stderr(format_args!("{}: {diagnostic}", diagnostic.severity));
+                }
                 None
             }
         }

@@ -118,71 +118,70 @@ fn check_counts_the_objects_of_each_valid_file() {
 
 #[test]
 fn missing_file_is_reported() {
-    all_refuse(&Files::new(&[]), &["guide.yaml"], &["guide.yaml: file not found"]);
+    all_refuse(&Files::new(&[]), &["guide.yaml"], &["error: guide.yaml: file not found"]);
 }
 
 #[test]
 fn directory_is_reported() {
-    all_refuse(&Files::new(&[]), &["."], &[".: is a directory; name a file"]);
+    all_refuse(&Files::new(&[]), &["."], &["error: .: is a directory; name a file"]);
 }
 
 #[test]
 fn empty_file_is_an_error() {
     for text in ["", "\n", "# nothing\n", "---\n---\n"] {
-        refused(text, &["guide.yaml: is empty; write at least one object"]);
+        refused(text, &["error: guide.yaml: is empty; write at least one object"]);
     }
 }
 
 #[test]
 fn yaml_errors_have_line_and_column() {
-    refused("kind: TrafficSplit\nspec: [\n", &["guide.yaml: line 2, column 7: unclosed bracket '['"]);
+    refused("kind: TrafficSplit\nspec: [\n", &["error: guide.yaml:2:7: unclosed bracket '['"]);
 }
 
 #[test]
 fn duplicated_key_is_an_error() {
     refused(
         "kind: TrafficSplit\nkind: TrafficSplit\n",
-        &["guide.yaml: line 2, column 1: the key `kind` is duplicated; remove one"],
+        &["error: guide.yaml:2:1: the key `kind` is duplicated; remove one"],
     );
 }
 
 #[test]
 fn weight_that_is_not_finite_is_an_error() {
     for weight in [".nan", ".inf", "-.inf", "1e999"] {
-        let message = format!("guide.yaml: line 8, column 35: {weight} is not a finite number");
+        let message = format!("error: guide.yaml:8:35: {weight} is not a finite number");
         refused(&split(weight), &[&message]);
     }
 }
 
 #[test]
 fn negative_weight_is_reported_with_object_and_field() {
-    let message = "guide.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative";
+    let message = "error: guide.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative";
     refused(&split("-5"), &[message]);
 }
 
 #[test]
 fn weights_with_the_sum_0_are_an_error() {
-    let message = "guide.yaml: TrafficSplit httpbin/http-split: spec.backends: the weights sum to 0; give at least one backend a weight above 0";
+    let message = "error: guide.yaml:6:3: TrafficSplit httpbin/http-split: spec.backends: the weights sum to 0; give at least one backend a weight above 0";
     refused(&split("0").replace("weight: 50", "weight: 0"), &[message]);
 }
 
 #[test]
 fn document_that_is_not_a_kubernetes_object_is_an_error() {
-    refused("spec: {}\n", &["guide.yaml: document 1: is not a Kubernetes object; add a `kind`"]);
+    refused("spec: {}\n", &["error: guide.yaml:1:1: document 1: is not a Kubernetes object; add a `kind`"]);
     for text in ["3\n", "hello\n", "- kind: TrafficSplit\n"] {
-        refused(text, &["guide.yaml: document 1: is not a Kubernetes object; write a map with a `kind`"]);
+        refused(text, &["error: guide.yaml:1:1: document 1: is not a Kubernetes object; write a map with a `kind`"]);
     }
-    refused("kind: 3\n", &["guide.yaml: document 1: kind: must be a string"]);
+    refused("kind: 3\n", &["error: guide.yaml:1:7: document 1: kind: must be a string"]);
     refused(
         "kind: List\nitems: [3]\n",
-        &["guide.yaml: document 1: items[0]: is not a Kubernetes object; write a map with a `kind`"],
+        &["error: guide.yaml:2:9: document 1: items[0]: is not a Kubernetes object; write a map with a `kind`"],
     );
 }
 
 #[test]
 fn mistyped_smi_kind_is_an_error() {
-    let message =
-        "guide.yaml: TrafficSplit httpbin/http-split: kind: \"TrafficSpilt\" is not supported; use TrafficSplit";
+    let message = "error: guide.yaml:2:7: TrafficSplit httpbin/http-split: kind: \"TrafficSpilt\" is not supported; use TrafficSplit";
     refused(&split("50").replace("kind: TrafficSplit", "kind: TrafficSpilt"), &[message]);
 }
 
@@ -207,16 +206,17 @@ fn problems_of_matches_and_annotations_have_object_and_field() {
         assert!(rendered.contains(text), "{rendered}");
     }
 
-    let object = "guide.yaml: TrafficSplit httpbin/http-split";
+    let object = "TrafficSplit httpbin/http-split";
     let mirror = format!(
-        "{object}: metadata.annotations[\"traffic-split/mirror\"]: \"v3\" is not a backend of the split; use a Service of spec.backends"
+        "error: guide.yaml:3:86: {object}: metadata.annotations[\"traffic-split/mirror\"]: \"v3\" is not a backend of the split; use a Service of spec.backends"
     );
     refused(&annotated.replace("MIRROR", "v3=10"), &[&mirror]);
-    let missing =
-        format!("{object}: spec.matches[0].name: there is no HTTPRouteGroup \"paths\" in the namespace \"httpbin\"");
+    let missing = format!(
+        "error: guide.yaml:5:42: {object}: spec.matches[0].name: there is no HTTPRouteGroup \"paths\" in the namespace \"httpbin\""
+    );
     refused(&matched.replace("MIRROR", "httpbin-v2=10"), &[&missing]);
     let ran = Files::new(&[("guide.yaml", &both("httpbin-v2=10", "'('"))]).run(&["check", "guide.yaml"]);
-    let start = "guide.yaml: HTTPRouteGroup httpbin/paths: spec.matches[0] \"api\".pathRegex: \
+    let start = "error: guide.yaml:14:42: HTTPRouteGroup httpbin/paths: spec.matches[0] \"api\".pathRegex: \
         \"(\" is not a supported regular expression";
     assert_eq!((ran.code, ran.stderr.starts_with(start)), (Some(1), true), "{}", ran.stderr);
 }
@@ -224,7 +224,7 @@ fn problems_of_matches_and_annotations_have_object_and_field() {
 #[test]
 fn two_splits_of_one_root_without_matches_are_an_error() {
     let files = Files::new(&[("a.yaml", &split("50")), ("b.yaml", &split("50").replace("http-split", "b"))]);
-    let message = "b.yaml: TrafficSplit httpbin/b: spec.service: \
+    let message = "error: b.yaml:5:12: TrafficSplit httpbin/b: spec.service: \
         the root httpbin already has the split httpbin/http-split without matches; add matches to one of them";
     all_refuse(&files, &["a.yaml", "b.yaml"], &[message]);
 }
@@ -234,16 +234,19 @@ fn duplicated_object_is_reported_with_the_file_of_the_first() {
     let files =
         Files::new(&[("a.yaml", &split("50")), ("b.yaml", &format!("{}---\n{SERVICE}---\n{SERVICE}", split("40")))]);
     let messages = [
-        "b.yaml: TrafficSplit httpbin/http-split: is duplicated, first in a.yaml; remove one",
-        "b.yaml: Service httpbin/httpbin: is duplicated, first in b.yaml; remove one",
+        "error: b.yaml:1:1: TrafficSplit httpbin/http-split: is duplicated, first in a.yaml:1:1; remove one",
+        "error: b.yaml:15:1: Service httpbin/httpbin: is duplicated, first in b.yaml:10:1; remove one",
     ];
     all_refuse(&files, &["a.yaml", "b.yaml"], &messages);
     // Without a namespace, the objects may be different.
     let text = "kind: TrafficSplit\napiVersion: split.smi-spec.io/v1alpha4\nmetadata: {name: a}\n";
-    let messages =
-        ["metadata.namespace", "spec"].map(|field| format!("guide.yaml: TrafficSplit a: {field}: is missing"));
-    let messages = messages.each_ref().map(String::as_str);
-    refused(&format!("{text}---\n{text}"), &[messages, messages].concat());
+    let messages = [
+        "error: guide.yaml:3:11: TrafficSplit a: metadata.namespace: is missing",
+        "error: guide.yaml:1:1: TrafficSplit a: spec: is missing",
+        "error: guide.yaml:7:11: TrafficSplit a: metadata.namespace: is missing",
+        "error: guide.yaml:5:1: TrafficSplit a: spec: is missing",
+    ];
+    refused(&format!("{text}---\n{text}"), &messages);
 }
 
 #[test]
@@ -278,7 +281,7 @@ fn deep_nesting_is_an_error() {
 fn file_that_is_not_utf8_is_an_error() {
     let files = Files::new(&[]);
     std::fs::write(files.0.join("guide.yaml"), b"kind: \xff").unwrap();
-    all_refuse(&files, &["guide.yaml"], &["guide.yaml: is not UTF-8; save the file as UTF-8"]);
+    all_refuse(&files, &["guide.yaml"], &["error: guide.yaml: is not UTF-8; save the file as UTF-8"]);
 }
 
 #[test]
@@ -287,7 +290,7 @@ fn unknown_key_of_the_plugin_configuration_is_reported_with_its_file() {
     let ran = files.run(&["check", "--config", "config.yaml", "guide.yaml"]);
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.stderr.starts_with("config.yaml: configuration: the key \"clusterHeadr\" is unknown"),
+        ran.stderr.starts_with("error: config.yaml:1:1: configuration: the key \"clusterHeadr\" is unknown"),
         "{}",
         ran.stderr
     );
@@ -308,12 +311,12 @@ fn all_problems_are_reported_each_with_its_file() {
     let ran = files.run(&["check", "--config", "config.json", "a.yaml", "bc.yaml", "broken.yaml", "none.yaml"]);
     assert_eq!(ran.code, Some(1));
     for start in [
-        "config.json: trafficSplits[0] shop/other: spec.backends: is empty",
-        "a.yaml: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative",
-        "bc.yaml: TrafficSplit httpbin/b: spec.backends[1].weight: -1 is negative",
-        "bc.yaml: TrafficSplit httpbin/c: spec.backends[1].weight: ",
-        "broken.yaml: line 1, column 1: ",
-        "none.yaml: file not found",
+        "error: config.json:2:101: trafficSplits[0] shop/other: spec.backends: is empty",
+        "error: a.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative",
+        "error: bc.yaml:8:35: TrafficSplit httpbin/b: spec.backends[1].weight: -1 is negative",
+        "error: bc.yaml:17:35: TrafficSplit httpbin/c: spec.backends[1].weight: ",
+        "error: broken.yaml:1:1: ",
+        "error: none.yaml: file not found",
     ] {
         assert!(ran.stderr.lines().any(|line| line.starts_with(start)), "{start}\n{}", ran.stderr);
     }
@@ -324,7 +327,7 @@ fn all_problems_are_reported_each_with_its_file() {
 fn invalid_service_port_is_an_error() {
     for (port, message) in [("0", "0 is not a port (1–65535)"), ("http", "\"http\" is not a port (1–65535)")] {
         let text = SERVICE.replace("14001", port);
-        refused(&text, &[&format!("guide.yaml: Service httpbin/httpbin: spec.ports[0].port: {message}")]);
+        refused(&text, &[&format!("error: guide.yaml:4:35: Service httpbin/httpbin: spec.ports[0].port: {message}")]);
     }
 }
 
@@ -362,7 +365,7 @@ fn other_kinds_are_ignored_with_a_note() {
 fn missing_weight_is_a_warning() {
     let text = split("50").replace(", weight: 50}\n  - {service: httpbin-v2", "}\n  - {service: httpbin-v2");
     let ran = Files::new(&[("guide.yaml", &text)]).run(&["check", "guide.yaml"]);
-    let start = "warning: guide.yaml: TrafficSplit httpbin/http-split: spec.backends[0].weight: ";
+    let start = "warning: guide.yaml:7:5: TrafficSplit httpbin/http-split: spec.backends[0].weight: ";
     assert!(ran.stderr.starts_with(start), "{}", ran.stderr);
     ran.printed();
 }
@@ -608,8 +611,8 @@ fn unknown_condition_of_a_match_is_a_warning() {
     assert_eq!(
         warnings,
         [
-            format!("warning: group.yaml: HTTPRouteGroup httpbin/g: spec.matches[0].pathRegexp: {known}"),
-            format!("warning: group.yaml: HTTPRouteGroup httpbin/g: spec.matches[1].header: {known}"),
+            format!("warning: group.yaml:4:28: HTTPRouteGroup httpbin/g: spec.matches[0].pathRegexp: {known}"),
+            format!("warning: group.yaml:4:64: HTTPRouteGroup httpbin/g: spec.matches[1].header: {known}"),
         ]
     );
     assert_eq!(ran.code, Some(0));
