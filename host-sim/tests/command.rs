@@ -1,8 +1,10 @@
 //! The command `host-sim`, as a user calls it.
 
+mod support;
+
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use support::Directory;
 
 /// A filter that logs, then writes `x-user: hello`, then traps if the configuration is longer than two bytes.
 const FILTER: &str = r#"(module
@@ -22,47 +24,21 @@ const FILTER: &str = r#"(module
         (if (i32.gt_u (global.get $size) (i32.const 2)) (then unreachable))
         (i32.const 0)))"#;
 
-/// A directory with `filter.wasm` and `config.json`. Removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str, configuration: &str) -> Scratch {
-        Scratch::of(test, configuration, FILTER)
-    }
-
-    fn of(test: &str, configuration: &str, filter: &str) -> Scratch {
-        let scratch = Scratch(std::env::temp_dir().join(format!("host-sim-{}-{test}", std::process::id())));
-        std::fs::create_dir_all(&scratch.0).expect("a directory");
-        std::fs::write(scratch.0.join("filter.wasm"), wat::parse_str(filter).expect("text")).expect("a file");
-        std::fs::write(scratch.0.join("config.json"), configuration).expect("a file");
-        scratch
-    }
-
-    /// Runs `host-sim run` in this directory. Returns the exit code, standard output and standard error.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        self.command("run", arguments)
-    }
-
-    fn command(&self, name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
-        let Output { status, stdout, stderr } =
-            command.current_dir(&self.0).arg(name).args(arguments).output().expect("the command");
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        (status.code(), text(stdout), text(stderr))
-    }
+/// Returns a directory with [`FILTER`] as `filter.wasm`, and `config.json`.
+fn directory(configuration: &str) -> Directory {
+    directory_of(configuration, FILTER)
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        _ = std::fs::remove_dir_all(&self.0);
-    }
+/// Returns a directory with `filter.wasm` and `config.json`.
+fn directory_of(configuration: &str, filter: &str) -> Directory {
+    Directory::new().with_module("filter.wasm", filter).with("config.json", configuration)
 }
 
 #[test]
 fn run_prints_the_outcome_of_the_request() {
-    let scratch = Scratch::new("shows", "{}");
+    let directory = directory("{}");
     let request = ["filter.wasm", "--config", "config.json", "--request", "GET http://shop/cart", "-H", "X-User: 7"];
-    let (code, stdout, stderr) = scratch.run(&request);
+    let (code, stdout, stderr) = directory.run("run", &request);
     assert_eq!((code, &stderr[..]), (Some(0), ""));
     assert_eq!(
         stdout,
@@ -73,9 +49,9 @@ fn run_prints_the_outcome_of_the_request() {
 
 #[test]
 fn run_prints_json() {
-    let scratch = Scratch::new("json", "{}");
+    let directory = directory("{}");
     let request = ["filter.wasm", "--config", "config.json", "--request", "GET http://shop/cart", "-n", "2", "--json"];
-    let (code, stdout, _) = scratch.run(&request);
+    let (code, stdout, _) = directory.run("run", &request);
     let report: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(code, Some(0));
     assert_eq!(report["logs"][0]["message"], "hello");
@@ -86,11 +62,16 @@ fn run_prints_json() {
 
 #[test]
 fn each_outcome_is_printed_before_the_next_request() {
-    let scratch = Scratch::new("endless", "{}");
+    let directory = directory("{}");
     for more in [&[][..], &["--json"]] {
         let request = ["run", "filter.wasm", "--config", "config.json", "--request", "GET http://shop/"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
-        command.current_dir(&scratch.0).args(request).args(["-n", "4294967295"]).args(more).stdout(Stdio::piped());
+        command
+            .current_dir(directory.path())
+            .args(request)
+            .args(["-n", "4294967295"])
+            .args(more)
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the command");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         assert!(lines.by_ref().take(1000).all(|line| line.is_ok()));
@@ -102,23 +83,23 @@ fn each_outcome_is_printed_before_the_next_request() {
 
 #[test]
 fn the_host_header_sets_the_authority() {
-    let scratch = Scratch::new("host", "{}");
+    let directory = directory("{}");
     let request =
         ["filter.wasm", "--config", "config.json", "--request", "GET http://10.0.0.1/", "-H", "Host: shop:80"];
-    let (_, stdout, _) = scratch.run(&request);
+    let (_, stdout, _) = directory.run("run", &request);
     assert!(stdout.contains("\n  :authority: shop:80\n"), "{stdout}");
     assert!(!stdout.contains("host: "), "{stdout}");
 }
 
 #[test]
 fn an_invalid_request_is_a_usage_error() {
-    let scratch = Scratch::new("invalid-request", "{}");
+    let directory = directory("{}");
     let refuses = |option: &str, value: &str, what: &str| {
         let mut arguments = vec!["filter.wasm", "--config", "config.json", option, value];
         if option != "--request" {
             arguments.extend(["--request", "GET http://shop/"]);
         }
-        let (code, stdout, stderr) = scratch.run(&arguments);
+        let (code, stdout, stderr) = directory.run("run", &arguments);
         assert_eq!((code, &stdout[..]), (Some(2), ""), "{value}: {stderr}");
         assert!(stderr.starts_with("error: ") && stderr.contains(what), "{value}: {stderr}");
     };
@@ -145,7 +126,7 @@ fn an_invalid_request_is_a_usage_error() {
 
 #[test]
 fn run_prints_the_selected_route_and_cluster() {
-    let scratch = Scratch::new("routes", "{}");
+    let directory = directory("{}");
     let routes = r#"
 name: local
 virtual_hosts:
@@ -161,10 +142,10 @@ virtual_hosts:
     request_headers_to_remove: [x-user]
     response_headers_to_add: [{header: {key: x-path, value: "%REQ(:path)%"}, append_action: ADD_IF_ABSENT}]
 - {name: others, domains: ["*"], routes: [{match: {path: /}, direct_response: {status: 418}}]}"#;
-    std::fs::write(scratch.0.join("routes.yaml"), routes).expect("a file");
+    std::fs::write(directory.path().join("routes.yaml"), routes).expect("a file");
     let run = |request: &str, more: &[&str]| {
         let arguments = ["filter.wasm", "--config", "config.json", "--routes", "routes.yaml", "--request", request];
-        let (code, stdout, stderr) = scratch.run(&[&arguments, more].concat());
+        let (code, stdout, stderr) = directory.run("run", &[&arguments, more].concat());
         assert_eq!(code, Some(0), "{stderr}");
         stdout
     };
@@ -189,18 +170,14 @@ virtual_hosts:
 
 #[test]
 fn invalid_and_unsupported_routes_are_errors() {
-    let scratch = Scratch::new("bad-routes", "{}");
+    let directory = directory("{}");
     let refuses = |host: &str, what: &str| {
-        std::fs::write(scratch.0.join("routes.json"), format!(r#"{{"virtual_hosts": [{host}]}}"#)).expect("a file");
-        let (code, stdout, stderr) = scratch.run(&[
-            "filter.wasm",
-            "--config",
-            "config.json",
-            "--routes",
-            "routes.json",
-            "--request",
-            "GET shop",
-        ]);
+        std::fs::write(directory.path().join("routes.json"), format!(r#"{{"virtual_hosts": [{host}]}}"#))
+            .expect("a file");
+        let (code, stdout, stderr) = directory.run(
+            "run",
+            &["filter.wasm", "--config", "config.json", "--routes", "routes.json", "--request", "GET shop"],
+        );
         assert_eq!((code, &stdout[..]), (Some(1), ""), "{host}");
         assert!(stderr.starts_with("error: routes.json: ") && stderr.contains(what), "{stderr}");
     };
@@ -226,7 +203,7 @@ fn invalid_and_unsupported_routes_are_errors() {
 
 #[test]
 fn the_authority_comes_from_the_url() {
-    let scratch = Scratch::new("hosts", "{}");
+    let directory = directory("{}");
     for (url, authority) in [
         ("shop", "shop"),
         ("shop?page=2", "shop"),
@@ -235,7 +212,8 @@ fn the_authority_comes_from_the_url() {
         ("http://[::1]:80/", "[::1]:80"),
     ] {
         let request = format!("GET {url}");
-        let (code, stdout, stderr) = scratch.run(&["filter.wasm", "--config", "config.json", "--request", &request]);
+        let (code, stdout, stderr) =
+            directory.run("run", &["filter.wasm", "--config", "config.json", "--request", &request]);
         assert_eq!(code, Some(0), "{url}: {stderr}");
         assert!(stdout.contains(&format!("\n  :authority: {authority}\n")), "{url}: {stdout}");
     }
@@ -243,10 +221,10 @@ fn the_authority_comes_from_the_url() {
 
 #[test]
 fn errors_name_the_file_and_the_problem() {
-    let scratch = Scratch::new("wrong", "{}");
+    let directory = directory("{}");
     let request = ["--request", "GET http://shop/"];
     let fails = |arguments: &[&str], what: &str| {
-        let (code, stdout, stderr) = scratch.run(&[arguments, &request].concat());
+        let (code, stdout, stderr) = directory.run("run", &[arguments, &request].concat());
         assert_eq!((code, &stdout[..]), (Some(1), ""), "{stderr}");
         assert!(stderr.starts_with("error: ") && stderr.contains(what), "{stderr}");
     };
@@ -258,8 +236,9 @@ fn errors_name_the_file_and_the_problem() {
 
 #[test]
 fn a_trap_fails_the_run() {
-    let scratch = Scratch::new("trap", "{...}");
-    let (code, stdout, _) = scratch.run(&["filter.wasm", "--config", "config.json", "--request", "GET http://shop/"]);
+    let directory = directory("{...}");
+    let (code, stdout, _) =
+        directory.run("run", &["filter.wasm", "--config", "config.json", "--request", "GET http://shop/"]);
     assert_eq!(code, Some(1));
     assert!(stdout.contains("request 1: trap in proxy_on_request_headers: "), "{stdout}");
 }
@@ -323,9 +302,9 @@ fn assert_harmless(output: &str) {
 
 #[test]
 fn text_of_a_module_cannot_control_the_terminal() {
-    let scratch = Scratch::of("hostile", "", &hostile_filter());
+    let directory = directory_of("", &hostile_filter());
     let request = ["filter.wasm", "--request", "GET http://shop/"];
-    let (code, stdout, stderr) = scratch.run(&request);
+    let (code, stdout, stderr) = directory.run("run", &request);
     assert_eq!((code, &stderr[..]), (Some(1), ""), "{stdout}");
     assert_harmless(&stdout);
     for line in [
@@ -338,8 +317,8 @@ fn text_of_a_module_cannot_control_the_terminal() {
         assert!(stdout.contains(line), "{line:?} is not in {stdout}");
     }
 
-    let scratch = Scratch::of("hostile-response", "{ }", &hostile_filter());
-    let (_, stdout, _) = scratch.run(&[&request[..], &["--config", "config.json"]].concat());
+    let directory = directory_of("{ }", &hostile_filter());
+    let (_, stdout, _) = directory.run("run", &[&request[..], &["--config", "config.json"]].concat());
     assert_harmless(&stdout);
     let response = format!("\n  response: 200\n    x: {SHOWN}\\nrequest 2: forwarded\n");
     assert!(stdout.contains(&response), "{stdout}");
@@ -347,14 +326,14 @@ fn text_of_a_module_cannot_control_the_terminal() {
 
 #[test]
 fn errors_and_inspections_cannot_control_the_terminal() {
-    let scratch = Scratch::of("hostile-errors", "1", &hostile_filter());
+    let directory = directory_of("1", &hostile_filter());
     let request = ["--request", "GET http://shop/"];
-    let (_, _, stderr) = scratch.run(&[&["filter.wasm", "--config", "config.json"], &request[..]].concat());
+    let (_, _, stderr) = directory.run("run", &[&["filter.wasm", "--config", "config.json"], &request[..]].concat());
     assert_harmless(&stderr);
     let shown = format!("refused the configuration\n  [warning] {SHOWN}\n    | request 2: forwarded\n");
     assert!(stderr.ends_with(&shown), "{stderr}");
 
-    let (_, stdout, _) = scratch.command("inspect", &["filter.wasm"]);
+    let (_, stdout, _) = directory.run("inspect", &["filter.wasm"]);
     assert_harmless(&stdout);
     assert!(stdout.contains(&format!("\n  {SHOWN}\n")), "{stdout}");
 
@@ -362,10 +341,10 @@ fn errors_and_inspections_cannot_control_the_terminal() {
         r#"(module (import "env" "{HOSTILE}\0arequest 2" (func)) (memory (export "memory") 1)
         (func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#
     );
-    let scratch = Scratch::of("hostile-import", "", &import);
+    let directory = directory_of("", &import);
     for (command, arguments) in [("run", &[&["filter.wasm"], &request[..]].concat()[..]), ("inspect", &["filter.wasm"])]
     {
-        let (code, stdout, stderr) = scratch.command(command, arguments);
+        let (code, stdout, stderr) = directory.run(command, arguments);
         let output = stdout + &stderr;
         assert_eq!(code, Some(1), "{output}");
         assert_harmless(&output);
@@ -375,10 +354,10 @@ fn errors_and_inspections_cannot_control_the_terminal() {
 
 #[test]
 fn json_escapes_what_could_control_the_terminal() {
-    let scratch = Scratch::of("hostile-json", "{}", &hostile_filter());
+    let directory = directory_of("{}", &hostile_filter());
     let request = ["filter.wasm", "--config", "config.json", "--request", "GET http://shop/", "--json"];
-    let (_, run, _) = scratch.run(&request);
-    let (_, inspect, _) = scratch.command("inspect", &["filter.wasm", "--json"]);
+    let (_, run, _) = directory.run("run", &request);
+    let (_, inspect, _) = directory.run("inspect", &["filter.wasm", "--json"]);
     let text = "\x1b]0;pwned\x07\r\x7f\u{9b}2J\u{202e}\u{2066}\u{2028}\tend";
     for output in [&run, &inspect] {
         assert_harmless(output);
@@ -444,12 +423,12 @@ fn a_module_that_exceeds_a_limit_ends_with_one_error() {
             "time limit of 1 s exceeded; raise it with `--timeout`",
         ),
     ] {
-        let scratch = Scratch::of(test, "", &filter_with(body));
-        let (code, stdout, stderr) = scratch.run(&[&request, options].concat());
+        let directory = directory_of("", &filter_with(body));
+        let (code, stdout, stderr) = directory.run("run", &[&request, options].concat());
         assert_eq!((code, stderr), (Some(1), format!("error: request 1: {error}\n")), "{test}");
         assert!(stdout.len() < 4 << 20, "{test}: {} bytes of output", stdout.len());
         if test != "endless-time" {
-            let (_, stdout, stderr) = scratch.run(&[&request, options, &["--json"]].concat());
+            let (_, stdout, stderr) = directory.run("run", &[&request, options, &["--json"]].concat());
             assert_eq!(stderr, format!("error: request 1: {error}\n"), "{test}");
             serde_json::from_str::<serde_json::Value>(&stdout).expect("a whole document");
         }
@@ -475,8 +454,8 @@ fn limits_hold_while_a_module_starts() {
         ("second-memory", module(1, "(memory 2)"), memory),
         ("table", module(1, "(table 10000 funcref)"), memory),
     ] {
-        let scratch = Scratch::of(test, "", &module);
-        let (_, _, stderr) = scratch.run(&request);
+        let directory = directory_of("", &module);
+        let (_, _, stderr) = directory.run("run", &request);
         assert_eq!(stderr.is_empty(), error.is_empty(), "{test}: {stderr}");
         assert!(stderr.contains(error), "{test}: {stderr}");
         assert_eq!(stderr.lines().filter(|line| line.starts_with("error: filter.wasm: ")).count(), error.len().min(1));

@@ -1,7 +1,8 @@
 //! The command `host-sim inspect`, as a user calls it.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod support;
+
+use support::Directory;
 
 /// A filter that this host and Envoy start.
 const FINE: &str = r#"(module
@@ -20,39 +21,16 @@ const WRONG: &str = r#"(module
     (import "env" "proxy_log" (func (param i64)))
     (func (export "proxy_on_whatever")))"#;
 
-/// A directory with `fine.wasm`, `wrong.wasm` and `text.txt`. Removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str) -> Scratch {
-        let scratch = Scratch(std::env::temp_dir().join(format!("host-sim-inspect-{}-{test}", std::process::id())));
-        std::fs::create_dir_all(&scratch.0).expect("a directory");
-        for (name, text) in [("fine.wasm", FINE), ("wrong.wasm", WRONG)] {
-            std::fs::write(scratch.0.join(name), wat::parse_str(text).expect("text")).expect("a file");
-        }
-        std::fs::write(scratch.0.join("text.txt"), "{}").expect("a file");
-        scratch
-    }
-
-    /// Runs `host-sim inspect` in this directory. Returns the exit code, standard output and standard error.
-    fn inspect(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_host-sim"));
-        let Output { status, stdout, stderr } =
-            command.current_dir(&self.0).arg("inspect").args(arguments).output().expect("the command");
-        let text = |bytes| String::from_utf8(bytes).expect("text");
-        (status.code(), text(stdout), text(stderr))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        _ = std::fs::remove_dir_all(&self.0);
-    }
+/// Runs `host-sim inspect` in a directory with `fine.wasm`, `wrong.wasm` and `text.txt`. Returns the exit code, standard output
+/// and standard error.
+fn inspect(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let directory = Directory::new().with_module("fine.wasm", FINE).with_module("wrong.wasm", WRONG);
+    directory.with("text.txt", "{}").run("inspect", arguments)
 }
 
 #[test]
 fn inspect_describes_a_module() {
-    let (code, stdout, stderr) = Scratch::new("fine").inspect(&["fine.wasm"]);
+    let (code, stdout, stderr) = inspect(&["fine.wasm"]);
     assert_eq!((code, &stderr[..]), (Some(0), ""));
     for text in [
         "fine.wasm: ABI 0.2.1, ",
@@ -71,7 +49,7 @@ fn inspect_describes_a_module() {
 
 #[test]
 fn inspect_lists_every_reason_why_envoy_rejects_a_module() {
-    let (code, stdout, stderr) = Scratch::new("wrong").inspect(&["wrong.wasm"]);
+    let (code, stdout, stderr) = inspect(&["wrong.wasm"]);
     assert_eq!((code, &stderr[..]), (Some(1), ""));
     assert!(stdout.starts_with("wrong.wasm: no known ABI, "), "{stdout}");
     let (_, verdicts) = stdout.split_once("warnings (4):\n").expect("warnings");
@@ -95,9 +73,8 @@ fn inspect_lists_every_reason_why_envoy_rejects_a_module() {
 
 #[test]
 fn inspect_prints_json() {
-    let scratch = Scratch::new("json");
     let report = |file| {
-        let (code, stdout, _) = scratch.inspect(&[file, "--json"]);
+        let (code, stdout, _) = inspect(&[file, "--json"]);
         (code, serde_json::from_str::<serde_json::Value>(&stdout).expect("JSON"))
     };
     let (code, fine) = report("fine.wasm");
@@ -115,14 +92,13 @@ fn inspect_prints_json() {
 
 #[test]
 fn errors_name_the_file_or_the_argument() {
-    let scratch = Scratch::new("errors");
     for (arguments, code, what) in [
         (&["missing.wasm"][..], 1, "missing.wasm: No such file"),
         (&["text.txt"], 1, "text.txt: invalid Proxy-Wasm module: the file is not WebAssembly"),
         (&[], 2, "<FILTER>"),
         (&["fine.wasm", "--yaml"], 2, "--yaml"),
     ] {
-        let (got, stdout, stderr) = scratch.inspect(arguments);
+        let (got, stdout, stderr) = inspect(arguments);
         assert_eq!((got, &stdout[..]), (Some(code), ""), "{stderr}");
         assert!(stderr.starts_with("error: ") && stderr.contains(what), "{stderr}");
     }
@@ -130,7 +106,7 @@ fn errors_name_the_file_or_the_argument() {
 
 #[test]
 fn help_has_examples() {
-    let (code, stdout, _) = Scratch::new("help").inspect(&["--help"]);
+    let (code, stdout, _) = inspect(&["--help"]);
     assert_eq!(code, Some(0));
     assert!(stdout.contains("Examples:\n  host-sim inspect "), "{stdout}");
     assert!(stdout.contains("Exit codes:\n  0  "), "{stdout}");

@@ -1,7 +1,8 @@
 //! Follows the README in an empty directory: writes its files, runs its commands, and compares what they print.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use tempfile::TempDir;
 
 const README: &str = include_str!("../README.md");
 
@@ -25,33 +26,32 @@ fn blocks() -> Vec<Block> {
 }
 
 /// A directory with a checkout in `traffic-split`. Removed when dropped.
-struct Scratch(PathBuf);
+struct Scratch(TempDir);
 
 impl Scratch {
     fn new() -> Scratch {
         // Outside of this workspace: cargo would treat a package inside as a part of it.
-        let scratch = Scratch(std::env::temp_dir().join(format!("host-sim-readme-{}", std::process::id())));
-        std::fs::create_dir_all(&scratch.0).expect("a directory");
+        let scratch = Scratch(tempfile::tempdir().expect("a directory"));
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a checkout");
-        std::os::unix::fs::symlink(checkout, scratch.0.join("traffic-split")).expect("a link");
+        std::os::unix::fs::symlink(checkout, scratch.0.path().join("traffic-split")).expect("a link");
         scratch
     }
 
     fn write(&self, path: &str, lines: &[&str]) {
-        let path = self.0.join(path);
+        let path = self.0.path().join(path);
         std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
         std::fs::write(path, lines.join("\n") + "\n").expect("a file");
     }
 
     /// Runs a command. Returns its standard output and standard error.
     fn run(&self, command: &str) -> String {
-        let package = self.0.join("greeting");
+        let package = self.0.path().join("greeting");
         if package.exists() && !package.join("target").exists() {
             // Keep compiled dependencies between runs, and use the versions of this workspace.
             let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
             std::fs::create_dir_all(&target).expect("a directory");
             std::os::unix::fs::symlink(target, package.join("target")).expect("a link");
-            std::fs::copy(self.0.join("traffic-split/Cargo.lock"), package.join("Cargo.lock")).expect("a copy");
+            std::fs::copy(self.0.path().join("traffic-split/Cargo.lock"), package.join("Cargo.lock")).expect("a copy");
         }
         let commands = Path::new(env!("CARGO_BIN_EXE_host-sim")).parent().expect("a directory").display();
         let path = std::env::var("PATH").expect("a path");
@@ -59,17 +59,11 @@ impl Scratch {
         shell.args(["-c", &format!("exec 2>&1; {command}")]).env("PATH", format!("{commands}:{path}"));
         // These are not set in a user's shell.
         shell.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        let directory = if package.exists() { package } else { self.0.clone() };
+        let directory = if package.exists() { package } else { self.0.path().to_owned() };
         let output = shell.current_dir(directory).output().expect("a shell");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "$ {command}\n{text}");
         text
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

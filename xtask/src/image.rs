@@ -107,7 +107,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::fs;
     use std::io::Read;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     fn image(content: &[u8]) -> Image<'_> {
         Image {
@@ -118,10 +118,6 @@ mod tests {
             os: "wasip1",
             config: json!({"User": "1:1"}),
         }
-    }
-
-    fn scratch(test: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("traffic-split-{test}-{}", std::process::id()))
     }
 
     /// The blob that a descriptor names, checked against its digest and its size.
@@ -139,16 +135,17 @@ mod tests {
 
     #[test]
     fn same_content_has_the_same_digest_and_other_content_another() {
-        let layout = scratch("digest");
+        let directory = tempfile::tempdir().expect("a directory");
+        let layout = directory.path().join("layout");
         let digest = image(b"content").write(&layout).expect("a layout");
         assert_ne!(image(b"other").write(&layout).expect("a layout"), digest);
         assert_eq!(image(b"content").write(&layout).expect("a layout"), digest);
-        fs::remove_dir_all(layout).expect("no error");
     }
 
     #[test]
     fn layout_has_an_index_a_manifest_a_configuration_and_one_layer_with_the_file() {
-        let layout = scratch("layout");
+        let directory = tempfile::tempdir().expect("a directory");
+        let layout = directory.path().join("layout");
         // A longer file of an earlier image leaves nothing behind.
         image(&[0; 100_000]).write(&layout).expect("a layout");
         let digest = image(b"content").write(&layout).expect("a layout");
@@ -173,6 +170,5 @@ mod tests {
         assert_eq!((file.header().mode().ok(), file.header().mtime().ok()), (Some(0o644), Some(0)));
         assert!(files.next().is_none());
         assert_eq!(fs::read_dir(layout.join("blobs/sha256")).expect("a directory").count(), 3);
-        fs::remove_dir_all(layout).expect("no error");
     }
 }

@@ -254,7 +254,8 @@ mod tests {
 
     #[test]
     fn summary_fails_if_a_level_failed_or_nothing_ran() {
-        let results = std::env::temp_dir().join(format!("traffic-split-levels-{}", std::process::id()));
+        let directory = tempfile::tempdir().expect("a directory");
+        let results = directory.path().join("results");
         let shell = |script: &str| ["sh".to_owned(), "-c".to_owned(), script.to_owned()];
         // Not to standard output, where the level of these tests would count it.
         let run = |name: &str, command: &[String]| super::run(&results, name, command, io::sink()).expect("no error");
@@ -269,6 +270,5 @@ mod tests {
         fs::remove_file(&results).expect("a file");
         run("dies", &shell("echo 'test result: ok. 2 passed; 0 failed; 0 ignored;' >&2; exit 101"));
         assert!(!passes(&results));
-        fs::remove_file(&results).expect("a file");
     }
 }
