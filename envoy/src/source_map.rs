@@ -236,7 +236,7 @@ spec:
         let long = "x".repeat(90);
         let source = source(&format!("d.e: 1\na: {{b: 2, b.c: 3}}\nhosts: {{{long}: 1}}\n"));
         let cut = format!("hosts[\"{}\"…]", "x".repeat(80));
-        for (field, position) in [("d.e", "1:6"), ("a.b.c", "2:17"), (&cut, "3:101")] {
+        for (field, position) in [("d.e", "1:6"), ("a.b.c", "2:16"), (&cut, "3:101")] {
             assert_eq!(source.position(field).to_string(), position, "{field}");
         }
     }

@@ -216,7 +216,7 @@ fn problems_of_matches_and_annotations_have_object_and_field() {
     );
     refused(&matched.replace("MIRROR", "httpbin-v2=10"), &[&missing]);
     let ran = Files::new(&[("guide.yaml", &both("httpbin-v2=10", "'('"))]).run(&["check", "guide.yaml"]);
-    let start = "error: guide.yaml:14:42: HTTPRouteGroup httpbin/paths: spec.matches[0] \"api\".pathRegex: \
+    let start = "error: guide.yaml:14:41: HTTPRouteGroup httpbin/paths: spec.matches[0] \"api\".pathRegex: \
         \"(\" is not a supported regular expression";
     assert_eq!((ran.code, ran.stderr.starts_with(start)), (Some(1), true), "{}", ran.stderr);
 }
