@@ -14,7 +14,10 @@ fn kept_mesh_prints_commands_that_work() -> Result<()> {
     command.stdout(fs::File::create(&printed)?).stdin(Stdio::null());
     let mut mesh = command.spawn()?;
     let text = || fs::read_to_string(&printed).map_err(e2e::Error::from);
-    wait_for("the mesh", || Ok(text()?.contains("Ctrl-C").then_some(())))?;
+    wait_for("the mesh", || match mesh.try_wait()? {
+        Some(status) => Err(format!("the mesh has ended: {status}").into()),
+        None => Ok(text()?.contains("Ctrl-C").then_some(())),
+    })?;
     let text = text()?;
 
     let script: String =
