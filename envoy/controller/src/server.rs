@@ -141,7 +141,7 @@ mod tests {
     const REQUEST: &str = "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";
 
     #[tokio::test]
-    async fn each_connection_has_one_request() {
+    async fn each_connection_serves_one_request() {
         let address = start(LIMITS).await;
         let answer = answer(address, &REQUEST.repeat(2)).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok\n"), "{answer}");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_sends_its_headers_slowly_is_cut_off() {
+    async fn slow_request_headers_close_the_connection() {
         let address = start(SHORT).await;
         let begun = Instant::now();
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_takes_too_long_is_cut_off() {
+    async fn request_above_the_time_limit_closes_the_connection() {
         let address = start(SHORT).await;
         let begun = Instant::now();
         assert_eq!(answer(address, &REQUEST.replace("livez", "never")).await, "");
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_connections_beyond_the_limit_are_closed_and_room_comes_back() {
+    async fn idle_connections_above_the_limit_are_closed_and_free_their_slots() {
         let address = start(SHORT).await;
         let mut idle = Vec::new();
         for _ in 0..SHORT.max_connections {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_address_leaves_room_for_others() {
+    async fn one_client_address_cannot_use_all_connections() {
         let address = start(Limits { max_connections_per_address: 2, ..LIMITS }).await;
         let _idle = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
         assert_eq!(answer(address, REQUEST).await, "");

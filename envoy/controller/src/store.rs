@@ -275,7 +275,7 @@ pub(crate) mod tests {
     const FULL: &str = "unreadable: namespace ns holds more than 0 MiB of Texts; delete some";
 
     #[test]
-    fn a_version_is_read_once() {
+    fn each_version_of_an_object_is_validated_once() {
         let kind = Texts::default();
         let (store, reads) = (Store::new(kind.clone()), || kind.reads.load(Ordering::Relaxed));
         assert!(store.put("ns", "a", 1, "x") && !store.put("ns", "a", 1, "x"));
@@ -290,7 +290,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_namespace_has_its_share_and_no_more() {
+    fn namespace_stores_objects_up_to_its_share() {
         let store = Store::new(Texts::default());
         assert!(store.put("ns", "a", 1, "123456") && store.put("ns", "b", 1, "12345"));
         assert_eq!(store.texts(), ["123456", FULL]);
@@ -304,7 +304,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_object_without_room_is_read_again_when_there_is_room() {
+    fn object_above_the_share_is_read_again_when_the_share_has_room() {
         let store = Store::new(Texts::default());
         store.put("ns", "a", 1, "123456");
         store.put("ns", "b", 1, "12345");
@@ -324,7 +324,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_object_that_becomes_unreadable_gives_its_room_back() {
+    fn object_that_becomes_unreadable_frees_its_share() {
         let store = Store::new(Texts::default());
         store.put("ns", "a", 1, "1234567890");
         store.put("ns", "b", 1, "1");
@@ -334,7 +334,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn unusable_objects_beyond_the_limit_are_not_stored_until_there_is_room() {
+    fn unusable_objects_above_the_limit_are_stored_after_others_are_deleted() {
         let store = Store::new(Texts::default());
         for number in 0..MAX_PROBLEMS {
             assert!(store.put("ns", &format!("bad{number}"), 1, "bad"));

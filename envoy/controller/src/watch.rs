@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_object_that_cannot_be_read_costs_only_itself() {
+    async fn unreadable_object_does_not_affect_other_objects() {
         for levels in [130, 10_000, 100_000] {
             let deep = nested(levels);
             let group = |name: &str, spec: &str| {
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn events_change_the_store_and_each_version_is_read_once() {
+    async fn events_update_the_store_and_validate_each_version_once() {
         let bookmark = r#"{"metadata":{"resourceVersion":"30"}}"#.to_owned();
         let reversed = format!("{{\"object\":{},\"type\":\"ADDED\"}}\n", object("ns", "d", 23, "d"));
         let mut more =
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_follows_when_the_version_is_too_old() {
+    async fn expired_resource_version_starts_a_new_list() {
         let server = ScriptedApiServer::answering([
             list(20, "", &[object("ns", "a", 1, "a"), object("ns", "b", 2, "b")]),
             (410, status(410)),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_are_retried_and_lose_nothing() {
+    async fn failed_requests_are_retried_without_losing_objects() {
         let server = ScriptedApiServer::answering([
             (403, status(403)),
             (200, "{\"metadata\":{\"resourceVersion\":\"9\"},\"items\":[".into()),
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_that_is_too_large_is_requested_in_parts() {
+    async fn page_above_the_size_limit_is_requested_in_smaller_pages() {
         let large = object("ns", "a", 1, &"x".repeat(MAX_PAGE_BYTES));
         let server = ScriptedApiServer::answering([
             list(20, "second", &[object("ns", "a", 1, "a")]),
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn objects_without_room_come_in_when_others_are_deleted() {
+    async fn objects_above_the_share_are_stored_after_others_are_deleted() {
         let [a, b] = [("a", "123456"), ("b", "12345")].map(|(name, spec)| object("ns", name, 1, spec));
         let server = ScriptedApiServer::answering([
             list(20, "", &[a.clone(), b.clone()]),
