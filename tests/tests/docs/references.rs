@@ -160,3 +160,22 @@ fn headings(path: &str) -> Vec<String> {
         })
         .collect()
 }
+
+#[test]
+fn image_tags_are_the_version_of_the_workspace() {
+    let mut found = 0;
+    for path in ["docs/istio.md", "envoy/Dockerfile", "envoy/manifests/controller.yaml"] {
+        let text = fs::read_to_string(repository().join(path)).expect("a file");
+        for (line, text) in text.lines().enumerate() {
+            for image in text.split("registry.example.com/").skip(1) {
+                let is_part = |char: char| char.is_ascii_alphanumeric() || ".-_".contains(char);
+                // An image by digest has no tag.
+                let Some(tag) = image.trim_start_matches(is_part).strip_prefix(':') else { continue };
+                let tag = tag.split(|char| !is_part(char)).next().unwrap_or_default();
+                assert_eq!(tag, env!("CARGO_PKG_VERSION"), "{path}:{}", line + 1);
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 5, "only {found} tags were found");
+}
