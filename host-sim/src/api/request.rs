@@ -10,6 +10,7 @@ use crate::state::local_response::LocalResponse;
 use crate::state::log::Log;
 use crate::state::properties::Properties;
 use crate::state::stream::{Part, RoutedRequest, Stream};
+use envoy_request_headers::HttpVersion;
 
 /// Builds a request.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct RequestBuilder<'a> {
     message: Message,
     response: Response,
     properties: Properties,
+    http_version: HttpVersion,
     unfinished: bool,
 }
 
@@ -71,6 +73,7 @@ impl<'a> RequestBuilder<'a> {
             message: Message::default(),
             response: Response::status_only(200),
             properties: Properties::default(),
+            http_version: HttpVersion::default(),
             unfinished: false,
         };
         builder.method("GET", "http://localhost/")
@@ -113,8 +116,17 @@ impl<'a> RequestBuilder<'a> {
     }
 
     /// Appends a header. The name is converted to lower case; the value may be any bytes.
+    ///
+    /// As in Envoy, the filter sees the values of some repeated headers joined, such as `accept: a,b`, and does not see
+    /// hop-by-hop headers, such as `connection`. The crate `envoy-request-headers` lists these headers.
     pub fn header(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.message.headers.add(name.as_ref(), value.as_ref());
+        self
+    }
+
+    /// Makes this an HTTP/2 request: the filter sees repeated `cookie` headers joined. Defaults to HTTP/1.
+    pub fn http2(mut self) -> Self {
+        self.http_version = HttpVersion::Http2;
         self
     }
 
@@ -173,7 +185,8 @@ impl<'a> RequestBuilder<'a> {
     }
 
     fn begin(self) -> (&'a mut Simulator, StreamId) {
-        let RequestBuilder { simulator, worker, message, properties, unfinished, .. } = self;
+        let RequestBuilder { simulator, worker, mut message, properties, http_version, unfinished, .. } = self;
+        message.headers = envoy_request_headers::received(message.headers, http_version).into_iter().collect();
         let is_grpc = message.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
         let received = message.headers.clone();
         let mut parts = stream::parts(message);

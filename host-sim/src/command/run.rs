@@ -113,6 +113,9 @@ fn send(arguments: &RunArguments, simulator: &mut Simulator) -> Outcome {
         // As in curl and in HTTP/1.
         request = if name == "host" { request.authority(value) } else { request.header(name, value) };
     }
+    if arguments.http2 {
+        request = request.http2();
+    }
     if let Some(body) = &arguments.body {
         request = request.body(body);
     }

@@ -62,6 +62,15 @@ impl Headers {
     }
 }
 
+impl IntoIterator for Headers {
+    type Item = (Vec<u8>, Vec<u8>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl FromIterator<(Vec<u8>, Vec<u8>)> for Headers {
     fn from_iter<I: IntoIterator<Item = (Vec<u8>, Vec<u8>)>>(pairs: I) -> Self {
         let mut headers = Headers::default();

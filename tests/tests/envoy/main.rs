@@ -9,6 +9,7 @@ mod harness;
 mod metrics;
 mod options;
 mod render;
+mod request_headers;
 #[cfg(feature = "simulator")]
 mod routes;
 mod safety;
