@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
-use traffic_split::{Configuration, is_label, is_subdomain};
+use traffic_split::{Configuration, GivenPort, is_label, is_subdomain, port_of_request};
 
 /// Options of [`bootstrap`].
 #[derive(Clone, Debug)]
@@ -217,7 +217,10 @@ impl<'a> BootstrapPlan<'a> {
         };
         for known in self.services.values() {
             let name = format!("{}/{}", known.namespace, known.service);
-            add(name, self.names(known), self.service_routes(known));
+            add(name, self.names(known), self.service_routes(known, GivenPort::None));
+        }
+        for (name, known, port, hosts) in self.configured_hosts() {
+            add(name, hosts, self.service_routes(known, GivenPort::Configured(port)));
         }
         for host in &self.options.hosts {
             let routes = vec![self.route(json!({"prefix": "/"}), &host_cluster(&host.name))];
@@ -247,10 +250,22 @@ impl<'a> BootstrapPlan<'a> {
         if *namespace == self.namespace {
             names.push((*service).into());
         }
-        let key = format!("{namespace}/{service}");
-        let further = self.configuration.hosts.iter().filter(|(_, root)| root.service == key);
-        names.extend(further.map(|(host, _)| host.clone()));
         names
+    }
+
+    /// Returns the names in `hosts` of each Service and port, with the name of their virtual host. They have virtual hosts
+    /// of their own, because the port in the client's `Host` is ignored.
+    fn configured_hosts(&self) -> Vec<(String, &ReachableService<'a>, Option<u16>, Vec<String>)> {
+        let mut hosts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (host, root) in &self.configuration.hosts {
+            hosts.entry((&root.service, root.port)).or_default().push(host.clone());
+        }
+        let hosts = hosts.into_iter().filter_map(|((service, port), hosts)| {
+            let known = self.services.get(&service.split_once('/')?)?;
+            let port_text = port.map(|port| format!(", port {port}")).unwrap_or_default();
+            Some((format!("hosts of {service}{port_text}"), known, port, hosts))
+        });
+        hosts.collect()
     }
 
     fn virtual_host(&self, name: String, domains: Vec<String>, fall_through: Vec<Value>) -> Value {
@@ -259,20 +274,33 @@ impl<'a> BootstrapPlan<'a> {
         json!({"name": name, "domains": domains, "routes": routes})
     }
 
-    /// Returns the routes of requests that are not split: to the port in `Host`, else to the listener's port.
-    fn service_routes(&self, known: &ReachableService<'_>) -> Vec<Value> {
-        let usual = match known.ports.get(&self.port()) {
-            Some(port) => Some(*port),
-            None => known.ports.first().copied(),
+    /// Returns the routes of requests that are not split: to the port that the filter would select, else to the lowest
+    /// port. `given` is the port of a host without a port.
+    fn service_routes(&self, known: &ReachableService<'_>, given: GivenPort) -> Vec<Value> {
+        let ports: Vec<_> = known.ports.iter().copied().collect();
+        let port = |is_https| {
+            port_of_request(&ports, given, || Some(self.options.listen.port()), || is_https).map(|(port, _)| port)
         };
-        let others = known.ports.iter().copied().filter(|port| Some(*port) != usual);
-        let mut routes: Vec<_> = others
-            .map(|port| {
-                let authority = json!({"name": ":authority", "string_match": {"suffix": format!(":{port}")}});
-                self.route(json!({"prefix": "/", "headers": [authority]}), &self.cluster_name(known, port))
-            })
-            .collect();
-        routes.extend(usual.map(|port| self.route(json!({"prefix": "/"}), &self.cluster_name(known, port))));
+        let usual = port(false).or(ports.first().copied());
+        let https = port(true).filter(|port| Some(*port) != usual);
+        let route = |header: Option<Value>, port| {
+            let headers = header.map(|header| json!({"prefix": "/", "headers": [header]}));
+            self.route(headers.unwrap_or_else(|| json!({"prefix": "/"})), &self.cluster_name(known, port))
+        };
+        let mut routes = Vec::new();
+        if given == GivenPort::None {
+            // The port in `Host` precedes the default port of the scheme.
+            let by_host = ports.iter().filter(|port| https.is_some() || Some(**port) != usual);
+            routes.extend(by_host.map(|port| {
+                let suffix = json!({"suffix": format!(":{port}")});
+                route(Some(json!({"name": ":authority", "string_match": suffix})), *port)
+            }));
+        }
+        routes.extend(https.map(|port| {
+            let scheme = json!({"exact": "https", "ignore_case": true});
+            route(Some(json!({"name": "x-forwarded-proto", "string_match": scheme})), port)
+        }));
+        routes.extend(usual.map(|port| route(None, port)));
         routes
     }
 

@@ -30,6 +30,7 @@ mod snapshot;
 mod source_map;
 mod status;
 mod suggestion;
+mod unsplit_requests;
 mod wiring;
 mod yaml;
 
@@ -48,5 +49,6 @@ pub use service_facts::EXPORT_TO;
 pub use snapshot::{ClusterSnapshot, GroupObject, SplitObject};
 pub use status::{StatusEvent, status_events, status_value};
 pub use suggestion::{did_you_mean, nearest};
+pub use unsplit_requests::unsplit_requests;
 pub use wiring::{BACKEND_HEADER, FailurePolicy, SplitRoute, VM_EPOCHS, WasmSource, increment_vm_epoch, vm_epoch};
 pub use yaml::one_line;

@@ -165,6 +165,8 @@ macro_rules! matching {
 
 const V1: &str = "outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
 const V2: &str = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
+const V1_80: &str = "outbound|80||httpbin-v1.httpbin.svc.cluster.local";
+const V1_443: &str = "outbound|443||httpbin-v1.httpbin.svc.cluster.local";
 
 /// The table.
 pub const SUITES: &[Suite] = &[
@@ -255,6 +257,47 @@ pub const SUITES: &[Suite] = &[
             to("httpbin.httpbin:9999", V1),
             root("httpbin.httpbin").on(14003),
             root("httpbin.httpbin:9999").on(14003),
+        ],
+    },
+    Suite {
+        about: "root with several ports: without a port of the root in Host and connection, the default of the scheme",
+        configuration: configuration!(
+            r#""services": {"httpbin/httpbin": {"ports": [80, 443, 9090, 14001]}},"#,
+            r#"[{"service": "httpbin-v1", "weight": 1}]"#
+        ),
+        namespace: "curl",
+        cases: &[
+            to("httpbin.httpbin", V1_80).on(14003),
+            to("httpbin.httpbin", V1_80).on(14003).with(&[("x-forwarded-proto", b"http")]),
+            to("httpbin.httpbin", V1_443).on(14003).with(&[("x-forwarded-proto", b"https")]),
+            to("httpbin.httpbin", V1_443).on(14003).with(&[("X-Forwarded-Proto", b"HTTPS")]),
+            to("httpbin.httpbin", V1_80)
+                .on(14003)
+                .with(&[("x-forwarded-proto", b"http"), ("x-forwarded-proto", b"https")]),
+            to("httpbin.httpbin:14003", V1_80).on(14003),
+            to("httpbin.httpbin:9999", V1_443).on(14003).with(&[("x-forwarded-proto", b"https")]),
+            to("httpbin.httpbin:9090", "outbound|9090||httpbin-v1.httpbin.svc.cluster.local").on(14003),
+            to("httpbin.httpbin:80", V1_80).on(14003).with(&[("x-forwarded-proto", b"https")]),
+            to("httpbin.httpbin", V1).with(&[("x-forwarded-proto", b"https")]),
+            root("httpbin.httpbin:x").on(14003),
+        ],
+    },
+    Suite {
+        about: "root with several ports, and without port 443: https requests need a port",
+        configuration: configuration!(
+            r#""services": {"httpbin/httpbin": {"ports": [80, 9090]}}, "hosts": {"shop.example.com": "httpbin/httpbin"},"#,
+            r#"[{"service": "httpbin-v1", "weight": 1}]"#
+        ),
+        namespace: "curl",
+        cases: &[
+            to("httpbin.httpbin", V1_80),
+            to("httpbin.httpbin:80", V1_80).with(&[("x-forwarded-proto", b"https")]),
+            to("shop.example.com", V1_80),
+            to("shop.example.com:9090", V1_80),
+            to("shop.example.com:14001", V1_80),
+            root("httpbin.httpbin").with(&[("x-forwarded-proto", b"https")]),
+            root("shop.example.com:80").with(&[("x-forwarded-proto", b"https")]),
+            root("shop.example.com:x"),
         ],
     },
     Suite {
@@ -513,6 +556,26 @@ pub const SUITES: &[Suite] = &[
             passed().with(&[("x-user", b"bob"), ("x-user", b"al")]),
             passed().with(&[("x-user", b"AL")]),
             passed().with(&[("x-any", b"\xff")]),
+        ],
+    },
+    Suite {
+        about: "Envoy joins some repeated headers, removes hop-by-hop headers, and keeps other headers apart",
+        configuration: matching!(
+            r#"[{"headers": {"user-agent": "curl,Android"}}, {"headers": {"accept": "b"}}, {"headers": {"x-user": "al"}},
+            {"headers": {"x-forwarded-for": "10.0.0.1,10.0.0.2"}}, {"headers": {"cookie": "a=1"}}, {"headers": {"keep-alive": ".*"}}]"#
+        ),
+        namespace: "curl",
+        cases: &[
+            split(V1).with(&[("user-agent", b"curl"), ("User-Agent", b"Android")]),
+            split(V1).with(&[("accept", b""), ("accept", b"b")]),
+            split(V1).with(&[("x-user", b"al"), ("x-user", b"bob")]),
+            split(V1).with(&[("x-forwarded-for", b"10.0.0.1"), ("x-user", b"bob"), ("x-forwarded-for", b"10.0.0.2")]),
+            split(V1).with(&[("cookie", b"a=1"), ("cookie", b"b=2")]),
+            passed().with(&[("user-agent", b"Android"), ("user-agent", b"curl")]),
+            passed().with(&[("accept", b"b"), ("accept", b"c")]),
+            passed().with(&[("x-user", b"bob"), ("x-user", b"al")]),
+            passed().with(&[("cookie", b"b=2"), ("cookie", b"a=1")]),
+            passed().with(&[("keep-alive", b"timeout=5")]),
         ],
     },
     Suite {

@@ -37,9 +37,14 @@ pub(crate) struct Explain {
     #[arg(long, default_value = "/", value_parser = parse_path)]
     path: String,
 
-    /// Header of the request; may be repeated. Only the first value of a name counts, so put all cookies into one header
+    /// Header of the request; may be repeated. As in Envoy, repeated values of some headers, such as `user-agent`, `accept` and
+    /// `x-forwarded-for`, are joined by commas; of other headers, only the first value counts, so put all cookies into one header
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<Header>,
+
+    /// The request uses HTTP/2 or HTTP/3, in which Envoy joins repeated `cookie` headers
+    #[arg(long)]
+    http2: bool,
 
     /// Destination port of the client's connection
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -69,8 +74,9 @@ impl Explain {
             usage_error(EXPLAIN, &format!("--header `{own}`: Envoy removes this header from client requests; omit it"));
         }
         note_no_splits(configuration);
-        let Self { host, method, path, headers, port, namespace, .. } = self;
-        let explanation = explain(&input, &RequestDescription { method, path, host, headers, port, namespace });
+        let Self { host, method, path, headers, http2, port, namespace, .. } = self;
+        let request = RequestDescription { method, path, host, headers, http2, port, namespace };
+        let explanation = explain(&input, &request);
         if self.json {
             let json =
                 serde_json::to_string_pretty(&explanation).expect("an explanation consists of strings and numbers");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::Ran;
-use traffic_split::{Decision, Rules};
+use traffic_split::{Decision, RootReason, Rules};
 use traffic_split_cli::input::read;
 use traffic_split_envoy::{RequestDescription, explain, load};
 
@@ -60,7 +60,7 @@ fn random_pick_prints_the_shares() {
         &[
             "GET /json?a=b at HTTPBIN.httpbin:14001, from namespace curl",
             "split     httpbin/http-split, in guide/trafficsplit-50-50.yaml",
-            "port      14001",
+            "port      14001: the port in Host",
             "decided   by weight (random)",
             "goes to   one backend, picked at random by share",
             "shares    backend     weight  share  cluster",
@@ -77,7 +77,7 @@ fn only_backend_with_a_weight_is_certain_and_may_have_a_mirror() {
         &[
             "POST / at httpbin.httpbin:14001",
             "split     httpbin/http-split, in mirror.yaml",
-            "port      14001",
+            "port      14001: the port in Host",
             "decided   by weight (random)",
             "goes to   httpbin-v1, cluster outbound|14001||httpbin-v1.httpbin.svc.cluster.local",
             "mirror    10 % of these requests are copied to httpbin-v2, \
@@ -150,7 +150,7 @@ fn request_without_a_match_goes_to_the_root() {
         lines("- --host httpbin.httpbin --port 14001", &all[..end]),
         [
             "GET / at httpbin.httpbin, to port 14001",
-            "port      14001",
+            "port      14001: Host has no port; the connection's destination port",
             "goes to   the root, httpbin.httpbin, as if there were no split: \
              no match of the root's splits accepts the request",
             "skipped   httpbin/insiders, in stdin: no match holds",
@@ -246,22 +246,95 @@ fn excluded_namespace_is_not_split() {
 }
 
 #[test]
-fn port_that_the_root_lacks_goes_to_the_root() {
-    let words = config("ports", "services: {httpbin/httpbin: {ports: [80, 14001]}}\n");
-    let root = "the root, httpbin.httpbin, as if there were no split: the root has no such port";
-    for request in ["--host httpbin.httpbin:81", "--host httpbin.httpbin:x --port 80", "--host httpbin.httpbin"] {
-        let words = format!("{words} {request}");
-        assert_eq!(labelled(&words, "", "goes to"), [root], "{request}");
-        assert_eq!(labelled(&words, "", "note"), ["httpbin.httpbin has the ports 80, 14001"]);
+fn port_is_printed_with_the_rule_that_determines_it() {
+    let words = config(
+        "ports",
+        "services: {httpbin/httpbin: {ports: [80, 443, 14001]}}\n\
+         hosts: {shop.example.com: httpbin/httpbin, api.example.com: {service: httpbin/httpbin, port: 14001}}\n",
+    );
+    for (request, expected) in [
+        ("--host httpbin.httpbin:80", "80: the port in Host"),
+        ("--host httpbin.httpbin --port 14001", "14001: Host has no port; the connection's destination port"),
+        (
+            "--host httpbin.httpbin:81 --port 80",
+            "80: httpbin.httpbin has no port 81; the connection's destination port",
+        ),
+        ("--host httpbin.httpbin", "80: Host has no port; default of http"),
+        ("--host httpbin.httpbin --port 8080", "80: Host has no port; default of http"),
+        ("--host httpbin.httpbin:81", "80: httpbin.httpbin has no port 81; default of http"),
+        ("--host httpbin.httpbin --header 'x-forwarded-proto: https'", "443: Host has no port; default of https"),
+        ("--host shop.example.com:14001 --port 8080", "80: hosts gives no port for this host; default of http"),
+        ("--host api.example.com:80 --port 8080", "14001: the port of this host in hosts"),
+    ] {
+        assert_eq!(labelled(&format!("{words} {request}"), "", "port"), [expected], "{request}");
     }
-    // The destination port counts if the root lacks the port in `Host`.
-    assert_eq!(labelled(&format!("{words} --host httpbin.httpbin:81 --port 80"), "", "port"), ["80"]);
+    let explanation = json_of(&format!("{words} --host httpbin.httpbin --port 8080"), "");
+    assert_eq!(explanation["port"], 80);
+    assert_eq!(explanation["portReason"], json!({"code": "httpDefault", "why": "Host has no port; default of http"}));
+    let only = config("only-port", "services: {httpbin/httpbin: {ports: [14001]}}\n");
+    let line = labelled(&format!("{only} --host httpbin.httpbin"), "", "port");
+    assert_eq!(line, ["14001: Host has no port; the only port of the root"]);
+}
+
+#[test]
+fn request_without_a_port_of_the_root_says_why() {
+    let words = config(
+        "no-port",
+        "services: {httpbin/httpbin: {ports: [8080, 14001]}}\n\
+         hosts: {shop.example.com: httpbin/httpbin, api.example.com: {service: httpbin/httpbin, port: 81}}\n",
+    );
+    let lacks = "and httpbin.httpbin lacks the default port (80 for http, 443 for https)";
+    let unknown = "the port of the connection is not given";
+    for (request, why) in [
+        ("--host httpbin.httpbin", format!("Host has no port, {unknown}, {lacks}")),
+        (
+            "--host httpbin.httpbin --port 90",
+            format!("Host has no port, the connection's port 90 is not a port of httpbin.httpbin, {lacks}"),
+        ),
+        ("--host httpbin.httpbin:81", format!("httpbin.httpbin has no port 81, {unknown}, {lacks}")),
+        ("--host shop.example.com:8080", format!("hosts gives no port for this host, {unknown}, {lacks}")),
+        ("--host httpbin.httpbin:x --port 8080", "the port in Host is not a number from 1 to 65535".to_owned()),
+        ("--host api.example.com", "httpbin.httpbin has no port 81, which hosts gives for this host".to_owned()),
+    ] {
+        let words = format!("{words} {request}");
+        let root = format!("the root, httpbin.httpbin, as if there were no split: {why}");
+        assert_eq!(run(&format!("explain {words}"), "").stdout.lines().nth(1).unwrap(), format!("goes to   {root}"));
+        assert_eq!(json_of(&words, "")["root"], json!({"code": "noPort", "why": why}));
+        assert_eq!(json_of(&words, "")["portReason"], Value::Null);
+        assert_eq!(json_of(&words, "")["notes"], json!(["httpbin.httpbin has the ports 8080, 14001"]));
+    }
+    let none = config("zero-ports", "services: {httpbin/httpbin: {ports: []}}\n");
+    let ran = run(&format!("explain {none} --host httpbin.httpbin:80"), "");
+    assert!(ran.stdout.contains("as if there were no split: httpbin.httpbin has no ports"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("the Service httpbin has no ports, so its requests are never split"), "{}", ran.stderr);
     assert_eq!(
         labelled("guide/trafficsplit-v1.yaml --host httpbin.httpbin", "", "note"),
         [
             "port 80 is assumed, because the ports of httpbin.httpbin are unknown; add the Service to the input, or set --port"
         ]
     );
+}
+
+#[test]
+fn repeated_headers_are_joined_or_the_first_counts_as_in_envoy() {
+    let sticky = "sticky.yaml --host httpbin.httpbin:14001";
+    let first = json_of(&format!("{sticky} --header 'x-user: alice' --header 'x-user: bob'"), "");
+    assert_eq!(first["decidedBy"]["value"], "alice");
+    assert_eq!(first["notes"], json!(["only the first of the 2 headers x-user counts: alice"]));
+    let agent = "ab-test.yaml --host httpbin.httpbin:14001 --header 'cookie: type=insider' --header 'user-agent: curl' \
+                 --header 'User-Agent: Android'";
+    let joined = json_of(agent, "");
+    assert_eq!(joined["match"], "insiders/android-insiders");
+    assert_eq!(joined["notes"], json!(["Envoy joins the 2 headers user-agent: curl,Android"]));
+    let cookies = format!("{sticky} --header 'cookie: a=b' --header 'cookie: canary=alice'");
+    let http1 = json_of(&cookies, "");
+    assert_eq!(http1["decidedBy"], Value::Null);
+    assert_eq!(http1["notes"], json!(["only the first of the 2 headers cookie counts: a=b"]));
+    let http2 = json_of(&format!("{cookies} --http2"), "");
+    assert_eq!(http2["decidedBy"], json!({"kind": "cookie", "name": "canary", "value": "alice"}));
+    assert_eq!(http2["notes"], json!(["Envoy joins the 2 headers cookie: a=b; canary=alice"]));
+    let removed = json_of(&format!("{sticky} --header 'connection: keep-alive'"), "");
+    assert_eq!(removed["notes"], json!(["Envoy removes the header connection before the filter runs"]));
 }
 
 #[test]
@@ -285,7 +358,7 @@ fn backends_without_the_port_are_left_out_until_the_root_serves() {
         lines(&format!("{words} --host httpbin.httpbin:82"), "")[1..],
         [
             "split     httpbin/http-split, in guide/trafficsplit-50-50.yaml",
-            "port      82",
+            "port      82: the port in Host",
             "goes to   the root, httpbin.httpbin, as if there were no split: no backend with a weight has the port",
             "shares    backend     weight  share  cluster",
             "          httpbin-v1      50      -  none: the Service has only the port 80, not 82",
@@ -304,13 +377,14 @@ fn json_always_has_the_same_keys() {
         json!({
             "request": {
                 "method": "GET", "path": "/", "host": "httpbin.httpbin:14001", "port": null, "namespace": "curl",
-                "headers": [{"name": "x-user", "value": "alice"}],
+                "headers": [{"name": "x-user", "value": "alice"}], "http2": false,
             },
             "rootService": "httpbin.httpbin",
             "skipped": [],
             "split": {"name": "httpbin/http-split", "file": "sticky.yaml"},
             "match": null,
             "port": 14001,
+            "portReason": {"code": "host", "why": "the port in Host"},
             "reason": "sticky",
             "decidedBy": {"kind": "header", "name": "x-user", "value": "alice"},
             "backend": {"service": "httpbin-v1", "cluster": cluster},
@@ -428,6 +502,7 @@ fn explanation_agrees_with_the_filter_for_all_random_numbers() {
                             path: path.into(),
                             host: host.into(),
                             headers: [header, headers[(index * 7 + 3) % 10]].map(|text| text.parse().unwrap()).into(),
+                            http2: index % 2 == 0,
                             port: None,
                             namespace: Some("httpbin".into()),
                         };
@@ -452,6 +527,8 @@ fn agreed(explanation: &Value, decided: &[Decision<'_>]) -> usize {
     let mut backends: Vec<Value> = Vec::new();
     for decision in decided {
         match decision {
+            // The explanation names the ports.
+            Decision::Root(RootReason::NoPort) => assert_eq!(explanation["root"]["code"], "noPort", "{explanation}"),
             Decision::Root(why) => assert_eq!(explanation["root"]["why"], why.to_string(), "{explanation}"),
             Decision::Backend(pick) => {
                 assert_eq!(explanation["root"], Value::Null, "{explanation}");

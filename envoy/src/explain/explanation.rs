@@ -20,6 +20,8 @@ pub struct Explanation {
     pub(super) matched: Option<String>,
     /// The port of the root Service.
     pub(super) port: Option<u16>,
+    /// The rule that determines `port`.
+    pub(super) port_reason: Option<PortReason>,
     /// The `reason` of the filter's counter; absent if the root serves.
     pub(super) reason: Option<&'static str>,
     pub(super) decided_by: Option<DecidedBy>,
@@ -51,6 +53,13 @@ pub(super) struct SkippedSplit {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct FailedMatchReport {
     pub(super) name: String,
+    pub(super) why: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct PortReason {
+    /// A constant for programs.
+    pub(super) code: &'static str,
     pub(super) why: String,
 }
 

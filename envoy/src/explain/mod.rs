@@ -4,6 +4,7 @@
 //! notes.
 
 mod explanation;
+mod port;
 mod request;
 mod text;
 
@@ -35,6 +36,12 @@ pub fn explain(input: &Input, request: &RequestDescription) -> Explanation {
     });
     let skipped = skipped.collect();
     let split = trace.split.and_then(|name| configuration.traffic_splits.iter().find(|split| split.key() == name));
+    let root = trace.root_reason.map(|reason| {
+        let ports = trace.root.and_then(|root| ports_of_root(configuration, root)).unwrap_or_default();
+        let why_no_port =
+            (reason == RootReason::NoPort).then(|| port::why_none(&trace, &ports, request.port)).flatten();
+        root_destination(reason, why_no_port.unwrap_or_else(|| reason.to_string()))
+    });
     let mut explanation = Explanation {
         request,
         root_service: trace.root.map(Into::into),
@@ -42,10 +49,11 @@ pub fn explain(input: &Input, request: &RequestDescription) -> Explanation {
         split: trace.split.map(reference),
         matched: trace.matched.map(Into::into),
         port: trace.port,
+        port_reason: port::reason(&trace),
         reason: None,
         decided_by: None,
         backend: None,
-        root: trace.root_reason.map(root_destination),
+        root,
         shares: Vec::new(),
         left_out: Vec::new(),
         set_cookie: None,
@@ -115,10 +123,7 @@ impl Explanation {
 
     /// Adds notes about results that may surprise the user.
     fn add_notes(&mut self, configuration: &Configuration, trace: &RoutingTrace<'_>, split: Option<&TrafficSplit>) {
-        let ports = trace.root.and_then(|root| {
-            let (service, namespace) = root.split_once('.')?;
-            known_ports(configuration, &format!("{namespace}/{service}"))
-        });
+        let ports = trace.root.and_then(|root| ports_of_root(configuration, root));
         let is_bare = self.request.host.split(':').next().is_some_and(|host| is_label(&host.to_ascii_lowercase()));
         match (trace.root, trace.port, ports) {
             (None, ..) if is_bare && self.request.namespace.is_none() => self.notes.push(
@@ -143,6 +148,7 @@ impl Explanation {
                 format!("the override header {header}: {value} is ignored, because it names no backend with this port");
             self.notes.push(note);
         }
+        self.notes.extend(self.request.header_notes());
     }
 }
 
@@ -186,7 +192,7 @@ fn decided_by(by: &traffic_split::DecidedBy<'_>) -> DecidedBy {
     DecidedBy { kind, name: (*name).into(), value: String::from_utf8_lossy(value).into() }
 }
 
-fn root_destination(reason: RootReason) -> RootDestination {
+fn root_destination(reason: RootReason, why: String) -> RootDestination {
     let code = match reason {
         RootReason::Excluded => "excluded",
         RootReason::NoSplit => "noSplit",
@@ -195,7 +201,13 @@ fn root_destination(reason: RootReason) -> RootDestination {
         RootReason::NoBackend => "noBackend",
         _ => "other",
     };
-    RootDestination { code, why: reason.to_string() }
+    RootDestination { code, why }
+}
+
+/// Returns the ports of the root `service.namespace`, if they are known.
+fn ports_of_root(configuration: &Configuration, root: &str) -> Option<Vec<u16>> {
+    let (service, namespace) = root.split_once('.')?;
+    known_ports(configuration, &format!("{namespace}/{service}"))
 }
 
 /// Returns the ports of a Service, if they are known.

@@ -1,7 +1,9 @@
 //! A request, described by the options of `explain`.
 
+use envoy_request_headers::{Handling, HttpVersion, handling, received};
 use serde::Serialize;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use traffic_split::{Request, is_token};
 
@@ -15,8 +17,10 @@ pub struct RequestDescription {
     pub path: String,
     /// The value of `Host`, with or without a port.
     pub host: String,
-    /// All other headers.
+    /// All other headers, as the client sends them.
     pub headers: Vec<Header>,
+    /// Whether the client uses HTTP/2 or HTTP/3, in which Envoy joins repeated `cookie` headers.
+    pub http2: bool,
     /// The destination port of the client's connection.
     pub port: Option<u16>,
     /// The client's namespace; `namespace` of the configuration takes precedence.
@@ -35,20 +39,53 @@ pub struct Header {
 // === impl RequestDescription ===
 
 impl RequestDescription {
-    /// Returns the first value of a header, which is the one that the filter reads.
-    pub(super) fn value(&self, name: &str) -> Option<&str> {
+    /// Returns the value of a header that the filter reads: the joined values of a header that Envoy joins, else the first
+    /// value.
+    pub(super) fn value(&self, name: &str) -> Option<Cow<'_, str>> {
         match name {
-            ":authority" | "host" => Some(&self.host),
-            ":method" => Some(&self.method),
-            ":path" => Some(&self.path),
-            _ => self.headers.iter().find(|header| header.name == name).map(|header| &*header.value),
+            ":authority" | "host" => Some(Cow::Borrowed(&self.host)),
+            ":method" => Some(Cow::Borrowed(&self.method)),
+            ":path" => Some(Cow::Borrowed(&self.path)),
+            _ => {
+                let headers =
+                    self.headers.iter().map(|header| (header.name.as_str(), header.value.clone().into_bytes()));
+                let mut received = received(headers, self.http_version()).into_iter();
+                let (_, value) = received.find(|(received, _)| *received == name)?;
+                Some(Cow::Owned(String::from_utf8_lossy(&value).into_owned()))
+            }
         }
+    }
+
+    /// Returns notes about headers of which the filter does not see each value.
+    pub(super) fn header_notes(&self) -> Vec<String> {
+        let mut counts = BTreeMap::new();
+        for header in &self.headers {
+            *counts.entry(header.name.as_str()).or_insert(0) += 1;
+        }
+        let note = |(name, count): (&str, usize)| match (handling(name, self.http_version()), self.value(name)) {
+            (Handling::Removed, None) => Some(format!("Envoy removes the header {name} before the filter runs")),
+            (Handling::Joined(_), Some(value)) if count > 1 => {
+                Some(format!("Envoy joins the {count} headers {name}: {value}"))
+            }
+            (Handling::Separate, Some(value)) if count > 1 => {
+                Some(format!("only the first of the {count} headers {name} counts: {value}"))
+            }
+            _ => None,
+        };
+        counts.into_iter().filter_map(note).collect()
+    }
+
+    fn http_version(&self) -> HttpVersion {
+        if self.http2 { HttpVersion::Http2 } else { HttpVersion::Http1 }
     }
 }
 
 impl Request for RequestDescription {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.value(name).map(|value| Cow::Borrowed(value.as_bytes()))
+        self.value(name).map(|value| match value {
+            Cow::Borrowed(value) => Cow::Borrowed(value.as_bytes()),
+            Cow::Owned(value) => Cow::Owned(value.into_bytes()),
+        })
     }
 
     fn destination_port(&self) -> Option<u16> {

@@ -1,7 +1,7 @@
 //! Prints an explanation for people.
 
 use super::explanation::{
-    DecidedBy, Destination, Explanation, FailedMatchReport, MirrorDestination, RootDestination, SetCookie,
+    DecidedBy, Destination, Explanation, FailedMatchReport, MirrorDestination, PortReason, RootDestination, SetCookie,
     SplitReference,
 };
 use super::request::RequestDescription;
@@ -46,8 +46,8 @@ fn labelled_lines(explanation: &Explanation) -> Vec<(&'static str, Vec<String>)>
     if let Some(matched) = &explanation.matched {
         push("match", matched.clone());
     }
-    if let Some(port) = explanation.port {
-        push("port", port.to_string());
+    if let (Some(port), Some(PortReason { why, .. })) = (explanation.port, &explanation.port_reason) {
+        push("port", format!("{port}: {why}"));
     }
     match (&explanation.decided_by, &explanation.set_cookie, explanation.reason) {
         (Some(DecidedBy { kind, name, value }), _, Some(reason)) => {

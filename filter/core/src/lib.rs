@@ -64,6 +64,7 @@ pub use configuration::weight::Weight;
 pub use routing::counter::Reason;
 pub use routing::decision::{Decision, Pick, RootReason};
 pub use routing::matching::{FailedMatch, MatchCondition};
+pub use routing::port::{GivenPort, PortRule, port_of_request};
 pub use routing::random::RandomSource;
 pub use routing::rendezvous;
 pub use routing::request::Request;

@@ -226,7 +226,8 @@ fn configured_host_uses_the_operators_port_never_the_clients() {
         (&with_port, None, "shop.example.com:9090", "v0:80"),
         (&with_port, Some(json!([9090])), "shop.example.com:9090", "NoPort"),
         (&with_port, Some(json!([80])), "shop.example.com:x", "NoPort"),
-        (&short, Some(json!([80, 9090])), "shop.example.com:9090", "NoPort"),
+        (&short, Some(json!([80, 9090])), "shop.example.com:9090", "v0:80"),
+        (&short, Some(json!([8080, 9090])), "shop.example.com:9090", "NoPort"),
         (&short, Some(json!([80])), "shop.example.com:9090", "v0:80"),
         (&short, None, "shop.example.com:9090", "v0:80"),
         // A client in the mesh may call any port of the Service by its own name, as it could without a split.
@@ -238,20 +239,36 @@ fn configured_host_uses_the_operators_port_never_the_clients() {
 
 #[test]
 fn host_without_a_usable_port_is_a_warning_that_names_the_remedy() {
-    let warnings = |host: Value| {
+    let warnings_of_ports = |host: Value, ports: &[u16]| {
         let configuration = json!({
-            "hosts": {"shop.example.com": host}, "services": {"ns/root": {"ports": [80, 9090]}},
+            "hosts": {"shop.example.com": host}, "services": {"ns/root": {"ports": ports}},
             "trafficSplits": [split("ns", "root", 1, &[])],
         });
         let rules = Rules::new(&Configuration::from_value(&configuration).unwrap(), None);
         rules.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
+    let warnings = |host: Value| warnings_of_ports(host, &[80, 9090]);
     assert_eq!(warnings(json!({"service": "ns/root", "port": 80})), [""; 0]);
+    assert_eq!(warnings_of_ports(json!("ns/root"), &[8080]), [""; 0]);
+    assert_eq!(warnings_of_ports(json!("ns/root"), &[80, 443, 9090]), [""; 0]);
+    for (ports, expected) in [
+        (&[80, 9090], "(80, 9090) and no port 443, so https requests"),
+        (&[443, 9090], "(443, 9090) and no port 80, so http requests"),
+        (&[8080, 9090], "(8080, 9090) and neither port 80 nor 443, so requests"),
+    ] {
+        assert_eq!(
+            warnings_of_ports(json!("ns/root"), ports),
+            [format!(
+                "configuration: hosts[\"shop.example.com\"]: ns/root has several ports {expected} to this host are split \
+                 only on a listener of one of these ports; write {{service: ns/root, port: …}}"
+            )]
+        );
+    }
     assert_eq!(
-        warnings(json!("ns/root")),
+        warnings_of_ports(json!("ns/root"), &[]),
         [
-            "configuration: hosts[\"shop.example.com\"]: ns/root has several ports (80, 9090), so requests to this host are \
-          split only on a listener of one of them; write {service: ns/root, port: …}"
+            "trafficSplits[0] ns/root: spec.service: the Service root has no ports, so its requests are never split; add a port \
+             to it"
         ]
     );
     assert_eq!(

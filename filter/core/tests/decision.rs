@@ -3,7 +3,7 @@
 
 use fixtures::{FakeRequest, FixedRandom, TrafficSplit};
 use serde_json::{Value, json};
-use traffic_split::{Configuration, Decision, Pick, Reason, RootReason, Rules};
+use traffic_split::{Configuration, Decision, GivenPort, Pick, PortRule, Reason, RootReason, Rules};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -124,14 +124,15 @@ fn request_that_is_not_split_has_a_reason() {
     let configuration = json!({
         "excludedNamespaces": ["kube-system"],
         "trafficSplits": [split("root", &[json!(1)])],
-        "services": {"ns/root": {"ports": [80, 81]}, "ns/v0": {"ports": [80]}},
+        "services": {"ns/root": {"ports": [81, 82]}, "ns/v0": {"ports": [82]}},
     });
     let configuration = Configuration::from_value(&configuration).expect("a configuration");
     let rules = Rules::new(&configuration, Some("curl"));
     for (authority, why) in [
         ("other.ns", RootReason::NoSplit),
         ("", RootReason::NoSplit),
-        ("root.ns:82", RootReason::NoPort),
+        ("root.ns", RootReason::NoPort),
+        ("root.ns:83", RootReason::NoPort),
         ("root.ns:x", RootReason::NoPort),
         ("root.ns:81", RootReason::NoBackend),
     ] {
@@ -143,7 +144,7 @@ fn request_that_is_not_split_has_a_reason() {
     }
     let excluded = Rules::new(&configuration, Some("kube-system"));
     assert_eq!(
-        excluded.decide(&FakeRequest::to("root.ns:80"), &mut FixedRandom::always(0)),
+        excluded.decide(&FakeRequest::to("root.ns:82"), &mut FixedRandom::always(0)),
         Decision::Root(RootReason::Excluded)
     );
 }
@@ -161,6 +162,62 @@ fn only_the_values_that_decide_are_read_from_a_request() {
     assert_eq!(reads(&rules, "other.ns"), (1, 0, 0), "no split");
     assert_eq!(reads(&rules, "root.ns:80"), (1, 0, 1), "the port is in the authority");
     assert_eq!(reads(&rules, "root.ns"), (1, 1, 1));
+    let rules = several_ports(&[80, 81]);
+    assert_eq!(reads(&rules, "root.ns:81"), (1, 0, 1), "the port is in the authority");
+    assert_eq!(reads(&rules, "root.ns"), (3, 1, 1), "the default port depends on x-forwarded-proto, else on :scheme");
+}
+
+/// Returns the rules of a split whose root has these ports.
+fn several_ports(ports: &[u16]) -> Rules {
+    rules(json!({"trafficSplits": [split("root", &[json!(1)])], "services": {"ns/root": {"ports": ports}}}))
+}
+
+#[test]
+fn default_port_is_that_of_the_clients_scheme() {
+    let both = several_ports(&[80, 81, 443]);
+    let port =
+        |rules: &Rules, headers: &[(&str, &str)]| rules.explain(&FakeRequest::to("root.ns").headers(headers)).port;
+    for (headers, expected) in [
+        (&[][..], 80),
+        (&[(":scheme", "http")], 80),
+        (&[(":scheme", "https")], 443),
+        (&[("x-forwarded-proto", "https")], 443),
+        (&[("x-forwarded-proto", "HTTPS")], 443),
+        (&[("x-forwarded-proto", "http"), (":scheme", "https")], 80),
+        (&[("x-forwarded-proto", "https"), (":scheme", "http")], 443),
+        (&[("x-forwarded-proto", "https,http")], 80),
+    ] {
+        assert_eq!(port(&both, headers), Some(expected), "{headers:?}");
+    }
+    assert_eq!(port(&several_ports(&[81, 443]), &[]), None, "443 is no default of http");
+    assert_eq!(port(&several_ports(&[80, 81]), &[(":scheme", "https")]), None, "80 is no default of https");
+    let on_81 = FakeRequest::to("root.ns").header(":scheme", "https").destination_port(81);
+    assert_eq!(both.explain(&on_81).port, Some(81), "the connection precedes the scheme");
+    assert_eq!(several_ports(&[82]).explain(&on_81).port, Some(82), "the only port precedes the scheme");
+}
+
+#[test]
+fn trace_names_the_rule_that_determines_the_port() {
+    let configuration = json!({
+        "trafficSplits": [split("root", &[json!(1)])], "services": {"ns/root": {"ports": [80, 81, 443]}},
+        "hosts": {"shop.example.com": "ns/root", "81.example.com": {"service": "ns/root", "port": 81}},
+    });
+    let rules = rules(configuration);
+    for (authority, scheme, destination, expected) in [
+        ("root.ns:81", "http", 80, (GivenPort::Host(81), Some(PortRule::Host))),
+        ("root.ns:82", "http", 80, (GivenPort::Host(82), Some(PortRule::Connection))),
+        ("root.ns:82", "http", 82, (GivenPort::Host(82), Some(PortRule::HttpDefault))),
+        ("root.ns", "https", 82, (GivenPort::None, Some(PortRule::HttpsDefault))),
+        ("root.ns:x", "http", 80, (GivenPort::Invalid, None)),
+        ("shop.example.com:81", "http", 82, (GivenPort::Configured(None), Some(PortRule::HttpDefault))),
+        ("81.example.com:80", "http", 80, (GivenPort::Configured(Some(81)), Some(PortRule::Configured))),
+    ] {
+        let request = FakeRequest::to(authority).header(":scheme", scheme).destination_port(destination);
+        let trace = rules.explain(&request);
+        assert_eq!((trace.given_port, trace.port_rule), (Some(expected.0), expected.1), "{authority} {destination}");
+    }
+    let only = several_ports(&[8080]);
+    assert_eq!(only.explain(&FakeRequest::to("root.ns:81")).port_rule, Some(PortRule::OnlyPort));
 }
 
 /// The root is looked up in a map by host. The benchmark measures how long that takes.

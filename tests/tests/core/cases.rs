@@ -1,6 +1,7 @@
 //! The table of cases in the core.
 
 use e2e::cases::{self, Case, SUITES};
+use envoy_request_headers::{HttpVersion, received};
 use fixtures::{FakeRequest, FixedRandom};
 use traffic_split::{Configuration, Decision, RootReason, Rules};
 
@@ -8,7 +9,9 @@ fn request(case: &Case) -> FakeRequest {
     let request = FakeRequest::default().header(":authority", case.authority).header(":method", case.method);
     let request = request.header(":path", case.path).destination_port(case.port);
     // Envoy writes header names in lower case.
-    case.headers.iter().fold(request, |request, (name, value)| request.header(&name.to_ascii_lowercase(), value))
+    let headers = case.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()));
+    let received = received(headers, HttpVersion::Http1);
+    received.into_iter().fold(request, |request, (name, value)| request.header(&name, value))
 }
 
 #[test]

@@ -8,7 +8,8 @@ use clap::builder::NonEmptyStringValueParser;
 use std::net::SocketAddr;
 use traffic_split_cli::input::{InputArgs, check_namespace};
 use traffic_split_cli::options::{RouteArgs, parse_namespace};
-use traffic_split_envoy::{BootstrapOptions, Endpoint, ExternalHost, bootstrap};
+use traffic_split_cli::output::print_stderr;
+use traffic_split_envoy::{BootstrapOptions, Endpoint, ExternalHost, bootstrap, unsplit_requests};
 
 const PATH: &[&str] = &["render", "envoy"];
 
@@ -81,6 +82,9 @@ impl Envoy {
         options.route = self.route.options();
         options.protocols = input.protocols;
         warn_of_unknown_ports(&input.configuration, Some(&options));
+        for warning in unsplit_requests(&input.configuration, options.listen.port()) {
+            print_stderr(format_args!("warning: {warning}"));
+        }
         Some(bootstrap(&input.configuration, &options))
     }
 }

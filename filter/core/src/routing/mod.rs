@@ -2,7 +2,7 @@
 //!
 //! [`rules`] runs these steps for each request:
 //!
-//! 1. [`roots`]: the root Service of the request's host ([`authority`]), and the root's port.
+//! 1. [`roots`]: the root Service of the request's host ([`authority`]), and [`port`]: the root's port.
 //! 2. [`matching`]: the first split of that root whose matches accept the request.
 //! 3. [`selection`]: the backend, by override, then stickiness ([`rendezvous`]), then random weight.
 //! 4. [`mirroring`]: whether a copy goes to the split's mirror.
@@ -18,6 +18,7 @@ pub(crate) mod decision;
 pub(crate) mod header_cache;
 pub(crate) mod matching;
 pub(crate) mod mirroring;
+pub(crate) mod port;
 pub(crate) mod random;
 pub mod rendezvous;
 pub(crate) mod request;

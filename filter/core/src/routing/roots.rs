@@ -1,9 +1,9 @@
-//! Root lookup: the root Service that a request's host names, and the root's port.
+//! Root lookup: the root Service that a request's host names.
 
 use crate::configuration::names;
 use crate::routing::authority::{Authority, Port};
 use crate::routing::matching::MatchGroup;
-use crate::routing::request::Request;
+use crate::routing::port::GivenPort;
 use crate::routing::split::Split;
 use rpds::HashTrieMapSync;
 use std::collections::HashMap;
@@ -38,15 +38,6 @@ pub(crate) enum Entry {
     Group(MatchGroup),
 }
 
-/// What determines the root's port of a request.
-#[derive(Clone, Copy)]
-pub(crate) enum PortSource {
-    /// The host is a Service name: the port in the client's `Host` header counts.
-    Authority(Port),
-    /// The host is a name in `hosts`: the operator's port counts, never the client's.
-    Operator(Option<u16>),
-}
-
 // === impl RootTable ===
 
 impl RootTable {
@@ -70,14 +61,16 @@ impl RootTable {
         self.entries.is_empty()
     }
 
-    /// Returns the root of a request's authority, and what determines its port.
-    pub(crate) fn find(&self, authority: &Authority<'_>) -> Option<(&Root, PortSource)> {
-        let (root, operator_port) = self.find_host(&authority.host)?;
-        let source = match (operator_port, authority.port) {
-            (Some(port), Port::None | Port::Number(_)) => PortSource::Operator(port),
-            (_, port) => PortSource::Authority(port),
+    /// Returns the root of a request's authority, and the port that the host gives.
+    pub(crate) fn find(&self, authority: &Authority<'_>) -> Option<(&Root, GivenPort)> {
+        let (root, configured_port) = self.find_host(&authority.host)?;
+        let given = match (configured_port, authority.port) {
+            (_, Port::Invalid) => GivenPort::Invalid,
+            (Some(port), _) => GivenPort::Configured(port),
+            (None, Port::Number(port)) => GivenPort::Host(port),
+            (None, Port::None) => GivenPort::None,
         };
-        Some((root, source))
+        Some((root, given))
     }
 
     /// Returns the root of a host name. For a name in `hosts`, returns the operator's port too.
@@ -135,31 +128,5 @@ impl Entry {
             (Self::Group(own), Self::Group(other)) => own.ptr_eq(other),
             _ => false,
         }
-    }
-}
-
-// === impl Root ===
-
-impl Root {
-    /// Returns the root's port that a request is for; `None` if the root lacks it. Tried in order: the port of
-    /// `source`, the connection's destination port, the root's only port.
-    pub(crate) fn port(&self, source: PortSource, request: &impl Request) -> Option<u16> {
-        let given = match source {
-            PortSource::Authority(Port::Invalid) => return None,
-            PortSource::Operator(Some(port)) => {
-                return self.ports.as_ref().is_none_or(|ports| ports.binary_search(&port).is_ok()).then_some(port);
-            }
-            PortSource::Authority(Port::Number(port)) => Some(port),
-            PortSource::Authority(Port::None) | PortSource::Operator(None) => None,
-        };
-        let destination = || request.destination_port().filter(|port| *port != 0);
-        let Some(ports) = &self.ports else {
-            return given.or_else(destination).or(Some(80));
-        };
-        let has = |port: &u16| ports.binary_search(port).is_ok();
-        given.filter(has).or_else(|| destination().filter(has)).or(match **ports {
-            [only] => Some(only),
-            _ => None,
-        })
     }
 }

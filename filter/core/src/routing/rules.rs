@@ -11,6 +11,7 @@ use crate::routing::decision::{Decision, Pick, RootReason};
 use crate::routing::header_cache::HeaderCache;
 use crate::routing::matching;
 use crate::routing::mirroring;
+use crate::routing::port;
 use crate::routing::random::RandomSource;
 use crate::routing::request::Request;
 use crate::routing::roots::RootTable;
@@ -97,10 +98,10 @@ impl Rules {
             return Err(RootReason::NoSplit);
         }
         let authority = headers.authority().and_then(Authority::parse).ok_or(RootReason::NoSplit)?;
-        let (root, port_source) = self.roots.find(&authority).ok_or(RootReason::NoSplit)?;
-        observer.on_root(&root.name);
-        let port = root.port(port_source, headers.request()).ok_or(RootReason::NoPort)?;
-        observer.on_port(port);
+        let (root, given_port) = self.roots.find(&authority).ok_or(RootReason::NoSplit)?;
+        observer.on_root(&root.name, given_port);
+        let (port, rule) = port::select(root.ports.as_deref(), given_port, headers).ok_or(RootReason::NoPort)?;
+        observer.on_port(port, rule);
         let mut steps = MatchingSteps::new();
         for split in root.splits.iter().map(Arc::as_ref) {
             let matched = match &split.groups {

@@ -4,6 +4,7 @@ use crate::configuration::weight::Weight;
 use crate::routing::counter::Reason;
 use crate::routing::decision::RootReason;
 use crate::routing::matching::FailedMatch;
+use crate::routing::port::{GivenPort, PortRule};
 use std::borrow::Cow;
 
 /// The steps of a decision: root, port, splits that were tried, and the selection.
@@ -12,8 +13,12 @@ use std::borrow::Cow;
 pub struct RoutingTrace<'r> {
     /// The root that the request's host names: `service.namespace`.
     pub root: Option<&'r str>,
+    /// The port that the request's host gives. `None` if the host is not a root.
+    pub given_port: Option<GivenPort>,
     /// The root's port that the request is for.
     pub port: Option<u16>,
+    /// The rule that determines `port`.
+    pub port_rule: Option<PortRule>,
     /// The splits that do not accept the request, in the order in which they are tried: `namespace/name`, and the
     /// failed condition of each match.
     pub skipped: Vec<(&'r str, Vec<FailedMatch<'r>>)>,
@@ -70,8 +75,8 @@ pub struct Share<'r> {
 
 /// Observes the search for a request's split.
 pub(crate) trait Observer<'r> {
-    fn on_root(&mut self, name: &'r str);
-    fn on_port(&mut self, port: u16);
+    fn on_root(&mut self, name: &'r str, given_port: GivenPort);
+    fn on_port(&mut self, port: u16, rule: PortRule);
     fn on_failed_match(&mut self, split: &'r str, failed: FailedMatch<'r>);
     fn on_split(&mut self, split: &'r str, matched: Option<&'r str>);
 }
@@ -80,19 +85,19 @@ pub(crate) trait Observer<'r> {
 pub(crate) struct NoTrace;
 
 impl<'r> Observer<'r> for NoTrace {
-    fn on_root(&mut self, _: &'r str) {}
-    fn on_port(&mut self, _: u16) {}
+    fn on_root(&mut self, _: &'r str, _: GivenPort) {}
+    fn on_port(&mut self, _: u16, _: PortRule) {}
     fn on_failed_match(&mut self, _: &'r str, _: FailedMatch<'r>) {}
     fn on_split(&mut self, _: &'r str, _: Option<&'r str>) {}
 }
 
 impl<'r> Observer<'r> for RoutingTrace<'r> {
-    fn on_root(&mut self, name: &'r str) {
-        self.root = Some(name);
+    fn on_root(&mut self, name: &'r str, given_port: GivenPort) {
+        (self.root, self.given_port) = (Some(name), Some(given_port));
     }
 
-    fn on_port(&mut self, port: u16) {
-        self.port = Some(port);
+    fn on_port(&mut self, port: u16, rule: PortRule) {
+        (self.port, self.port_rule) = (Some(port), Some(rule));
     }
 
     fn on_failed_match(&mut self, split: &'r str, failed: FailedMatch<'r>) {

@@ -5,9 +5,10 @@ use crate::configuration::problem::{Object, Problem};
 use crate::configuration::reader::quote;
 use crate::configuration::service::HostRoot;
 use crate::configuration::traffic_split::TrafficSplit;
+use crate::routing::port::{GivenPort, port_of_request};
 use crate::routing::roots::{Root, RootTable};
 
-/// Returns the warnings about a configuration: weights that are missing, and hosts whose requests are not split.
+/// Returns the warnings about a configuration: weights that are missing, and requests that are not split.
 pub(crate) fn warnings(configuration: &Configuration, roots: &RootTable) -> Vec<Problem> {
     let splits = configuration.traffic_splits.iter().enumerate();
     let missing_weights = splits.filter_map(|(index, split)| missing_weights(index, split));
@@ -15,7 +16,9 @@ pub(crate) fn warnings(configuration: &Configuration, roots: &RootTable) -> Vec<
         // A root without a split is no mistake: splits come and go.
         unusable_port(host, service, *port, roots.by_configured_host(host)?)
     });
-    missing_weights.chain(hosts).collect()
+    let splits = configuration.traffic_splits.iter().enumerate();
+    let without_ports = splits.filter_map(|(index, split)| root_without_ports(index, split, roots));
+    missing_weights.chain(without_ports).chain(hosts).collect()
 }
 
 /// Returns one warning for all backends of a split without a weight. One warning for each backend would flood the log.
@@ -35,21 +38,42 @@ fn missing_weights(index: usize, split: &TrafficSplit) -> Option<Problem> {
     Some(Problem { object, field: format!("spec.backends[{first}].weight"), message })
 }
 
-/// Returns a warning about a host whose requests are not split, because its port is missing or not a port of the root.
+/// Returns a warning about a host with requests that are not split, because their port is missing or not a port of the
+/// root.
 fn unusable_port(host: &str, service: &str, port: Option<u16>, root: &Root) -> Option<Problem> {
     let ports = root.ports.as_deref()?;
     let list = || ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-    let message = match port {
-        Some(port) if ports.contains(&port) => return None,
-        Some(port) => {
+    let has_default = |https| port_of_request(ports, GivenPort::Configured(None), || None, || https).is_some();
+    let message = match (port, has_default(false), has_default(true)) {
+        // A root without ports has a warning of its own.
+        _ if ports.is_empty() => return None,
+        (Some(port), ..) if ports.contains(&port) => return None,
+        (Some(port), ..) => {
             format!("{service} has no port {port}, so requests to this host are not split; its ports: {}", list())
         }
-        None if ports.len() <= 1 => return None,
-        None => format!(
-            "{service} has several ports ({}), so requests to this host are split only on a listener of one of them; \
-             write {{service: {service}, port: …}}",
-            list()
-        ),
+        (None, true, true) => return None,
+        (None, http, https) => {
+            let (requests, missing) = match (http, https) {
+                (true, _) => ("https requests", "no port 443"),
+                (_, true) => ("http requests", "no port 80"),
+                _ => ("requests", "neither port 80 nor 443"),
+            };
+            format!(
+                "{service} has several ports ({}) and {missing}, so {requests} to this host are split only on a listener \
+                 of one of these ports; write {{service: {service}, port: …}}",
+                list()
+            )
+        }
     };
     Some(Problem { object: Object::Configuration, field: format!("hosts[{}]", quote(host)), message })
+}
+
+/// Returns a warning about a split whose root has no ports.
+fn root_without_ports(index: usize, split: &TrafficSplit, roots: &RootTable) -> Option<Problem> {
+    let name = format!("{}.{}", split.spec.service, split.metadata.namespace);
+    let ports = roots.by_service_name(&name)?.ports.as_deref()?;
+    let message =
+        format!("the Service {} has no ports, so its requests are never split; add a port to it", split.spec.service);
+    let object = Object::TrafficSplit { index, name: split.key() };
+    ports.is_empty().then(|| Problem { object, field: "spec.service".into(), message })
 }

@@ -1,0 +1,26 @@
+//! Warnings about requests that a sidecar's listener never splits.
+
+use std::collections::BTreeSet;
+use traffic_split::{Configuration, GivenPort, port_of_request};
+
+/// Returns a warning for each root whose requests without a port in `Host` are not split on a listener with the port
+/// `listener`: the root has several ports, but neither `listener` nor 80.
+pub fn unsplit_requests(configuration: &Configuration, listener: u16) -> Vec<String> {
+    let roots: BTreeSet<_> = (configuration.traffic_splits.iter())
+        .map(|split| (split.metadata.namespace.as_str(), split.spec.service.as_str()))
+        .collect();
+    let warning = |(namespace, service): (&str, &str)| {
+        let known = configuration.services.get(&format!("{namespace}/{service}"))?;
+        let ports: Vec<_> = known.ports.as_ref()?.keys().copied().collect();
+        let lowest = ports.first()?;
+        let selected = port_of_request(&ports, GivenPort::None, || Some(listener), || false);
+        let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        selected.is_none().then(|| {
+            format!(
+                "requests to {service}.{namespace} without a port in `Host` go to port {lowest} and are not split: the Service \
+                 has the ports {list}, but neither the listener's port {listener} nor 80; set --listen to one of these ports"
+            )
+        })
+    };
+    roots.into_iter().filter_map(warning).collect()
+}
