@@ -1,6 +1,7 @@
 //! The EnvoyFilter and the WasmPlugin that load the filter into Istio's proxies.
 
-use crate::wiring::{self, FILTER, FailurePolicy, SplitRoute, WasmSource};
+use crate::split_route::{SplitRoute, split_route};
+use crate::wiring::{self, FILTER, FailurePolicy, WasmSource};
 use crate::yaml::{self, ALWAYS_JSON};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -166,7 +167,7 @@ fn static_patches(configuration: &Configuration, options: &IstioOptions, context
     let route = json!({
         "applyTo": "HTTP_ROUTE",
         "match": {"context": context},
-        "patch": {"operation": "INSERT_FIRST", "value": wiring::split_route(configuration, &options.route)},
+        "patch": {"operation": "INSERT_FIRST", "value": split_route(configuration, &options.route)},
     });
     if context != GATEWAY {
         return (strip, vec![route]);

@@ -1,10 +1,9 @@
-//! The parts of Envoy's configuration that bootstraps and EnvoyFilters share: early header mutation, config discovery, the filter
-//! and the route of split requests.
+//! The parts of Envoy's configuration that bootstraps and EnvoyFilters share: early header mutation, config discovery
+//! and the filter.
 
 use crate::yaml::ALWAYS_JSON;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
-use std::time::Duration;
 use traffic_split::Configuration;
 
 /// The name of the filter and of its route in Envoy's configuration.
@@ -13,21 +12,6 @@ pub(crate) const FILTER: &str = "traffic-split";
 pub(crate) const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 /// The type of a filter that does nothing when its configuration is empty.
 const NO_OP_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
-
-/// Options of the route of split requests. That route replaces the whole original route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SplitRoute {
-    /// Timeout of a request, after which Envoy answers 504. Defaults to none, as in Istio.
-    pub timeout: Option<Duration>,
-    /// Number of retries of a request that no backend has started to process. Defaults to 2, as in Istio.
-    pub retries: u32,
-    /// Request header that a backend's `ring_hash` or `maglev` load balancer hashes, instead of `consistentHash` of a
-    /// DestinationRule.
-    pub hash_header: Option<String>,
-    /// Response header for the name of the picked backend. Has no effect without a `backendHeader`.
-    pub response_header: String,
-}
 
 /// Where a proxy finds the compiled filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +42,7 @@ pub enum FailurePolicy {
 pub(crate) fn early_header_mutation(configuration: &Configuration) -> Value {
     let strip = [
         configuration.cluster_header.as_str(),
-        // The next configuration of the filter may write this header.
-        configuration.backend_header.as_deref().unwrap_or(BACKEND_HEADER),
+        backend_header(configuration),
         &configuration.mirror_header,
         &configuration.set_cookie_header,
     ];
@@ -74,6 +57,11 @@ pub(crate) fn early_header_mutation(configuration: &Configuration) -> Value {
 
 /// The `backendHeader` of a configuration that needs one and has none.
 pub const BACKEND_HEADER: &str = "x-traffic-split-backend";
+
+/// Returns the name of the header that names the picked backend in this configuration or in the filter's next one.
+pub(crate) fn backend_header(configuration: &Configuration) -> &str {
+    configuration.backend_header.as_deref().unwrap_or(BACKEND_HEADER)
+}
 
 /// Returns the `config_discovery` of the filter, whose configuration changes without a change of the listener. While the
 /// configuration is missing or invalid, the default configuration lets the root Services and other hosts serve.
@@ -176,63 +164,6 @@ pub(crate) fn filter_configuration(configuration: &Configuration) -> Configurati
         .collect();
     needed.http_route_groups.retain(|group| groups.contains(&(&group.metadata.namespace, &group.metadata.name)));
     needed
-}
-
-/// Returns the route of split requests.
-pub(crate) fn split_route(configuration: &Configuration, options: &SplitRoute) -> Value {
-    let header = &configuration.cluster_header;
-    let mut response_headers = Vec::new();
-    let mut add = |key: &str, header: &str| {
-        response_headers.push(json!({"header": {"key": key, "value": format!("%REQ({header})%")}}));
-    };
-    if let Some(backend) = &configuration.backend_header {
-        add(&options.response_header, backend);
-    }
-    // This header and the mirror have no effect on requests without their request header. The route always has both, because the
-    // filter's next configuration may need them.
-    add("set-cookie", &configuration.set_cookie_header);
-    let mut route = json!({
-        "cluster_header": header,
-        "timeout": format!("{}s", options.timeout.unwrap_or_default().as_secs_f64()),
-        "request_mirror_policies": [{"cluster_header": configuration.mirror_header}],
-    });
-    if options.retries > 0 {
-        route["retry_policy"] = retry_policy(options.retries);
-    }
-    if let Some(header) = &options.hash_header {
-        route["hash_policy"] = json!([{"header": {"header_name": header}}]);
-    }
-    json!({
-        "name": FILTER,
-        "match": {"prefix": "/", "headers": [{"name": header, "present_match": true}]},
-        "route": route,
-        // Only this header: Envoy removes these headers before it evaluates the mirror policy and `%REQ()%`.
-        "request_headers_to_remove": [header],
-        "response_headers_to_add": response_headers,
-    })
-}
-
-/// Returns Istio's default retry policy, which retries only requests that no backend has started to process.
-pub(crate) fn retry_policy(retries: u32) -> Value {
-    json!({
-        "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
-        "num_retries": retries,
-        "retry_host_predicate": [{
-            "name": "envoy.retry_host_predicates.previous_hosts",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-            },
-        }],
-        "host_selection_retry_max_attempts": 5,
-    })
-}
-
-// === impl SplitRoute ===
-
-impl Default for SplitRoute {
-    fn default() -> Self {
-        Self { timeout: None, retries: 2, hash_header: None, response_header: "x-served-by".into() }
-    }
 }
 
 // === impl Wasm ===

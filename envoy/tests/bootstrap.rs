@@ -1,7 +1,9 @@
 //! The bootstrap for a bare Envoy: what it must hold, whatever is asked for.
 
-use serde_json::Value;
+use regex_lite::Regex;
+use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
 use traffic_split::Configuration;
 use traffic_split_envoy::{BootstrapOptions, InputFile, Protocol, bootstrap, load};
 
@@ -70,7 +72,7 @@ fn every_virtual_host_begins_with_the_split_route() {
         let first = &virtual_host["routes"][0];
         assert_eq!(first.pointer("/route/cluster_header").unwrap(), "x-traffic-split-cluster");
         assert_eq!(first.pointer("/match/headers/0/name").unwrap(), "x-traffic-split-cluster");
-        assert_eq!(first["request_headers_to_remove"], serde_json::json!(["x-traffic-split-cluster"]));
+        assert_eq!(first["request_headers_to_remove"], json!(["x-traffic-split-cluster"]));
     }
 }
 
@@ -83,7 +85,7 @@ fn configured_headers_are_removed_from_client_requests_before_routing() {
     configuration.set_cookie_header = "x-c".into();
     let envoy = render(&configuration, &BootstrapOptions::default());
     let mutations = format!("{MANAGER}/early_header_mutation_extensions/0/typed_config/mutations");
-    let expected = serde_json::json!([
+    let expected = json!([
         {"remove": "x-a"}, {"remove": "x-traffic-split-backend"}, {"remove": "x-b"}, {"remove": "x-c"}
     ]);
     assert_eq!(envoy.pointer(&mutations).unwrap(), &expected);
@@ -102,6 +104,83 @@ fn response_names_the_backend_only_with_a_backend_header() {
     assert_eq!(keys(&configuration), ["x-served-by", "set-cookie"]);
     configuration.backend_header = None;
     assert_eq!(keys(&configuration), ["set-cookie"]);
+}
+
+#[test]
+fn no_idle_timeout_ends_a_stream() {
+    let envoy = render(&configuration(), &guide_options());
+    assert_eq!(envoy.pointer(&format!("{MANAGER}/stream_idle_timeout")).unwrap(), "0s");
+    for virtual_host in virtual_hosts(&envoy) {
+        for route in virtual_host["routes"].as_array().unwrap().iter().filter_map(|route| route.get("route")) {
+            assert_eq!(route["timeout"], "0s");
+            assert_eq!(route.get("idle_timeout"), None);
+            assert_eq!(route["max_stream_duration"], json!({"grpc_timeout_header_max": "0s"}));
+        }
+    }
+    let mut options = guide_options();
+    options.route.timeout = Some(Duration::from_secs(600));
+    let envoy = render(&configuration(), &options);
+    assert_eq!(envoy.pointer(&format!("{MANAGER}/stream_idle_timeout")).unwrap(), "0s");
+    assert_eq!(virtual_hosts(&envoy)[0].pointer("/routes/0/route/timeout").unwrap(), "600s");
+}
+
+#[test]
+fn only_websocket_upgrades_are_forwarded() {
+    let envoy = render(&configuration(), &guide_options());
+    let upgrades = envoy.pointer(&format!("{MANAGER}/upgrade_configs")).unwrap();
+    assert_eq!(upgrades, &json!([{"upgrade_type": "websocket"}]));
+    let ignored = envoy.pointer(&format!("{MANAGER}/http_protocol_options/ignore_http_11_upgrade")).unwrap();
+    let regexes: Vec<_> = (ignored.as_array().unwrap().iter())
+        .map(|matcher| matcher.pointer("/safe_regex/regex").unwrap().as_str().unwrap())
+        .map(|regex| Regex::new(&format!("^(?:{regex})$")).unwrap())
+        .collect();
+    let is_ignored = |offer: &str| regexes.iter().any(|regex| regex.is_match(offer));
+    for offer in ["", "TLS/1.2", "tls/1.0", "h2c", "foo", "w", "websocke", "websockeT2", "xwebsocket", "webSocket/13"] {
+        assert!(is_ignored(offer), "{offer}");
+    }
+    for offer in ["websocket", "WebSocket", "WEBSOCKET"] {
+        assert!(!is_ignored(offer), "{offer}");
+    }
+}
+
+#[test]
+fn http_1_0_is_accepted_only_on_request() {
+    let mut options = guide_options();
+    let path = format!("{MANAGER}/http_protocol_options/accept_http_10");
+    assert_eq!(render(&configuration(), &options).pointer(&path), None);
+    options.accept_http_10 = true;
+    assert_eq!(render(&configuration(), &options).pointer(&path).unwrap(), true);
+}
+
+#[test]
+fn requests_and_responses_stay_as_sent() {
+    let envoy = render(&configuration(), &guide_options());
+    let manager = envoy.pointer(MANAGER).unwrap().as_object().unwrap();
+    assert_eq!(manager["server_header_transformation"], "PASS_THROUGH");
+    assert_eq!(manager["proxy_100_continue"], true);
+    // Envoy's defaults leave paths and hosts unchanged.
+    for setting in
+        ["normalize_path", "merge_slashes", "strip_trailing_host_dot", "use_remote_address", "request_timeout"]
+    {
+        assert_eq!(manager.get(setting), None, "{setting}");
+    }
+}
+
+#[test]
+fn clusters_limit_no_client() {
+    let mut options = guide_options();
+    options.hosts = vec!["example.com=example.com:80".parse().unwrap()];
+    let envoy = render(&configuration(), &options);
+    let clusters = envoy.pointer("/static_resources/clusters").unwrap().as_array().unwrap();
+    assert_eq!(clusters.len(), 4);
+    for cluster in clusters {
+        let limits = json!({
+            "max_connections": u32::MAX, "max_pending_requests": u32::MAX, "max_requests": u32::MAX, "max_retries": u32::MAX
+        });
+        assert_eq!(cluster.pointer("/circuit_breakers/thresholds").unwrap(), &json!([limits]));
+        assert_eq!(cluster["connect_timeout"], "10s");
+        assert_eq!(cluster.pointer("/upstream_connection_options/tcp_keepalive/keepalive_time").unwrap(), 300);
+    }
 }
 
 #[test]

@@ -154,6 +154,8 @@ fn route_has_the_given_timeout_retries_and_headers() {
     let usual = envoy_filter(&configuration, &options);
     let route = patch(&usual, "HTTP_ROUTE");
     assert_eq!(route["route"]["timeout"], "0s");
+    assert_eq!(route["route"]["max_stream_duration"], json!({"grpc_timeout_header_max": "0s"}));
+    assert_eq!(route["route"].get("max_grpc_timeout"), None);
     assert_eq!(route["route"]["retry_policy"]["num_retries"], 2);
     assert_eq!(route["route"].get("hash_policy"), None);
     let keys = |route: &Value| {
@@ -170,9 +172,37 @@ fn route_has_the_given_timeout_retries_and_headers() {
     let asked = envoy_filter(&configuration, &options);
     let route = patch(&asked, "HTTP_ROUTE");
     assert_eq!(route["route"]["timeout"], "1.5s");
+    // Envoy ignores `timeout` beside `max_stream_duration`.
+    assert_eq!(route["route"].get("max_stream_duration"), None);
+    assert_eq!(route["route"]["max_grpc_timeout"], "1.5s");
     assert_eq!(route["route"].get("retry_policy"), None);
     assert_eq!(route["route"]["hash_policy"], json!([{"header": {"header_name": "x-user"}}]));
     assert_eq!(keys(route), ["x-version", "set-cookie"]);
+}
+
+#[test]
+fn copy_keeps_the_host_and_names_no_other_backend() {
+    let policies = |backend_header: Option<&str>| {
+        let mut configuration =
+            Configuration::from_value(&json!({"mirrorHeader": "x-m", "setCookieHeader": "x-s"})).unwrap();
+        configuration.backend_header = backend_header.map(str::to_owned);
+        let rendered = envoy_filter(&configuration, &IstioOptions::default());
+        patch(&rendered, "HTTP_ROUTE")["route"]["request_mirror_policies"].clone()
+    };
+    let copy = json!({"key": "x-m", "value": "copy"});
+    for (configured, removed) in [(Some("x-b"), "x-b"), (None, "x-traffic-split-backend")] {
+        let expected = json!([{
+            "cluster_header": "x-m",
+            "disable_shadow_host_suffix_append": true,
+            "trace_sampled": false,
+            "request_headers_mutations": [
+                {"remove": removed},
+                {"remove": "x-s"},
+                {"append": {"header": copy, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}},
+            ],
+        }]);
+        assert_eq!(policies(configured), expected);
+    }
 }
 
 #[test]

@@ -59,6 +59,10 @@ pub(super) struct Envoy {
     #[arg(long = "host", value_name = "NAME=HOST:PORT")]
     hosts: Vec<ExternalHost>,
 
+    /// Accept requests of HTTP/1.0 that have a `Host`. Otherwise Envoy answers 426 to them
+    #[arg(long)]
+    http10: bool,
+
     #[command(flatten, next_help_heading = "Route of split requests")]
     route: RouteArgs,
 }
@@ -79,6 +83,7 @@ impl Envoy {
         options.ecds = self.ecds.unwrap_or(options.ecds);
         options.endpoints = self.endpoints;
         options.hosts = self.hosts;
+        options.accept_http_10 = self.http10;
         options.route = self.route.options();
         options.protocols = input.protocols;
         warn_of_unknown_ports(&input.configuration, Some(&options));
