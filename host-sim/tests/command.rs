@@ -138,7 +138,14 @@ virtual_hosts:
     route:
       weighted_clusters: {clusters: [{name: v1, weight: 0}, {name: v2, weight: 1}]}
       timeout: 0s
-      request_mirror_policies: [{cluster: copies}]
+      max_stream_duration: {grpc_timeout_header_max: 0s}
+      request_mirror_policies:
+      - cluster: copies
+        disable_shadow_host_suffix_append: true
+        trace_sampled: false
+        request_headers_mutations:
+        - remove: x-backend
+        - append: {header: {key: x-mirror, value: copy}, append_action: OVERWRITE_IF_EXISTS_OR_ADD}
     request_headers_to_remove: [x-user]
     response_headers_to_add: [{header: {key: x-path, value: "%REQ(:path)%"}, append_action: ADD_IF_ABSENT}]
 - {name: others, domains: ["*"], routes: [{match: {path: /}, direct_response: {status: 418}}]}"#;

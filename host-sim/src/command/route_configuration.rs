@@ -110,6 +110,10 @@ struct Action {
     /// Accepted without an effect: the simulated upstream responds at once.
     #[serde(rename = "timeout")]
     _timeout: Option<IgnoredAny>,
+    #[serde(rename = "max_stream_duration")]
+    _max_stream_duration: Option<IgnoredAny>,
+    #[serde(rename = "max_grpc_timeout")]
+    _max_grpc_timeout: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -141,6 +145,18 @@ struct MirrorPolicy {
     runtime_fraction: Option<RuntimeFraction>,
     #[serde(default)]
     disable_shadow_host_suffix_append: bool,
+    #[serde(default)]
+    request_headers_mutations: Vec<HeaderMutation>,
+    /// Accepted without an effect: the simulator has no tracing.
+    #[serde(rename = "trace_sampled")]
+    _trace_sampled: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum HeaderMutation {
+    Remove(String),
+    Append(HeaderValueOption),
 }
 
 #[derive(Deserialize)]
@@ -312,6 +328,14 @@ impl MirrorPolicy {
                     Denominator::Million => 1_000_000,
                 },
             );
+        }
+        for mutation in self.request_headers_mutations {
+            mirror = match mutation {
+                HeaderMutation::Remove(name) => mirror.remove_header(name),
+                HeaderMutation::Append(HeaderValueOption { header, append_action }) => {
+                    mirror.set_header(header.key, &header.value, append_action)
+                }
+            };
         }
         Ok(if self.disable_shadow_host_suffix_append { mirror.keep_host() } else { mirror })
     }

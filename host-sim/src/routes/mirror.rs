@@ -1,6 +1,7 @@
 //! Mirror policies: which requests are copied, and to which cluster.
 
 use super::clusters::Clusters;
+use super::header_operations::{AppendAction, HeaderOperations};
 use super::request_headers::{first, port_start};
 use crate::http::headers::Headers;
 
@@ -12,6 +13,9 @@ pub struct Mirror {
     numerator: u32,
     denominator: u32,
     keep_host: bool,
+    /// One operation each: Envoy applies them in this order.
+    mutations: Vec<HeaderOperations>,
+    problems: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +37,14 @@ pub struct MirroredRequest {
 
 impl Mirror {
     fn new(target: MirrorTarget) -> Self {
-        Mirror { target, numerator: 100, denominator: 100, keep_host: false }
+        Mirror {
+            target,
+            numerator: 100,
+            denominator: 100,
+            keep_host: false,
+            mutations: Vec::new(),
+            problems: Vec::new(),
+        }
     }
 
     /// Returns a policy that copies requests to a cluster.
@@ -60,12 +71,30 @@ impl Mirror {
         self
     }
 
-    /// Returns why Envoy rejects the policy, if it does.
-    pub(super) fn problem(&self) -> Option<String> {
+    /// Removes a header of copies (`request_headers_mutations`).
+    pub fn remove_header(mut self, name: impl Into<String>) -> Self {
+        let mut operation = HeaderOperations::default();
+        self.problems.extend(operation.remove_header(name.into()));
+        self.mutations.push(operation);
+        self
+    }
+
+    /// Sets a header of copies with an append action (`request_headers_mutations`). For `value` see
+    /// [`Route::add_response_header`](crate::Route::add_response_header).
+    pub fn set_header(mut self, name: impl Into<String>, value: &str, action: AppendAction) -> Self {
+        let mut operation = HeaderOperations::default();
+        self.problems.extend(operation.add_header(name.into(), value, action));
+        self.mutations.push(operation);
+        self
+    }
+
+    /// Returns why Envoy rejects the policy.
+    pub(super) fn problems(&self) -> Vec<String> {
         let is_valid = [100, 10_000, 1_000_000].contains(&self.denominator);
-        (!is_valid).then(|| {
+        let fraction = (!is_valid).then(|| {
             format!("mirror: the denominator of the fraction is {}, not 100, 10000 or 1000000", self.denominator)
-        })
+        });
+        fraction.into_iter().chain(self.problems.iter().map(|problem| format!("mirror: {problem}"))).collect()
     }
 
     /// Returns the copy of a request, unless the fraction excludes it or the cluster is unknown.
@@ -83,6 +112,11 @@ impl Mirror {
         let mut headers = request.clone();
         if let (Some(host), false) = (request.get(":authority"), self.keep_host) {
             headers.replace(b":authority", shadow_host(host));
+        }
+        for mutation in &self.mutations {
+            mutation.remove(&mut headers);
+            let before = headers.clone();
+            mutation.add(&mut headers, &before);
         }
         Some(MirroredRequest { cluster: cluster.to_vec(), headers })
     }

@@ -159,7 +159,7 @@ impl Route {
 
     /// Adds a mirror policy.
     pub fn mirror(mut self, mirror: Mirror) -> Self {
-        self.problems.extend(mirror.problem());
+        self.problems.extend(mirror.problems());
         self.mirrors.push(mirror);
         self
     }

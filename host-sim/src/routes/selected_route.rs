@@ -94,7 +94,7 @@ impl<'a> SelectedRoute<'a> {
     ///
     /// `request` is the request after [`finalize_request`](Self::finalize_request): a removed header names no cluster.
     /// Envoy makes no copy for an unknown cluster, of a CONNECT request, or when it responds itself. The host of a copy
-    /// has `-shadow` before its port. For `random` see [`RouteTable::select`](crate::RouteTable::select).
+    /// has `-shadow` before its port, unless the policy keeps the host. For `random` see [`RouteTable::select`](crate::RouteTable::select).
     #[must_use]
     pub fn mirrors(&self, request: &Headers, random: u64) -> Vec<MirroredRequest> {
         if self.cluster().is_none() || request.get(":method") == Some(b"CONNECT") {

@@ -412,6 +412,24 @@ fn a_copy_is_the_finalized_request_with_a_shadow_host() {
 }
 
 #[test]
+fn mutations_change_only_the_copy_in_order() {
+    let overwrite = AppendAction::OverwriteIfExistsOrAdd;
+    let mirror = Mirror::to_cluster_header("x-mirror").keep_host();
+    let mirror = mirror.set_header("x-was", "%REQ(x-backend)%", overwrite).remove_header("x-backend");
+    let mirror = mirror.set_header("x-mirror", "copy", overwrite).set_header("x-none", "%REQ(x-backend)%", overwrite);
+    let table = table([Route::to_cluster("v1").mirror(mirror)]);
+    let mut request = get("h", "/", &[("x-mirror", "v2"), ("x-backend", "v1")]);
+    let selected = table.select(&request, 0).expect("a route");
+    selected.finalize_request(&mut request);
+    let copies = selected.mirrors(&request, 0);
+    assert_eq!(copies[0].cluster, b"v2");
+    let header = |name: &str| copies[0].headers.get(name).map(<[u8]>::to_vec);
+    assert_eq!([header("x-mirror"), header("x-was")], [Some(b"copy".to_vec()), Some(b"v1".to_vec())]);
+    assert_eq!([header("x-backend"), header("x-none")], [None, None]);
+    assert_eq!(request.get("x-backend"), Some(&b"v1"[..]));
+}
+
+#[test]
 fn fractions_and_weights_use_the_same_random_number() {
     let route =
         || Route::to_weighted_clusters([("v1", 50), ("v2", 50)]).mirror(Mirror::to_cluster("v2").fraction(10, 100));

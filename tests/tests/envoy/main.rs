@@ -13,3 +13,5 @@ mod request_headers;
 #[cfg(feature = "simulator")]
 mod routes;
 mod safety;
+mod timeouts;
+mod transparency;

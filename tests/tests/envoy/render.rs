@@ -4,7 +4,7 @@ use e2e::client::{Client, TIMEOUT};
 use e2e::envoy::{Envoy, available};
 use e2e::guide::Guide;
 use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
-use e2e::scratch::{Scratch, replace};
+use e2e::scratch::Scratch;
 use e2e::{Result, wait_for};
 use std::ffi::OsString;
 use std::fs;
@@ -14,18 +14,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// An Envoy with a rendered bootstrap and the guide's pods. The pod `other` serves port 80 of the root Service.
-struct Rendered {
+pub(crate) struct Rendered {
     guide: Guide,
     config: PathBuf,
-    httpbin: HttpbinFixture,
+    objects: PathBuf,
     scratch: Scratch,
-    envoy: Envoy,
-    port: u16,
+    pub(crate) httpbin: HttpbinFixture,
+    pub(crate) envoy: Envoy,
+    pub(crate) port: u16,
 }
 
 impl Rendered {
-    /// Starts Envoy with an empty configuration of the filter.
+    /// Starts Envoy with an empty configuration of the filter. All requests to the root will go to v1.
     fn start(config: &str, options: &[&str]) -> Result<Rendered> {
+        Rendered::start_with(config, options, |guide, scratch| guide.traffic_split(scratch, 100, 0))
+    }
+
+    /// Starts Envoy with an empty configuration of the filter and with the file that `objects` returns in place of the guide's
+    /// TrafficSplit.
+    pub(crate) fn start_with(
+        config: &str,
+        options: &[&str],
+        objects: impl FnOnce(&Guide, &Scratch) -> Result<PathBuf>,
+    ) -> Result<Rendered> {
         let (guide, httpbin, scratch) = (Guide::built()?, HttpbinFixture::start()?, Scratch::new()?);
         fs::create_dir(scratch.join("watched"))?;
         let ecds = scratch.join("watched/ecds.yaml");
@@ -41,18 +52,23 @@ impl Rendered {
         add("--endpoint", format!("httpbin.httpbin:80={}", httpbin.other.address()));
         add("--host", format!("other.httpbin={}", httpbin.other.address()));
         all.extend(options.iter().map(OsString::from));
-        let split = guide.traffic_split(&scratch, 100, 0)?;
-        let envoy = Envoy::start(&guide.render("envoy", &all, &split)?, scratch.path())?;
+        let objects = objects(&guide, &scratch)?;
+        let envoy = Envoy::start(&guide.render("envoy", &all, &objects)?, scratch.path())?;
         let port = envoy.listener_port("outbound")?;
-        Ok(Rendered { guide, config: path, httpbin, scratch, envoy, port })
+        Ok(Rendered { guide, config: path, objects, scratch, httpbin, envoy, port })
     }
 
-    /// Applies the configuration of the filter, and waits until Envoy has it.
-    fn configure(&self) -> Result<()> {
+    /// Applies the configuration of the filter, and waits until Envoy has loaded it.
+    pub(crate) fn load_filter(&self) -> Result<()> {
         let wasm = fs::canonicalize(&self.guide.wasm)?;
         let options = ["--config".into(), self.config.clone().into(), "--wasm".into(), wasm.into()];
-        let split = self.guide.traffic_split(&self.scratch, 100, 0)?;
-        replace(&self.scratch.join("watched/ecds.yaml"), &self.guide.render("ecds", &options, &split)?)?;
+        let ecds = self.guide.render("ecds", &options, &self.objects)?;
+        self.envoy.replace_extension(&self.scratch.join("watched/ecds.yaml"), &ecds)
+    }
+
+    /// Applies the configuration of the filter, and waits until v1 serves the root.
+    pub(crate) fn configure(&self) -> Result<()> {
+        self.load_filter()?;
         wait_for("the split to be in force", || {
             let answer = Client::new(self.port).get(ROOT, "/json", &[])?;
             assert_eq!(answer.status, 200, "{}", answer.text());
@@ -61,8 +77,8 @@ impl Rendered {
     }
 }
 
-/// Returns the path of an example.
-fn config() -> Result<String> {
+/// Returns the guide's `config.yaml`.
+pub(crate) fn config() -> Result<String> {
     Ok(fs::read_to_string(Guide::built()?.objects.join("config.yaml"))?)
 }
 
