@@ -1,17 +1,21 @@
 //! Reads the Kubernetes objects of a document, and the parts of a Service that a configuration needs.
 
 use crate::diagnostic::Position;
+use crate::foreign_format;
+use crate::object_type::{Kind, ObjectType, object_type};
 use crate::source_map::SourceMap;
+use crate::suggestion::{misspelled, nearest};
+use crate::unknown_fields::join;
 use crate::yaml::{LocatedValue, one_line};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use traffic_split::Configuration;
 
 /// A Kubernetes object.
 #[derive(Debug)]
 pub(crate) enum Document {
-    TrafficSplit(Value),
-    HttpRouteGroup(Value),
-    Service(Value),
+    /// An object of a kind that the configuration needs. Mistyped kinds and versions are corrected, and listed with field and message.
+    Known { kind: Kind, value: Value, mistakes: Vec<(&'static str, String)> },
     /// An object of another kind: its kind and name.
     Other(String),
 }
@@ -25,6 +29,9 @@ pub enum Protocol {
     Http2,
 }
 
+/// The fields of a list beside its items.
+const TYPE_META: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
 /// Why a document is not a Kubernetes object.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -35,34 +42,87 @@ pub(crate) struct Refused {
 
 /// Returns the objects of a document in order, with their positions: the document itself, or the items of a list.
 pub(crate) fn unpack(document: LocatedValue) -> Result<Vec<(Document, SourceMap)>, Refused> {
-    let LocatedValue { value, source } = document;
+    let LocatedValue { mut value, source } = document;
     let refused = |field: &str, message: &str| {
         Err(Refused { field: field.into(), message: message.into(), position: source.position(field) })
     };
     let kind = match value.get("kind") {
         _ if !value.is_object() => return refused("", "is not a Kubernetes object; write a map with a `kind`"),
         Some(Value::String(kind)) => kind.clone(),
-        None | Some(Value::Null) if value.get("trafficSplits").is_some() || value.get("clusterHeader").is_some() => {
-            return refused("", "is a plugin configuration, not a Kubernetes object; pass the file to --config");
+        None | Some(Value::Null) => {
+            let (field, message) = without_kind(&value);
+            return refused(&field, &message);
         }
-        None | Some(Value::Null) => return refused("", "is not a Kubernetes object; add a `kind`"),
         Some(_) => return refused("kind", "must be a string"),
     };
     let api_version = text(&value, "/apiVersion").unwrap_or_default().to_owned();
-    if let Some(kind_of_items) = kind.strip_suffix("List")
-        && value.is_object()
-    {
-        return unpack_list(value, &source, kind_of_items, &api_version);
+    if kind != "List" && value.get("items").is_some() && misspelled(&kind, ["List"]).is_some() {
+        return refused("kind", &format!("unknown kind `{}`; did you mean `List`?", plain(&kind)));
     }
-    let object = match kind.as_str() {
-        // The core reports a mistyped kind or apiVersion; the object is not of another kind.
-        "TrafficSplit" => Document::TrafficSplit(value),
-        _ if api_version.starts_with("split.smi-spec.io/") => Document::TrafficSplit(value),
-        "HTTPRouteGroup" => Document::HttpRouteGroup(value),
-        "Service" if matches!(api_version.as_str(), "v1" | "") => Document::Service(value),
-        _ => Document::Other(format!("{} {}", plain(&kind), name(&value)).trim_end().into()),
+    if let Some(kind_of_items) = kind.strip_suffix("List") {
+        let is_known = kind_of_items.is_empty() || object_type(kind_of_items, &api_version).is_some();
+        if is_known && value.get("items").is_none() {
+            let keys = value.as_object().into_iter().flat_map(|map| map.keys()).map(String::as_str);
+            let near = keys.filter(|key| !TYPE_META.contains(key)).find(|key| nearest(key, ["items"]).is_some());
+            return match near {
+                Some(key) => refused(key, &format!("unknown field `{}`; did you mean `items`?", plain(key))),
+                None => refused("items", "is missing; list the objects, or write `items: []`"),
+            };
+        }
+        if value.get("items").is_some() {
+            return unpack_list(value, &source, kind_of_items, &api_version);
+        }
+    }
+    let Some(ObjectType { kind, mistakes }) = object_type(&kind, &api_version) else {
+        let other = format!("{} {}", plain(&kind), name(&value)).trim_end().into();
+        return Ok(vec![(Document::Other(other), source)]);
     };
-    Ok(vec![(object, source)])
+    for (field, _) in &mistakes {
+        value[*field] = if *field == "kind" { kind.as_str() } else { kind.newest_version() }.into();
+    }
+    Ok(vec![(Document::Known { kind, value, mistakes }, source)])
+}
+
+/// Returns field and message for a map without a kind.
+fn without_kind(value: &Value) -> (String, String) {
+    let keys: Vec<_> = value.as_object().into_iter().flat_map(|map| map.keys()).map(String::as_str).collect();
+    let has = |key: &str| keys.contains(&key);
+    let message = match () {
+        () if is_plugin_configuration(&keys) => {
+            "is a plugin configuration, not a Kubernetes object; pass the file to --config"
+        }
+        () if has("static_resources") || has("dynamic_resources") => {
+            "is the bootstrap of an Envoy, not a Kubernetes object; name files with TrafficSplits"
+        }
+        () if has("resources") && (has("version_info") || has("versionInfo")) => {
+            "is the output of `render ecds`, not a Kubernetes object; name files with TrafficSplits"
+        }
+        () if has("resources") || has("namePrefix") || has("patches") => {
+            "is a kustomization, not a Kubernetes object; pass the output of `kubectl kustomize`"
+        }
+        () => match keys.iter().find(|key| misspelled(key, ["kind"]).is_some()) {
+            Some(key) => return ((*key).into(), format!("unknown field `{}`; did you mean `kind`?", plain(key))),
+            None => "is not a Kubernetes object; add a `kind`",
+        },
+    };
+    (String::new(), message.into())
+}
+
+/// Returns whether the keys of a map are those of a plugin configuration. Other formats also have the key `services`.
+fn is_plugin_configuration(keys: &[&str]) -> bool {
+    let is_known = |key: &&str| Configuration::FIELDS.contains(key);
+    let is_distinctive = |key: &&str| is_known(key) && key.contains(|char: char| char.is_ascii_uppercase());
+    keys.iter().any(is_distinctive) || (!keys.is_empty() && keys.iter().all(is_known))
+}
+
+/// Returns why a value is not a plugin configuration, if the value is a Kubernetes object.
+pub(crate) fn not_a_configuration(value: &Value) -> Option<String> {
+    let kind = text(value, "/kind")?;
+    let is_object =
+        value.get("apiVersion").is_some() || value.get("metadata").is_some() || value.get("items").is_some();
+    is_object.then(|| {
+        format!("is a Kubernetes object ({}), not a plugin configuration; name the file without --config", plain(kind))
+    })
 }
 
 /// Returns the items of a `List`, or of a typed list such as `TrafficSplitList`, whose items have no kind and apiVersion.
@@ -98,22 +158,48 @@ fn unpack_list(
     Ok(documents)
 }
 
-/// The known keys of a match of an HTTPRouteGroup.
-pub(crate) const MATCH_CONDITIONS: [&str; 4] = ["name", "pathRegex", "methods", "headers"];
+/// Finds a template that was not rendered in the fields that the configuration needs. Returns field and message.
+pub(crate) fn find_template(object: &Value) -> Option<(String, String)> {
+    let fields = ["metadata.name", "metadata.namespace", "spec", "matches"];
+    fields.into_iter().find_map(|field| {
+        let value = object.pointer(&format!("/{}", field.replace('.', "/")))?;
+        let (field, template) = template_in(value, field)?;
+        let message = format!(
+            "has the template `{}`; render the template first, for example with `helm template`",
+            plain(template)
+        );
+        Some((field, message))
+    })
+}
 
-/// Returns the unknown keys of an HTTPRouteGroup's matches: field and key. A match with a mistyped condition accepts more
-/// requests than its author means.
-pub(crate) fn unknown_match_conditions(group: &Value) -> Vec<(String, String)> {
-    let mut unknown = Vec::new();
-    for (field, pointer) in [("matches", "/matches"), ("spec.matches", "/spec/matches")] {
-        let matches = group.pointer(pointer).and_then(Value::as_array);
-        for (index, one) in matches.into_iter().flatten().enumerate() {
-            let keys = one.as_object().into_iter().flat_map(|one| one.keys());
-            let keys = keys.filter(|key| !MATCH_CONDITIONS.contains(&key.as_str()));
-            unknown.extend(keys.map(|key| (format!("{field}[{index}]"), plain(key))));
+/// Returns the path of the first template in a value, and the template.
+fn template_in<'v>(value: &'v Value, path: &str) -> Option<(String, &'v str)> {
+    let own = |text: &'v str| Some((path.to_owned(), foreign_format::template(text)?));
+    match value {
+        Value::String(text) => own(text),
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| template_in(item, &format!("{path}[{index}]")))
         }
+        Value::Object(map) => {
+            map.iter().find_map(|(key, value)| own(key).or_else(|| template_in(value, &join(path, key))))
+        }
+        _ => None,
     }
-    unknown
+}
+
+/// Sets the namespace of an object that has none. Returns whether the object has a namespace now; an object without metadata counts
+/// as having one, because the metadata are the problem then.
+pub(crate) fn default_namespace(object: &mut Value, namespace: Option<&str>) -> bool {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return true };
+    let is_absent = |value: &Value| value.is_null() || value == "";
+    if !metadata.get("namespace").is_none_or(is_absent) {
+        return true;
+    }
+    match namespace {
+        Some(namespace) => _ = metadata.insert("namespace".into(), namespace.into()),
+        None => _ = metadata.remove("namespace"),
+    }
+    namespace.is_some()
 }
 
 /// Returns `namespace/name`, or as much of it as exists, as one short line.
@@ -177,7 +263,7 @@ pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
 }
 
 /// Returns text as one short line for a message.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     const MAX_CHARACTERS: usize = 120;
     match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", one_line(text.get(..end).unwrap_or_default())),

@@ -2,37 +2,27 @@
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{self, Document, Protocol};
-use crate::source_map::SourceMap;
-use crate::yaml::{self, LocatedValue, SyntaxError};
+use crate::file_summary::FileSummary;
+use crate::input_file::InputFile;
+use crate::number_text;
+use crate::object_type::Kind;
+use crate::origin::Origin;
+use crate::route_group::{self, RouteGroup};
+use crate::unknown_fields::{self, UnknownField};
+use crate::yaml::{LocatedValue, SyntaxError};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
 
-/// A file of Kubernetes objects, or of a plugin configuration, with its content.
-#[derive(Clone, Debug)]
-pub struct InputFile {
-    /// The name of the file in messages: one line.
-    pub name: String,
-    /// The content, or why the file cannot be read.
-    pub content: Result<Vec<u8>, String>,
-}
-
-/// The number of objects in a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How files are parsed.
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct FileSummary {
-    /// The name of the file.
-    pub file: String,
-    /// The number of TrafficSplits.
-    pub traffic_splits: usize,
-    /// The number of HTTPRouteGroups.
-    pub http_route_groups: usize,
-    /// The number of Services.
-    pub services: usize,
-    /// Kind and name of each ignored object.
-    pub ignored: Vec<String>,
+pub struct LoadOptions {
+    /// The namespace of objects without one.
+    pub namespace: Option<String>,
+    /// Whether unknown fields are warnings, not errors.
+    pub allow_unknown_fields: bool,
 }
 
 /// The result of parsing all files.
@@ -51,13 +41,16 @@ pub struct Input {
     split_files: BTreeMap<String, String>,
 }
 
+/// The message of an object without a namespace. The commands have the option `-n`.
+const NO_NAMESPACE: &str = "is missing; add the namespace, or set it for all objects with `-n NAMESPACE`";
+
 /// Parses files of Kubernetes objects, YAML or JSON, into one plugin configuration. `config` is a file with a plugin
 /// configuration to begin with: its keys stay, and the objects of the files are added.
 ///
 /// # Errors
 /// Every problem in any of the files; at least one.
-pub fn load(files: &[InputFile], config: Option<&InputFile>) -> Result<Input, Vec<Diagnostic>> {
-    let mut loader = Loader::default();
+pub fn load(files: &[InputFile], config: Option<&InputFile>, options: &LoadOptions) -> Result<Input, Vec<Diagnostic>> {
+    let mut loader = Loader { options: options.clone(), ..Loader::default() };
     if let Some(config) = config {
         loader.read_config(config);
     }
@@ -67,26 +60,23 @@ pub fn load(files: &[InputFile], config: Option<&InputFile>) -> Result<Input, Ve
     loader.finish()
 }
 
-/// Where an object of the configuration was read.
-#[derive(Clone, Debug)]
-struct Origin {
-    file: String,
-    object: String,
-    source: Rc<SourceMap>,
-}
-
 #[derive(Default)]
 struct Loader {
+    options: LoadOptions,
     base: Map<String, Value>,
     config: Option<Origin>,
     files: Vec<FileSummary>,
     diagnostics: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
+    /// File, object and field of each error that was found before the configuration was parsed.
+    reported: BTreeSet<(String, String, String)>,
     /// The origin of each object with a namespace, by kind and name.
     objects: BTreeMap<String, Origin>,
     /// The origins of the splits from documents, which follow those of the base.
     splits: Vec<Origin>,
     groups: Vec<Origin>,
+    /// The HTTPRouteGroups of all files, in order.
+    route_groups: Vec<RouteGroup>,
     services: BTreeMap<String, Origin>,
     protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
 }
@@ -105,20 +95,60 @@ impl Input {
 impl Loader {
     fn read_config(&mut self, config: &InputFile) {
         let mut documents = self.read_documents(config);
-        let Some(LocatedValue { value, source }) = documents.pop() else { return };
+        let Some(LocatedValue { mut value, source }) = documents.pop() else { return };
         let origin = Origin { file: config.name.clone(), object: String::new(), source: Rc::new(source) };
-        match value {
-            _ if !documents.is_empty() => {
-                self.report(&origin, "", "has several documents; write one plugin configuration");
-            }
-            Value::Object(map) => self.base = map,
-            _ => self.report(
+        if let Some(message) = document::not_a_configuration(&value) {
+            self.report(&origin, "", message);
+        } else if !documents.is_empty() {
+            self.report(&origin, "", "has several documents; write one plugin configuration");
+        } else if !value.is_object() {
+            self.report(
                 &origin,
                 "",
                 "is not a plugin configuration; write an object with the keys of docs/configuration.md",
-            ),
+            );
+        } else {
+            self.check_configuration(&mut value, &origin);
+            self.base = value.as_object().cloned().unwrap_or_default();
         }
         self.config = Some(origin);
+    }
+
+    /// Reports the unknown fields of a plugin configuration and of the objects in it, and removes these fields.
+    fn check_configuration(&mut self, value: &mut Value, origin: &Origin) {
+        let whole = Origin { object: "configuration".into(), ..origin.clone() };
+        for (field, message) in number_text::ambiguous_host_ports(value, &whole.source) {
+            self.report(&whole, &field, message);
+        }
+        for (name, service) in value.get("services").and_then(Value::as_object).into_iter().flatten() {
+            let Some(source) = origin.source.value("services").and_then(|services| services.value(name)) else {
+                continue;
+            };
+            let object = format!("services {}", document::plain(name));
+            let origin = Origin { file: origin.file.clone(), object, source: Rc::new(source.clone()) };
+            for (field, message) in number_text::ambiguous_ports(service, &origin.source) {
+                self.report(&origin, &field, message);
+            }
+        }
+        let unknown = unknown_fields::remove_from_configuration(value);
+        let diagnostics = self.unknown(&whole, unknown);
+        self.diagnose(diagnostics);
+        for (list, kind) in [("trafficSplits", Kind::TrafficSplit), ("httpRouteGroups", Kind::HttpRouteGroup)] {
+            for (index, object) in value.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+                let source = origin.source.value(list).and_then(|list| list.item(index));
+                let name = format!("{list}[{index}] {}", document::name(object));
+                let origin = Origin {
+                    file: origin.file.clone(),
+                    object: name.trim_end().into(),
+                    source: source.map_or_else(|| Rc::clone(&origin.source), |source| Rc::new(source.clone())),
+                };
+                for (field, message) in number_text::ambiguous_numbers(kind, object, &origin.source) {
+                    self.report(&origin, &field, message);
+                }
+                let diagnostics = self.unknown(&origin, unknown_fields::remove(kind, object));
+                self.diagnose(diagnostics);
+            }
+        }
     }
 
     fn read_file(&mut self, input: &InputFile) {
@@ -126,7 +156,7 @@ impl Loader {
         if documents.is_empty() {
             return;
         }
-        let mut summary = FileSummary { file: input.name.clone(), ..FileSummary::default() };
+        self.files.push(FileSummary { file: input.name.clone(), ..FileSummary::default() });
         for (index, document) in documents.into_iter().enumerate() {
             let number = index + 1;
             let objects = match document::unpack(document) {
@@ -139,71 +169,108 @@ impl Loader {
                 }
             };
             for (object, source) in objects {
-                self.add(object, source, number, &mut summary);
-            }
-        }
-        self.files.push(summary);
-    }
-
-    /// Adds an object of a document.
-    fn add(&mut self, object: Document, source: SourceMap, document_number: usize, summary: &mut FileSummary) {
-        let source = Rc::new(source);
-        let origin = |kind: &str, value: &Value| {
-            let name = match document::name(value) {
-                name if name.is_empty() => format!("(document {document_number})"),
-                name => name,
-            };
-            Origin { file: summary.file.clone(), object: format!("{kind} {name}"), source: Rc::clone(&source) }
-        };
-        match object {
-            Document::TrafficSplit(split) => {
-                let origin = origin("TrafficSplit", &split);
-                summary.traffic_splits += 1;
-                if self.is_new(&origin) {
-                    self.push("trafficSplits", split);
-                    self.splits.push(origin);
-                }
-            }
-            Document::HttpRouteGroup(group) => {
-                let origin = origin("HTTPRouteGroup", &group);
-                summary.http_route_groups += 1;
-                if self.is_new(&origin) {
-                    for (field, key) in document::unknown_match_conditions(&group) {
-                        let conditions = document::MATCH_CONDITIONS.join(", ");
-                        let message = format!("unknown condition, which is ignored; use {conditions}");
-                        let field = format!("{field}.{key}");
-                        let position = origin.source.key_position(&field);
-                        let warning = origin.diagnostic(Severity::Warning, &field, message).at(Some(position));
-                        self.warnings.push(warning);
+                match object {
+                    Document::Known { kind, value, mistakes } => {
+                        self.summary(|summary| summary.count(kind));
+                        let origin =
+                            Origin { file: input.name.clone(), object: String::new(), source: Rc::new(source) };
+                        self.add(kind, value, number, &mistakes, origin);
                     }
-                    self.push("httpRouteGroups", group);
-                    self.groups.push(origin);
+                    Document::Other(what) => self.summary(|summary| summary.ignored.push(what)),
                 }
             }
-            Document::Service(service) => {
-                let origin = origin("Service", &service);
-                summary.services += 1;
-                if self.is_new(&origin) {
-                    self.add_service(&service, origin);
-                }
-            }
-            Document::Other(what) => summary.ignored.push(what),
         }
     }
 
-    /// Returns all documents of a file. Reports a file that cannot be read or is empty, and returns no documents.
-    fn read_documents(&mut self, file: &InputFile) -> Vec<LocatedValue> {
-        let error = |message: &str| Diagnostic::error(file.name.as_str(), "", "", message);
-        let diagnostic = match &file.content {
-            Err(why) => error(why),
-            Ok(text) => match yaml::read(text) {
-                Ok(documents) if documents.is_empty() => error("is empty; write at least one object"),
-                Ok(documents) => return documents,
-                Err(SyntaxError { position, message }) => error(&message).at(position),
-            },
+    /// Adds an object of document `number`. `mistakes` are those of its `kind` and `apiVersion`.
+    fn add(
+        &mut self,
+        kind: Kind,
+        mut value: Value,
+        number: usize,
+        mistakes: &[(&'static str, String)],
+        mut origin: Origin,
+    ) {
+        let has_namespace = document::default_namespace(&mut value, self.options.namespace.as_deref());
+        origin.object = match document::name(&value) {
+            name if name.is_empty() => format!("{} (document {number})", kind.as_str()),
+            name => format!("{} {name}", kind.as_str()),
         };
-        self.diagnostics.push(diagnostic);
-        Vec::new()
+        let error = |field: &str, message: &str| origin.diagnostic(Severity::Error, field, message);
+        let mut diagnostics: Vec<_> = mistakes.iter().map(|(field, message)| error(field, message)).collect();
+        if !has_namespace {
+            diagnostics.push(error("metadata.namespace", NO_NAMESPACE));
+        }
+        let template = document::find_template(&value);
+        diagnostics.extend(template.iter().map(|(field, message)| error(field, message)));
+        if template.is_some() && kind != Kind::HttpRouteGroup {
+            // Every name and number may be a template.
+            return self.diagnose(diagnostics);
+        }
+        diagnostics.extend(self.unknown(&origin, unknown_fields::remove(kind, &mut value)));
+        for (field, message) in number_text::ambiguous_numbers(kind, &value, &origin.source) {
+            diagnostics.push(origin.diagnostic(Severity::Error, &field, message));
+        }
+        if kind == Kind::HttpRouteGroup {
+            let file = self.files.len().saturating_sub(1);
+            self.route_groups.push(RouteGroup { file, value, diagnostics, origin });
+            return;
+        }
+        self.diagnose(diagnostics);
+        if !self.is_new(&origin) {
+            return;
+        }
+        match kind {
+            Kind::Service => self.add_service(&value, origin),
+            _ => {
+                self.push("trafficSplits", value);
+                self.splits.push(origin);
+            }
+        }
+    }
+
+    /// Adds the HTTPRouteGroups that splits name. All others may be invalid: they are for other tools.
+    fn add_route_groups(&mut self) {
+        let named = route_group::names(self.base.get("trafficSplits"));
+        for group in std::mem::take(&mut self.route_groups) {
+            if named.contains(&document::key(&group.value)) {
+                self.diagnose(group.diagnostics);
+                if self.is_new(&group.origin) {
+                    self.push("httpRouteGroups", group.value);
+                    self.groups.push(group.origin);
+                }
+                continue;
+            }
+            if let Some(summary) = self.files.get_mut(group.file) {
+                summary.ignored.push(format!("{} (no TrafficSplit names this group)", group.origin.object));
+            }
+            self.warnings.extend(group.warnings());
+        }
+    }
+
+    /// Returns a diagnostic for each unknown field of an object.
+    fn unknown(&self, origin: &Origin, fields: Vec<UnknownField>) -> Vec<Diagnostic> {
+        let severity = if self.options.allow_unknown_fields { Severity::Warning } else { Severity::Error };
+        let diagnostic = |UnknownField { field, message }: UnknownField| {
+            let position = origin.source.key_position(&field);
+            origin.diagnostic(severity, &field, message).at(Some(position))
+        };
+        fields.into_iter().map(diagnostic).collect()
+    }
+
+    /// Changes the summary of the file that is being read.
+    fn summary(&mut self, change: impl FnOnce(&mut FileSummary)) {
+        if let Some(summary) = self.files.last_mut() {
+            change(summary);
+        }
+    }
+
+    /// Returns all documents of a file; none if the file is invalid, which is reported.
+    fn read_documents(&mut self, file: &InputFile) -> Vec<LocatedValue> {
+        file.documents().unwrap_or_else(|SyntaxError { position, message }| {
+            self.diagnostics.push(Diagnostic::error(file.name.as_str(), "", "", message).at(position));
+            Vec::new()
+        })
     }
 
     /// Returns whether the object is new, and reports it if it is duplicated.
@@ -232,23 +299,25 @@ impl Loader {
     }
 
     fn add_service(&mut self, service: &Value, origin: Origin) {
-        let mut missing = false;
-        for field in ["metadata.namespace", "metadata.name"] {
-            if document::text(service, &format!("/{}", field.replace('.', "/"))).is_none() {
+        let has = |field| document::text(service, field).is_some();
+        let (has_namespace, has_name) = (has("/metadata/namespace"), has("/metadata/name"));
+        for (field, is_present) in [("metadata.namespace", has_namespace), ("metadata.name", has_name)] {
+            if !is_present && !self.is_reported(&origin.file, &origin.object, field) {
                 self.report(&origin, field, "is missing");
-                missing = true;
             }
         }
         let ports = match document::service_ports(service) {
             Ok(ports) => ports,
             Err(diagnostics) => {
                 for (field, message) in diagnostics {
-                    self.report(&origin, &field, message);
+                    if !self.is_reported(&origin.file, &origin.object, &field) {
+                        self.report(&origin, &field, message);
+                    }
                 }
                 return;
             }
         };
-        if missing {
+        if !has_namespace || !has_name {
             return;
         }
         let key = document::name(service);
@@ -268,14 +337,19 @@ impl Loader {
     }
 
     fn finish(mut self) -> Result<Input, Vec<Diagnostic>> {
+        self.add_route_groups();
         let value = Value::Object(std::mem::take(&mut self.base));
         let configuration = match Configuration::from_value(&value) {
             Ok(configuration) if self.diagnostics.is_empty() => configuration,
             Ok(_) => return Err(self.diagnostics),
             Err(problems) => {
-                let diagnostics: Vec<_> =
-                    problems.into_iter().map(|problem| self.locate(&value, Severity::Error, problem)).collect();
-                self.diagnostics.extend(diagnostics);
+                for problem in problems {
+                    let diagnostic = self.locate(&value, Severity::Error, problem);
+                    // The earlier message of the same field names the remedy.
+                    if !self.is_reported(&diagnostic.file, &diagnostic.object, &diagnostic.field) {
+                        self.diagnostics.push(diagnostic);
+                    }
+                }
                 return Err(self.diagnostics);
             }
         };
@@ -320,7 +394,24 @@ impl Loader {
     }
 
     fn report(&mut self, origin: &Origin, field: &str, message: impl Into<String>) {
-        self.diagnostics.push(origin.diagnostic(Severity::Error, field, message));
+        self.diagnose(vec![origin.diagnostic(Severity::Error, field, message)]);
+    }
+
+    /// Adds errors and warnings that were found before the configuration is parsed.
+    fn diagnose(&mut self, diagnostics: Vec<Diagnostic>) {
+        for diagnostic in diagnostics {
+            if diagnostic.severity == Severity::Warning {
+                self.warnings.push(diagnostic);
+                continue;
+            }
+            let Diagnostic { file, object, field, .. } = &diagnostic;
+            self.reported.insert((file.clone(), object.clone(), field.clone()));
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    fn is_reported(&self, file: &str, object: &str, field: &str) -> bool {
+        self.reported.contains(&(file.into(), object.into(), field.into()))
     }
 }
 
@@ -329,35 +420,4 @@ impl Loader {
 fn origin<'o>(whole: &Value, list: &str, origins: &'o [Origin], index: usize) -> Option<&'o Origin> {
     let all = whole.get(list).and_then(Value::as_array).map_or(0, Vec::len);
     origins.get((index + origins.len()).checked_sub(all)?)
-}
-
-// === impl Origin ===
-
-impl Origin {
-    /// Creates a diagnostic with the position of a field of the object.
-    fn diagnostic(&self, severity: Severity, field: &str, message: impl Into<String>) -> Diagnostic {
-        let position = self.source.position(field);
-        Diagnostic::new(severity, self.file.as_str(), self.object.as_str(), field, message).at(Some(position))
-    }
-}
-
-// === impl FileSummary ===
-
-impl fmt::Display for FileSummary {
-    /// `guide.yaml: 1 TrafficSplit, 3 Services`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = [
-            (self.traffic_splits, "TrafficSplit"),
-            (self.http_route_groups, "HTTPRouteGroup"),
-            (self.services, "Service"),
-        ];
-        write!(f, "{}: ", self.file)?;
-        let mut first = true;
-        for (count, kind) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            let (comma, plural) = (if first { "" } else { ", " }, if count == 1 { "" } else { "s" });
-            write!(f, "{comma}{count} {kind}{plural}")?;
-            first = false;
-        }
-        if first { f.write_str("no TrafficSplit") } else { Ok(()) }
-    }
 }

@@ -22,26 +22,26 @@ struct NodeVisitor;
 // === impl Located ===
 
 impl Located {
-    /// Returns the value and the map of its positions. `text` is the text of the whole file.
-    pub(crate) fn split(self, text: &str) -> (Value, SourceMap) {
+    /// Returns the value and the map of its positions. `text` is the part of a file that was parsed, and begins at `start`.
+    pub(crate) fn split(self, text: &str, start: Position) -> (Value, SourceMap) {
         let Self(Spanned { value: node, defined, .. }) = self;
         let (value, own_text, children) = match node {
             Node::Scalar(value @ Value::String(_)) => (value, None, Children::Scalar),
             Node::Scalar(value) => (value, text_at(text, &defined), Children::Scalar),
             Node::List(items) => {
-                let (values, maps) = items.into_iter().map(|item| item.split(text)).unzip();
+                let (values, maps) = items.into_iter().map(|item| item.split(text, start)).unzip();
                 (Value::Array(values), None, Children::List(maps))
             }
             Node::Map(entries) => {
                 let entries = entries.into_iter().map(|(key, value)| {
-                    let (value, map) = value.split(text);
-                    ((key.value.clone(), value), (key.value, map.with_key(position(key.defined))))
+                    let (value, map) = value.split(text, start);
+                    ((key.value.clone(), value), (key.value, map.with_key(position(key.defined, start))))
                 });
                 let (values, maps): (Map<_, _>, _) = entries.unzip();
                 (Value::Object(values), None, Children::Map(maps))
             }
         };
-        (value, SourceMap::new(position(defined), own_text, children))
+        (value, SourceMap::new(position(defined, start), own_text, children))
     }
 }
 
@@ -118,10 +118,14 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 }
 
-/// Returns the position of a location.
-pub(crate) fn position(at: Location) -> Position {
+/// Returns the position in the file of a location in a part of the file that begins at `start`.
+pub(crate) fn position(at: Location, start: Position) -> Position {
     let number = |number| usize::try_from(number).unwrap_or(usize::MAX);
-    Position { line: number(at.line()), column: number(at.column()) }
+    let (line, column) = (number(at.line()), number(at.column()));
+    match line {
+        0 | 1 => Position { line: start.line, column: (start.column + column).saturating_sub(1) },
+        _ => Position { line: start.line.saturating_add(line - 1), column },
+    }
 }
 
 /// Returns the text at a location.

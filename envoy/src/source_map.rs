@@ -72,7 +72,6 @@ impl SourceMap {
 
     /// Returns the text of a number, a boolean or a null as the file has it, such as `010`; `None` for other values and for missing
     /// fields.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the check of numbers such as 010 follows"))]
     pub(crate) fn text(&self, field: &str) -> Option<&str> {
         let (node, is_whole_path) = self.find(field);
         node.text.as_deref().filter(|_| is_whole_path)

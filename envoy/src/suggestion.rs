@@ -19,9 +19,24 @@ pub fn did_you_mean<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) ->
     nearest(text, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
+/// Returns the known name that `text` misspells: at most two letters differ, one in short names. Case and punctuation do not
+/// count. Unlike [`nearest`], other names that begin alike are no misspellings.
+pub(crate) fn misspelled<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let text = letters(text);
+    let distance = |name: &str| strsim::osa_distance(&text, &letters(name));
+    let rated = known.into_iter().map(|name| (distance(name), name));
+    let close = rated.filter(|(distance, name)| *distance <= if name.len() < 6 { 1 } else { 2 });
+    close.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+}
+
+/// Returns the letters and digits of a text in lower case.
+pub(crate) fn letters(text: &str) -> String {
+    text.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{did_you_mean, nearest};
+    use super::{did_you_mean, misspelled, nearest};
 
     #[test]
     fn typing_mistakes_are_recognised_and_other_names_are_not() {
@@ -45,5 +60,28 @@ mod tests {
         }
         assert_eq!(did_you_mean("mathces", known), "; did you mean `matches`?");
         assert_eq!(did_you_mean("weight", known), "");
+    }
+
+    #[test]
+    fn misspelled_names_differ_in_at_most_two_letters() {
+        let known = ["TrafficSplit", "HTTPRouteGroup", "Service", "name"];
+        for (text, name) in [
+            ("Servcie", Some("Service")),
+            ("service", Some("Service")),
+            ("Services", Some("Service")),
+            ("trafficsplit", Some("TrafficSplit")),
+            ("traffic-splits", Some("TrafficSplit")),
+            ("HttpRouteGroup", Some("HTTPRouteGroup")),
+            ("HTTPRouteGroups", Some("HTTPRouteGroup")),
+            ("nmae", Some("name")),
+            ("HTTPRoute", None),
+            ("ServiceEntry", None),
+            ("ServiceAccount", None),
+            ("TrafficTarget", None),
+            ("node", None),
+            ("", None),
+        ] {
+            assert_eq!(misspelled(text, known), name, "{text}");
+        }
     }
 }

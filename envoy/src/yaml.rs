@@ -1,6 +1,7 @@
 //! Parses YAML and JSON strictly, and writes YAML.
 
 use crate::diagnostic::Position;
+use crate::json_stream;
 use crate::located::{Located, position};
 use crate::source_map::SourceMap;
 use serde::{Serialize, Serializer};
@@ -10,6 +11,9 @@ use serde_saphyr::{Error, UserMessageFormatter};
 
 /// Why serialising a configuration cannot fail.
 pub(crate) const ALWAYS_JSON: &str = "a configuration consists of strings, numbers, lists and maps with string keys";
+
+/// The fields with which a Kubernetes object may begin.
+const TOP_LEVEL_FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
 
 /// Deeper than any valid document, and shallow enough for any stack.
 const MAX_DEPTH: usize = 100;
@@ -28,13 +32,27 @@ pub(crate) struct SyntaxError {
     pub(crate) message: String,
 }
 
-/// Parses all documents of a text, YAML or JSON, and skips empty ones.
+/// Parses all documents of a text, YAML or JSON, and skips empty ones. JSON documents may follow each other without a separator.
 ///
 /// # Errors
 /// If the text is not UTF-8, not valid YAML, too large or nested too deeply, or has a duplicate key or a number that is not finite.
 pub(crate) fn read(text: &[u8]) -> Result<Vec<LocatedValue>, SyntaxError> {
     let text = str::from_utf8(text)
         .map_err(|_| SyntaxError { position: None, message: "is not UTF-8; save the file as UTF-8".into() })?;
+    let mut documents = Vec::new();
+    let mut start = Position { line: 1, column: 1 };
+    let mut parts = json_stream::parts(text).into_iter().peekable();
+    while let Some(part) = parts.next() {
+        documents.extend(read_part(part, start)?);
+        if parts.peek().is_some() {
+            start = end_of(part, start);
+        }
+    }
+    Ok(documents)
+}
+
+/// Parses all documents of a part of a file that begins at `start`.
+fn read_part(text: &str, start: Position) -> Result<Vec<LocatedValue>, SyntaxError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_DEPTH,
@@ -49,22 +67,37 @@ pub(crate) fn read(text: &[u8]) -> Result<Vec<LocatedValue>, SyntaxError> {
         strict_booleans: true,
         with_snippet: false,
     };
-    match serde_saphyr::from_multiple_with_options::<Located>(text, options) {
-        Ok(documents) => Ok(documents
-            .into_iter()
-            .map(|document| {
-                let (value, source) = document.split(text);
-                LocatedValue { value, source }
-            })
-            .collect()),
-        Err(why) => Err(explain(why.without_snippet())),
+    let documents = serde_saphyr::from_multiple_with_options::<Located>(text, options)
+        .map_err(|why| explain(why.without_snippet(), start))?;
+    let split = |document: Located| {
+        let (value, source) = document.split(text, start);
+        LocatedValue { value, source }
+    };
+    Ok(documents.into_iter().map(split).collect())
+}
+
+/// Returns the position after a part of a file that begins at `start`.
+fn end_of(part: &str, start: Position) -> Position {
+    match part.rsplit_once('\n') {
+        Some((before, last)) => {
+            Position { line: start.line + before.matches('\n').count() + 1, column: last.chars().count() + 1 }
+        }
+        None => Position { line: start.line, column: start.column + part.chars().count() },
     }
 }
 
-/// Returns message and position of an error.
-fn explain(why: &Error) -> SyntaxError {
+/// Returns message and position of an error in a part of a file that begins at `start`.
+fn explain(why: &Error, start: Position) -> SyntaxError {
+    let position = why.location().filter(|at| at.line() > 0).map(|at| position(at, start));
     let message = match why {
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is duplicated; remove one"),
+        Error::DuplicateMappingKey { key: Some(key), .. } => match position {
+            // Two objects without a separator are one map with duplicate keys.
+            Some(Position { line, column: 1 }) if TOP_LEVEL_FIELDS.contains(&key.as_str()) => format!(
+                "the key `{key}` is duplicated; if another object begins here, write `---` on a line before line {line}, else \
+                 remove one"
+            ),
+            _ => format!("the key `{key}` is duplicated; remove one"),
+        },
         Error::NonFiniteFloat { value, .. } => format!("{value} is not a finite number"),
         Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("nests deeper than {MAX_DEPTH} levels"),
         Error::Budget { .. } => "is too large, perhaps because of its aliases".into(),
@@ -81,7 +114,6 @@ fn explain(why: &Error) -> SyntaxError {
             }
         }
     };
-    let position = why.location().filter(|at| at.line() > 0).map(position);
     SyntaxError { position, message: one_line(&message) }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 use traffic_split::Configuration;
-use traffic_split_envoy::{BootstrapOptions, InputFile, Protocol, bootstrap, load};
+use traffic_split_envoy::{BootstrapOptions, InputFile, LoadOptions, Protocol, bootstrap, load};
 
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
@@ -16,7 +16,7 @@ fn guide(file: &str) -> InputFile {
 
 fn configuration() -> Configuration {
     let files = ["trafficsplit-v1.yaml", "services.yaml"].map(guide);
-    load(&files, Some(&guide("config.yaml"))).unwrap().configuration
+    load(&files, Some(&guide("config.yaml")), &LoadOptions::default()).unwrap().configuration
 }
 
 fn guide_options() -> BootstrapOptions {
@@ -294,7 +294,8 @@ fn other_hosts_go_to_their_address() {
 fn further_ports_of_a_service_are_routed_by_the_host_header() {
     let config = b"services: {httpbin/httpbin: {ports: [80, 14001]}}".to_vec();
     let config = InputFile { name: "config.yaml".into(), content: Ok(config) };
-    let configuration = load(&[guide("trafficsplit-v1.yaml")], Some(&config)).unwrap().configuration;
+    let configuration =
+        load(&[guide("trafficsplit-v1.yaml")], Some(&config), &LoadOptions::default()).unwrap().configuration;
     let envoy = render(&configuration, &BootstrapOptions::default());
     let routes = virtual_hosts(&envoy)[0]["routes"].as_array().unwrap();
     assert_eq!(routes[1].pointer("/match/headers/0/string_match/suffix").unwrap(), ":80");

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 use traffic_split::Configuration;
 use traffic_split_envoy::{
-    FailurePolicy, InputFile, IstioOptions, PatchContext, VM_EPOCHS, WasmSource, envoy_filter, load, next_vm_epoch,
-    vm_epoch, wasm_plugin,
+    FailurePolicy, InputFile, IstioOptions, LoadOptions, PatchContext, VM_EPOCHS, WasmSource, envoy_filter, load,
+    next_vm_epoch, vm_epoch, wasm_plugin,
 };
 
 fn guide(file: &str) -> InputFile {
@@ -15,7 +15,7 @@ fn guide(file: &str) -> InputFile {
 }
 
 fn configuration() -> Configuration {
-    load(&["trafficsplit-v1.yaml", "services.yaml"].map(guide), None).unwrap().configuration
+    load(&["trafficsplit-v1.yaml", "services.yaml"].map(guide), None, &LoadOptions::default()).unwrap().configuration
 }
 
 fn patches(filter: &Value) -> &Vec<Value> {
@@ -73,7 +73,9 @@ fn configured_headers_are_removed_from_client_requests() {
 
 #[test]
 fn changed_splits_change_only_the_extension_configuration() {
-    let other = load(&["trafficsplit-50-50.yaml", "services.yaml"].map(guide), None).unwrap().configuration;
+    let other = load(&["trafficsplit-50-50.yaml", "services.yaml"].map(guide), None, &LoadOptions::default())
+        .unwrap()
+        .configuration;
     let [old, new] =
         [configuration(), other].map(|configuration| envoy_filter(&configuration, &IstioOptions::default()));
     for (old, new) in patches(&old).iter().zip(patches(&new)) {

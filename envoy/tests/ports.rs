@@ -5,7 +5,8 @@ use fixtures::FixedRandom;
 use serde_json::{Value, json};
 use traffic_split::{Configuration, Decision, Rules};
 use traffic_split_envoy::{
-    BootstrapOptions, Header, Input, InputFile, RequestDescription, bootstrap, explain, load, unsplit_requests,
+    BootstrapOptions, Header, Input, InputFile, LoadOptions, RequestDescription, bootstrap, explain, load,
+    unsplit_requests,
 };
 
 const ROUTES: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts";
@@ -22,7 +23,7 @@ fn input(ports: &[u16], hosts: &Value) -> Input {
         "cluster": "{service}:{port}", "trafficSplits": [split], "services": services, "hosts": hosts,
     });
     let config = InputFile { name: "config.yaml".into(), content: Ok(value.to_string().into_bytes()) };
-    load(&[], Some(&config)).unwrap()
+    load(&[], Some(&config), &LoadOptions::default()).unwrap()
 }
 
 fn request(host: &str, https: bool, port: u16) -> RequestDescription {

@@ -11,6 +11,7 @@ use traffic_split_cli::output::print_stdout;
 ///
 /// Each problem is one line: FILE: OBJECT: FIELD: PROBLEM.
 #[derive(Args)]
+#[command(mut_arg("object_namespace", |option| option.visible_alias("namespace")))]
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split check envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
 

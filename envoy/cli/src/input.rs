@@ -1,17 +1,22 @@
 //! The input files of a command: Kubernetes objects and a plugin configuration.
 
+use crate::options::parse_namespace;
 use crate::output::print_stderr;
 use clap::Args;
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Input, InputFile, load};
+use traffic_split_envoy::{Input, InputFile, LoadOptions, load};
+
+/// The extensions of the files that are read from a directory, as `kubectl apply -f DIRECTORY` does.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// The options of commands that read Kubernetes objects.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct InputArgs {
-    /// Files with TrafficSplits, HTTPRouteGroups and Services, as YAML or JSON. `-` reads standard input, e.g. from
-    /// `kubectl get trafficsplits,httproutegroups,services -A -o yaml`
+    /// Files with TrafficSplits, HTTPRouteGroups and Services, as YAML or JSON, or directories with files named *.yaml, *.yml and
+    /// *.json. `-` reads standard input, e.g. from `kubectl get trafficsplits,httproutegroups,services -A -o yaml`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -19,6 +24,15 @@ pub struct InputArgs {
     /// or `hosts`
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    /// Namespace of TrafficSplits, HTTPRouteGroups and Services that have none, as `kubectl apply -n` sets it. Objects with a
+    /// namespace keep it
+    #[arg(short = 'n', long, value_name = "NAMESPACE", value_parser = parse_namespace)]
+    pub object_namespace: Option<String>,
+
+    /// Report unknown fields as warnings, not as errors
+    #[arg(long)]
+    pub allow_unknown_fields: bool,
 }
 
 // === impl InputArgs ===
@@ -37,9 +51,12 @@ impl InputArgs {
 
     /// Reads and parses the files, and reports warnings and errors on standard error; `None` after an error.
     pub fn load(&self) -> Option<Input> {
-        let files: Vec<_> = self.files.iter().map(|path| read(path)).collect();
+        let files: Vec<_> = self.files.iter().flat_map(|path| read_all(path)).collect();
         let config = self.config.as_deref().map(read);
-        match load(&files, config.as_ref()) {
+        let mut options = LoadOptions::default();
+        options.namespace.clone_from(&self.object_namespace);
+        options.allow_unknown_fields = self.allow_unknown_fields;
+        match load(&files, config.as_ref(), &options) {
             Ok(input) => {
                 for file in input.files.iter().filter(|file| !file.ignored.is_empty()) {
                     print_stderr(format_args!("note: {}: ignored: {}", file.file, file.ignored.join(", ")));
@@ -59,6 +76,32 @@ impl InputArgs {
     }
 }
 
+/// Reads a file, standard input if the path is `-`, or all YAML and JSON files of a directory in alphabetical order, without those of
+/// its subdirectories.
+fn read_all(path: &Path) -> Vec<InputFile> {
+    if path == Path::new("-") || !path.is_dir() {
+        return vec![read(path)];
+    }
+    let is_input = |path: &PathBuf| {
+        let extension = path.extension().and_then(OsStr::to_str);
+        extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) && !path.is_dir()
+    };
+    let entries: io::Result<Vec<_>> =
+        std::fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let invalid = |why: String| vec![InputFile { name: name_of(path), content: Err(why) }];
+    match entries {
+        Err(why) => invalid(read_error(&why)),
+        Ok(entries) => {
+            let mut files: Vec<_> = entries.into_iter().filter(is_input).collect();
+            files.sort();
+            match files.is_empty() {
+                true => invalid("has no *.yaml, *.yml or *.json files; name a directory with such files".into()),
+                false => files.iter().map(|file| read(file)).collect(),
+            }
+        }
+    }
+}
+
 /// Reads a file, or standard input if the path is `-`.
 #[must_use]
 pub fn read(path: &Path) -> InputFile {
@@ -67,8 +110,11 @@ pub fn read(path: &Path) -> InputFile {
         let read = io::stdin().lock().read_to_end(&mut content);
         return InputFile { name: "stdin".into(), content: read.map(|_| content).map_err(|why| read_error(&why)) };
     }
-    let name = traffic_split_envoy::one_line(&path.display().to_string());
-    InputFile { name, content: std::fs::read(path).map_err(|why| read_error(&why)) }
+    InputFile { name: name_of(path), content: std::fs::read(path).map_err(|why| read_error(&why)) }
+}
+
+fn name_of(path: &Path) -> String {
+    traffic_split_envoy::one_line(&path.display().to_string())
 }
 
 fn read_error(why: &io::Error) -> String {

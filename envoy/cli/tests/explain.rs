@@ -492,7 +492,7 @@ fn explanation_agrees_with_the_filter_for_all_random_numbers() {
     for example in EXAMPLES {
         for files in [&[example][..], &[example, SERVICES]] {
             let files: Vec<_> = files.iter().map(|file| read(&examples().join(file))).collect();
-            let input = load(&files, None).unwrap();
+            let input = load(&files, None, &traffic_split_envoy::LoadOptions::default()).unwrap();
             let rules = Rules::new(&input.configuration, Some("httpbin"));
             for host in ["httpbin", "httpbin.httpbin:14001", "httpbin.httpbin:9", "httpbin.httpbin:x", "example.com"] {
                 for path in ["/", "/preview/1"] {

@@ -105,7 +105,7 @@ fn main() -> ExitCode {
 impl Run {
     fn run(self) -> ExitCode {
         self.istio.check().unwrap_or_else(|why| output::usage_error(Cli::command(), &["run"], &why));
-        let files = InputArgs { files: Vec::new(), config: self.config };
+        let files = InputArgs { config: self.config, ..InputArgs::default() };
         let Some(mut input) = files.load() else { return ExitCode::FAILURE };
         self.istio.ask_for_backend_header(&mut input.configuration);
         let mut istio = self.istio.options(&input.configuration);

@@ -11,6 +11,7 @@ use traffic_split_envoy::{EcdsOptions, WasmSource, ecds};
 ///
 /// Replace the file by rename (mv): Envoy then loads the new configuration and keeps all connections.
 #[derive(Args)]
+#[command(mut_arg("object_namespace", |option| option.visible_alias("namespace")))]
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
   # Change weights while Envoy runs.
   mkdir -p dist/guide

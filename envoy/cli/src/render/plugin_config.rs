@@ -8,6 +8,7 @@ use traffic_split_envoy::plugin_config;
 
 /// Write the plugin configuration that the filter reads, as JSON.
 #[derive(Args)]
+#[command(mut_arg("object_namespace", |option| option.visible_alias("namespace")))]
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
   dist/traffic-split render plugin-config \\
     envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml

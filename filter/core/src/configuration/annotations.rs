@@ -10,8 +10,14 @@ use std::fmt;
 
 /// Prefix of this project's annotations.
 const PREFIX: &str = "traffic-split/";
-/// Known annotations, without the prefix.
-const KNOWN: [&str; 5] = ["mirror", "override-header", "sticky-cookie", "sticky-cookie-attributes", "sticky-header"];
+/// Known annotations.
+const KNOWN: [&str; 5] = [
+    "traffic-split/mirror",
+    "traffic-split/override-header",
+    "traffic-split/sticky-cookie",
+    "traffic-split/sticky-cookie-attributes",
+    "traffic-split/sticky-header",
+];
 /// 100 percent, in billionths.
 pub(crate) const HUNDRED_PERCENT: u64 = 100_000_000_000;
 
@@ -50,6 +56,11 @@ pub struct Mirror {
 // === impl Annotations ===
 
 impl Annotations {
+    /// The prefix of all annotations, `traffic-split/`.
+    pub const PREFIX: &str = PREFIX;
+    /// The names of all annotations, with their prefix.
+    pub const NAMES: &[&str] = &KNOWN;
+
     /// Returns whether no option is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -82,10 +93,7 @@ impl Annotations {
                     let parsed = reader.string(value, field).map(|text| Mirror::parse(text, service));
                     annotations.mirror = reader.parsed(parsed, field);
                 }
-                _ => reader.problem(
-                    field.as_str(),
-                    format!("is unknown; use one of {}", KNOWN.map(|known| format!("{PREFIX}{known}")).join(", ")),
-                ),
+                _ => reader.problem(field.as_str(), format!("is unknown; use one of {}", KNOWN.join(", "))),
             }
         }
         if annotations.sticky_cookie.is_none() && get(map, "traffic-split/sticky-cookie-attributes").is_some() {
@@ -137,5 +145,28 @@ impl fmt::Display for Mirror {
 impl Serialize for Mirror {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Annotations, CookieAttributes, Mirror, Weight};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    // The literal has all fields of the type, so that a new field must be added here.
+    #[test]
+    fn all_annotations_have_a_known_name() {
+        let annotations = Annotations {
+            override_header: Some("a".into()),
+            sticky_header: Some("b".into()),
+            sticky_cookie: Some("c".into()),
+            sticky_cookie_attributes: Some(CookieAttributes::parse("Path=/").unwrap()),
+            mirror: Some(Mirror { backend: "v2".into(), percent: Weight::default() }),
+        };
+        let keys = serde_json::to_value(annotations).unwrap();
+        let mut keys: Vec<_> = keys.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, Annotations::NAMES);
     }
 }

@@ -61,6 +61,11 @@ pub struct HttpMatch {
 // === impl HttpRouteGroup ===
 
 impl HttpRouteGroup {
+    /// The fields of an HTTPRouteGroup in any version of SMI.
+    pub const FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "matches", "status"];
+    /// The values of `apiVersion`, the newest last.
+    pub const API_VERSIONS: &[&str] = &API_VERSIONS;
+
     /// Parses one HTTPRouteGroup.
     ///
     /// # Errors
@@ -119,9 +124,19 @@ fn read_matches(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Vec
     list.iter().enumerate().map(read).collect()
 }
 
+// === impl HttpRouteGroupSpec ===
+
+impl HttpRouteGroupSpec {
+    /// The fields of a `spec` in any version of SMI.
+    pub const FIELDS: &[&str] = &["matches"];
+}
+
 // === impl HttpMatch ===
 
 impl HttpMatch {
+    /// The fields of a match in any version of SMI.
+    pub const FIELDS: &[&str] = &["name", "pathRegex", "methods", "headers"];
+
     fn read(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let map = reader.map(value, field)?;
         let name = get(map, "name").and_then(|name| reader.string(name, &format!("{field}.name"))).unwrap_or_default();
@@ -200,4 +215,39 @@ fn read_headers(map: &Map<String, Value>, field: &str, reader: &mut Reader<'_>) 
 /// Serialises headers as a list of maps, the form of v1alpha2, because a header may have several patterns.
 fn serialize_headers<S: serde::Serializer>(headers: &[(String, Pattern)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(headers.iter().map(|(name, pattern)| std::collections::BTreeMap::from([(name, pattern)])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HttpMatch, HttpRouteGroup, HttpRouteGroupSpec, Metadata, Pattern};
+    use crate::configuration::annotations::Annotations;
+    use serde::Serialize;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn keys(value: &impl Serialize) -> Vec<String> {
+        serde_json::to_value(value).unwrap().as_object().unwrap().keys().cloned().collect()
+    }
+
+    // The literals have all fields of their types, so that a new field must be added here.
+    #[test]
+    fn serialized_fields_are_known_fields() {
+        let pattern = Pattern::whole("a").unwrap();
+        let one = HttpMatch {
+            name: "api".into(),
+            path_regex: Some(pattern.clone()),
+            methods: vec!["GET".into()],
+            headers: vec![("x".into(), pattern)],
+        };
+        let spec = HttpRouteGroupSpec { matches: vec![one.clone()] };
+        let metadata = Metadata { name: "paths".into(), namespace: "shop".into(), annotations: Annotations::default() };
+        let group = HttpRouteGroup { api_version: "".into(), kind: "".into(), metadata, spec: spec.clone() };
+        for (keys, known) in [
+            (keys(&one), HttpMatch::FIELDS),
+            (keys(&spec), HttpRouteGroupSpec::FIELDS),
+            (keys(&group), HttpRouteGroup::FIELDS),
+        ] {
+            assert!(keys.iter().all(|key| known.contains(&key.as_str())), "{keys:?} {known:?}");
+        }
+    }
 }

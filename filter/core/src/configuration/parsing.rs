@@ -35,6 +35,9 @@ const KEYS: [&str; 13] = [
 ];
 
 impl Configuration {
+    /// The keys of a plugin configuration.
+    pub const FIELDS: &[&str] = &KEYS;
+
     /// Parses a plugin configuration from JSON text of at most 16 MiB.
     ///
     /// # Errors

@@ -34,13 +34,16 @@ pub struct Service {
 // === impl HostRoot ===
 
 impl HostRoot {
+    /// The keys of an entry of `hosts`.
+    pub const FIELDS: &[&str] = &["service", "port"];
+
     pub(crate) fn read(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let expected = "a Service's `namespace/name`";
         let Value::Object(map) = value else {
             let service = reader.valid_string(value, field, is_service_key, expected)?;
             return Some(service.into());
         };
-        for key in map.keys().filter(|key| !matches!(key.as_str(), "service" | "port")) {
+        for key in map.keys().filter(|key| !Self::FIELDS.contains(&key.as_str())) {
             reader.problem(field, format!("the key {} is unknown; use service or port", quote(key)));
         }
         let service_field = format!("{field}.service");
@@ -71,6 +74,9 @@ impl Serialize for HostRoot {
 // === impl Service ===
 
 impl Service {
+    /// The keys of an entry of `services`.
+    pub const FIELDS: &[&str] = &["ports", "cluster"];
+
     pub(crate) fn read(value: &Value, reader: &mut Reader<'_>) -> Option<Self> {
         let mut service = Self::default();
         for (key, value) in reader.map(value, "")?.iter().filter(|(_, value)| !value.is_null()) {

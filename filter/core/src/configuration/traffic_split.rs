@@ -96,6 +96,11 @@ pub struct Backend {
 // === impl TrafficSplit ===
 
 impl TrafficSplit {
+    /// The fields of a TrafficSplit in any version of SMI.
+    pub const FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
+    /// The values of `apiVersion`, the newest last.
+    pub const API_VERSIONS: &[&str] = &API_VERSIONS;
+
     /// Returns `namespace/name`.
     pub fn key(&self) -> String {
         format!("{}/{}", self.metadata.namespace, self.metadata.name)
@@ -169,6 +174,9 @@ impl Metadata {
 // === impl Spec ===
 
 impl Spec {
+    /// The fields of a `spec` in any version of SMI.
+    pub const FIELDS: &[&str] = &["service", "backends", "matches"];
+
     /// Parses a split's `spec`. If the namespace is invalid, which is a problem of its own, Service names are not
     /// checked.
     fn read(
@@ -251,6 +259,9 @@ impl Spec {
 // === impl MatchReference ===
 
 impl MatchReference {
+    /// The fields of a reference in any version of SMI.
+    pub const FIELDS: &[&str] = &["apiGroup", "kind", "name"];
+
     fn read(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Self> {
         const KIND: &str = "HTTPRouteGroup";
         let map = reader.map(value, field)?;
@@ -268,6 +279,9 @@ impl MatchReference {
 // === impl Backend ===
 
 impl Backend {
+    /// The fields of a backend in any version of SMI.
+    pub const FIELDS: &[&str] = &["service", "weight"];
+
     /// Returns whether the weight is above 0.
     pub fn has_weight(&self) -> bool {
         self.weight.unwrap_or_default() != Weight::default()
@@ -322,5 +336,36 @@ pub(crate) fn object_name(value: &Value) -> String {
         }
         (None, Some(name)) if names::is_subdomain(name) => name.into(),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Annotations, Backend, MatchReference, Metadata, Spec, TrafficSplit};
+    use crate::configuration::weight::Weight;
+    use serde::Serialize;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn keys(value: &impl Serialize) -> Vec<String> {
+        serde_json::to_value(value).unwrap().as_object().unwrap().keys().cloned().collect()
+    }
+
+    // The literals have all fields of their types, so that a new field must be added here.
+    #[test]
+    fn serialized_fields_are_known_fields() {
+        let backend = Backend { service: "web-v1".into(), weight: Some(Weight::default()) };
+        let reference = MatchReference { kind: "HTTPRouteGroup".into(), name: "paths".into() };
+        let spec = Spec { service: "web".into(), backends: vec![backend.clone()], matches: vec![reference.clone()] };
+        let metadata = Metadata { name: "web".into(), namespace: "shop".into(), annotations: Annotations::default() };
+        let split = TrafficSplit { api_version: "".into(), kind: "".into(), metadata, spec: spec.clone() };
+        for (keys, known) in [
+            (keys(&backend), Backend::FIELDS),
+            (keys(&reference), MatchReference::FIELDS),
+            (keys(&spec), Spec::FIELDS),
+            (keys(&split), TrafficSplit::FIELDS),
+        ] {
+            assert!(keys.iter().all(|key| known.contains(&key.as_str())), "{keys:?} {known:?}");
+        }
     }
 }

@@ -51,8 +51,11 @@ impl Weight {
             return Err(format!("{number} is above {MAX_WEIGHT}"));
         }
         if value.fract() != 0.0 {
+            let thousandths = value * 1000.0;
+            let quantity = if thousandths.fract() == 0.0 { thousandths as u64 } else { 500 };
+            let such_as = if thousandths.fract() == 0.0 { "" } else { "a quantity such as " };
             return Err(format!(
-                "{number} is a fraction; multiply the split's weights, or write a quantity such as \"500m\""
+                "{number} is a fraction; write {such_as}\"{quantity}m\", or multiply the split's weights to get integers"
             ));
         }
         Self::from_whole(value as u128, number)
@@ -74,7 +77,7 @@ impl Weight {
     /// Source: `resource.Quantity` in `k8s.io/apimachinery`.
     pub(crate) fn from_quantity(text: &str) -> Result<Self, String> {
         let shown = quote(text);
-        let not_a_quantity = || format!("{shown} is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\"");
+        let not_a_quantity = || not_a_quantity(text);
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
         let number_end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(number_end);
@@ -134,6 +137,22 @@ impl Weight {
     }
 }
 
+/// Returns the message for a text that is not a quantity: what to write instead of a percentage or a ratio.
+fn not_a_quantity(text: &str) -> String {
+    let shown = quote(text);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let parts = text.split_once(['/', ':']).map(|(part, rest)| (part.trim(), rest.trim()));
+    match (text.trim().strip_suffix('%').map(str::trim_end), parts) {
+        (Some(percent), _) if is_number(percent) => {
+            format!("{shown} is a percentage, but weights are relative to each other; write {percent:.80}")
+        }
+        (None, Some((part, rest))) if is_number(part) && is_number(rest) => {
+            format!("{shown} is a ratio, but each backend has its own weight; write an integer for each backend")
+        }
+        _ => format!("{shown} is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\""),
+    }
+}
+
 impl fmt::Display for Weight {
     /// Writes an integer if possible, else a quantity such as `500m`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,6 +183,31 @@ mod tests {
 
     fn read(value: Value) -> Result<u64, String> {
         Weight::from_value(&value).map(Weight::billionths)
+    }
+
+    #[test]
+    fn percentages_ratios_and_fractions_have_a_remedy() {
+        for (value, message) in [
+            (json!("50%"), "\"50%\" is a percentage, but weights are relative to each other; write 50"),
+            (json!("12.5 %"), "\"12.5 %\" is a percentage, but weights are relative to each other; write 12.5"),
+            (
+                json!("1/2"),
+                "\"1/2\" is a ratio, but each backend has its own weight; write an integer for each backend",
+            ),
+            (
+                json!("1:2"),
+                "\"1:2\" is a ratio, but each backend has its own weight; write an integer for each backend",
+            ),
+            (json!("half"), "\"half\" is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\""),
+            (json!("%"), "\"%\" is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\""),
+            (json!(0.5), "0.5 is a fraction; write \"500m\", or multiply the split's weights to get integers"),
+            (
+                json!(0.0001),
+                "0.0001 is a fraction; write a quantity such as \"500m\", or multiply the split's weights to get integers",
+            ),
+        ] {
+            assert_eq!(read(value), Err(message.into()));
+        }
     }
 
     #[test]
@@ -221,7 +265,7 @@ mod tests {
         }
         assert!(read(json!(0.5)).is_err_and(|why| why.starts_with("0.5 is a fraction")));
         for value in
-            ["", "-", ".", "5 ", " 5", "50%", "1kk", "e3", "1e", "1e99999", "1.2.3", "٣", "NaN", "inf", "0x10", "1_000"]
+            ["", "-", ".", "5 ", " 5", "%", "1kk", "e3", "1e", "1e99999", "1.2.3", "٣", "NaN", "inf", "0x10", "1_000"]
         {
             assert!(read(json!(value)).is_err_and(|why| why.contains("is not a Kubernetes quantity")), "{value}");
         }

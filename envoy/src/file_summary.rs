@@ -1,0 +1,52 @@
+//! What a file contains, as one line for the user.
+
+use crate::object_type::Kind;
+use std::fmt;
+
+/// The number of objects in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileSummary {
+    /// The name of the file.
+    pub file: String,
+    /// The number of TrafficSplits.
+    pub traffic_splits: usize,
+    /// The number of HTTPRouteGroups.
+    pub http_route_groups: usize,
+    /// The number of Services.
+    pub services: usize,
+    /// Kind and name of each ignored object.
+    pub ignored: Vec<String>,
+}
+
+// === impl FileSummary ===
+
+impl FileSummary {
+    /// Counts an object.
+    pub(crate) fn count(&mut self, kind: Kind) {
+        match kind {
+            Kind::TrafficSplit => self.traffic_splits += 1,
+            Kind::HttpRouteGroup => self.http_route_groups += 1,
+            Kind::Service => self.services += 1,
+        }
+    }
+}
+
+impl fmt::Display for FileSummary {
+    /// `guide.yaml: 1 TrafficSplit, 3 Services`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.traffic_splits, "TrafficSplit"),
+            (self.http_route_groups, "HTTPRouteGroup"),
+            (self.services, "Service"),
+        ];
+        write!(f, "{}: ", self.file)?;
+        let mut first = true;
+        for (count, kind) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            let (comma, plural) = (if first { "" } else { ", " }, if count == 1 { "" } else { "s" });
+            write!(f, "{comma}{count} {kind}{plural}")?;
+            first = false;
+        }
+        if first { f.write_str("no TrafficSplit") } else { Ok(()) }
+    }
+}
