@@ -25,6 +25,11 @@ fn rendered_envoy_filter_splits_and_updates_without_listener_change() -> Result<
     apply(100, 0)?;
     wait_for_all_threads("v1 to answer", || Ok(version_at(PORT, ROOT)? == "httpbin-v1"))?;
     let modified = sidecar.stat("listener_manager.listener_modified")?;
+    // Istiod drops a patch with an unknown field.
+    let routes = sidecar.admin("/config_dump?resource=dynamic_route_configs")?;
+    for setting in ["grpc_timeout_header_max", "disable_shadow_host_suffix_append", "request_headers_mutations"] {
+        assert!(routes.contains(setting), "{setting}");
+    }
 
     let load = Load::start(PORT, ROOT, 2);
     load.more(200)?;
