@@ -387,7 +387,7 @@ run_tests() {
   level "core, as WebAssembly in node" env CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="${RUNNER##*/}" \
     cargo test --no-fail-fast -p traffic-split --target wasm32-unknown-unknown --lib --tests
   level "sticky picks, in Python" "$PYTHON" filter/core/tests/rendezvous.py
-  level "host simulator" cargo test --no-fail-fast -p host-sim
+  level "host simulator" cargo test --no-fail-fast -p host-sim -p envoy-request-headers
   level "command" cargo test --no-fail-fast -p traffic-split-envoy -p traffic-split-cli
   level "controller" env RUSTFLAGS="$STATIC" cargo test --no-fail-fast "${CONTROLLER[@]}" --target "$(host)"
   level "tasks of build.sh" cargo test --no-fail-fast --profile tools -p xtask

@@ -48,6 +48,25 @@ fn run_prints_the_outcome_of_the_request() {
 }
 
 #[test]
+fn run_joins_and_removes_headers_as_envoy_does() {
+    let directory = directory("{}");
+    let mut arguments = vec!["filter.wasm", "--config", "config.json", "--json", "--request", "GET http://shop/cart"];
+    for header in ["accept: a", "Accept: b", "connection: close", "cookie: a=1", "cookie: b=2"] {
+        arguments.extend(["-H", header]);
+    }
+    let headers = |arguments: &[&str]| {
+        let (_, stdout, _) = directory.run("run", arguments);
+        let report: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+        report["requests"][0]["requestHeaders"].as_array().expect("headers")[4..].to_vec()
+    };
+    let json = |headers: &[[&str; 2]]| headers.iter().map(|header| serde_json::json!(header)).collect::<Vec<_>>();
+    let http1 = [["accept", "a,b"], ["cookie", "a=1"], ["cookie", "b=2"], ["x-user", "hello"]];
+    assert_eq!(headers(&arguments), json(&http1));
+    arguments.push("--http2");
+    assert_eq!(headers(&arguments), json(&[["accept", "a,b"], ["cookie", "a=1; b=2"], ["x-user", "hello"]]));
+}
+
+#[test]
 fn run_prints_json() {
     let directory = directory("{}");
     let request = ["filter.wasm", "--config", "config.json", "--request", "GET http://shop/cart", "-n", "2", "--json"];

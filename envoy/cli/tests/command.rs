@@ -609,6 +609,26 @@ fn render_to_names_the_new_form() {
 }
 
 #[test]
+fn requests_that_are_never_split_are_a_warning() {
+    let services = "services: {httpbin/httpbin: {ports: [8080, 9090]}}\nhosts: {shop.example.com: httpbin/httpbin}\n";
+    let none = "services: {httpbin/httpbin: {ports: []}}\n";
+    let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", services), ("none.yaml", none)]);
+    let host = "httpbin/httpbin has several ports (8080, 9090) and neither port 80 nor 443, so requests to this host are split only \
+                on a listener of one of these ports";
+    let ran = files.run(&["check", "guide.yaml", "--config", "config.yaml"]);
+    assert!(ran.code == Some(0) && ran.stderr.contains(host), "{}", ran.stderr);
+    let ran = files.run(&["render", "envoy", "guide.yaml", "--config", "config.yaml"]);
+    let service_name = "warning: requests to httpbin.httpbin without a port in `Host` go to port 8080 and are not split: the \
+                        Service has the ports 8080, 9090, but neither the listener's port 14001 nor 80; set --listen to one \
+                        of these ports\n";
+    assert!(ran.code == Some(0) && ran.stderr.contains(host) && ran.stderr.contains(service_name), "{}", ran.stderr);
+    let ran = files.run(&["render", "envoy", "guide.yaml", "--config", "config.yaml", "--listen", "127.0.0.1:9090"]);
+    assert!(!ran.stderr.contains("without a port in `Host`"), "{}", ran.stderr);
+    let ran = files.run(&["check", "guide.yaml", "--config", "none.yaml"]);
+    assert!(ran.stderr.contains("the Service httpbin has no ports, so its requests are never split"), "{}", ran.stderr);
+}
+
+#[test]
 fn image_needs_a_digest() {
     let files = Files::new(&[("guide.yaml", &format!("{}\n---\n{SERVICE}", split("50")))]);
     let render = |more: &[&str]| files.run(&[&["render", "envoyfilter", "guide.yaml", "--wasm"], more].concat());

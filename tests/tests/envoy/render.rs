@@ -50,6 +50,7 @@ impl Rendered {
             add("--endpoint", format!("{service}:14001={address}"));
         }
         add("--endpoint", format!("httpbin.httpbin:80={}", httpbin.other.address()));
+        add("--endpoint", format!("httpbin-v1.httpbin:80={}", httpbin.v1.address()));
         add("--host", format!("other.httpbin={}", httpbin.other.address()));
         all.extend(options.iter().map(OsString::from));
         let objects = objects(&guide, &scratch)?;
@@ -175,6 +176,28 @@ fn all_root_ports_are_served_and_only_backend_ports_are_split() -> Result<()> {
     assert_eq!((ask("httpbin.httpbin:80")?, ask(ROOT)?), ("other".into(), "httpbin".into()));
     rendered.configure()?;
     assert_eq!((ask("httpbin.httpbin:80")?, ask(ROOT)?), ("other".into(), "httpbin-v1".into()));
+    Ok(())
+}
+
+/// A second port of a Service, such as one for metrics, does not switch off its split.
+#[test]
+fn request_without_a_port_uses_the_default_port_of_its_scheme() -> Result<()> {
+    let ports = "{ports: [80, 9090]}";
+    let services = format!("services: {{httpbin/httpbin: {ports}, httpbin/httpbin-v1: {ports}}}\n");
+    let rendered = Rendered::start(&format!("{services}hosts: {{shop.example.com: httpbin/httpbin}}\n"), &[])?;
+    let mut client = Client::new(rendered.port);
+    let hosts =
+        ["httpbin.httpbin", "httpbin.httpbin:80", "httpbin.httpbin:8080", "shop.example.com", "shop.example.com:9090"];
+    for host in hosts {
+        assert_eq!(client.get(host, "/json", &[])?.version(), "other", "{host}: port 80 of the root");
+    }
+    rendered.configure()?;
+    for host in hosts {
+        assert_eq!(client.get(host, "/json", &[])?.version(), "httpbin-v1", "{host}");
+    }
+    let https: &[(&str, &[u8])] = &[("x-forwarded-proto", b"https")];
+    assert_eq!(client.get("httpbin.httpbin", "/json", https)?.version(), "other", "the root has no port 443");
+    assert_eq!(client.get("httpbin.httpbin:80", "/json", https)?.version(), "httpbin-v1");
     Ok(())
 }
 
