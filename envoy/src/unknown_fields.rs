@@ -86,9 +86,8 @@ impl Walker {
         let places =
             [("metadata", METADATA), ("spec.backends", Backend::FIELDS), ("spec.matches", MatchReference::FIELDS)];
         self.unknown(spec, "spec", Spec::FIELDS, &places);
-        for (field, known) in [("backends", Backend::FIELDS), ("matches", MatchReference::FIELDS)] {
-            self.items(spec, "spec", field, known, &[("an HTTPRouteGroup", HttpMatch::FIELDS), ("spec", Spec::FIELDS)]);
-        }
+        self.items(spec, "spec", "backends", Backend::FIELDS, &[("spec", Spec::FIELDS)]);
+        self.items(spec, "spec", "matches", MatchReference::FIELDS, &[("an HTTPRouteGroup", HttpMatch::FIELDS)]);
     }
 
     fn http_route_group(&mut self, group: &mut Value) {
@@ -335,7 +334,7 @@ mod tests {
             json!({"apiVersion": "x", "kind": "TrafficSplit", "spce": {}, "backends": [], "foo": 1,
             "annotations": {}, "metadata": {"anotations": {}, "namepsace": "x"},
             "spec": {"service": "web", "mathces": [], "Backends": [], "weight": 1, "annotations": {},
-                "backends": [{"service": "a", "wieght": 1, "percent": 3, "matches": []}, 3],
+                "backends": [{"service": "a", "wieght": 1, "percent": 3, "matches": [], "name": "b"}, 3],
                 "matches": [{"name": "g", "knid": "x", "pathRegex": "/a"}]}}),
             &[
                 "metadata.anotations: unknown field `anotations`; did you mean `annotations`?",
@@ -349,6 +348,7 @@ mod tests {
                 "spec.mathces: unknown field `mathces`; did you mean `matches`?",
                 "spec.weight: unknown field `weight`; it belongs to `spec.backends`",
                 "spec.backends[0].matches: unknown field `matches`; it belongs to `spec`",
+                "spec.backends[0].name: unknown field `name`; use `service`, `weight`",
                 "spec.backends[0].percent: unknown field `percent`; use `service`, `weight`",
                 "spec.backends[0].wieght: unknown field `wieght`; did you mean `weight`?",
                 "spec.matches[0].knid: unknown field `knid`; did you mean `kind`?",
