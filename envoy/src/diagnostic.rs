@@ -1,8 +1,8 @@
-//! Errors and warnings about input files.
+//! Errors, warnings and notes about input files.
 
 use std::fmt;
 
-/// An error or a warning about one file.
+/// An error, a warning or a note about one file.
 ///
 /// Displayed as `guide.yaml:7:14: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Diagnostic {
 /// The severity of a [`Diagnostic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
+    /// A fact that is worth knowing.
+    Note,
     /// A valid setting that is probably a mistake.
     Warning,
     /// The input is refused.
@@ -75,6 +77,11 @@ impl Diagnostic {
         Self::new(Severity::Warning, file, object, field, message)
     }
 
+    /// Creates a note without a position.
+    pub fn note(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, file, "", "", message)
+    }
+
     /// Sets the position.
     #[must_use]
     pub fn at(mut self, position: Option<Position>) -> Self {
@@ -113,10 +120,11 @@ impl fmt::Display for Position {
 // === impl Severity ===
 
 impl Severity {
-    /// Returns `warning` or `error`.
+    /// Returns `note`, `warning` or `error`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Note => "note",
             Self::Warning => "warning",
             Self::Error => "error",
         }

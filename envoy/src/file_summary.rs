@@ -1,7 +1,6 @@
 //! What a file contains, as one line for the user.
 
 use crate::object_type::Kind;
-use std::fmt;
 
 /// The number of objects in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,23 +29,18 @@ impl FileSummary {
             Kind::Service => self.services += 1,
         }
     }
-}
 
-impl fmt::Display for FileSummary {
-    /// `guide.yaml: 1 TrafficSplit, 3 Services`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns what the file contains: `1 TrafficSplit, 3 Services`.
+    #[must_use]
+    pub fn content(&self) -> String {
         let counts = [
             (self.traffic_splits, "TrafficSplit"),
             (self.http_route_groups, "HTTPRouteGroup"),
             (self.services, "Service"),
         ];
-        write!(f, "{}: ", self.file)?;
-        let mut first = true;
-        for (count, kind) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            let (comma, plural) = (if first { "" } else { ", " }, if count == 1 { "" } else { "s" });
-            write!(f, "{comma}{count} {kind}{plural}")?;
-            first = false;
-        }
-        if first { f.write_str("no TrafficSplit") } else { Ok(()) }
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<_> =
+            counts.map(|(count, kind)| format!("{count} {kind}{}", if count == 1 { "" } else { "s" })).collect();
+        if counts.is_empty() { "no TrafficSplit".into() } else { counts.join(", ") }
     }
 }

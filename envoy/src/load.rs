@@ -37,8 +37,8 @@ pub struct Input {
     pub files: Vec<FileSummary>,
     /// Valid settings that are probably mistakes.
     pub warnings: Vec<Diagnostic>,
-    /// The file of each TrafficSplit, by `namespace/name`.
-    split_files: BTreeMap<String, String>,
+    /// The origin of each TrafficSplit, by `namespace/name`.
+    splits: BTreeMap<String, Origin>,
 }
 
 /// The message of an object without a namespace. The commands have the option `-n`.
@@ -48,7 +48,7 @@ const NO_NAMESPACE: &str = "is missing; add the namespace, or set it for all obj
 /// configuration to begin with: its keys stay, and the objects of the files are added.
 ///
 /// # Errors
-/// Every problem in any of the files; at least one.
+/// Every problem in any of the files: at least one error, and warnings.
 pub fn load(files: &[InputFile], config: Option<&InputFile>, options: &LoadOptions) -> Result<Input, Vec<Diagnostic>> {
     let mut loader = Loader { options: options.clone(), ..Loader::default() };
     if let Some(config) = config {
@@ -86,7 +86,15 @@ struct Loader {
 impl Input {
     /// Returns the file of a TrafficSplit, by `namespace/name`.
     pub fn file_of_split(&self, name: &str) -> Option<&str> {
-        self.split_files.get(name).map(String::as_str)
+        self.splits.get(name).map(|origin| origin.file.as_str())
+    }
+
+    /// Creates a warning about a field of a TrafficSplit, by `namespace/name`.
+    pub(crate) fn split_warning(&self, name: &str, field: &str, message: impl Into<String>) -> Diagnostic {
+        match self.splits.get(name) {
+            Some(origin) => origin.diagnostic(Severity::Warning, field, message),
+            None => Diagnostic::warning("", format!("TrafficSplit {name}"), field, message),
+        }
     }
 }
 
@@ -341,7 +349,7 @@ impl Loader {
         let value = Value::Object(std::mem::take(&mut self.base));
         let configuration = match Configuration::from_value(&value) {
             Ok(configuration) if self.diagnostics.is_empty() => configuration,
-            Ok(_) => return Err(self.diagnostics),
+            Ok(_) => return Err(self.into_diagnostics()),
             Err(problems) => {
                 for problem in problems {
                     let diagnostic = self.locate(&value, Severity::Error, problem);
@@ -350,18 +358,33 @@ impl Loader {
                         self.diagnostics.push(diagnostic);
                     }
                 }
-                return Err(self.diagnostics);
+                return Err(self.into_diagnostics());
             }
         };
         let rules = Rules::new(&configuration, None);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
-        let split_file = |(index, split): (usize, &TrafficSplit)| {
-            let origin = origin(&value, "trafficSplits", &self.splits, index).or(self.config.as_ref())?;
-            Some((split.key(), origin.file.clone()))
-        };
-        let split_files = configuration.traffic_splits.iter().enumerate().filter_map(split_file).collect();
-        Ok(Input { configuration, protocols: self.protocols, files: self.files, warnings, split_files })
+        let split_origin =
+            |(index, split): (usize, &TrafficSplit)| Some((split.key(), self.split_origin(&value, index)?));
+        let splits = configuration.traffic_splits.iter().enumerate().filter_map(split_origin).collect();
+        Ok(Input { configuration, protocols: self.protocols, files: self.files, warnings, splits })
+    }
+
+    /// Returns the origin of entry `index` of the configuration's splits.
+    fn split_origin(&self, whole: &Value, index: usize) -> Option<Origin> {
+        if let Some(origin) = origin(whole, "trafficSplits", &self.splits, index) {
+            return Some(origin.clone());
+        }
+        let Origin { file, source, .. } = self.config.as_ref()?;
+        let name = whole.get("trafficSplits").and_then(|splits| splits.get(index)).map(document::name)?;
+        let source = source.value("trafficSplits").and_then(|splits| splits.item(index))?;
+        let object = format!("trafficSplits[{index}] {name}");
+        Some(Origin { file: file.clone(), object, source: Rc::new(source.clone()) })
+    }
+
+    fn into_diagnostics(mut self) -> Vec<Diagnostic> {
+        self.diagnostics.append(&mut self.warnings);
+        self.diagnostics
     }
 
     /// Finds file, object and position of a problem of the whole configuration.

@@ -1,13 +1,13 @@
 //! The input files of a command: Kubernetes objects and a plugin configuration.
 
 use crate::options::parse_namespace;
-use crate::output::print_stderr;
+use crate::output::print_diagnostic;
 use clap::Args;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Input, InputFile, LoadOptions, load};
+use traffic_split_envoy::{Diagnostic, Input, InputFile, LoadOptions, load};
 
 /// The extensions of the files that are read from a directory, as `kubectl apply -f DIRECTORY` does.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -49,31 +49,60 @@ impl InputArgs {
         }
     }
 
-    /// Reads and parses the files, and reports warnings and errors on standard error; `None` after an error.
+    /// Reads and parses the files, and reports notes, warnings and errors on standard error; `None` after an error.
     pub fn load(&self) -> Option<Input> {
-        let files: Vec<_> = self.files.iter().flat_map(|path| read_all(path)).collect();
-        let config = self.config.as_deref().map(read);
-        let mut options = LoadOptions::default();
-        options.namespace.clone_from(&self.object_namespace);
-        options.allow_unknown_fields = self.allow_unknown_fields;
-        match load(&files, config.as_ref(), &options) {
+        match self.read() {
             Ok(input) => {
-                for file in input.files.iter().filter(|file| !file.ignored.is_empty()) {
-                    print_stderr(format_args!("note: {}: ignored: {}", file.file, file.ignored.join(", ")));
-                }
-                for warning in &input.warnings {
-                    print_stderr(format_args!("{}: {warning}", warning.severity));
-                }
+                notes(&input).iter().chain(&input.warnings).for_each(print_diagnostic);
                 Some(input)
             }
             Err(diagnostics) => {
-                for diagnostic in diagnostics {
-                    print_stderr(format_args!("{}: {diagnostic}", diagnostic.severity));
-                }
+                diagnostics.iter().for_each(print_diagnostic);
                 None
             }
         }
     }
+
+    /// Reads and parses the files.
+    ///
+    /// # Errors
+    /// Every problem in any of the files.
+    pub fn read(&self) -> Result<Input, Vec<Diagnostic>> {
+        let files: Vec<_> = self.files.iter().flat_map(|path| read_all(path)).collect();
+        let config = self.config.as_deref().map(read);
+        let names: Vec<_> = config.iter().chain(&files).map(|file| file.name.clone()).collect();
+        let mut options = LoadOptions::default();
+        options.namespace.clone_from(&self.object_namespace);
+        options.allow_unknown_fields = self.allow_unknown_fields;
+        let mut loaded = load(&files, config.as_ref(), &options);
+        match &mut loaded {
+            Ok(input) => sort(&mut input.warnings, &names),
+            Err(problems) => sort(problems, &names),
+        }
+        loaded
+    }
+}
+
+/// Sorts diagnostics by file, in the order of these names, and position.
+pub(crate) fn sort(diagnostics: &mut [Diagnostic], files: &[String]) {
+    let order = |diagnostic: &Diagnostic| {
+        let file = files.iter().position(|file| *file == diagnostic.file);
+        (file.unwrap_or(usize::MAX), diagnostic.position)
+    };
+    diagnostics.sort_by_cached_key(order);
+}
+
+/// Returns a note for each file with ignored objects.
+#[must_use]
+pub fn notes(input: &Input) -> Vec<Diagnostic> {
+    let files = input.files.iter().filter(|file| !file.ignored.is_empty());
+    files.map(|file| Diagnostic::note(&file.file, format!("ignored: {}", file.ignored.join(", ")))).collect()
+}
+
+/// Returns the name of a file in messages.
+#[must_use]
+pub fn file_name(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".into() } else { traffic_split_envoy::one_line(&path.display().to_string()) }
 }
 
 /// Reads a file, standard input if the path is `-`, or all YAML and JSON files of a directory in alphabetical order, without those of
@@ -88,7 +117,7 @@ fn read_all(path: &Path) -> Vec<InputFile> {
     };
     let entries: io::Result<Vec<_>> =
         std::fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    let invalid = |why: String| vec![InputFile { name: name_of(path), content: Err(why) }];
+    let invalid = |why: String| vec![InputFile { name: file_name(path), content: Err(why) }];
     match entries {
         Err(why) => invalid(read_error(&why)),
         Ok(entries) => {
@@ -105,16 +134,13 @@ fn read_all(path: &Path) -> Vec<InputFile> {
 /// Reads a file, or standard input if the path is `-`.
 #[must_use]
 pub fn read(path: &Path) -> InputFile {
-    if path == Path::new("-") {
+    let content = if path == Path::new("-") {
         let mut content = Vec::new();
-        let read = io::stdin().lock().read_to_end(&mut content);
-        return InputFile { name: "stdin".into(), content: read.map(|_| content).map_err(|why| read_error(&why)) };
-    }
-    InputFile { name: name_of(path), content: std::fs::read(path).map_err(|why| read_error(&why)) }
-}
-
-fn name_of(path: &Path) -> String {
-    traffic_split_envoy::one_line(&path.display().to_string())
+        io::stdin().lock().read_to_end(&mut content).map(|_| content)
+    } else {
+        std::fs::read(path)
+    };
+    InputFile { name: file_name(path), content: content.map_err(|why| read_error(&why)) }
 }
 
 fn read_error(why: &io::Error) -> String {
@@ -129,7 +155,7 @@ fn read_error(why: &io::Error) -> String {
 /// Notes on standard error that the configuration has no TrafficSplits.
 pub fn note_no_splits(configuration: &Configuration) {
     if configuration.traffic_splits.is_empty() {
-        print_stderr("note: the input has no TrafficSplit, so no request is split");
+        print_diagnostic(&Diagnostic::note("", "the input has no TrafficSplit, so no request is split"));
     }
 }
 

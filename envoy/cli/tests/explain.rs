@@ -458,8 +458,7 @@ fn invalid_input_exits_with_1_and_the_messages_of_check() {
     let split = std::fs::read_to_string(examples().join("sticky.yaml")).unwrap().replace("weight: 90", "weight: -1");
     let ran = run("explain - none.yaml --host httpbin.httpbin", &split);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
-    assert_eq!(ran.stderr, run("check - none.yaml", &split).stderr);
-    assert!(ran.stderr.contains("spec.backends[0].weight: -1 is negative\n"), "{}", ran.stderr);
+    assert_eq!(ran.stderr + "2 errors in 2 files\n", run("check - none.yaml", &split).stderr);
     let ran = run("explain guide/services.yaml --host httpbin.httpbin", "");
     assert_eq!((ran.code, ran.stderr.contains("note: the input has no TrafficSplit")), (Some(0), true));
 }

@@ -43,7 +43,7 @@ pub(super) struct Ecds {
 impl Ecds {
     pub(super) fn render(&self) -> Option<String> {
         let input = load(&self.input, &["render", "ecds"])?;
-        warn_of_unknown_ports(&input.configuration, None);
+        warn_of_unknown_ports(&input, None);
         let mut options = EcdsOptions::default();
         if let Some(path) = &self.wasm {
             options.wasm = WasmSource::File(path.clone());

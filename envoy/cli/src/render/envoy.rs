@@ -8,8 +8,8 @@ use clap::builder::NonEmptyStringValueParser;
 use std::net::SocketAddr;
 use traffic_split_cli::input::{InputArgs, check_namespace};
 use traffic_split_cli::options::{RouteArgs, parse_namespace};
-use traffic_split_cli::output::print_stderr;
-use traffic_split_envoy::{BootstrapOptions, Endpoint, ExternalHost, bootstrap, unsplit_requests};
+use traffic_split_cli::output::print_diagnostic;
+use traffic_split_envoy::{BootstrapOptions, Diagnostic, Endpoint, ExternalHost, bootstrap, unsplit_requests};
 
 const PATH: &[&str] = &["render", "envoy"];
 
@@ -85,10 +85,10 @@ impl Envoy {
         options.hosts = self.hosts;
         options.accept_http_10 = self.http10;
         options.route = self.route.options();
+        warn_of_unknown_ports(&input, Some(&options));
         options.protocols = input.protocols;
-        warn_of_unknown_ports(&input.configuration, Some(&options));
         for warning in unsplit_requests(&input.configuration, options.listen.port()) {
-            print_stderr(format_args!("warning: {warning}"));
+            print_diagnostic(&Diagnostic::warning("", "", "", warning));
         }
         Some(bootstrap(&input.configuration, &options))
     }

@@ -68,8 +68,9 @@ impl WasmPlugin {
 
 fn load_for_istio(input: &InputArgs, istio: &IstioArgs, path: &[&str]) -> Option<(Configuration, IstioOptions)> {
     istio.check().unwrap_or_else(|why| usage_error(path, &why));
-    let mut configuration = load(input, path)?.configuration;
-    warn_of_unknown_ports(&configuration, None);
+    let input = load(input, path)?;
+    warn_of_unknown_ports(&input, None);
+    let mut configuration = input.configuration;
     istio.ask_for_backend_header(&mut configuration);
     let options = istio.options(&configuration);
     Some((configuration, options))

@@ -26,7 +26,7 @@ pub(super) struct PluginConfig {
 impl PluginConfig {
     pub(super) fn render(&self) -> Option<String> {
         let input = load(&self.input, &["render", "plugin-config"])?;
-        warn_of_unknown_ports(&input.configuration, None);
+        warn_of_unknown_ports(&input, None);
         Some(plugin_config(&input.configuration))
     }
 }
