@@ -22,7 +22,26 @@ pub struct EcdsOptions {
 /// Renders the file that a bootstrap's `path_config_source` names. After the file is replaced by rename (`mv`), Envoy loads the new
 /// configuration and keeps all connections.
 pub fn ecds(configuration: &Configuration, options: &EcdsOptions) -> String {
-    let resource = json!({
+    let resource = resource(configuration, options);
+    let response = json!({"version_info": version(&resource), "resources": [resource]});
+    format!(
+        "# The filter's configuration. Replace this file by rename (mv): Envoy then loads the new one.\n{}",
+        yaml::write(&response)
+    )
+}
+
+/// Returns the `version_info` of [`ecds`]. After Envoy has loaded the file, its statistic
+/// `extension_config_discovery.http_filter.traffic-split.version_text` has this value.
+pub fn ecds_version(configuration: &Configuration, options: &EcdsOptions) -> String {
+    version(&resource(configuration, options))
+}
+
+fn version(resource: &Value) -> String {
+    content_version(resource.to_string().as_bytes())
+}
+
+fn resource(configuration: &Configuration, options: &EcdsOptions) -> Value {
+    json!({
         "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
         "name": FILTER,
         "typed_config": wasm(
@@ -32,13 +51,7 @@ pub fn ecds(configuration: &Configuration, options: &EcdsOptions) -> String {
             options.vm_epoch,
             options.failure_policy,
         ),
-    });
-    let response: Value =
-        json!({"version_info": content_version(resource.to_string().as_bytes()), "resources": [resource]});
-    format!(
-        "# The filter's configuration. Replace this file by rename (mv): Envoy then loads the new one.\n{}",
-        yaml::write(&response)
-    )
+    })
 }
 
 /// Returns a version for these bytes: their FNV-1a hash in hexadecimal.

@@ -4,7 +4,7 @@ use crate::foreign_format;
 use crate::yaml::{self, LocatedValue, SyntaxError};
 
 /// A file of Kubernetes objects, or of a plugin configuration, with its content.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputFile {
     /// The name of the file in messages: one line.
     pub name: String,

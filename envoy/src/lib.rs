@@ -6,6 +6,7 @@
 //! - [`load`] parses documents of Kubernetes objects into one plugin [`Configuration`].
 //! - [`plugin_config`], [`ecds`], [`bootstrap`], [`envoy_filter`] and [`wasm_plugin`] render a configuration.
 //! - [`plan()`] plans the configuration of a whole Kubernetes cluster; [`status_value`] and [`status_events`] report the result.
+//! - [`check_wiring`] reports mistakes in the configuration of an Envoy that loads the filter.
 //! - [`explain`] explains the decision for one request.
 //!
 //! [`Configuration`]: traffic_split::Configuration
@@ -43,13 +44,14 @@ mod unknown_fields;
 mod unknown_ports;
 mod unsplit_requests;
 mod wiring;
+mod wiring_check;
 mod yaml;
 
 pub use bootstrap::{Address, BootstrapOptions, Endpoint, ExternalHost, bootstrap};
 pub use condition::Condition;
 pub use diagnostic::{Diagnostic, Position, Severity};
 pub use document::Protocol;
-pub use ecds::{EcdsOptions, content_version, ecds};
+pub use ecds::{EcdsOptions, content_version, ecds, ecds_version};
 pub use explain::{Explanation, Header, RequestDescription, explain};
 pub use file_summary::FileSummary;
 pub use input_file::InputFile;
@@ -66,4 +68,5 @@ pub use suggestion::{did_you_mean, nearest};
 pub use unknown_ports::unknown_ports;
 pub use unsplit_requests::unsplit_requests;
 pub use wiring::{BACKEND_HEADER, FailurePolicy, VM_EPOCHS, WasmSource, increment_vm_epoch, vm_epoch};
+pub use wiring_check::{EnvoyConfiguration, check_watched_file, check_wiring, count_wired};
 pub use yaml::one_line;

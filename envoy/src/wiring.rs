@@ -11,7 +11,8 @@ pub(crate) const FILTER: &str = "traffic-split";
 /// The type of Envoy's Wasm filter.
 pub(crate) const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 /// The type of a filter that does nothing when its configuration is empty.
-const NO_OP_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+pub(crate) const NO_OP_TYPE: &str =
+    "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 
 /// Where a proxy finds the compiled filter.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,100 @@
+//! Checks how the filter is wired into a running or configured Envoy: the filter itself, the removal of its headers, the route of
+//! split requests, and the clusters of the backends.
+//!
+//! Envoy accepts most mistakes of this wiring, and the root Services then serve all requests without an error.
+
+mod clusters;
+mod config_source;
+mod connection_manager;
+mod envoy_configuration;
+mod extension;
+mod findings;
+mod routes;
+mod values;
+mod virtual_hosts;
+mod watched_file;
+
+pub use envoy_configuration::EnvoyConfiguration;
+pub use watched_file::check_watched_file;
+
+use crate::diagnostic::Diagnostic;
+use connection_manager::ConnectionManager;
+use findings::Findings;
+use std::borrow::Cow;
+use traffic_split::Configuration;
+
+/// What happens after most mistakes.
+const SILENCE: &str = "the root Services serve every request without an error";
+
+/// Where the documentation describes the parts of the wiring.
+const PARTS: &str = "docs/bare-envoy.md, step 4";
+
+/// Reports every mistake in the wiring of the filter. The field `file` of the diagnostics is empty.
+///
+/// Only connection managers that have the filter or the route of split requests are checked. `configuration` names the headers and
+/// the splits; without it, each connection manager is checked with the configuration that its filter has loaded.
+#[must_use]
+pub fn check_wiring(envoy: &EnvoyConfiguration, configuration: Option<&Configuration>) -> Vec<Diagnostic> {
+    let mut findings = Findings::default();
+    let managers = ConnectionManager::all(envoy);
+    if managers.is_empty() {
+        findings.error("", "", no_connection_manager(envoy));
+        return findings.into_diagnostics();
+    }
+    let default = Configuration::default();
+    let used: Vec<_> = managers
+        .iter()
+        .filter_map(|manager| {
+            let loaded = manager.loaded_configuration();
+            let effective = match (configuration, loaded.as_ref()) {
+                (Some(given), _) => Cow::Borrowed(given),
+                (None, Some(loaded)) => Cow::Owned(loaded.clone()),
+                (None, None) => Cow::Borrowed(&default),
+            };
+            manager.is_wired(&effective.cluster_header).then_some((manager, effective, loaded))
+        })
+        .collect();
+    if used.is_empty() {
+        let message = format!(
+            "no HTTP connection manager has the filter or the route of split requests, so {SILENCE}; add the parts of {PARTS}"
+        );
+        findings.error("", "", message);
+        return findings.into_diagnostics();
+    }
+    for (manager, effective, loaded) in &used {
+        connection_manager::check(manager, effective, &mut findings);
+        extension::check(envoy, manager, effective, loaded.as_ref(), &mut findings);
+    }
+    let tables: Vec<_> = used.iter().filter_map(|(manager, ..)| manager.route_configuration()).collect();
+    for (manager, effective, _) in &used {
+        routes::check(manager, effective, &tables, &mut findings);
+    }
+    let mut checked: Vec<&Configuration> = Vec::new();
+    for (_, effective, _) in &used {
+        // Most connection managers have the same configuration.
+        if !checked.contains(&effective.as_ref()) {
+            checked.push(effective);
+            clusters::check(envoy, &tables, effective, configuration.is_some(), &mut findings);
+        }
+    }
+    findings.into_diagnostics()
+}
+
+/// Returns the number of connection managers that [`check_wiring`] checks.
+#[must_use]
+pub fn count_wired(envoy: &EnvoyConfiguration, configuration: Option<&Configuration>) -> usize {
+    let default = Configuration::default();
+    let is_wired = |manager: &&ConnectionManager<'_>| {
+        let loaded = manager.loaded_configuration();
+        manager.is_wired(&configuration.or(loaded.as_ref()).unwrap_or(&default).cluster_header)
+    };
+    ConnectionManager::all(envoy).iter().filter(is_wired).count()
+}
+
+fn no_connection_manager(envoy: &EnvoyConfiguration) -> String {
+    if envoy.lacks_dynamic_listeners() {
+        return "the listeners come from LDS, which a bootstrap does not contain; pass Envoy's /config_dump instead"
+            .into();
+    }
+    format!("no listener has an HTTP connection manager, so no request is split; add one with the parts of {PARTS}")
+}
