@@ -35,6 +35,13 @@ pub struct InputArgs {
     pub allow_unknown_fields: bool,
 }
 
+/// The content of all input files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFiles {
+    files: Vec<InputFile>,
+    config: Option<InputFile>,
+}
+
 // === impl InputArgs ===
 
 impl InputArgs {
@@ -49,9 +56,20 @@ impl InputArgs {
         }
     }
 
+    /// Returns whether a file is standard input.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.files.iter().chain(&self.config).any(|file| file == Path::new("-"))
+    }
+
     /// Reads and parses the files, and reports notes, warnings and errors on standard error; `None` after an error.
     pub fn load(&self) -> Option<Input> {
-        match self.read() {
+        self.load_content(&self.content())
+    }
+
+    /// Parses the content of the files, and reports notes, warnings and errors on standard error; `None` after an error.
+    pub fn load_content(&self, content: &InputFiles) -> Option<Input> {
+        match self.parse(content) {
             Ok(input) => {
                 notes(&input).iter().chain(&input.warnings).for_each(print_diagnostic);
                 Some(input)
@@ -68,13 +86,24 @@ impl InputArgs {
     /// # Errors
     /// Every problem in any of the files.
     pub fn read(&self) -> Result<Input, Vec<Diagnostic>> {
-        let files: Vec<_> = self.files.iter().flat_map(|path| read_all(path)).collect();
-        let config = self.config.as_deref().map(read);
-        let names: Vec<_> = config.iter().chain(&files).map(|file| file.name.clone()).collect();
+        self.parse(&self.content())
+    }
+
+    /// Returns the content of the files.
+    #[must_use]
+    pub fn content(&self) -> InputFiles {
+        InputFiles {
+            files: self.files.iter().flat_map(|path| read_all(path)).collect(),
+            config: self.config.as_deref().map(read),
+        }
+    }
+
+    fn parse(&self, InputFiles { files, config }: &InputFiles) -> Result<Input, Vec<Diagnostic>> {
+        let names: Vec<_> = config.iter().chain(files).map(|file| file.name.clone()).collect();
         let mut options = LoadOptions::default();
         options.namespace.clone_from(&self.object_namespace);
         options.allow_unknown_fields = self.allow_unknown_fields;
-        let mut loaded = load(&files, config.as_ref(), &options);
+        let mut loaded = load(files, config.as_ref(), &options);
         match &mut loaded {
             Ok(input) => sort(&mut input.warnings, &names),
             Err(problems) => sort(problems, &names),

@@ -1,5 +1,6 @@
 //! The `traffic-split` command.
 
+mod bootstrap_file;
 mod check;
 mod explain;
 mod parse_error;

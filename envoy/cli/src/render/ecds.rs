@@ -1,23 +1,31 @@
 //! `traffic-split render ecds`.
 
-use super::load;
+use super::output_file::{OutputArgs, replace, write_and_report, written};
+use super::watch::{Shutdown, watch};
+use super::{check_files, note_no_splits};
+use crate::bootstrap_file;
 use crate::unknown_ports::warn_of_unknown_ports;
+use crate::usage_error;
 use clap::Args;
-use traffic_split_cli::input::InputArgs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use traffic_split_cli::input::{InputArgs, InputFiles, file_name};
 use traffic_split_cli::options::{FailurePolicyArgs, VmEpochArgs, file_version, is_url};
-use traffic_split_envoy::{EcdsOptions, WasmSource, ecds};
+use traffic_split_cli::output::{print_diagnostic, print_stderr, print_stdout};
+use traffic_split_envoy::{EcdsOptions, Severity, WasmSource, check_watched_file, ecds, ecds_version};
+
+const PATH: &[&str] = &["render", "ecds"];
 
 /// Write the file that a bare Envoy watches for the filter's configuration.
 ///
-/// Replace the file by rename (mv): Envoy then loads the new configuration and keeps all connections.
+/// With --output, Envoy loads the new file at once and keeps all connections.
 #[derive(Args)]
 #[command(mut_arg("object_namespace", |option| option.visible_alias("namespace")))]
 #[command(after_long_help = "Examples, at the root of the repository after ./build.sh build:
   # Change weights while Envoy runs.
   mkdir -p dist/guide
-  dist/traffic-split render ecds --wasm dist/traffic-split.wasm \\
-    envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml > dist/ecds.yaml &&
-    mv dist/ecds.yaml dist/guide/ecds.yaml
+  dist/traffic-split render ecds --wasm dist/traffic-split.wasm --output dist/guide/ecds.yaml \\
+    envoy/examples/guide/trafficsplit-50-50.yaml envoy/examples/guide/services.yaml
 
   # Use Envoy clusters that are not named as in Istio.
   dist/traffic-split render ecds --config envoy/examples/guide/config.yaml \\
@@ -25,6 +33,18 @@ use traffic_split_envoy::{EcdsOptions, WasmSource, ecds};
 pub(super) struct Ecds {
     #[command(flatten)]
     input: InputArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    /// Render again whenever an input file or the filter changes, until SIGTERM or SIGINT. While the input is invalid, the last valid
+    /// file stays
+    #[arg(long, requires = "output")]
+    watch: bool,
+
+    /// Bootstrap or config dump of the Envoy that reads the file: warn if Envoy would not notice that the file is replaced
+    #[arg(long, value_name = "FILE", requires = "output")]
+    bootstrap: Option<PathBuf>,
 
     /// Compiled filter: a file on Envoy's host. Copy the filter there before you render, and render again after you replace
     /// the filter [default: /etc/traffic-split/traffic-split.wasm]
@@ -38,21 +58,122 @@ pub(super) struct Ecds {
     vm: VmEpochArgs,
 }
 
+/// Everything from which the file is rendered.
+#[derive(PartialEq)]
+struct Sources {
+    files: InputFiles,
+    /// The version of the compiled filter.
+    wasm_version: Option<String>,
+}
+
+struct Rendered {
+    text: String,
+    version: String,
+}
+
 // === impl Ecds ===
 
 impl Ecds {
-    pub(super) fn render(&self) -> Option<String> {
-        let input = load(&self.input, &["render", "ecds"])?;
+    pub(super) fn run(&self) -> ExitCode {
+        check_files(&self.input, &self.output, PATH);
+        if self.watch && self.input.reads_stdin() {
+            usage_error(PATH, "--watch cannot read standard input again; give files instead of `-`");
+        }
+        let Some(output) = &self.output.output else {
+            return self.render(&self.read()).map_or(ExitCode::FAILURE, |rendered| print_stdout(&rendered.text));
+        };
+        if let Some(bootstrap) = &self.bootstrap
+            && !warn_of_unwatched_file(bootstrap, output)
+        {
+            return ExitCode::FAILURE;
+        }
+        if self.watch {
+            return self.watch(output);
+        }
+        match self.render(&self.read()) {
+            Some(rendered) => write_and_report(output, &rendered.text, Some(&rendered.version)),
+            None => ExitCode::FAILURE,
+        }
+    }
+
+    fn watch(&self, output: &Path) -> ExitCode {
+        let shutdown = match Shutdown::install() {
+            Ok(shutdown) => shutdown,
+            Err(why) => {
+                print_stderr(format_args!("error: {why}"));
+                return ExitCode::FAILURE;
+            }
+        };
+        let mut version = String::new();
+        let mut last_error = String::new();
+        watch(
+            &shutdown,
+            || self.read(),
+            |sources| {
+                let Some(rendered) = self.render(sources).filter(|rendered| rendered.version != version) else {
+                    return true;
+                };
+                match replace(output, &rendered.text) {
+                    Ok(()) => {
+                        print_stderr(written(output, Some(&rendered.version)));
+                        version = rendered.version;
+                        last_error.clear();
+                        true
+                    }
+                    Err(why) => {
+                        if why != last_error {
+                            print_stderr(format_args!("error: {why}; the write is repeated"));
+                        }
+                        last_error = why;
+                        false
+                    }
+                }
+            },
+        );
+        ExitCode::SUCCESS
+    }
+
+    fn wasm(&self) -> WasmSource {
+        self.wasm.as_ref().map_or_else(WasmSource::default, |path| WasmSource::File(path.clone()))
+    }
+
+    fn read(&self) -> Sources {
+        Sources { files: self.input.content(), wasm_version: file_version(&self.wasm()) }
+    }
+
+    /// Renders the file; `None` after an error, which is reported on standard error.
+    fn render(&self, sources: &Sources) -> Option<Rendered> {
+        let input = self.input.load_content(&sources.files)?;
+        note_no_splits(&input.configuration);
         warn_of_unknown_ports(&input, None);
         let mut options = EcdsOptions::default();
-        if let Some(path) = &self.wasm {
-            options.wasm = WasmSource::File(path.clone());
-        }
-        options.wasm_version = file_version(&options.wasm);
+        options.wasm = self.wasm();
+        options.wasm_version.clone_from(&sources.wasm_version);
         options.failure_policy = self.failure_policy.policy();
         options.vm_epoch = self.vm.vm_epoch;
-        Some(ecds(&input.configuration, &options))
+        let configuration = &input.configuration;
+        Some(Rendered { text: ecds(configuration, &options), version: ecds_version(configuration, &options) })
     }
+}
+
+/// Warns if the Envoy of a bootstrap would not load the file, or would not notice that it is replaced. Returns whether the bootstrap
+/// was read.
+fn warn_of_unwatched_file(bootstrap: &Path, output: &Path) -> bool {
+    let envoy = match bootstrap_file::read(bootstrap) {
+        Ok(envoy) => envoy,
+        Err(diagnostic) => {
+            print_diagnostic(&diagnostic);
+            return false;
+        }
+    };
+    let output = std::path::absolute(output).unwrap_or_else(|_| output.into());
+    for mut diagnostic in check_watched_file(&envoy, &output) {
+        diagnostic.file = file_name(bootstrap);
+        // The file is written in any case.
+        diagnostic.severity = Severity::Warning;
+        print_diagnostic(&diagnostic);
+    }
+    true
 }
 
 fn parse_wasm_path(text: &str) -> Result<String, String> {

@@ -1,11 +1,13 @@
 //! `traffic-split render envoy`.
 
 use super::load;
+use super::output_file::OutputArgs;
 use crate::unknown_ports::warn_of_unknown_ports;
 use crate::usage_error;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use traffic_split_cli::input::{InputArgs, check_namespace};
 use traffic_split_cli::options::{RouteArgs, parse_namespace};
 use traffic_split_cli::output::print_diagnostic;
@@ -28,6 +30,9 @@ const PATH: &[&str] = &["render", "envoy"];
 pub(super) struct Envoy {
     #[command(flatten)]
     input: InputArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
 
     /// The clients' namespace, in which a bare Service name is a root [default: `namespace` of --config, else curl]
     #[arg(long, value_name = "NAMESPACE", value_parser = parse_namespace)]
@@ -70,19 +75,24 @@ pub(super) struct Envoy {
 // === impl Envoy ===
 
 impl Envoy {
-    pub(super) fn render(self) -> Option<String> {
-        let mut input = load(&self.input, PATH)?;
+    pub(super) fn run(mut self) -> ExitCode {
+        let text = self.render();
+        self.output.write(text.as_deref())
+    }
+
+    fn render(&mut self) -> Option<String> {
+        let mut input = load(&self.input, &self.output, PATH)?;
         self.route.ask_for_backend_header(&mut input.configuration);
         let namespace = self.namespace.as_deref();
         check_namespace(&input.configuration, namespace).unwrap_or_else(|why| usage_error(PATH, &why));
         let mut options = BootstrapOptions::default();
-        options.namespace = self.namespace.unwrap_or(options.namespace);
+        options.namespace = self.namespace.take().unwrap_or(options.namespace);
         options.listen = self.listen.unwrap_or(options.listen);
         options.admin = self.admin.unwrap_or(options.admin);
         options.port = self.port;
-        options.ecds = self.ecds.unwrap_or(options.ecds);
-        options.endpoints = self.endpoints;
-        options.hosts = self.hosts;
+        options.ecds = self.ecds.take().unwrap_or(options.ecds);
+        options.endpoints = std::mem::take(&mut self.endpoints);
+        options.hosts = std::mem::take(&mut self.hosts);
         options.accept_http_10 = self.http10;
         options.route = self.route.options();
         warn_of_unknown_ports(&input, Some(&options));

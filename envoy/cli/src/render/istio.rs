@@ -1,9 +1,11 @@
 //! `traffic-split render envoyfilter` and `render wasmplugin`.
 
 use super::load;
+use super::output_file::OutputArgs;
 use crate::unknown_ports::warn_of_unknown_ports;
 use crate::usage_error;
 use clap::Args;
+use std::process::ExitCode;
 use traffic_split::Configuration;
 use traffic_split_cli::input::InputArgs;
 use traffic_split_cli::options::{IstioArgs, VmEpochArgs};
@@ -25,6 +27,9 @@ pub(super) struct EnvoyFilter {
     input: InputArgs,
 
     #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
     istio: IstioArgs,
 
     #[command(flatten, next_help_heading = "Filter")]
@@ -44,14 +49,22 @@ pub(super) struct WasmPlugin {
     input: InputArgs,
 
     #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
     istio: IstioArgs,
 }
 
 // === impl EnvoyFilter ===
 
 impl EnvoyFilter {
-    pub(super) fn render(&self) -> Option<String> {
-        let (configuration, mut options) = load_for_istio(&self.input, &self.istio, &["render", "envoyfilter"])?;
+    pub(super) fn run(&self) -> ExitCode {
+        self.output.write(self.render().as_deref())
+    }
+
+    fn render(&self) -> Option<String> {
+        let (configuration, mut options) =
+            load_for_istio(&self.input, &self.output, &self.istio, &["render", "envoyfilter"])?;
         options.vm_epoch = self.vm.vm_epoch;
         Some(envoy_filter_yaml(&configuration, &options))
     }
@@ -60,15 +73,25 @@ impl EnvoyFilter {
 // === impl WasmPlugin ===
 
 impl WasmPlugin {
-    pub(super) fn render(&self) -> Option<String> {
-        let (configuration, options) = load_for_istio(&self.input, &self.istio, &["render", "wasmplugin"])?;
+    pub(super) fn run(&self) -> ExitCode {
+        self.output.write(self.render().as_deref())
+    }
+
+    fn render(&self) -> Option<String> {
+        let (configuration, options) =
+            load_for_istio(&self.input, &self.output, &self.istio, &["render", "wasmplugin"])?;
         Some(wasm_plugin(&configuration, &options))
     }
 }
 
-fn load_for_istio(input: &InputArgs, istio: &IstioArgs, path: &[&str]) -> Option<(Configuration, IstioOptions)> {
+fn load_for_istio(
+    input: &InputArgs,
+    output: &OutputArgs,
+    istio: &IstioArgs,
+    path: &[&str],
+) -> Option<(Configuration, IstioOptions)> {
     istio.check().unwrap_or_else(|why| usage_error(path, &why));
-    let input = load(input, path)?;
+    let input = load(input, output, path)?;
     warn_of_unknown_ports(&input, None);
     let mut configuration = input.configuration;
     istio.ask_for_backend_header(&mut configuration);

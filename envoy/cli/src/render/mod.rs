@@ -3,20 +3,22 @@
 mod ecds;
 mod envoy;
 mod istio;
+mod output_file;
 mod plugin_config;
+mod watch;
 
 use crate::usage_error;
 use clap::{Args, Subcommand};
 use ecds::Ecds;
 use envoy::Envoy;
 use istio::{EnvoyFilter, WasmPlugin};
+use output_file::OutputArgs;
 use plugin_config::PluginConfig;
 use std::process::ExitCode;
 use traffic_split_cli::input::{InputArgs, note_no_splits};
-use traffic_split_cli::output::print_stdout;
 use traffic_split_envoy::Input;
 
-/// Write Envoy or Istio configuration to standard output.
+/// Write Envoy or Istio configuration to standard output, or to a file.
 ///
 /// The same input always gives the same bytes. Warnings and errors go to standard error.
 #[derive(Args)]
@@ -41,20 +43,25 @@ enum Target {
 
 impl Render {
     pub(crate) fn run(self) -> ExitCode {
-        let text = match self.target {
-            Target::Ecds(ecds) => ecds.render(),
-            Target::Envoy(envoy) => envoy.render(),
-            Target::EnvoyFilter(envoy_filter) => envoy_filter.render(),
-            Target::WasmPlugin(wasm_plugin) => wasm_plugin.render(),
-            Target::PluginConfig(plugin_config) => plugin_config.render(),
-        };
-        text.map_or(ExitCode::FAILURE, |text| print_stdout(&text))
+        match self.target {
+            Target::Ecds(ecds) => ecds.run(),
+            Target::Envoy(envoy) => envoy.run(),
+            Target::EnvoyFilter(envoy_filter) => envoy_filter.run(),
+            Target::WasmPlugin(wasm_plugin) => wasm_plugin.run(),
+            Target::PluginConfig(plugin_config) => plugin_config.run(),
+        }
     }
 }
 
+/// Exits with a usage error if standard input is named twice, or if the output is one of the input files.
+fn check_files(input: &InputArgs, output: &OutputArgs, path: &[&str]) {
+    let checked = input.check_stdin().and_then(|()| output.check(input.files.iter().chain(&input.config)));
+    checked.unwrap_or_else(|why| usage_error(path, &why));
+}
+
 /// Reads the input of the subcommand at `path`; `None` after an error, which is reported on standard error.
-fn load(input: &InputArgs, path: &[&str]) -> Option<Input> {
-    input.check_stdin().unwrap_or_else(|why| usage_error(path, &why));
+fn load(input: &InputArgs, output: &OutputArgs, path: &[&str]) -> Option<Input> {
+    check_files(input, output, path);
     let input = input.load()?;
     note_no_splits(&input.configuration);
     Some(input)

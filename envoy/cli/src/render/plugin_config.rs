@@ -1,8 +1,10 @@
 //! `traffic-split render plugin-config`.
 
 use super::load;
+use super::output_file::OutputArgs;
 use crate::unknown_ports::warn_of_unknown_ports;
 use clap::Args;
+use std::process::ExitCode;
 use traffic_split_cli::input::InputArgs;
 use traffic_split_envoy::plugin_config;
 
@@ -19,13 +21,20 @@ use traffic_split_envoy::plugin_config;
 pub(super) struct PluginConfig {
     #[command(flatten)]
     input: InputArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 // === impl PluginConfig ===
 
 impl PluginConfig {
-    pub(super) fn render(&self) -> Option<String> {
-        let input = load(&self.input, &["render", "plugin-config"])?;
+    pub(super) fn run(&self) -> ExitCode {
+        self.output.write(self.render().as_deref())
+    }
+
+    fn render(&self) -> Option<String> {
+        let input = load(&self.input, &self.output, &["render", "plugin-config"])?;
         warn_of_unknown_ports(&input, None);
         Some(plugin_config(&input.configuration))
     }

@@ -1,0 +1,129 @@
+//! The option `--output`: replaces a file atomically.
+
+use clap::Args;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use traffic_split_cli::output::{print_stderr, print_stdout};
+
+/// Where the rendered configuration goes.
+#[derive(Args)]
+pub(super) struct OutputArgs {
+    /// Replace this file atomically, by rename, instead of writing to standard output. After an error, the old file stays
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+}
+
+// === impl OutputArgs ===
+
+impl OutputArgs {
+    /// Checks that the output is none of the input files.
+    ///
+    /// # Errors
+    /// If it is one of them: the message.
+    pub(super) fn check<'p>(&self, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<(), String> {
+        let Some(output) = &self.output else { return Ok(()) };
+        let real = fs::canonicalize(output).ok();
+        let is_output = |input: &PathBuf| input == output || real.is_some() && fs::canonicalize(input).ok() == real;
+        match inputs.any(is_output) {
+            true => Err(format!("--output `{}` is an input file; name another file", output.display())),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the text to the file, or to standard output. `None` is an error that was reported.
+    pub(super) fn write(&self, text: Option<&str>) -> ExitCode {
+        match (text, &self.output) {
+            (None, _) => ExitCode::FAILURE,
+            (Some(text), None) => print_stdout(text),
+            (Some(text), Some(path)) => write_and_report(path, text, None),
+        }
+    }
+}
+
+/// Replaces a file, and reports on standard error that it was written, or why not.
+pub(super) fn write_and_report(path: &Path, text: &str, version: Option<&str>) -> ExitCode {
+    match replace(path, text) {
+        Ok(()) => {
+            print_stderr(written(path, version));
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            print_stderr(format_args!("error: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns the line that reports a written file.
+pub(super) fn written(path: &Path, version: Option<&str>) -> String {
+    let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
+    format!("wrote {}{version}", name(path))
+}
+
+/// Replaces a file by rename, so that a reader sees either the old or the new content, also after a power failure. The new file has
+/// the mode and the owner of the old one, or mode 0644.
+///
+/// # Errors
+/// If the file cannot be written: the message. The old file is unchanged.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let failed = |what: &str, why: &io::Error| format!("{}: {what}: {why}; the old file is unchanged", name(path));
+    let old = match fs::metadata(path) {
+        Ok(old) if old.is_dir() => return Err(format!("{}: is a directory; name a file", name(path))),
+        // Renaming over /dev/null or /dev/stdout would replace the device.
+        Ok(old) if !old.is_file() => {
+            return Err(format!("{}: is not a regular file; omit --output to write to standard output", name(path)));
+        }
+        Ok(old) => Some(old),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => None,
+        Err(why) => return Err(failed("cannot be read", &why)),
+    };
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    if !directory.is_dir() {
+        return Err(format!("{}: the directory `{}` does not exist; create it", name(path), name(directory)));
+    }
+    // The error itself names the temporary file.
+    let cannot_create =
+        |why: io::Error| format!("{}: cannot be replaced: {}; the old file is unchanged", name(path), why.kind());
+    let mut new = tempfile::Builder::new().prefix(".traffic-split-").tempfile_in(directory).map_err(cannot_create)?;
+    new.as_file_mut().write_all(text.as_bytes()).map_err(|why| failed("cannot be written", &why))?;
+    copy_permissions(new.as_file(), old.as_ref()).map_err(|why| failed("its owner or mode cannot be set", &why))?;
+    new.as_file().sync_all().map_err(|why| failed("cannot be written", &why))?;
+    new.persist(path).map_err(|why| failed("cannot be replaced", &why.error))?;
+    // The rename is done; only a power failure could undo it.
+    let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    Ok(())
+}
+
+#[cfg(unix)]
+fn copy_permissions(new: &File, old: Option<&Metadata>) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+    const MODE: u32 = 0o644;
+    let created = new.metadata()?;
+    if let Some(old) = old
+        && (old.uid(), old.gid()) != (created.uid(), created.gid())
+    {
+        let owner = (old.uid() != created.uid()).then_some(old.uid());
+        let group = (old.gid() != created.gid()).then_some(old.gid());
+        let changed = fchown(new, owner, group);
+        // Only root may give a file away. Without that, a file that everyone may read stays readable.
+        if old.mode() & 0o004 == 0 {
+            changed?;
+        }
+    }
+    let mode = old.map_or(MODE, |old| old.mode() & 0o7777);
+    new.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn copy_permissions(new: &File, old: Option<&Metadata>) -> io::Result<()> {
+    old.map_or(Ok(()), |old| new.set_permissions(old.permissions()))
+}
+
+fn name(path: &Path) -> String {
+    traffic_split_envoy::one_line(&path.display().to_string())
+}
