@@ -333,7 +333,7 @@ fn missing_misplaced_or_disabled_filter_is_found() {
         FILTER,
         set("disabled", true.into()),
         &[
-            "error: listener outbound, virtual host shop/web; virtual host shop/web-v1; virtual host shop/web-v2 and 2 more: \
+            "error: listener outbound, virtual host shop/web; virtual host shop/web-v1; virtual host shop/web-v2 and 3 more: \
            typed_per_filter_config: the filter is disabled, so the root Services serve every request without an error; enable \
            `traffic-split`",
         ],
@@ -348,10 +348,11 @@ fn filter_that_is_enabled_only_where_a_split_needs_it_has_no_finding() {
         "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "is_optional": true, "config": {},
     }});
     let hosts = value.pointer_mut(MANAGER).unwrap()["route_config"]["virtual_hosts"].as_array_mut().unwrap();
-    for (index, host) in hosts.iter_mut().enumerate() {
-        match index {
-            0 => host["typed_per_filter_config"] = enabled.clone(),
-            _ => drop(host["routes"].as_array_mut().unwrap().remove(0)),
+    for host in hosts {
+        let name = host["name"].as_str().unwrap();
+        match name == "shop/web" || name.starts_with("hosts of shop/web,") {
+            true => host["typed_per_filter_config"] = enabled.clone(),
+            false => drop(host["routes"].as_array_mut().unwrap().remove(0)),
         }
     }
     assert_eq!(check(value, Some(&configuration())), [""; 0]);

@@ -441,7 +441,7 @@ fn examples_of_help_run_as_written() {
     let files = Files::new(&[]);
     for (command, examples) in [
         ("", 4),
-        ("check", 3),
+        ("check", 5),
         ("render ecds", 2),
         ("render envoy", 1),
         ("render envoyfilter", 2),
@@ -453,7 +453,12 @@ fn examples_of_help_run_as_written() {
         let (_, script) = help.split_once("after ./build.sh build:\n").unwrap();
         assert_eq!(script.matches("dist/traffic-split ").count(), examples);
         let ran = files.run_at_root(script);
-        assert_eq!(ran.stderr, "");
+        // `--output` reports the written file.
+        assert!(
+            ran.stderr.lines().all(|line| line.starts_with("wrote dist/guide/ecds.yaml, version ")),
+            "{}",
+            ran.stderr
+        );
         ran.printed();
     }
     for written in ["dist/guide.yaml", "dist/guide/ecds.yaml", "dist/envoyfilter.yaml", "dist/wasmplugin.yaml"] {
@@ -513,6 +518,14 @@ fn usage_errors_exit_with_2() {
         &["check", "-", "-"],
         &["render", "ecds", "--config", "-", "-"],
         &["render", "ecds", "--timeout", "15s", "guide.yaml"],
+        // These options need --output, and files that can be read again.
+        &["render", "ecds", "--watch", "guide.yaml"],
+        &["render", "ecds", "--bootstrap", "guide.yaml", "guide.yaml"],
+        &["render", "ecds", "--watch", "--output", "ecds.yaml", "-"],
+        &["render", "envoy", "--output", "guide.yaml", "guide.yaml"],
+        &["render", "ecds", "--output", "./config.yaml", "--config", "config.yaml", "guide.yaml"],
+        &["render", "ecds", "--output", "new.yaml", "."],
+        &["check", "--bootstrap", "-", "-"],
         &["render", "ecds", "--wasm", "oci://r/f", "guide.yaml"],
         &["render", "ecds", "--ecds", "ecds.yaml", "guide.yaml"],
         &["check", "-n", "a b", "guide.yaml"],
@@ -554,6 +567,7 @@ fn option_of_another_subcommand_is_refused_with_the_subcommands_that_have_it() {
         ("--wasm", "/f.wasm", plugin),
         ("--wasm-sha256", &sha256, istio),
         ("--failure-policy", "open", plugin),
+        ("--bootstrap", "envoy.yaml", &["ecds"]),
         ("--vm-epoch", "1", &["ecds", "envoyfilter"]),
         ("--namespace", "curl", all),
         ("--object-namespace", "curl", all),

@@ -13,7 +13,7 @@ use std::process::Command;
 const RUN_HERE: [&str; 6] = ["cat ", "cp ", "dist/traffic-split ", "mkdir ", "mv ", "ls "];
 
 /// Commands that another test runs: the beginning of the command, the file of the test, and a text of that file.
-const ELSEWHERE: [(&str, &str, &str); 16] = [
+const ELSEWHERE: [(&str, &str, &str); 19] = [
     ("./build.sh build", "build.sh", "\n  build\n  build_guests\n"),
     // The demo prints the results of this test.
     ("./build.sh demo", "tests/tests/envoy/guide.rs", "fn weights_change_under_load_without_failed_requests"),
@@ -27,6 +27,16 @@ const ELSEWHERE: [(&str, &str, &str); 16] = [
     ),
     ("cargo clippy --all-targets", "build.sh", "cargo clippy --quiet --all-targets"),
     ("cargo fmt --all --check", "build.sh", "cargo fmt --all --check"),
+    (
+        "curl -s 'localhost:15000/stats?filter=version_text'",
+        "tests/tests/envoy/wiring.rs",
+        "fn envoy_shows_the_version_of_the_written_file",
+    ),
+    (
+        "curl -s localhost:15000/config_dump | dist/traffic-split check",
+        "tests/tests/envoy/wiring.rs",
+        "fn config_dump_of_the_rendered_bootstrap_has_no_finding",
+    ),
     ("curl -s localhost:15000/stats | grep ext", "tests/src/envoy.rs", "extension_config_discovery"),
     (
         "curl -s localhost:15000/stats/prometheus",
@@ -52,6 +62,11 @@ const ELSEWHERE: [(&str, &str, &str); 16] = [
         "kubectl get trafficsplit",
         "tests/tests/mesh/controller.rs",
         "fn split_above_the_size_limit_is_reported_and_excluded_until_it_fits",
+    ),
+    (
+        "kubectl exec deploy/curl",
+        "tests/tests/envoy/wiring.rs",
+        "fn config_dump_of_the_rendered_bootstrap_has_no_finding",
     ),
     ("skopeo copy", "tests/mesh/tools/image_test.go", "func TestIstiosAgentFetchesTheFilterThatIsRendered"),
     ("traffic-split check canary.yaml", "filter/core/tests/budget.rs", "together have"),

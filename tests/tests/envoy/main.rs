@@ -15,3 +15,4 @@ mod routes;
 mod safety;
 mod timeouts;
 mod transparency;
+mod wiring;

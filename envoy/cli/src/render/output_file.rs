@@ -25,9 +25,18 @@ impl OutputArgs {
     pub(super) fn check<'p>(&self, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<(), String> {
         let Some(output) = &self.output else { return Ok(()) };
         let real = fs::canonicalize(output).ok();
-        let is_output = |input: &PathBuf| input == output || real.is_some() && fs::canonicalize(input).ok() == real;
+        let directory = fs::canonicalize(directory(output)).ok();
+        // A directory as input means the YAML and JSON files in it.
+        let is_read =
+            output.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+        let is_output = |input: &PathBuf| {
+            let input = (input, fs::canonicalize(input).ok());
+            input.0 == output || input.1.is_some() && (input.1 == real || is_read && input.1 == directory)
+        };
         match inputs.any(is_output) {
-            true => Err(format!("--output `{}` is an input file; name another file", output.display())),
+            true => {
+                Err(format!("--output `{}` is an input file; write the output to another directory", output.display()))
+            }
             false => Ok(()),
         }
     }
@@ -79,10 +88,7 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), String> {
         Err(why) if why.kind() == io::ErrorKind::NotFound => None,
         Err(why) => return Err(failed("cannot be read", &why)),
     };
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory(path);
     if !directory.is_dir() {
         return Err(format!("{}: the directory `{}` does not exist; create it", name(path), name(directory)));
     }
@@ -122,6 +128,14 @@ fn copy_permissions(new: &File, old: Option<&Metadata>) -> io::Result<()> {
 #[cfg(not(unix))]
 fn copy_permissions(new: &File, old: Option<&Metadata>) -> io::Result<()> {
     old.map_or(Ok(()), |old| new.set_permissions(old.permissions()))
+}
+
+/// Returns the directory of a file.
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
 }
 
 fn name(path: &Path) -> String {
