@@ -32,7 +32,7 @@ pub struct BootstrapOptions {
     pub endpoints: Vec<Endpoint>,
     /// Other hosts that clients may call.
     pub hosts: Vec<ExternalHost>,
-    /// Whether clients may use HTTP/1.0. Envoy answers 426 to them by default.
+    /// Whether clients may use HTTP/1.0. Defaults to `false`: Envoy answers such requests with 426.
     pub accept_http_10: bool,
     /// The route of split requests.
     pub route: SplitRoute,

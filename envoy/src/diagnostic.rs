@@ -10,13 +10,13 @@ use std::fmt;
 pub struct Diagnostic {
     /// Whether the input is refused.
     pub severity: Severity,
-    /// The name of the file; empty if no file is meant.
+    /// The name of the file; empty if the diagnostic concerns no file.
     pub file: String,
-    /// The position of the field in the file, or of the closest object around it; `None` if unknown.
+    /// The position of the field in the file, or of the closest enclosing object; `None` if unknown.
     pub position: Option<Position>,
-    /// The object in the file; empty if the whole file is meant.
+    /// The object in the file; empty if the diagnostic concerns the whole file.
     pub object: String,
-    /// The path of the field in the object; empty if the whole object is meant.
+    /// The path of the field in the object; empty if the diagnostic concerns the whole object.
     pub field: String,
     /// The problem and its remedy.
     pub message: String,
@@ -25,7 +25,7 @@ pub struct Diagnostic {
 /// The severity of a [`Diagnostic`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// A fact that is worth knowing.
+    /// Information that needs no action.
     Note,
     /// A valid setting that is probably a mistake.
     Warning,
@@ -142,7 +142,7 @@ mod tests {
     use super::{Diagnostic, Position};
 
     #[test]
-    fn parts_that_are_absent_leave_no_separator() {
+    fn absent_parts_leave_no_separator() {
         let at = Some(Position { line: 7, column: 14 });
         for (diagnostic, text) in [
             (

@@ -14,7 +14,7 @@ use traffic_split::Configuration;
 /// A Kubernetes object.
 #[derive(Debug)]
 pub(crate) enum Document {
-    /// An object of a kind that the configuration needs. Mistyped kinds and versions are corrected, and listed with field and message.
+    /// An object of a kind that the configuration needs. Misspelled kinds and versions are corrected; `mistakes` lists field and message.
     Known { kind: Kind, value: Value, mistakes: Vec<(&'static str, String)> },
     /// An object of another kind: its kind and name.
     Other(String),
@@ -29,7 +29,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// The fields of a list beside its items.
+/// The fields of a list other than its items.
 const TYPE_META: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// Why a document is not a Kubernetes object.
@@ -66,7 +66,7 @@ pub(crate) fn unpack(document: LocatedValue) -> Result<Vec<(Document, SourceMap)
             let near = keys.filter(|key| !TYPE_META.contains(key)).find(|key| nearest(key, ["items"]).is_some());
             return match near {
                 Some(key) => refused(key, &format!("unknown field `{}`; did you mean `items`?", plain(key))),
-                None => refused("items", "is missing; list the objects, or write `items: []`"),
+                None => refused("items", "is missing; add the objects, or write `items: []` for an empty list"),
             };
         }
         if value.get("items").is_some() {
@@ -92,10 +92,10 @@ fn without_kind(value: &Value) -> (String, String) {
             "is a plugin configuration, not a Kubernetes object; pass the file to --config"
         }
         () if has("static_resources") || has("dynamic_resources") => {
-            "is the bootstrap of an Envoy, not a Kubernetes object; name files with TrafficSplits"
+            "is an Envoy bootstrap, not a Kubernetes object; pass files with TrafficSplits"
         }
         () if has("resources") && (has("version_info") || has("versionInfo")) => {
-            "is the output of `render ecds`, not a Kubernetes object; name files with TrafficSplits"
+            "is the output of `render ecds`, not a Kubernetes object; pass files with TrafficSplits"
         }
         () if has("resources") || has("namePrefix") || has("patches") => {
             "is a kustomization, not a Kubernetes object; pass the output of `kubectl kustomize`"
@@ -108,7 +108,8 @@ fn without_kind(value: &Value) -> (String, String) {
     (String::new(), message.into())
 }
 
-/// Returns whether the keys of a map are those of a plugin configuration. Other formats also have the key `services`.
+/// Returns whether the keys of a map are those of a plugin configuration. The key `services` alone is not enough, because other
+/// formats, such as Docker Compose, also have this key.
 fn is_plugin_configuration(keys: &[&str]) -> bool {
     let is_known = |key: &&str| Configuration::FIELDS.contains(key);
     let is_distinctive = |key: &&str| is_known(key) && key.contains(|char: char| char.is_ascii_uppercase());
@@ -121,7 +122,7 @@ pub(crate) fn not_a_configuration(value: &Value) -> Option<String> {
     let is_object =
         value.get("apiVersion").is_some() || value.get("metadata").is_some() || value.get("items").is_some();
     is_object.then(|| {
-        format!("is a Kubernetes object ({}), not a plugin configuration; name the file without --config", plain(kind))
+        format!("is a Kubernetes object ({}), not a plugin configuration; pass the file without --config", plain(kind))
     })
 }
 
@@ -158,14 +159,14 @@ fn unpack_list(
     Ok(documents)
 }
 
-/// Finds a template that was not rendered in the fields that the configuration needs. Returns field and message.
+/// Finds an unrendered template in the fields that the configuration needs. Returns field and message.
 pub(crate) fn find_template(object: &Value) -> Option<(String, String)> {
     let fields = ["metadata.name", "metadata.namespace", "spec", "matches"];
     fields.into_iter().find_map(|field| {
         let value = object.pointer(&format!("/{}", field.replace('.', "/")))?;
         let (field, template) = template_in(value, field)?;
         let message = format!(
-            "has the template `{}`; render the template first, for example with `helm template`",
+            "contains the template `{}`; render the template first, for example with `helm template`",
             plain(template)
         );
         Some((field, message))
@@ -187,8 +188,8 @@ fn template_in<'v>(value: &'v Value, path: &str) -> Option<(String, &'v str)> {
     }
 }
 
-/// Sets the namespace of an object that has none. Returns whether the object has a namespace now; an object without metadata counts
-/// as having one, because the metadata are the problem then.
+/// Sets the namespace of an object without one. Returns whether the object now has a namespace. Also returns `true` for an object
+/// without metadata, because the missing metadata have their own error.
 pub(crate) fn default_namespace(object: &mut Value, namespace: Option<&str>) -> bool {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return true };
     let is_absent = |value: &Value| value.is_null() || value == "";

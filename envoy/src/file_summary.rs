@@ -1,4 +1,4 @@
-//! What a file contains, as one line for the user.
+//! The number of objects in a file, as one line for the user.
 
 use crate::object_type::Kind;
 
@@ -30,7 +30,7 @@ impl FileSummary {
         }
     }
 
-    /// Returns what the file contains: `1 TrafficSplit, 3 Services`.
+    /// Returns the number of objects of each kind: `1 TrafficSplit, 3 Services`.
     #[must_use]
     pub fn content(&self) -> String {
         let counts = [

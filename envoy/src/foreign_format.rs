@@ -1,23 +1,23 @@
-//! Recognises files of other formats, to name the format and the remedy instead of a YAML error.
+//! Recognizes files in other formats. Their errors name the format and the remedy, instead of a YAML syntax error.
 
 use crate::diagnostic::Position;
 
 /// How many bytes of a file are examined for its format.
 const EXAMINED_BYTES: usize = 1024;
 
-/// Returns the problem of content that is neither YAML nor JSON, whatever a YAML parser makes of it.
+/// Returns the message if content is in another format than YAML and JSON, even if a YAML parser accepts the content.
 pub(crate) fn of_content(content: &[u8]) -> Option<&'static str> {
     let start = content.get(..EXAMINED_BYTES).unwrap_or(content);
     match start {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some("is UTF-32; save the file as UTF-8"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(UTF_16),
         [0x1f, 0x8b, ..] => return Some("is compressed with gzip; decompress the file"),
-        [b'P', b'K', 3, 4, ..] => return Some("is a ZIP archive; name a file of the archive"),
+        [b'P', b'K', 3, 4, ..] => return Some("is a ZIP archive; extract the archive and pass its files"),
         [0, b'a', b's', b'm', ..] => {
             return Some("is a WebAssembly module, not YAML or JSON; pass the compiled filter to --wasm");
         }
         _ if is_utf16_without_mark(start) => return Some(UTF_16),
-        _ if content.contains(&0) => return Some("is a binary file; name a YAML or JSON file"),
+        _ if content.contains(&0) => return Some("is a binary file; pass a YAML or JSON file"),
         _ => {}
     }
     let text = String::from_utf8_lossy(start);
@@ -37,12 +37,12 @@ pub(crate) fn of_content(content: &[u8]) -> Option<&'static str> {
         return Some("is the output of `kubectl describe`; use `kubectl get -o yaml`");
     }
     if first.starts_with("No resources found") {
-        return Some("is a message of kubectl, not an object; check the kubectl command");
+        return Some("is a message from kubectl, not an object; check the kubectl command");
     }
     None
 }
 
-/// Returns the problem of a text that is not valid YAML, and where the text shows this problem.
+/// Returns position and message if a text that is not valid YAML is in another format.
 pub(crate) fn of_invalid_text(content: &[u8]) -> Option<(Position, &'static str)> {
     let text = str::from_utf8(content).ok()?;
     for (index, line) in text.lines().enumerate() {
@@ -55,7 +55,7 @@ pub(crate) fn of_invalid_text(content: &[u8]) -> Option<(Position, &'static str)
             return Some((at(1), "has a merge conflict; resolve the conflict"));
         }
         if line.starts_with("diff --git ") || line.starts_with("@@ -") {
-            return Some((at(1), "is a patch, not an object; apply the patch, and name the file that it changes"));
+            return Some((at(1), "is a patch, not an object; apply the patch, then pass the patched file"));
         }
         if let Some(start) = code.find("{{").filter(|_| code.contains("}}")) {
             let column = code.get(..start).unwrap_or_default().chars().count() + 1;
@@ -73,11 +73,11 @@ pub(crate) fn template(text: &str) -> Option<&str> {
 }
 
 /// The message of a file in UTF-16.
-const UTF_16: &str = "is UTF-16, as PowerShell writes it; save it as UTF-8";
+const UTF_16: &str = "is UTF-16, the default encoding of Windows PowerShell; save the file as UTF-8";
 
 /// The message of a file that is a template.
 const TEMPLATE: &str =
-    "is a template, not YAML; render the template first, for example with `helm template`, and name its output";
+    "is a template, not YAML; render the template first, for example with `helm template`, and pass its output";
 
 /// Returns whether a text is mostly ASCII characters of 16 bits each.
 fn is_utf16_without_mark(start: &[u8]) -> bool {
@@ -107,13 +107,13 @@ mod tests {
     use super::{of_content, of_invalid_text, template};
 
     #[test]
-    fn other_formats_are_named() {
+    fn other_formats_are_recognized() {
         let utf16 = |big: bool, mark: bool| -> Vec<u8> {
             let text = if mark { "\u{feff}kind: Ä\r\n" } else { "kind: TrafficSplit\n" };
             text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
         };
         for (content, start) in [
-            (utf16(false, true), "is UTF-16, as PowerShell writes it; save it as UTF-8"),
+            (utf16(false, true), "is UTF-16, the default encoding of Windows PowerShell; save the file as UTF-8"),
             (utf16(true, true), "is UTF-16"),
             (utf16(false, false), "is UTF-16"),
             (utf16(true, false), "is UTF-16"),
@@ -131,7 +131,7 @@ mod tests {
                 b"Name:         web\nNamespace:    shop\nLabels:       <none>\n".to_vec(),
                 "is the output of `kubectl describe`",
             ),
-            (b"No resources found in shop namespace.\n".to_vec(), "is a message of kubectl"),
+            (b"No resources found in shop namespace.\n".to_vec(), "is a message from kubectl"),
         ] {
             let message = of_content(&content);
             assert!(message.is_some_and(|message| message.starts_with(start)), "{message:?} {start}");

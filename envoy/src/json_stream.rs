@@ -2,8 +2,8 @@
 
 use serde::de::IgnoredAny;
 
-/// Returns the parts of a text, each with one JSON document; the whole text if it is not such a stream. An invalid document and
-/// all text after it are one part.
+/// Returns the parts of a text, each with one JSON document; the whole text if the text is not a stream of JSON documents. An
+/// invalid document and all text after the document are one part.
 pub(crate) fn parts(text: &str) -> Vec<&str> {
     let is_json = |text: &str| text.trim_start_matches(char::is_whitespace).starts_with('{');
     if !is_json(text.trim_start_matches('\u{feff}')) {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
 
-/// How files are parsed.
+/// Options of [`load`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct LoadOptions {
@@ -42,7 +42,7 @@ pub struct Input {
 }
 
 /// The message of an object without a namespace. The commands have the option `-n`.
-const NO_NAMESPACE: &str = "is missing; add the namespace, or set it for all objects with `-n NAMESPACE`";
+const NO_NAMESPACE: &str = "is missing; add the namespace, or set a default namespace with `-n NAMESPACE`";
 
 /// Parses files of Kubernetes objects, YAML or JSON, into one plugin configuration. `config` is a file with a plugin
 /// configuration to begin with: its keys stay, and the objects of the files are added.
@@ -113,7 +113,7 @@ impl Loader {
             self.report(
                 &origin,
                 "",
-                "is not a plugin configuration; write an object with the keys of docs/configuration.md",
+                "is not a plugin configuration; write an object with the keys in docs/configuration.md",
             );
         } else {
             self.check_configuration(&mut value, &origin);
@@ -212,7 +212,7 @@ impl Loader {
         let template = document::find_template(&value);
         diagnostics.extend(template.iter().map(|(field, message)| error(field, message)));
         if template.is_some() && kind != Kind::HttpRouteGroup {
-            // Every name and number may be a template.
+            // Any name or number may be a template, so more errors would be misleading.
             return self.diagnose(diagnostics);
         }
         diagnostics.extend(self.unknown(&origin, unknown_fields::remove(kind, &mut value)));
@@ -237,7 +237,7 @@ impl Loader {
         }
     }
 
-    /// Adds the HTTPRouteGroups that splits name. All others may be invalid: they are for other tools.
+    /// Adds the HTTPRouteGroups that splits reference. All other groups may be invalid: they are for other tools.
     fn add_route_groups(&mut self) {
         let named = route_group::names(self.base.get("trafficSplits"));
         for group in std::mem::take(&mut self.route_groups) {
@@ -250,7 +250,7 @@ impl Loader {
                 continue;
             }
             if let Some(summary) = self.files.get_mut(group.file) {
-                summary.ignored.push(format!("{} (no TrafficSplit names this group)", group.origin.object));
+                summary.ignored.push(format!("{} (no TrafficSplit references this group)", group.origin.object));
             }
             self.warnings.extend(group.warnings());
         }
@@ -273,7 +273,7 @@ impl Loader {
         }
     }
 
-    /// Returns all documents of a file; none if the file is invalid, which is reported.
+    /// Returns all documents of a file. Reports an invalid file and returns no documents.
     fn read_documents(&mut self, file: &InputFile) -> Vec<LocatedValue> {
         file.documents().unwrap_or_else(|SyntaxError { position, message }| {
             self.diagnostics.push(Diagnostic::error(file.name.as_str(), "", "", message).at(position));
@@ -284,13 +284,14 @@ impl Loader {
     /// Returns whether the object is new, and reports it if it is duplicated.
     fn is_new(&mut self, origin: &Origin) -> bool {
         let Some(first) = self.objects.get(&origin.object) else {
-            // Without a namespace, two objects of one name may differ.
+            // Without a namespace, two objects with the same name may be different objects.
             if origin.object.contains('/') {
                 self.objects.insert(origin.object.clone(), origin.clone());
             }
             return true;
         };
-        let message = format!("is duplicated, first in {}:{}; remove one", first.file, first.source.position(""));
+        let message =
+            format!("is duplicated, first defined in {}:{}; remove one", first.file, first.source.position(""));
         self.report(origin, "", message);
         false
     }
@@ -353,7 +354,7 @@ impl Loader {
             Err(problems) => {
                 for problem in problems {
                     let diagnostic = self.locate(&value, Severity::Error, problem);
-                    // The earlier message of the same field names the remedy.
+                    // An earlier message about the same field names the remedy.
                     if !self.is_reported(&diagnostic.file, &diagnostic.object, &diagnostic.field) {
                         self.diagnostics.push(diagnostic);
                     }

@@ -1,4 +1,4 @@
-//! Numbers that kubectl and YAML 1.2 read differently: a leading zero means octal in YAML 1.1, which kubectl reads.
+//! Numbers that kubectl and YAML 1.2 read differently: kubectl parses YAML 1.1, in which a leading zero means octal.
 
 use crate::object_type::Kind;
 use crate::source_map::SourceMap;
@@ -52,7 +52,7 @@ fn readings(text: &str) -> Option<(i128, i128)> {
     if !digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // Other digits than 0 to 7 are no octal number, and YAML 1.1 reads a decimal number too.
+    // A number with the digit 8 or 9 is not octal: YAML 1.1 also reads it as decimal.
     let (octal, decimal) = (i128::from_str_radix(&digits, 8).ok()?, digits.parse::<i128>().ok()?);
     (octal != decimal).then_some((sign * octal, sign * decimal))
 }

@@ -1,4 +1,4 @@
-//! Decides which kind of object a document is, and finds mistyped kinds and versions.
+//! Decides which kind of object a document is, and finds misspelled kinds and versions.
 
 use crate::suggestion::{letters, misspelled, nearest};
 use crate::yaml::one_line;
@@ -22,7 +22,7 @@ pub(crate) struct ObjectType {
 
 /// The API group of Services.
 const CORE_VERSION: &str = "v1";
-/// The kinds of the API group `specs.smi-spec.io` that are for other protocols.
+/// The kinds of the API group `specs.smi-spec.io` for other protocols.
 const OTHER_ROUTES: [&str; 2] = ["TCPRoute", "UDPRoute"];
 
 impl Kind {
@@ -81,7 +81,7 @@ pub(crate) fn object_type(kind: &str, api_version: &str) -> Option<ObjectType> {
             found
         }
     };
-    // A missing version is a problem of its own. A Service needs none here.
+    // A missing version has its own error. A Service needs no version here.
     if !api_version.is_empty() && !found.versions().contains(&api_version) {
         let near = nearest(api_version, found.versions().iter().copied().rev()).unwrap_or(found.newest_version());
         mistakes.push(("apiVersion", format!("unknown version `{}`; did you mean `{near}`?", short(api_version))));
@@ -89,7 +89,7 @@ pub(crate) fn object_type(kind: &str, api_version: &str) -> Option<ObjectType> {
     Some(ObjectType { kind: found, mistakes })
 }
 
-/// Returns whether an object with a mistyped kind may be meant as this kind: its API group is no other group.
+/// Returns whether a misspelled kind can mean this kind, which requires that the API group is not one of another project.
 fn may_be(near: Kind, kind: &str, api_version: &str) -> bool {
     let is_core = matches!(api_version, "" | CORE_VERSION);
     match near {
@@ -107,7 +107,7 @@ mod tests {
     use super::{Kind, object_type};
 
     #[test]
-    fn kinds_and_versions_that_are_nearly_ours_have_a_suggestion() {
+    fn misspelled_kinds_and_versions_have_a_suggestion() {
         const SPLIT: &str = "split.smi-spec.io/v1alpha4";
         const GROUP: &str = "specs.smi-spec.io/v1alpha4";
         for (kind, api_version, found, suggestions) in [

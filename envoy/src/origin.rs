@@ -1,17 +1,17 @@
-//! Where an object was read.
+//! The file and the position of an object.
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source_map::SourceMap;
 use std::rc::Rc;
 
-/// Where an object of the configuration was read.
+/// The file and the position of an object of the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     /// The name of the file.
     pub(crate) file: String,
     /// Kind and name of the object.
     pub(crate) object: String,
-    /// The positions of its fields.
+    /// The positions of the object's fields.
     pub(crate) source: Rc<SourceMap>,
 }
 

@@ -1,5 +1,5 @@
-//! HTTPRouteGroups that were read from files. Only those that a TrafficSplit names are part of a configuration: other tools use
-//! HTTPRouteGroups too, for example as access policies.
+//! HTTPRouteGroups in input files. A configuration contains only the groups that a TrafficSplit references, because other tools also
+//! use HTTPRouteGroups, for example as access policies.
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::text;
@@ -15,12 +15,12 @@ pub(crate) struct RouteGroup {
     pub(crate) origin: Origin,
     /// The object without its unknown fields.
     pub(crate) value: Value,
-    /// What was found before the object is validated.
+    /// The diagnostics before the object is validated.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl RouteGroup {
-    /// Validates a group that no split names. Returns all problems as warnings.
+    /// Validates a group that no split references. Returns all problems as warnings.
     pub(crate) fn warnings(self) -> Vec<Diagnostic> {
         let Self { origin, value, diagnostics, .. } = self;
         let mut warnings = BTreeMap::new();
@@ -28,7 +28,7 @@ impl RouteGroup {
         let problems = problems
             .into_iter()
             .map(|Problem { field, message, .. }| origin.diagnostic(Severity::Warning, &field, message));
-        // The earlier message of the same field names the remedy.
+        // An earlier message about the same field names the remedy.
         for mut warning in problems.chain(diagnostics) {
             warning.severity = Severity::Warning;
             warnings.insert(warning.field.clone(), warning);
@@ -37,7 +37,7 @@ impl RouteGroup {
     }
 }
 
-/// Returns `namespace/name` of each HTTPRouteGroup that a split in the list names.
+/// Returns `namespace/name` of each HTTPRouteGroup that a split in the list references.
 pub(crate) fn names(splits: Option<&Value>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for split in splits.and_then(Value::as_array).into_iter().flatten() {

@@ -59,7 +59,7 @@ impl SourceMap {
     }
 
     /// Returns the position of a field, such as `spec.backends[1].weight`. A value that begins on another line than its key has the
-    /// position of the key. A missing field has the position of the closest object around it.
+    /// position of the key. A missing field has the position of the closest enclosing object.
     pub(crate) fn position(&self, field: &str) -> Position {
         self.find(field).0.own_position()
     }

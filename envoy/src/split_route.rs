@@ -51,7 +51,7 @@ pub(crate) fn split_route(configuration: &Configuration, options: &SplitRoute) -
         "name": FILTER,
         "match": {"prefix": "/", "headers": [{"name": header, "present_match": true}]},
         "route": route,
-        // Only this header: Envoy removes these headers before it evaluates the mirror policy and `%REQ()%`.
+        // Remove only this header: Envoy removes these headers before it evaluates the mirror policy and `%REQ()%`.
         "request_headers_to_remove": [header],
         "response_headers_to_add": response_headers,
     })
@@ -67,10 +67,10 @@ fn mirror_policy(configuration: &Configuration) -> Value {
         "cluster_header": configuration.mirror_header,
         // Otherwise Envoy appends `-shadow` to the host, and a backend with virtual hosts refuses the copy.
         "disable_shadow_host_suffix_append": true,
-        // As in Istio: the copy is no part of the trace of the request.
+        // As in Istio: copies are not part of the request's trace.
         "trace_sampled": false,
         "request_headers_mutations": [
-            // The backend that serves the request, not the one that receives the copy.
+            // This header names the backend that serves the request, not the backend that receives the copy.
             {"remove": wiring::backend_header(configuration)},
             {"remove": configuration.set_cookie_header},
             {"append": mark},
@@ -83,7 +83,7 @@ pub(crate) fn set_timeout(route: &mut Value, timeout: Option<Duration>) {
     let seconds = format!("{}s", timeout.unwrap_or_default().as_secs_f64());
     match timeout.filter(|timeout| !timeout.is_zero()) {
         None => route["max_stream_duration"] = json!({"grpc_timeout_header_max": seconds}),
-        // Envoy ignores `timeout` beside `max_stream_duration`. Istio uses this deprecated field for the same reason.
+        // Envoy ignores `timeout` if `max_stream_duration` is set. Istio also uses this deprecated field for this reason.
         Some(_) => route["max_grpc_timeout"] = seconds.as_str().into(),
     }
     route["timeout"] = seconds.into();

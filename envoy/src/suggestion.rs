@@ -1,16 +1,16 @@
-//! "Did you mean": the known name that is closest to a mistyped one.
+//! "Did you mean": the known name that is closest to a misspelled name.
 
 /// Names below this Jaro-Winkler similarity are different names, not typing mistakes. `clap` suggests subcommands and options
 /// at a similar threshold.
 const MIN_SIMILARITY: f64 = 0.8;
 
-/// Returns the known name that is most similar to `text`, if one is similar enough to be a typing mistake. Case does not count.
+/// Returns the known name that is most similar to `text`, if that name is similar enough for a typing mistake. Ignores case.
 pub fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let text = text.to_lowercase();
     let similarity = |known: &&str| strsim::jaro_winkler(&text, &known.to_lowercase());
     let rated = known.into_iter().map(|name| (similarity(&name), name));
     let close = rated.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
-    // Of equally similar names, the first one.
+    // Among equally similar names, the first wins.
     close.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, name)| name)
 }
 
@@ -19,8 +19,8 @@ pub fn did_you_mean<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) ->
     nearest(text, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// Returns the known name that `text` misspells: at most two letters differ, one in short names. Case and punctuation do not
-/// count. Unlike [`nearest`], other names that begin alike are no misspellings.
+/// Returns the known name that `text` misspells: at most two letters differ, or one letter in names of fewer than six. Ignores case
+/// and punctuation. Unlike [`nearest`], this function does not return a name that only has the same beginning.
 pub(crate) fn misspelled<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let text = letters(text);
     let distance = |name: &str| strsim::osa_distance(&text, &letters(name));
@@ -39,7 +39,7 @@ mod tests {
     use super::{did_you_mean, misspelled, nearest};
 
     #[test]
-    fn typing_mistakes_are_recognised_and_other_names_are_not() {
+    fn typing_mistakes_are_recognized_and_other_names_are_not() {
         let known = ["service", "backends", "matches", "pathRegex", "methods", "headers", "httpbin-v1", "httpbin-v2"];
         for (text, name) in [
             ("mathces", Some("matches")),

@@ -1,6 +1,7 @@
-//! Finds unknown fields in the files that people write: the filter ignores them, so a mistyped `matches` would split all requests.
+//! Finds unknown fields in input files. The filter ignores unknown fields, so a misspelled `matches` would split all requests.
 //!
-//! The core lists the fields that it reads. The remaining metadata are Kubernetes' own: only misspelled names are reported.
+//! The crate `traffic-split` lists the fields that the filter reads. Kubernetes defines all other metadata: there, only misspelled
+//! names are reported.
 
 use crate::object_type::Kind;
 use crate::suggestion::{did_you_mean, letters, misspelled, nearest};
@@ -41,7 +42,7 @@ const METADATA: &[&str] = &[
 ];
 /// The top-level fields of a Service.
 const SERVICE: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
-/// The fields of a Service's `spec` that are read, then fields that they could be mistaken for.
+/// The field of a Service's `spec` that is read, and known fields with a similar name or a common misspelling.
 const SERVICE_SPEC: &[&str] = &["ports", "type", "clusterIP", "clusterIPs", "selector", "externalIPs", "externalName"];
 /// The fields of a Service's port.
 const SERVICE_PORT: &[&str] = &["name", "port", "protocol", "appProtocol", "nodePort", "targetPort"];
@@ -114,7 +115,7 @@ impl Walker {
         }
     }
 
-    /// Finds headers as other APIs write them, `{name: NAME, value: PATTERN}`: here these are two headers.
+    /// Finds headers in the form of other APIs, `{name: NAME, value: PATTERN}`. SMI reads them as two headers, `name` and `value`.
     fn headers(&mut self, headers: &Value, path: &str) {
         let items: Vec<(String, &Value)> = match headers {
             Value::Array(list) => {
@@ -129,8 +130,9 @@ impl Walker {
                 .find(|key| map.contains_key(*key));
             let (Some(name), Some(value)) = (map.get("name"), value) else { continue };
             let header = name.as_str().filter(|name| name.len() < 80).map_or("NAME".into(), one_line);
-            let message =
-                format!("names the headers `name` and `{value}`; write `{header}: PATTERN` for the header `{header}`");
+            let message = format!(
+                "matches the headers `name` and `{value}`; to match the header `{header}`, write `{header}: PATTERN`"
+            );
             self.found.push(UnknownField { field, message });
         }
     }
@@ -182,13 +184,13 @@ impl Walker {
         }
     }
 
-    /// Removes all fields that are not known. `places` are those to which a field may have to move.
+    /// Removes all unknown fields. `places` are other places in the object where a field may belong.
     fn unknown(&mut self, value: &mut Value, path: &str, known: &[&str], places: &[Place<'_>]) {
         let Some(map) = value.as_object_mut() else { return };
         self.remove(map, path, |key| (!known.contains(&key)).then(|| message(key, known, places)));
     }
 
-    /// Removes the fields that are nearly known.
+    /// Removes the misspelled fields.
     fn misspelled(&mut self, value: &mut Value, path: &str, known: &[&str]) {
         let Some(map) = value.as_object_mut() else { return };
         self.remove(map, path, |key| {
@@ -210,7 +212,7 @@ impl Walker {
 fn message(key: &str, known: &[&str], places: &[Place<'_>]) -> String {
     let shown = short(key);
     if let Some((place, _)) = places.iter().find(|(_, fields)| fields.contains(&key)) {
-        return format!("unknown field `{shown}`; it belongs to {}", in_backticks(place));
+        return format!("unknown field `{shown}`; move the field to {}", in_backticks(place));
     }
     let suggestion = did_you_mean(key, known.iter().copied());
     if !suggestion.is_empty() {
@@ -220,7 +222,7 @@ fn message(key: &str, known: &[&str], places: &[Place<'_>]) -> String {
     format!("unknown field `{shown}`; use {}", known.join(", "))
 }
 
-/// Returns the message of an annotation that this project does not have, but its author probably means.
+/// Returns a message for an unknown annotation that is probably a misspelled annotation of this project.
 fn unknown_annotation(key: &str) -> Option<String> {
     if Annotations::NAMES.contains(&key) {
         return None;
@@ -339,20 +341,20 @@ mod tests {
             &[
                 "metadata.anotations: unknown field `anotations`; did you mean `annotations`?",
                 "metadata.namepsace: unknown field `namepsace`; did you mean `namespace`?",
-                "annotations: unknown field `annotations`; it belongs to `metadata`",
-                "backends: unknown field `backends`; it belongs to `spec`",
+                "annotations: unknown field `annotations`; move the field to `metadata`",
+                "backends: unknown field `backends`; move the field to `spec`",
                 &format!("foo: unknown field `foo`; use {known}"),
                 "spce: unknown field `spce`; did you mean `spec`?",
                 "spec.Backends: unknown field `Backends`; did you mean `backends`?",
-                "spec.annotations: unknown field `annotations`; it belongs to `metadata`",
+                "spec.annotations: unknown field `annotations`; move the field to `metadata`",
                 "spec.mathces: unknown field `mathces`; did you mean `matches`?",
-                "spec.weight: unknown field `weight`; it belongs to `spec.backends`",
-                "spec.backends[0].matches: unknown field `matches`; it belongs to `spec`",
+                "spec.weight: unknown field `weight`; move the field to `spec.backends`",
+                "spec.backends[0].matches: unknown field `matches`; move the field to `spec`",
                 "spec.backends[0].name: unknown field `name`; use `service`, `weight`",
                 "spec.backends[0].percent: unknown field `percent`; use `service`, `weight`",
                 "spec.backends[0].wieght: unknown field `wieght`; did you mean `weight`?",
                 "spec.matches[0].knid: unknown field `knid`; did you mean `kind`?",
-                "spec.matches[0].pathRegex: unknown field `pathRegex`; it belongs to an HTTPRouteGroup",
+                "spec.matches[0].pathRegex: unknown field `pathRegex`; move the field to an HTTPRouteGroup",
             ],
         );
     }
@@ -364,12 +366,12 @@ mod tests {
             Kind::HttpRouteGroup,
             json!({"pathRegex": "/", "spec": {"match": [], "matches": [one]}}),
             &[
-                "pathRegex: unknown field `pathRegex`; it belongs to `spec.matches`",
+                "pathRegex: unknown field `pathRegex`; move the field to `spec.matches`",
                 "spec.match: unknown field `match`; did you mean `matches`?",
                 "spec.matches[0].method: unknown field `method`; did you mean `methods`?",
                 "spec.matches[0].path: unknown field `path`; did you mean `pathRegex`?",
                 "spec.matches[0].uri: unknown field `uri`; use `name`, `pathRegex`, `methods`, `headers`",
-                "spec.matches[0].headers[0]: names the headers `name` and `value`; write `x-user: PATTERN` for the header `x-user`",
+                "spec.matches[0].headers[0]: matches the headers `name` and `value`; to match the header `x-user`, write `x-user: PATTERN`",
             ],
         );
         finds(
@@ -377,7 +379,7 @@ mod tests {
             json!({"matches": [{"headrs": {}, "headers": {"name": "x", "exact": "y"}}]}),
             &[
                 "matches[0].headrs: unknown field `headrs`; did you mean `headers`?",
-                "matches[0].headers: names the headers `name` and `exact`; write `x: PATTERN` for the header `x`",
+                "matches[0].headers: matches the headers `name` and `exact`; to match the header `x`, write `x: PATTERN`",
             ],
         );
     }
@@ -392,7 +394,7 @@ mod tests {
                 "metadata.nmae: unknown field `nmae`; did you mean `name`?",
                 "metadata.annotations[\"traffic-split/mirror\"]: the annotation `traffic-split/mirror` has no effect on this kind; \
              move it to the TrafficSplit",
-                "ports: unknown field `ports`; it belongs to `spec`",
+                "ports: unknown field `ports`; move the field to `spec`",
                 "spec.cluserIP: unknown field `cluserIP`; did you mean `clusterIP`?",
                 "spec.port: unknown field `port`; did you mean `ports`?",
                 "spec.ports[0].prot: unknown field `prot`; did you mean `port`?",
@@ -401,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_that_are_nearly_ours_have_a_suggestion() {
+    fn misspelled_annotations_have_a_suggestion() {
         let all = "use `traffic-split/mirror`, `traffic-split/override-header`, `traffic-split/sticky-cookie`, \
             `traffic-split/sticky-cookie-attributes`, `traffic-split/sticky-header`";
         let header = "did you mean `traffic-split/sticky-header`?";
@@ -464,7 +466,7 @@ mod tests {
             [
                 "clusterHeadr: unknown field `clusterHeadr`; did you mean `clusterHeader`?",
                 "cluster_domain: unknown field `cluster_domain`; did you mean `clusterDomain`?",
-                "ports: unknown field `ports`; it belongs to `services.NAMESPACE/NAME`",
+                "ports: unknown field `ports`; move the field to `services.NAMESPACE/NAME`",
                 "zzz: unknown field `zzz`; use `backendHeader`, `cluster`, `clusterDomain`, `clusterHeader`, `excludedNamespaces`, \
              `headersStripped`, `hosts`, `httpRouteGroups`, `mirrorHeader`, `namespace`, `services`, `setCookieHeader`, `trafficSplits`",
                 "services[\"shop/web\"].clutser: unknown field `clutser`; did you mean `cluster`?",

@@ -17,8 +17,8 @@ pub fn unsplit_requests(configuration: &Configuration, listener: u16) -> Vec<Str
         let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
         selected.is_none().then(|| {
             format!(
-                "requests to {service}.{namespace} without a port in `Host` go to port {lowest} and are not split: the Service \
-                 has the ports {list}, but neither the listener's port {listener} nor 80; set --listen to one of these ports"
+                "requests to {service}.{namespace} without a port in `Host` go to port {lowest} and are not split, because \
+                 the Service has neither the listener's port {listener} nor port 80; set --listen to one of its ports: {list}"
             )
         })
     };

@@ -93,19 +93,23 @@ fn explain(why: &Error, start: Position) -> SyntaxError {
         Error::DuplicateMappingKey { key: Some(key), .. } => match position {
             // Two objects without a separator are one map with duplicate keys.
             Some(Position { line, column: 1 }) if TOP_LEVEL_FIELDS.contains(&key.as_str()) => format!(
-                "the key `{key}` is duplicated; if another object begins here, write `---` on a line before line {line}, else \
+                "the key `{key}` is duplicated; if another object begins here, insert a line `---` before line {line}, else \
                  remove one"
             ),
             _ => format!("the key `{key}` is duplicated; remove one"),
         },
         Error::NonFiniteFloat { value, .. } => format!("{value} is not a finite number"),
-        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("nests deeper than {MAX_DEPTH} levels"),
-        Error::Budget { .. } => "is too large, perhaps because of its aliases".into(),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            format!("nests deeper than {MAX_DEPTH} levels; reduce the nesting")
+        }
+        Error::Budget { .. } => {
+            "is too large, probably because of YAML aliases; write the values without aliases, or split the file".into()
+        }
         other => {
             let message = other.render_with_formatter(&UserMessageFormatter);
             // The library reports limits of aliases with its own text.
             if message.contains("limits breached") {
-                "is too large because of its aliases".into()
+                "is too large because of YAML aliases; write the values without aliases".into()
             } else {
                 match message.rsplit_once(" at line ") {
                     Some((message, _)) => message.to_owned(),

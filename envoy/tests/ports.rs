@@ -119,10 +119,8 @@ fn root_without_a_port_for_the_listener_has_a_warning() {
     let warnings = |ports: &[u16], listener| unsplit_requests(&input(ports, &json!({})).configuration, listener);
     assert_eq!(
         warnings(&[8080, 9090], 14001),
-        [
-            "requests to web.shop without a port in `Host` go to port 8080 and are not split: the Service has the ports 8080, 9090, \
-             but neither the listener's port 14001 nor 80; set --listen to one of these ports"
-        ]
+        ["requests to web.shop without a port in `Host` go to port 8080 and are not split, because the Service has \
+             neither the listener's port 14001 nor port 80; set --listen to one of its ports: 8080, 9090"]
     );
     for (ports, listener) in [(&[80, 9090][..], 14001), (&[8080, 9090], 9090), (&[8080], 14001), (&[], 14001)] {
         assert_eq!(warnings(ports, listener), Vec::<String>::new(), "{ports:?} {listener}");

@@ -26,7 +26,7 @@ const PATH: &[&str] = &["check"];
   cat envoy/examples/guide/trafficsplit-50-50.yaml |
     dist/traffic-split check --config envoy/examples/guide/config.yaml envoy/examples/guide/services.yaml -
 
-  # In GitHub Actions: show the problems beside the changed lines, and refuse warnings.
+  # In GitHub Actions: show the problems beside the changed lines, and fail if there are warnings.
   dist/traffic-split check --strict --output github envoy/examples/guide/trafficsplit-v1.yaml envoy/examples/guide/services.yaml
 
   # Check that an Envoy applies the splits. For a running Envoy: curl -s localhost:15000/config_dump | dist/traffic-split check --bootstrap -

@@ -37,12 +37,13 @@ pub(crate) struct Explain {
     #[arg(long, default_value = "/", value_parser = parse_path)]
     path: String,
 
-    /// Header of the request; may be repeated. As in Envoy, repeated values of some headers, such as `user-agent`, `accept` and
-    /// `x-forwarded-for`, are joined by commas; of other headers, only the first value counts, so put all cookies into one header
+    /// Request header; may be repeated. As in Envoy, the values of some repeated headers, such as `accept`, `user-agent` and
+    /// `x-forwarded-for`, are joined by commas. Of other repeated headers, the filter reads only the first value, so write all
+    /// cookies in one header
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<Header>,
 
-    /// The request uses HTTP/2 or HTTP/3, in which Envoy joins repeated `cookie` headers
+    /// Explain the request as HTTP/2 or HTTP/3: Envoy then joins repeated `cookie` headers
     #[arg(long)]
     http2: bool,
 

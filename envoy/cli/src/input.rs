@@ -15,8 +15,8 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// The options of commands that read Kubernetes objects.
 #[derive(Args, Default)]
 pub struct InputArgs {
-    /// Files with TrafficSplits, HTTPRouteGroups and Services, as YAML or JSON, or directories with files named *.yaml, *.yml and
-    /// *.json. `-` reads standard input, e.g. from `kubectl get trafficsplits,httproutegroups,services -A -o yaml`
+    /// Files with TrafficSplits, HTTPRouteGroups and Services, as YAML or JSON, or directories that contain *.yaml, *.yml and
+    /// *.json files. `-` reads standard input, e.g. from `kubectl get trafficsplits,httproutegroups,services -A -o yaml`
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -25,8 +25,8 @@ pub struct InputArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Namespace of TrafficSplits, HTTPRouteGroups and Services that have none, as `kubectl apply -n` sets it. Objects with a
-    /// namespace keep it
+    /// Namespace of TrafficSplits, HTTPRouteGroups and Services without one, as with `kubectl apply -n`. Objects with a
+    /// namespace keep theirs
     #[arg(short = 'n', long, value_name = "NAMESPACE", value_parser = parse_namespace)]
     pub object_namespace: Option<String>,
 
@@ -134,8 +134,8 @@ pub fn file_name(path: &Path) -> String {
     if path == Path::new("-") { "stdin".into() } else { traffic_split_envoy::one_line(&path.display().to_string()) }
 }
 
-/// Reads a file, standard input if the path is `-`, or all YAML and JSON files of a directory in alphabetical order, without those of
-/// its subdirectories.
+/// Reads a file, standard input if the path is `-`, or all YAML and JSON files of a directory in alphabetical order. Ignores
+/// subdirectories.
 fn read_all(path: &Path) -> Vec<InputFile> {
     if path == Path::new("-") || !path.is_dir() {
         return vec![read(path)];
@@ -153,7 +153,9 @@ fn read_all(path: &Path) -> Vec<InputFile> {
             let mut files: Vec<_> = entries.into_iter().filter(is_input).collect();
             files.sort();
             match files.is_empty() {
-                true => invalid("has no *.yaml, *.yml or *.json files; name a directory with such files".into()),
+                true => {
+                    invalid("has no *.yaml, *.yml or *.json files; pass a directory that contains such files".into())
+                }
                 false => files.iter().map(|file| read(file)).collect(),
             }
         }
@@ -175,7 +177,7 @@ pub fn read(path: &Path) -> InputFile {
 fn read_error(why: &io::Error) -> String {
     match why.kind() {
         io::ErrorKind::NotFound => "file not found".into(),
-        io::ErrorKind::IsADirectory => "is a directory; name a file".into(),
+        io::ErrorKind::IsADirectory => "is a directory; pass a file".into(),
         io::ErrorKind::PermissionDenied => "cannot be read: permission denied".into(),
         _ => format!("cannot be read: {why}"),
     }

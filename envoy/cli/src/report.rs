@@ -11,12 +11,12 @@ use traffic_split_envoy::{Diagnostic, Severity};
 /// The format of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// One line for each problem on standard error, and one for each valid file on standard output
+    /// One line for each problem on standard error, and one line for each valid file on standard output
     #[default]
     Text,
     /// One JSON object with all problems on standard output
     Json,
-    /// Workflow commands of GitHub Actions on standard output: the problems are shown beside the changed lines
+    /// GitHub Actions workflow commands on standard output: GitHub shows the problems beside the changed lines
     Github,
 }
 
@@ -27,7 +27,7 @@ pub struct Report {
     files: Vec<CheckedFile>,
 }
 
-/// A file and what it contains, such as `1 TrafficSplit, 3 Services`; `None` if it was not read.
+/// A file and what it contains, such as `1 TrafficSplit, 3 Services`; `None` if the file was not read.
 #[derive(Clone, Debug)]
 struct CheckedFile {
     name: String,
@@ -37,7 +37,7 @@ struct CheckedFile {
 // === impl Report ===
 
 impl Report {
-    /// Adds a file. `content` tells what the file contains, such as `1 TrafficSplit, 3 Services`.
+    /// Adds a file. `content` summarizes the objects in the file, such as `1 TrafficSplit, 3 Services`.
     pub fn add_file(&mut self, name: impl Into<String>, content: Option<String>) {
         self.files.push(CheckedFile { name: name.into(), content });
     }
@@ -47,7 +47,7 @@ impl Report {
         self.problems.extend(problems);
     }
 
-    /// Prints the report. The exit code is 1 if there is an error, or if there is a warning and warnings are errors.
+    /// Prints the report. Returns exit code 1 if there is an error, or if there is a warning and `strict` is set.
     pub fn print(mut self, format: ReportFormat, strict: bool) -> ExitCode {
         self.sort();
         let failed = self.count(Severity::Error) > 0 || (strict && self.count(Severity::Warning) > 0);
@@ -77,7 +77,7 @@ impl Report {
         self.problems.iter().filter(|problem| problem.severity == severity).count()
     }
 
-    /// Prints how many problems there are in how many files, if there are any.
+    /// Prints the number of errors, warnings and affected files, unless there are neither errors nor warnings.
     fn print_summary(&self, strict: bool) {
         let (errors, warnings) = (self.count(Severity::Error), self.count(Severity::Warning));
         let files = self.files_with_problems();
@@ -88,7 +88,7 @@ impl Report {
             (errors, warnings) => format!("{} and {}", count(errors, "error"), count(warnings, "warning")),
         };
         let files = if files == 0 { String::new() } else { format!(" in {}", count(files, "file")) };
-        let hint = if strict && errors == 0 { "; --strict refuses warnings" } else { "" };
+        let hint = if strict && errors == 0 { "; --strict treats warnings as errors" } else { "" };
         print_stderr(format_args!("{counts}{files}{hint}"));
     }
 

@@ -130,7 +130,7 @@ fn missing_file_is_reported() {
 #[test]
 fn directory_is_no_configuration() {
     let files = Files::new(&[("guide.yaml", &split("50"))]);
-    all_refuse(&files, &["--config", ".", "guide.yaml"], &["error: .: is a directory; name a file"]);
+    all_refuse(&files, &["--config", ".", "guide.yaml"], &["error: .: is a directory; pass a file"]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn duplicated_key_is_an_error() {
     refused(
         "kind: TrafficSplit\nkind: TrafficSplit\n",
         &[
-            "error: guide.yaml:2:1: the key `kind` is duplicated; if another object begins here, write `---` on a line before line 2, \
+            "error: guide.yaml:2:1: the key `kind` is duplicated; if another object begins here, insert a line `---` before line 2, \
             else remove one",
         ],
     );
@@ -190,7 +190,7 @@ fn document_that_is_not_a_kubernetes_object_is_an_error() {
 }
 
 #[test]
-fn mistyped_smi_kind_is_an_error() {
+fn misspelled_smi_kind_is_an_error() {
     let message = "error: guide.yaml:2:7: TrafficSplit httpbin/http-split: kind: unknown kind `TrafficSpilt`; did you mean `TrafficSplit`?";
     refused(&split("50").replace("kind: TrafficSplit", "kind: TrafficSpilt"), &[message]);
 }
@@ -244,17 +244,17 @@ fn duplicated_object_is_reported_with_the_file_of_the_first() {
     let files =
         Files::new(&[("a.yaml", &split("50")), ("b.yaml", &format!("{}---\n{SERVICE}---\n{SERVICE}", split("40")))]);
     let messages = [
-        "error: b.yaml:1:1: TrafficSplit httpbin/http-split: is duplicated, first in a.yaml:1:1; remove one",
-        "error: b.yaml:15:1: Service httpbin/httpbin: is duplicated, first in b.yaml:10:1; remove one",
+        "error: b.yaml:1:1: TrafficSplit httpbin/http-split: is duplicated, first defined in a.yaml:1:1; remove one",
+        "error: b.yaml:15:1: Service httpbin/httpbin: is duplicated, first defined in b.yaml:10:1; remove one",
     ];
     all_refuse(&files, &["a.yaml", "b.yaml"], &messages);
     // Without a namespace, the objects may be different.
     let text = "kind: TrafficSplit\napiVersion: split.smi-spec.io/v1alpha4\nmetadata: {name: a}\n";
     let messages = [
         "error: guide.yaml:1:1: TrafficSplit a: spec: is missing",
-        "error: guide.yaml:3:11: TrafficSplit a: metadata.namespace: is missing; add the namespace, or set it for all objects with `-n NAMESPACE`",
+        "error: guide.yaml:3:11: TrafficSplit a: metadata.namespace: is missing; add the namespace, or set a default namespace with `-n NAMESPACE`",
         "error: guide.yaml:5:1: TrafficSplit a: spec: is missing",
-        "error: guide.yaml:7:11: TrafficSplit a: metadata.namespace: is missing; add the namespace, or set it for all objects with `-n NAMESPACE`",
+        "error: guide.yaml:7:11: TrafficSplit a: metadata.namespace: is missing; add the namespace, or set a default namespace with `-n NAMESPACE`",
     ];
     refused(&format!("{text}---\n{text}"), &messages);
 }
@@ -633,19 +633,23 @@ fn requests_that_are_never_split_are_a_warning() {
     let services = "services: {httpbin/httpbin: {ports: [8080, 9090]}}\nhosts: {shop.example.com: httpbin/httpbin}\n";
     let none = "services: {httpbin/httpbin: {ports: []}}\n";
     let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", services), ("none.yaml", none)]);
-    let host = "httpbin/httpbin has several ports (8080, 9090) and neither port 80 nor 443, so requests to this host are split only \
-                on a listener of one of these ports";
+    let host = "httpbin/httpbin has several ports (8080, 9090), but neither port 80 nor port 443, so requests to this host are split only \
+                on a listener with one of these ports";
     let ran = files.run(&["check", "guide.yaml", "--config", "config.yaml"]);
     assert!(ran.code == Some(0) && ran.stderr.contains(host), "{}", ran.stderr);
     let ran = files.run(&["render", "envoy", "guide.yaml", "--config", "config.yaml"]);
-    let service_name = "warning: requests to httpbin.httpbin without a port in `Host` go to port 8080 and are not split: the \
-                        Service has the ports 8080, 9090, but neither the listener's port 14001 nor 80; set --listen to one \
-                        of these ports\n";
+    let service_name = "warning: requests to httpbin.httpbin without a port in `Host` go to port 8080 and are not split, because \
+                        the Service has neither the listener's port 14001 nor port 80; set --listen to one of its ports: \
+                        8080, 9090\n";
     assert!(ran.code == Some(0) && ran.stderr.contains(host) && ran.stderr.contains(service_name), "{}", ran.stderr);
     let ran = files.run(&["render", "envoy", "guide.yaml", "--config", "config.yaml", "--listen", "127.0.0.1:9090"]);
     assert!(!ran.stderr.contains("without a port in `Host`"), "{}", ran.stderr);
     let ran = files.run(&["check", "guide.yaml", "--config", "none.yaml"]);
-    assert!(ran.stderr.contains("the Service httpbin has no ports, so its requests are never split"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the Service httpbin has no ports, so requests to it are never split"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn mirror_receives_no_copy_of_requests_that_it_serves() {
     assert_eq!(labelled(words, &itself, "mirror"), [""; 0]);
     assert_eq!(
         labelled(words, &itself, "note"),
-        ["the mirror httpbin-v2 serves these requests itself and receives no copies"]
+        ["the mirror backend httpbin-v2 serves these requests itself and receives no copies"]
     );
 }
 
@@ -263,7 +263,7 @@ fn port_is_printed_with_the_rule_that_determines_it() {
         ("--host httpbin.httpbin --port 8080", "80: Host has no port; default of http"),
         ("--host httpbin.httpbin:81", "80: httpbin.httpbin has no port 81; default of http"),
         ("--host httpbin.httpbin --header 'x-forwarded-proto: https'", "443: Host has no port; default of https"),
-        ("--host shop.example.com:14001 --port 8080", "80: hosts gives no port for this host; default of http"),
+        ("--host shop.example.com:14001 --port 8080", "80: hosts sets no port for this host; default of http"),
         ("--host api.example.com:80 --port 8080", "14001: the port of this host in hosts"),
     ] {
         assert_eq!(labelled(&format!("{words} {request}"), "", "port"), [expected], "{request}");
@@ -284,17 +284,17 @@ fn request_without_a_port_of_the_root_says_why() {
          hosts: {shop.example.com: httpbin/httpbin, api.example.com: {service: httpbin/httpbin, port: 81}}\n",
     );
     let lacks = "and httpbin.httpbin lacks the default port (80 for http, 443 for https)";
-    let unknown = "the port of the connection is not given";
+    let unknown = "--port is not set";
     for (request, why) in [
         ("--host httpbin.httpbin", format!("Host has no port, {unknown}, {lacks}")),
         (
             "--host httpbin.httpbin --port 90",
-            format!("Host has no port, the connection's port 90 is not a port of httpbin.httpbin, {lacks}"),
+            format!("Host has no port, the connection's destination port 90 is not a port of httpbin.httpbin, {lacks}"),
         ),
         ("--host httpbin.httpbin:81", format!("httpbin.httpbin has no port 81, {unknown}, {lacks}")),
-        ("--host shop.example.com:8080", format!("hosts gives no port for this host, {unknown}, {lacks}")),
+        ("--host shop.example.com:8080", format!("hosts sets no port for this host, {unknown}, {lacks}")),
         ("--host httpbin.httpbin:x --port 8080", "the port in Host is not a number from 1 to 65535".to_owned()),
-        ("--host api.example.com", "httpbin.httpbin has no port 81, which hosts gives for this host".to_owned()),
+        ("--host api.example.com", "httpbin.httpbin has no port 81, which hosts sets for this host".to_owned()),
     ] {
         let words = format!("{words} {request}");
         let root = format!("the root, httpbin.httpbin, as if there were no split: {why}");
@@ -306,7 +306,11 @@ fn request_without_a_port_of_the_root_says_why() {
     let none = config("zero-ports", "services: {httpbin/httpbin: {ports: []}}\n");
     let ran = run(&format!("explain {none} --host httpbin.httpbin:80"), "");
     assert!(ran.stdout.contains("as if there were no split: httpbin.httpbin has no ports"), "{}", ran.stdout);
-    assert!(ran.stderr.contains("the Service httpbin has no ports, so its requests are never split"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the Service httpbin has no ports, so requests to it are never split"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(
         labelled("guide/trafficsplit-v1.yaml --host httpbin.httpbin", "", "note"),
         [
@@ -320,19 +324,19 @@ fn repeated_headers_are_joined_or_the_first_counts_as_in_envoy() {
     let sticky = "sticky.yaml --host httpbin.httpbin:14001";
     let first = json_of(&format!("{sticky} --header 'x-user: alice' --header 'x-user: bob'"), "");
     assert_eq!(first["decidedBy"]["value"], "alice");
-    assert_eq!(first["notes"], json!(["only the first of the 2 headers x-user counts: alice"]));
+    assert_eq!(first["notes"], json!(["the filter reads only the first of the 2 x-user headers: alice"]));
     let agent = "ab-test.yaml --host httpbin.httpbin:14001 --header 'cookie: type=insider' --header 'user-agent: curl' \
                  --header 'User-Agent: Android'";
     let joined = json_of(agent, "");
     assert_eq!(joined["match"], "insiders/android-insiders");
-    assert_eq!(joined["notes"], json!(["Envoy joins the 2 headers user-agent: curl,Android"]));
+    assert_eq!(joined["notes"], json!(["Envoy joins the 2 user-agent headers: curl,Android"]));
     let cookies = format!("{sticky} --header 'cookie: a=b' --header 'cookie: canary=alice'");
     let http1 = json_of(&cookies, "");
     assert_eq!(http1["decidedBy"], Value::Null);
     assert_eq!(http1["notes"], json!(["only the first of the 2 headers cookie counts: a=b"]));
     let http2 = json_of(&format!("{cookies} --http2"), "");
     assert_eq!(http2["decidedBy"], json!({"kind": "cookie", "name": "canary", "value": "alice"}));
-    assert_eq!(http2["notes"], json!(["Envoy joins the 2 headers cookie: a=b; canary=alice"]));
+    assert_eq!(http2["notes"], json!(["Envoy joins the 2 cookie headers: a=b; canary=alice"]));
     let removed = json_of(&format!("{sticky} --header 'connection: keep-alive'"), "");
     assert_eq!(removed["notes"], json!(["Envoy removes the header connection before the filter runs"]));
 }

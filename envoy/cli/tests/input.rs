@@ -191,7 +191,7 @@ fn fields_of_kubernetes_tools_are_no_errors() {
 }
 
 #[test]
-fn kinds_and_versions_that_are_nearly_known_are_errors() {
+fn misspelled_kinds_and_versions_are_errors() {
     for (from, to, message) in [
         ("Service", "Servcie", "web.yaml:2:7: Service shop/web: kind: unknown kind `Servcie`; did you mean `Service`?"),
         ("v1", "vl", "web.yaml:1:13: Service shop/web: apiVersion: unknown version `vl`; did you mean `v1`?"),
@@ -222,7 +222,7 @@ fn kinds_and_versions_that_are_nearly_known_are_errors() {
 // === Namespaces ===
 
 const NO_NAMESPACE: &str =
-    "metadata.namespace: is missing; add the namespace, or set it for all objects with `-n NAMESPACE`";
+    "metadata.namespace: is missing; add the namespace, or set a default namespace with `-n NAMESPACE`";
 
 #[test]
 fn namespace_option_applies_to_objects_without_a_namespace() {
@@ -279,11 +279,13 @@ fn json_documents_need_no_separator() {
 }
 
 #[test]
-fn other_encodings_and_formats_are_named() {
+fn other_encodings_and_formats_are_recognized() {
     let utf16: Vec<u8> = format!("\u{feff}{SPLIT}").encode_utf16().flat_map(u16::to_le_bytes).collect();
     for content in [&utf16[..], &utf16[2..]] {
-        Files::new(&[("web.yaml", content)])
-            .refused(&["web.yaml"], &["web.yaml: is UTF-16, as PowerShell writes it; save it as UTF-8"]);
+        Files::new(&[("web.yaml", content)]).refused(
+            &["web.yaml"],
+            &["web.yaml: is UTF-16, the default encoding of Windows PowerShell; save the file as UTF-8"],
+        );
     }
     let expected = Files::new(&[("web.yaml", SPLIT.as_bytes())]).rendered(&["web.yaml"]);
     let marked = format!("\u{feff}{SPLIT}");
@@ -301,7 +303,7 @@ fn other_encodings_and_formats_are_named() {
         ),
         (
             "kind: TrafficSplit\nspec:\n  service: {{ .Values.service }}\n",
-            "web.yaml:3:12: is a template, not YAML; render the template first, for example with `helm template`, and name its output",
+            "web.yaml:3:12: is a template, not YAML; render the template first, for example with `helm template`, and pass its output",
         ),
     ] {
         let found = Files::new(&[("web.yaml", text.as_bytes())]).run(&["check", "web.yaml"]);
@@ -310,9 +312,9 @@ fn other_encodings_and_formats_are_named() {
 }
 
 #[test]
-fn templates_in_valid_yaml_are_named() {
+fn templates_in_valid_yaml_are_errors() {
     let text = fixed(SPLIT, &[("weight: 90", "weight: \"{{ .Values.weight }}\"")]);
-    let message = "web.yaml:6:40: TrafficSplit shop/web: spec.backends[0].weight: has the template `{{ .Values.weight }}`; \
+    let message = "web.yaml:6:40: TrafficSplit shop/web: spec.backends[0].weight: contains the template `{{ .Values.weight }}`; \
         render the template first, for example with `helm template`";
     refused(&text, &[message]);
     // Objects of other kinds and other annotations may have templates.
@@ -323,14 +325,14 @@ fn templates_in_valid_yaml_are_named() {
 }
 
 #[test]
-fn documents_without_a_separator_are_named() {
+fn documents_without_a_separator_have_a_remedy() {
     let message = "web.yaml:7:1: the key `apiVersion` is duplicated; \
-        if another object begins here, write `---` on a line before line 7, else remove one";
+        if another object begins here, insert a line `---` before line 7, else remove one";
     refused(&format!("{SPLIT}{SERVICE}"), &[message]);
 }
 
 #[test]
-fn configuration_and_objects_are_told_apart() {
+fn configuration_in_place_of_objects_has_a_remedy() {
     for config in [
         "clusterHeader: x-c\n",
         "hosts: {a.example.com: shop/web}\n",
@@ -345,7 +347,7 @@ fn configuration_and_objects_are_told_apart() {
         );
     }
     let files = Files::new(&[("web.yaml", SPLIT.as_bytes())]);
-    let message = "web.yaml:1:1: is a Kubernetes object (TrafficSplit), not a plugin configuration; name the file without --config";
+    let message = "web.yaml:1:1: is a Kubernetes object (TrafficSplit), not a plugin configuration; pass the file without --config";
     let service = Files::new(&[("web.yaml", SPLIT.as_bytes()), ("service.yaml", SERVICE.as_bytes())]);
     service.refused(&["--config", "web.yaml", "service.yaml"], &[message]);
     let found = files.run(&["check", "--config", "web.yaml", "web.yaml"]);
@@ -367,13 +369,19 @@ fn directory_is_its_yaml_and_json_files() {
     let lines: Vec<_> = ran.stdout.lines().take(3).collect();
     let starts = ["shop/a.yml: 1 Service", "shop/b.yaml: 1 TrafficSplit", "shop/c.json: no TrafficSplit"];
     assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{}", ran.stdout);
-    files.refused(&["empty"], &["empty: has no *.yaml, *.yml or *.json files; name a directory with such files"]);
+    files.refused(
+        &["empty"],
+        &["empty: has no *.yaml, *.yml or *.json files; pass a directory that contains such files"],
+    );
 }
 
 #[test]
 fn lists_are_checked() {
     for (text, message) in [
-        ("kind: List\n", "web.yaml:1:1: document 1: items: is missing; list the objects, or write `items: []`"),
+        (
+            "kind: List\n",
+            "web.yaml:1:1: document 1: items: is missing; add the objects, or write `items: []` for an empty list",
+        ),
         ("kind: List\nitmes: []\n", "web.yaml:2:8: document 1: itmes: unknown field `itmes`; did you mean `items`?"),
         ("kind: List\nitems: {}\n", "web.yaml:2:8: document 1: items: must be a list"),
         ("kind: list\nitems: []\n", "web.yaml:1:7: document 1: kind: unknown kind `list`; did you mean `List`?"),
@@ -440,7 +448,7 @@ fn weights_that_are_no_numbers_have_a_remedy() {
 // === HTTPRouteGroups ===
 
 #[test]
-fn group_that_no_split_names_never_fails_the_run() {
+fn group_that_no_split_references_never_fails_the_run() {
     let plain = Files::new(&[("web.yaml", SPLIT.as_bytes())]).rendered(&["web.yaml"]);
     let v1alpha1 = fixed(GROUP, &[("specs.smi-spec.io/v1alpha4", "specs.smi-spec.io/v1alpha1")]);
     let no_namespace = fixed(GROUP, &[(", namespace: shop", "")]);
@@ -454,13 +462,13 @@ fn group_that_no_split_names_never_fails_the_run() {
         ),
         (no_namespace, Some("metadata.namespace: is missing")),
         (format!("{GROUP}---\n{GROUP}"), None),
-        (fixed(GROUP, &[("/api", "'{{ .Values.path }}'")]), Some("has the template `{{ .Values.path }}`")),
+        (fixed(GROUP, &[("/api", "'{{ .Values.path }}'")]), Some("contains the template `{{ .Values.path }}`")),
     ] {
         let files = Files::new(&[("web.yaml", format!("{SPLIT}---\n{group}").as_bytes())]);
         for command in COMMANDS {
             let ran = files.run(&[command, &["web.yaml"]].concat());
             assert_eq!((ran.code, errors(&ran)), (Some(0), vec![]), "{command:?}");
-            let note = " (no TrafficSplit names this group)";
+            let note = " (no TrafficSplit references this group)";
             assert!(ran.stderr.contains(note), "{}", ran.stderr);
             if let Some(warning) = warning {
                 let is_warning = |line: &str| line.starts_with("warning: web.yaml:") && line.contains(warning);
@@ -472,7 +480,7 @@ fn group_that_no_split_names_never_fails_the_run() {
 }
 
 #[test]
-fn group_that_a_split_names_keeps_its_errors() {
+fn group_that_a_split_references_keeps_its_errors() {
     let split = fixed(SPLIT, &[("spec:\n", "spec:\n  matches: [{kind: HTTPRouteGroup, name: paths}]\n")]);
     let group = fixed(GROUP, &[("/api", "'('")]);
     let files = Files::new(&[("split.yaml", split.as_bytes()), ("group.yaml", group.as_bytes())]);

@@ -63,7 +63,7 @@ fn summary_counts_errors_warnings_and_files() {
 #[test]
 fn strict_refuses_warnings() {
     let ran = run(&[&valid()], &["check", "--strict"], &[]);
-    assert_eq!(ran.stderr.lines().last(), Some("1 warning in 1 file; --strict refuses warnings"));
+    assert_eq!(ran.stderr.lines().last(), Some("1 warning in 1 file; --strict treats warnings as errors"));
     assert_eq!(ran.code, Some(1));
     let service = "kind: Service\nmetadata: {name: httpbin, namespace: httpbin}\nspec: {ports: [{port: 80}]}\n";
     let services: String = ["httpbin", "httpbin-v1", "httpbin-v2"]

@@ -1,8 +1,8 @@
-//! What Envoy does with repeated and hop-by-hop request headers before HTTP filters run.
+//! How Envoy handles repeated and hop-by-hop request headers before HTTP filters run.
 //!
 //! Envoy stores some headers, its *inline headers*, at most once: it appends each further value to the first, after a
-//! comma. All other repeated headers stay apart, and a filter that reads a header by name receives the first value. The
-//! connection manager removes hop-by-hop headers, and headers by which only trusted proxies may control Envoy.
+//! comma. All other repeated headers stay separate, and a filter that reads a header by name receives the first value. The
+//! connection manager removes hop-by-hop headers, and headers with which only trusted proxies may control Envoy.
 //!
 //! The tables hold for Envoy 1.40 with all extensions and for a connection manager with default settings. Sources:
 //! `INLINE_REQ_HEADERS` in `envoy/http/header_map.h`, each `RegisterCustomInlineHeader` of an extension,
@@ -19,12 +19,12 @@ pub enum HttpVersion {
     Http2,
 }
 
-/// What Envoy does with a header.
+/// How Envoy handles a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
     /// Joins the values with this separator. Empty values are omitted.
     Joined(&'static str),
-    /// Keeps the values apart. A filter that reads the header by name receives the first.
+    /// Keeps the values separate. A filter that reads the header by name receives the first value.
     Separate,
     /// Removes the header.
     Removed,
@@ -102,11 +102,11 @@ pub const REMOVED: [&str; 23] = [
     "x-forwarded-client-cert",
 ];
 
-/// Returns what Envoy does with a header. The name is lower case.
+/// Returns how Envoy handles a header. The name must be lower case.
 #[must_use]
 pub fn handling(name: &str, version: HttpVersion) -> Handling {
     match name {
-        // The codecs of HTTP/2 and HTTP/3 join cookies; the one of HTTP/1 does not.
+        // The codecs of HTTP/2 and HTTP/3 join cookies; the codec of HTTP/1 does not.
         "cookie" if version == HttpVersion::Http2 => Handling::Joined("; "),
         _ if JOINED.binary_search(&name).is_ok() => Handling::Joined(","),
         _ if REMOVED.binary_search(&name).is_ok() => Handling::Removed,
@@ -114,7 +114,7 @@ pub fn handling(name: &str, version: HttpVersion) -> Handling {
     }
 }
 
-/// Returns the headers of a client's request as HTTP filters see them. The names are lower case.
+/// Returns the headers of a client's request as HTTP filters see them. The names must be lower case.
 pub fn received<N: AsRef<[u8]>>(
     headers: impl IntoIterator<Item = (N, Vec<u8>)>,
     version: HttpVersion,
@@ -134,7 +134,7 @@ pub fn received<N: AsRef<[u8]>>(
     received
 }
 
-/// Appends a value as Envoy does: an empty value has no effect, and nothing separates a value from an empty one.
+/// Appends a value as Envoy does: an empty value has no effect, and no separator follows an empty value.
 fn append(joined: &mut Vec<u8>, separator: &str, value: &[u8]) {
     if !value.is_empty() && !joined.is_empty() {
         joined.extend_from_slice(separator.as_bytes());

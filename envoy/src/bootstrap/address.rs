@@ -1,4 +1,4 @@
-//! Addresses on the command line: of Services and of other hosts.
+//! Addresses of Services and of other hosts, in the syntax of the command line.
 
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub struct Address {
 pub struct Endpoint {
     /// The Service's name.
     pub service: String,
-    /// Its namespace.
+    /// The Service's namespace.
     pub namespace: String,
     /// The Service's port; absent means all ports.
     pub port: Option<u16>,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// The time after which an idle connection to a host is probed.
+/// The time after which Envoy probes an idle connection to a host.
 const KEEPALIVE_SECONDS: u32 = 300;
 
 impl BootstrapPlan<'_> {
@@ -56,8 +56,8 @@ pub(super) fn host_cluster(name: &str) -> String {
     format!("host|{name}")
 }
 
-/// Returns thresholds that no client reaches, as in Istio. Envoy's defaults of 1,024 would fail requests that a client without a
-/// sidecar can send.
+/// Returns circuit breaker thresholds without a practical limit, as in Istio. With its default of 1,024, Envoy would refuse
+/// requests that succeed without a sidecar.
 fn no_limits() -> Value {
     let limits = ["max_connections", "max_pending_requests", "max_requests", "max_retries"];
     limits.into_iter().map(|limit| (limit.to_owned(), Value::from(u32::MAX))).collect()
@@ -70,10 +70,10 @@ fn cluster(name: &str, addresses: &[Address], protocol: Option<Protocol>) -> Val
     let mut cluster = json!({
         "name": name,
         "type": "STATIC",
-        // As in Istio. One second would fail at the first lost packet.
+        // As in Istio. A timeout of 1 s would fail when one packet is lost.
         "connect_timeout": "10s",
         "circuit_breakers": {"thresholds": [no_limits()]},
-        // No timeout ends a stream to a host that has vanished.
+        // Without these probes, a stream to a vanished host never ends, because streams have no timeout.
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": KEEPALIVE_SECONDS}},
     });
     if !all_ip {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use traffic_split::{GivenPort, port_of_request};
 
-/// The upgrade that Envoy forwards.
+/// The only upgrade that Envoy forwards.
 const WEBSOCKET: &str = "websocket";
 
 impl BootstrapPlan<'_> {
@@ -17,7 +17,7 @@ impl BootstrapPlan<'_> {
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "outbound",
-            // Only the route's timeout ends a response, a stream or a WebSocket connection that is silent for long.
+            // Otherwise Envoy ends streams and WebSocket connections that are silent for 5 minutes.
             "stream_idle_timeout": "0s",
             // Without this, Envoy answers 403 to an upgrade to WebSocket.
             "upgrade_configs": [{"upgrade_type": WEBSOCKET}],
@@ -43,7 +43,7 @@ impl BootstrapPlan<'_> {
     }
 
     fn http_1_options(&self) -> Value {
-        // A server ignores an offer of a protocol that it does not know. Envoy would answer 403.
+        // Servers ignore an upgrade to an unknown protocol (RFC 9110, section 7.8). By default, Envoy answers 403.
         let others = all_but(WEBSOCKET).map(|regex| json!({"safe_regex": {"regex": format!("(?i){regex}")}}));
         let mut options = json!({"ignore_http_11_upgrade": others.collect::<Vec<_>>()});
         if self.options.accept_http_10 {
@@ -112,8 +112,8 @@ impl BootstrapPlan<'_> {
         names
     }
 
-    /// Returns the names in `hosts` of each Service and port, with the name of their virtual host. They have virtual hosts
-    /// of their own, because the port in the client's `Host` is ignored.
+    /// Returns the names in `hosts` of each Service and port, with the name of their virtual host. These names have their
+    /// own virtual hosts, because the port in the client's `Host` is ignored for them.
     fn configured_hosts(&self) -> Vec<(String, &ReachableService<'_>, Option<u16>, Vec<String>)> {
         let mut hosts: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (host, root) in &self.configuration.hosts {
@@ -133,8 +133,8 @@ impl BootstrapPlan<'_> {
         json!({"name": name, "domains": domains, "routes": routes})
     }
 
-    /// Returns the routes of requests that are not split: to the port that the filter would select, else to the lowest
-    /// port. `given` is the port of a host without a port.
+    /// Returns the routes of requests that are not split: to the port that the filter selects, else to the lowest port.
+    /// `given` is the port to use for a `Host` without a port.
     fn service_routes(&self, known: &ReachableService<'_>, given: GivenPort) -> Vec<Value> {
         let ports: Vec<_> = known.ports.iter().copied().collect();
         let port = |is_https| {
@@ -171,8 +171,8 @@ impl BootstrapPlan<'_> {
     }
 }
 
-/// Returns regular expressions of which one matches each text except `word`. RE2 has no look-ahead, and Envoy up to 1.38 rejects an
-/// expression of this size in one piece.
+/// Returns regular expressions that together match every text except `word`. RE2 has no look-ahead, and Envoy up to 1.38 rejects
+/// a single expression of this size.
 fn all_but(word: &str) -> impl Iterator<Item = String> {
     let shorter_or_other = word.char_indices().map(|(at, letter)| format!("{}(?:[^{letter}].*)?", &word[..at]));
     shorter_or_other.chain([format!("{word}.+")])

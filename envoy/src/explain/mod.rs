@@ -1,6 +1,6 @@
 //! Explains the filter's decision for one request.
 //!
-//! Nothing is decided here: [`Rules::explain`] records the filter's own decision. This module adds file names, reasons and
+//! This module makes no decision: [`Rules::explain`] records the filter's own decision. This module adds file names, reasons and
 //! notes.
 
 mod explanation;
@@ -108,7 +108,8 @@ impl Explanation {
             && let Some(Destination { service, cluster }) = self.destination(service)
         {
             if self.backend.as_ref().is_some_and(|backend| backend.service == service) {
-                self.notes.push(format!("the mirror {service} serves these requests itself and receives no copies"));
+                self.notes
+                    .push(format!("the mirror backend {service} serves these requests itself and receives no copies"));
             } else {
                 let percent = percent.billionths() as f64 / 1e9;
                 self.mirror = Some(MirrorDestination { service, cluster, percent });

@@ -3,7 +3,7 @@
 use super::explanation::PortReason;
 use traffic_split::{GivenPort, PortRule, RoutingTrace};
 
-/// Returns the rule that determined the port, and why the rules before it did not.
+/// Returns the rule that determined the port, and why the port in `Host` or `hosts` did not apply.
 pub(super) fn reason(trace: &RoutingTrace<'_>) -> Option<PortReason> {
     let missing = missing_port(trace.root?, trace.given_port?);
     let (code, why) = match trace.port_rule? {
@@ -18,13 +18,13 @@ pub(super) fn reason(trace: &RoutingTrace<'_>) -> Option<PortReason> {
     Some(PortReason { code, why })
 }
 
-/// Returns why no rule gives a port of the root, whose ports are `ports`.
+/// Returns why no rule selects a port of the root, whose ports are `ports`.
 pub(super) fn why_none(trace: &RoutingTrace<'_>, ports: &[u16], connection: Option<u16>) -> Option<String> {
     let (root, given) = (trace.root?, trace.given_port?);
     let missing = missing_port(root, given);
     let connection = match connection {
-        Some(port) => format!("the connection's port {port} is not a port of {root}"),
-        None => "the port of the connection is not given".into(),
+        Some(port) => format!("the connection's destination port {port} is not a port of {root}"),
+        None => "--port is not set".into(),
     };
     Some(match given {
         GivenPort::Invalid | GivenPort::Configured(Some(_)) => missing,
@@ -33,13 +33,13 @@ pub(super) fn why_none(trace: &RoutingTrace<'_>, ports: &[u16], connection: Opti
     })
 }
 
-/// Returns why the host gives no port of the root.
+/// Returns why neither `Host` nor `hosts` names a port of the root.
 fn missing_port(root: &str, given: GivenPort) -> String {
     match given {
         GivenPort::None => "Host has no port".into(),
         GivenPort::Invalid => "the port in Host is not a number from 1 to 65535".into(),
         GivenPort::Host(port) => format!("{root} has no port {port}"),
-        GivenPort::Configured(None) => "hosts gives no port for this host".into(),
-        GivenPort::Configured(Some(port)) => format!("{root} has no port {port}, which hosts gives for this host"),
+        GivenPort::Configured(None) => "hosts sets no port for this host".into(),
+        GivenPort::Configured(Some(port)) => format!("{root} has no port {port}, which hosts sets for this host"),
     }
 }

@@ -19,7 +19,7 @@ pub struct RequestDescription {
     pub host: String,
     /// All other headers, as the client sends them.
     pub headers: Vec<Header>,
-    /// Whether the client uses HTTP/2 or HTTP/3, in which Envoy joins repeated `cookie` headers.
+    /// Whether the client uses HTTP/2 or HTTP/3. Envoy then joins repeated `cookie` headers.
     pub http2: bool,
     /// The destination port of the client's connection.
     pub port: Option<u16>,
@@ -56,7 +56,7 @@ impl RequestDescription {
         }
     }
 
-    /// Returns notes about headers of which the filter does not see each value.
+    /// Returns notes about headers that Envoy joins or removes, or of which the filter reads only the first value.
     pub(super) fn header_notes(&self) -> Vec<String> {
         let mut counts = BTreeMap::new();
         for header in &self.headers {
@@ -65,10 +65,10 @@ impl RequestDescription {
         let note = |(name, count): (&str, usize)| match (handling(name, self.http_version()), self.value(name)) {
             (Handling::Removed, None) => Some(format!("Envoy removes the header {name} before the filter runs")),
             (Handling::Joined(_), Some(value)) if count > 1 => {
-                Some(format!("Envoy joins the {count} headers {name}: {value}"))
+                Some(format!("Envoy joins the {count} {name} headers: {value}"))
             }
             (Handling::Separate, Some(value)) if count > 1 => {
-                Some(format!("only the first of the {count} headers {name} counts: {value}"))
+                Some(format!("the filter reads only the first of the {count} {name} headers: {value}"))
             }
             _ => None,
         };

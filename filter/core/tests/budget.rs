@@ -252,30 +252,30 @@ fn host_without_a_usable_port_is_a_warning_that_names_the_remedy() {
     assert_eq!(warnings_of_ports(json!("ns/root"), &[8080]), [""; 0]);
     assert_eq!(warnings_of_ports(json!("ns/root"), &[80, 443, 9090]), [""; 0]);
     for (ports, expected) in [
-        (&[80, 9090], "(80, 9090) and no port 443, so https requests"),
-        (&[443, 9090], "(443, 9090) and no port 80, so http requests"),
-        (&[8080, 9090], "(8080, 9090) and neither port 80 nor 443, so requests"),
+        (&[80, 9090], "(80, 9090), but no port 443, so HTTPS requests"),
+        (&[443, 9090], "(443, 9090), but no port 80, so HTTP requests"),
+        (&[8080, 9090], "(8080, 9090), but neither port 80 nor port 443, so requests"),
     ] {
         assert_eq!(
             warnings_of_ports(json!("ns/root"), ports),
             [format!(
                 "configuration: hosts[\"shop.example.com\"]: ns/root has several ports {expected} to this host are split \
-                 only on a listener of one of these ports; write {{service: ns/root, port: …}}"
+                 only on a listener with one of these ports; write {{service: ns/root, port: PORT}}"
             )]
         );
     }
     assert_eq!(
         warnings_of_ports(json!("ns/root"), &[]),
         [
-            "trafficSplits[0] ns/root: spec.service: the Service root has no ports, so its requests are never split; add a port \
-             to it"
+            "trafficSplits[0] ns/root: spec.service: the Service root has no ports, so requests to it are never split; add a port \
+             to the Service"
         ]
     );
     assert_eq!(
         warnings(json!({"service": "ns/root", "port": 81})),
         [
-            "configuration: hosts[\"shop.example.com\"]: ns/root has no port 81, so requests to this host are not split; its \
-          ports: 80, 9090"
+            "configuration: hosts[\"shop.example.com\"]: ns/root has no port 81, so requests to this host are not split; \
+             use one of its ports: 80, 9090"
         ]
     );
 }

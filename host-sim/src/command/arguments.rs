@@ -69,10 +69,10 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "'METHOD URL'", value_parser = method_and_url)]
     pub request: (String, String),
     /// Request header; repeatable. `host` sets the authority. As in Envoy, the filter sees the values of some repeated headers joined
-    /// by commas, and no hop-by-hop headers
+    /// by commas, and does not see hop-by-hop headers
     #[arg(short = 'H', long, value_name = "'NAME: VALUE'", value_parser = header)]
     pub header: Vec<(String, String)>,
-    /// Send the request by HTTP/2: the filter sees repeated `cookie` headers joined
+    /// Send the request over HTTP/2: the filter sees repeated `cookie` headers joined
     #[arg(long)]
     pub http2: bool,
     /// Request body

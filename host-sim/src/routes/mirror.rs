@@ -13,7 +13,7 @@ pub struct Mirror {
     numerator: u32,
     denominator: u32,
     keep_host: bool,
-    /// One operation each: Envoy applies them in this order.
+    /// Each entry has one operation. Envoy applies the entries in this order.
     mutations: Vec<HeaderOperations>,
     problems: Vec<String>,
 }
@@ -88,7 +88,7 @@ impl Mirror {
         self
     }
 
-    /// Returns why Envoy rejects the policy.
+    /// Returns the reasons for which Envoy rejects the policy.
     pub(super) fn problems(&self) -> Vec<String> {
         let is_valid = [100, 10_000, 1_000_000].contains(&self.denominator);
         let fraction = (!is_valid).then(|| {

@@ -64,7 +64,7 @@ pub(super) struct Envoy {
     #[arg(long = "host", value_name = "NAME=HOST:PORT")]
     hosts: Vec<ExternalHost>,
 
-    /// Accept requests of HTTP/1.0 that have a `Host`. Otherwise Envoy answers 426 to them
+    /// Accept HTTP/1.0 requests with a `Host` header. By default, Envoy answers HTTP/1.0 requests with 426
     #[arg(long)]
     http10: bool,
 

@@ -137,7 +137,7 @@ impl Weight {
     }
 }
 
-/// Returns the message for a text that is not a quantity: what to write instead of a percentage or a ratio.
+/// Returns the message for a text that is not a quantity, with a remedy for percentages and ratios.
 fn not_a_quantity(text: &str) -> String {
     let shown = quote(text);
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

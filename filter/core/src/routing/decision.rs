@@ -22,7 +22,7 @@ pub enum RootReason {
     Excluded,
     /// The request's host is not a root of any split.
     NoSplit,
-    /// No rule gives a port that the root has, or the port in `Host` is invalid.
+    /// No rule selects a port of the root, or the port in `Host` is invalid.
     NoPort,
     /// No match of the root's splits accepts the request.
     NoMatch,
@@ -77,7 +77,7 @@ impl fmt::Display for RootReason {
         f.write_str(match self {
             Self::Excluded => "the client's namespace is excluded",
             Self::NoSplit => "no split has this host as its root",
-            Self::NoPort => "no rule gives a port that the root has",
+            Self::NoPort => "no rule selects a port of the root",
             Self::NoMatch => "no match of the root's splits accepts the request",
             Self::NoBackend => "no backend with a weight has the port",
         })

@@ -1,9 +1,9 @@
-//! The root's port that a request is for.
+//! Determines which port of the root a request is for.
 
 use crate::routing::header_cache::HeaderCache;
 use crate::routing::request::Request;
 
-/// The port that the host of a request gives.
+/// The port that a request's `Host`, or the entry of its host in `hosts`, specifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenPort {
     /// The host is a Service name, and `Host` has no port.
@@ -35,10 +35,10 @@ pub enum PortRule {
 }
 
 /// Determines the port of a request to a Service with the ports `ports`, which are in ascending order. Returns `None` if
-/// the Service lacks it. Tried in order: the port that the host gives, the connection's destination port, the only port,
-/// the default port of the scheme.
+/// no rule applies. The first of these ports that the Service has decides: the port that `Host` or `hosts` specifies, the
+/// connection's destination port, the only port, the default port of the scheme. A port in `hosts` excludes the other rules.
 ///
-/// `destination` and `is_https` are called only if they decide.
+/// `destination` and `is_https` are called only if no earlier rule applies.
 pub fn port_of_request(
     ports: &[u16],
     given: GivenPort,
@@ -75,7 +75,7 @@ fn port_without_service(given: GivenPort, destination: impl FnOnce() -> Option<u
     }
 }
 
-/// Determines the port of a request to a root with these ports; `None` means that they are unknown.
+/// Determines the port of a request to a root with these ports. `ports` is `None` if the ports are unknown.
 pub(crate) fn select(
     ports: Option<&[u16]>,
     given: GivenPort,

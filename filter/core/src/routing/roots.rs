@@ -61,7 +61,7 @@ impl RootTable {
         self.entries.is_empty()
     }
 
-    /// Returns the root of a request's authority, and the port that the host gives.
+    /// Returns the root of a request's authority, and the port that `Host` or `hosts` specifies.
     pub(crate) fn find(&self, authority: &Authority<'_>) -> Option<(&Root, GivenPort)> {
         let (root, configured_port) = self.find_host(&authority.host)?;
         let given = match (configured_port, authority.port) {

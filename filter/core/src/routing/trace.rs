@@ -13,7 +13,7 @@ use std::borrow::Cow;
 pub struct RoutingTrace<'r> {
     /// The root that the request's host names: `service.namespace`.
     pub root: Option<&'r str>,
-    /// The port that the request's host gives. `None` if the host is not a root.
+    /// The port that the request's `Host` or `hosts` specifies. `None` if the host is not a root.
     pub given_port: Option<GivenPort>,
     /// The root's port that the request is for.
     pub port: Option<u16>,

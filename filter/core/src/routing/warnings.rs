@@ -38,29 +38,32 @@ fn missing_weights(index: usize, split: &TrafficSplit) -> Option<Problem> {
     Some(Problem { object, field: format!("spec.backends[{first}].weight"), message })
 }
 
-/// Returns a warning about a host with requests that are not split, because their port is missing or not a port of the
-/// root.
+/// Returns a warning about a name in `hosts` whose requests are not split, because their port is missing or not a port of
+/// the root.
 fn unusable_port(host: &str, service: &str, port: Option<u16>, root: &Root) -> Option<Problem> {
     let ports = root.ports.as_deref()?;
     let list = || ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
     let has_default = |https| port_of_request(ports, GivenPort::Configured(None), || None, || https).is_some();
     let message = match (port, has_default(false), has_default(true)) {
-        // A root without ports has a warning of its own.
+        // A root without ports has its own warning.
         _ if ports.is_empty() => return None,
         (Some(port), ..) if ports.contains(&port) => return None,
         (Some(port), ..) => {
-            format!("{service} has no port {port}, so requests to this host are not split; its ports: {}", list())
+            format!(
+                "{service} has no port {port}, so requests to this host are not split; use one of its ports: {}",
+                list()
+            )
         }
         (None, true, true) => return None,
         (None, http, https) => {
             let (requests, missing) = match (http, https) {
-                (true, _) => ("https requests", "no port 443"),
-                (_, true) => ("http requests", "no port 80"),
-                _ => ("requests", "neither port 80 nor 443"),
+                (true, _) => ("HTTPS requests", "no port 443"),
+                (_, true) => ("HTTP requests", "no port 80"),
+                _ => ("requests", "neither port 80 nor port 443"),
             };
             format!(
-                "{service} has several ports ({}) and {missing}, so {requests} to this host are split only on a listener \
-                 of one of these ports; write {{service: {service}, port: …}}",
+                "{service} has several ports ({}), but {missing}, so {requests} to this host are split only on a listener \
+                 with one of these ports; write {{service: {service}, port: PORT}}",
                 list()
             )
         }
@@ -72,8 +75,10 @@ fn unusable_port(host: &str, service: &str, port: Option<u16>, root: &Root) -> O
 fn root_without_ports(index: usize, split: &TrafficSplit, roots: &RootTable) -> Option<Problem> {
     let name = format!("{}.{}", split.spec.service, split.metadata.namespace);
     let ports = roots.by_service_name(&name)?.ports.as_deref()?;
-    let message =
-        format!("the Service {} has no ports, so its requests are never split; add a port to it", split.spec.service);
+    let message = format!(
+        "the Service {} has no ports, so requests to it are never split; add a port to the Service",
+        split.spec.service
+    );
     let object = Object::TrafficSplit { index, name: split.key() };
     ports.is_empty().then(|| Problem { object, field: "spec.service".into(), message })
 }
