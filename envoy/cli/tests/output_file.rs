@@ -124,7 +124,7 @@ fn output_that_is_no_regular_file_is_refused() {
     fs::create_dir(files.path("directory")).unwrap();
     symlink("/dev/null", files.path("null")).unwrap();
     for (output, message) in [
-        ("directory", "error: directory: is a directory; name a file\n"),
+        ("directory", "error: directory: is a directory; pass a file\n"),
         ("null", "error: null: is not a regular file; omit --output to write to standard output\n"),
         ("missing/out", "error: missing/out: the directory `missing` does not exist; create it\n"),
     ] {
@@ -238,7 +238,7 @@ fn watch_reports_a_failing_write_once_and_repeats_it() {
     let files = Files::new();
     fs::create_dir(files.path("ecds.yaml")).unwrap();
     let watching = Watching::start(&files, &["objects.yaml"]);
-    assert_eq!(watching.line(), "error: ecds.yaml: is a directory; name a file; the write is repeated");
+    assert_eq!(watching.line(), "error: ecds.yaml: is a directory; pass a file; the write is repeated");
     watching.is_silent();
     fs::remove_dir(files.path("ecds.yaml")).unwrap();
     assert_eq!(watching.written(), version(&files.text("ecds.yaml")));

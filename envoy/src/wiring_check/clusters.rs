@@ -1,4 +1,4 @@
-//! Checks that the clusters exist that the filter selects.
+//! Checks that the clusters that the filter selects exist.
 
 use super::envoy_configuration::EnvoyConfiguration;
 use super::findings::Findings;
@@ -68,7 +68,7 @@ fn missing_cluster(
             root.intersection(&backend).find(|port| !exists(port)).map(|port| cluster(*port))
         }
         (Some(ports), None) | (None, Some(ports)) => ports.iter().find(|port| !exists(port)).map(|port| cluster(*port)),
-        // The port comes from the request, so any cluster of the backend will do.
+        // The port comes from the request, so any cluster of the backend is enough.
         (None, None) => {
             let ports: BTreeSet<u16> = clusters.iter().flat_map(|name| numbers(name)).collect();
             if ports.iter().any(exists) || exists(&80) {

@@ -6,7 +6,7 @@ use crate::yaml;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An Envoy's configuration: its bootstrap, or what its admin interface returns for `/config_dump`.
+/// An Envoy's configuration: its bootstrap, or the response of its admin interface to `/config_dump`.
 #[derive(Clone, Debug)]
 pub struct EnvoyConfiguration {
     listeners: Vec<Value>,
@@ -155,7 +155,7 @@ impl EnvoyConfiguration {
         typed.filter(|(type_name, _)| is_wasm(type_name)).map(|(_, config)| config)
     }
 
-    /// Returns whether Envoy has received an extension configuration of this name; `None` if this is not known.
+    /// Returns whether Envoy has received an extension configuration of this name; `None` if unknown.
     pub(super) fn has_extension(&self, name: &str) -> Option<bool> {
         self.is_dump.then(|| self.extensions.contains_key(name))
     }
@@ -178,7 +178,7 @@ fn snake_case(value: Value) -> Value {
         Value::Array(values) => values.into_iter().map(snake_case).collect(),
         Value::Object(map) => {
             let entries = map.into_iter().map(|(key, value)| {
-                // A plugin configuration has keys of its own.
+                // A plugin configuration has its own keys.
                 let value = if key == "configuration" { value } else { snake_case(value) };
                 (snake_case_key(key), value)
             });

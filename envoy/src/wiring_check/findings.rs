@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Severity};
 
-/// The most places that one diagnostic names.
+/// Maximum number of places that one diagnostic names.
 const MAX_PLACES: usize = 3;
 
 /// The findings of one check, in the order in which they were found.
@@ -21,7 +21,7 @@ struct Finding {
 // === impl Findings ===
 
 impl Findings {
-    /// Records a mistake with an effect that nobody wants.
+    /// Records a mistake that has an unwanted effect.
     pub(super) fn error(&mut self, place: &str, field: &str, message: impl Into<String>) {
         self.add(Severity::Error, place, field, message.into());
     }
@@ -54,7 +54,7 @@ impl Findings {
     }
 }
 
-/// Returns up to three places as one text; what a place has in common with the one before is omitted.
+/// Returns up to three places as one text. Omits the part that a place has in common with the previous place.
 fn join(places: &[String]) -> String {
     let mut text = String::new();
     let mut last_parent = "";

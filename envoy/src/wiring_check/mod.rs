@@ -23,10 +23,10 @@ use findings::Findings;
 use std::borrow::Cow;
 use traffic_split::Configuration;
 
-/// What happens after most mistakes.
+/// The consequence of most mistakes.
 const SILENCE: &str = "the root Services serve every request without an error";
 
-/// Where the documentation describes the parts of the wiring.
+/// The page that describes the parts of the wiring.
 const PARTS: &str = "docs/bare-envoy.md, step 4";
 
 /// Reports every mistake in the wiring of the filter. The field `file` of the diagnostics is empty.

@@ -42,7 +42,7 @@ pub(super) struct Ecds {
     #[arg(long, requires = "output")]
     watch: bool,
 
-    /// Bootstrap or config dump of the Envoy that reads the file: warn if Envoy would not notice that the file is replaced
+    /// Bootstrap or config dump of the Envoy that reads the file: warn if Envoy would not load a replaced file
     #[arg(long, value_name = "FILE", requires = "output")]
     bootstrap: Option<PathBuf>,
 
@@ -58,7 +58,7 @@ pub(super) struct Ecds {
     vm: VmEpochArgs,
 }
 
-/// Everything from which the file is rendered.
+/// The inputs of the rendered file.
 #[derive(PartialEq)]
 struct Sources {
     files: InputFiles,
@@ -77,7 +77,7 @@ impl Ecds {
     pub(super) fn run(&self) -> ExitCode {
         check_files(&self.input, &self.output, PATH);
         if self.watch && self.input.reads_stdin() {
-            usage_error(PATH, "--watch cannot read standard input again; give files instead of `-`");
+            usage_error(PATH, "--watch cannot read standard input again; pass files instead of `-`");
         }
         let Some(output) = &self.output.output else {
             return self.render(&self.read()).map_or(ExitCode::FAILURE, |rendered| print_stdout(&rendered.text));
@@ -169,7 +169,7 @@ fn warn_of_unwatched_file(bootstrap: &Path, output: &Path) -> bool {
     let output = std::path::absolute(output).unwrap_or_else(|_| output.into());
     for mut diagnostic in check_watched_file(&envoy, &output) {
         diagnostic.file = file_name(bootstrap);
-        // The file is written in any case.
+        // The file is written even after a warning.
         diagnostic.severity = Severity::Warning;
         print_diagnostic(&diagnostic);
     }

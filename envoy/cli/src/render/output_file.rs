@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use traffic_split_cli::output::{print_stderr, print_stdout};
 
-/// Where the rendered configuration goes.
+/// The destination of the rendered configuration.
 #[derive(Args)]
 pub(super) struct OutputArgs {
     /// Replace this file atomically, by rename, instead of writing to standard output. After an error, the old file stays
@@ -18,10 +18,10 @@ pub(super) struct OutputArgs {
 // === impl OutputArgs ===
 
 impl OutputArgs {
-    /// Checks that the output is none of the input files.
+    /// Checks that the output is not an input file.
     ///
     /// # Errors
-    /// If it is one of them: the message.
+    /// If the output is an input file: the message.
     pub(super) fn check<'p>(&self, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<(), String> {
         let Some(output) = &self.output else { return Ok(()) };
         let real = fs::canonicalize(output).ok();
@@ -41,7 +41,7 @@ impl OutputArgs {
         }
     }
 
-    /// Writes the text to the file, or to standard output. `None` is an error that was reported.
+    /// Writes the text to the file, or to standard output; `None` after an error, which is reported on standard error.
     pub(super) fn write(&self, text: Option<&str>) -> ExitCode {
         match (text, &self.output) {
             (None, _) => ExitCode::FAILURE,
@@ -51,7 +51,7 @@ impl OutputArgs {
     }
 }
 
-/// Replaces a file, and reports on standard error that it was written, or why not.
+/// Replaces a file, and reports success or the error on standard error.
 pub(super) fn write_and_report(path: &Path, text: &str, version: Option<&str>) -> ExitCode {
     match replace(path, text) {
         Ok(()) => {
@@ -79,7 +79,7 @@ pub(super) fn written(path: &Path, version: Option<&str>) -> String {
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), String> {
     let failed = |what: &str, why: &io::Error| format!("{}: {what}: {why}; the old file is unchanged", name(path));
     let old = match fs::metadata(path) {
-        Ok(old) if old.is_dir() => return Err(format!("{}: is a directory; name a file", name(path))),
+        Ok(old) if old.is_dir() => return Err(format!("{}: is a directory; pass a file", name(path))),
         // Renaming over /dev/null or /dev/stdout would replace the device.
         Ok(old) if !old.is_file() => {
             return Err(format!("{}: is not a regular file; omit --output to write to standard output", name(path)));
@@ -116,7 +116,7 @@ fn copy_permissions(new: &File, old: Option<&Metadata>) -> io::Result<()> {
         let owner = (old.uid() != created.uid()).then_some(old.uid());
         let group = (old.gid() != created.gid()).then_some(old.gid());
         let changed = fchown(new, owner, group);
-        // Only root may give a file away. Without that, a file that everyone may read stays readable.
+        // Only root may change the owner. Otherwise, a file that everyone may read stays readable.
         if old.mode() & 0o004 == 0 {
             changed?;
         }

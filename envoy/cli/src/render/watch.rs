@@ -1,22 +1,22 @@
 //! The option `--watch`: renders again when an input file changes.
 //!
 //! The files are read twice a second instead of being watched by inotify. Reading also notices the symbolic links that Kubernetes
-//! swaps in a mounted ConfigMap, the renames of editors, and files on network file systems, which send no events; TrafficSplits are
-//! small.
+//! swaps in a mounted ConfigMap, the renames of editors, and files on network file systems, which send no events. Reading
+//! is cheap, because TrafficSplits are small.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// The time between two reads of the files.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How long the files must be unchanged, so that a file that is being written is not read.
+/// The time for which the files must be unchanged, so that no partly written file is rendered.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Reports SIGINT, SIGTERM and SIGHUP.
 pub(super) struct Shutdown(Receiver<()>);
 
-/// Calls `write` with the content of the files, and again whenever it changes, until a signal ends the program. After `write` fails,
-/// it is called again with the same content; it returns whether it succeeded.
+/// Calls `write` with the content of the files, and again whenever the content changes, until a signal ends the program. `write`
+/// returns whether the write succeeded. After a failed write, `write` is called again with the same content.
 pub(super) fn watch<F: PartialEq>(shutdown: &Shutdown, read: impl Fn() -> F, mut write: impl FnMut(&F) -> bool) {
     let mut written: Option<F> = None;
     loop {

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// A JSON value without duplicate keys in which every number is finite.
 ///
-/// `serde_json::Value` silently keeps the last of two equal keys and turns a YAML `.nan` into `null`, so a mistyped
+/// `serde_json::Value` silently keeps the last of two equal keys and turns a YAML `.nan` into `null`, so a misspelled
 /// weight would change its meaning. `Strict` works with any self-describing deserializer: JSON and YAML follow the same
 /// rules.
 #[derive(Clone, Debug, PartialEq)]
