@@ -333,7 +333,7 @@ fn repeated_headers_are_joined_or_the_first_counts_as_in_envoy() {
     let cookies = format!("{sticky} --header 'cookie: a=b' --header 'cookie: canary=alice'");
     let http1 = json_of(&cookies, "");
     assert_eq!(http1["decidedBy"], Value::Null);
-    assert_eq!(http1["notes"], json!(["only the first of the 2 headers cookie counts: a=b"]));
+    assert_eq!(http1["notes"], json!(["the filter reads only the first of the 2 cookie headers: a=b"]));
     let http2 = json_of(&format!("{cookies} --http2"), "");
     assert_eq!(http2["decidedBy"], json!({"kind": "cookie", "name": "canary", "value": "alice"}));
     assert_eq!(http2["notes"], json!(["Envoy joins the 2 cookie headers: a=b; canary=alice"]));
