@@ -155,7 +155,7 @@ fn every_problem_of_every_object_is_reported_at_once() {
             "configuration: namespace: \"a.b\" is not a DNS label (lower-case letters, digits and `-`, 63 at most)",
             "trafficSplits[0] httpbin/http-split: apiVersion: \"v1\" is not supported; use split.smi-spec.io/v1alpha1 to v1alpha4",
             "trafficSplits[0] httpbin/http-split: spec.backends[0].weight: -5 is negative",
-            "trafficSplits[0] httpbin/http-split: spec.backends[1].service: \"V2\" is not the name of a Service (lower-case letters, digits and `-`)",
+            "trafficSplits[0] httpbin/http-split: spec.backends[1].service: \"V2\" contains upper-case letters; write \"v2\"",
             "trafficSplits[0] httpbin/http-split: spec.backends[1].weight: \"x\" is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\"",
             "trafficSplits[0] httpbin/http-split: spec.backends[2]: is a number, but must be an object",
             "trafficSplits[0] httpbin/http-split: spec.backends[3].service: is missing",
@@ -211,29 +211,114 @@ fn root_may_have_any_dns_form_of_its_service() {
         "httpbin.httpbin.svc.cluster.local",
         "httpbin.httpbin.svc.cluster.local:14001",
         "httpbin:80",
+        "httpbin.",
+        "httpbin.httpbin.",
+        "httpbin.httpbin.svc.",
+        "httpbin.httpbin.svc.cluster.",
+        "httpbin.httpbin.svc.cluster.local.",
+        "httpbin.httpbin.svc.cluster.local.:14001",
     ] {
         let configuration =
             assert_valid(with_spec(json!({"service": service, "backends": [{"service": "v1", "weight": 1}]})));
         assert_eq!(configuration.traffic_splits[0].spec.service, "httpbin", "{service}");
     }
     for (service, why) in [
-        ("httpbin.other", "is not in the TrafficSplit's namespace, \"httpbin\""),
-        ("httpbin.httpbin.pod", "is not a Service of the cluster domain \"cluster.local\""),
-        ("httpbin.httpbin.svc.example.org", "is not a Service of the cluster domain \"cluster.local\""),
-        ("", "is not the name of a Service (lower-case letters, digits and `-`)"),
-        ("Httpbin", "is not the name of a Service (lower-case letters, digits and `-`)"),
-        ("httpbin:x:80", "does not end with a port (1–65535)"),
-        ("httpbin:0", "does not end with a port (1–65535)"),
-        ("httpbin\r\nx: z", "does not end with a port (1–65535)"),
-        ("httpbin\r\nx", "is not the name of a Service (lower-case letters, digits and `-`)"),
+        ("httpbin:x:80", "\"httpbin:x:80\" does not end with a port (1–65535)"),
+        ("httpbin:0", "\"httpbin:0\" does not end with a port (1–65535)"),
+        ("httpbin\r\nx: z", "\"httpbin\\r\\nx: z\" does not end with a port (1–65535)"),
     ] {
         let problems =
             read(&with_spec(json!({"service": service, "backends": [{"service": "v1", "weight": 1}]}))).unwrap_err();
-        assert!(
-            problems[0].starts_with(&format!("{SPLIT}: spec.service: ")) && problems[0].ends_with(why),
-            "{problems:?}"
-        );
+        assert_eq!(problems, [format!("{SPLIT}: spec.service: {why}")]);
     }
+}
+
+#[test]
+fn message_about_a_name_that_is_no_service_tells_what_to_write() {
+    let name = "write the name of a Service";
+    let write = "write \"httpbin\"";
+    let namespace = "is not in the TrafficSplit's namespace, \"httpbin\"; name a Service of that namespace";
+    let foreign = "is not in the cluster domain, \"cluster.local\"";
+    let syntax = "is not the name of a Service (lower-case letters, digits and `-`, 63 at most)";
+    let backend = "write the name of a Service of the TrafficSplit's namespace";
+    let root = "write the name of the root Service, and add the host";
+    for (text, of_root, of_backend) in [
+        ("", format!("is empty; {name}"), None),
+        (".", format!("{syntax}; {name}"), None),
+        ("-httpbin", format!("{syntax}; {name}"), None),
+        ("*.httpbin", format!("{syntax}; {name}"), None),
+        ("Httpbin", format!("contains upper-case letters; {write}"), None),
+        ("HTTPBIN.httpbin.svc.cluster.local", format!("contains upper-case letters; {write}"), None),
+        ("httpbin_v1", "contains an underscore; write \"httpbin-v1\"".into(), None),
+        (" httpbin", format!("contains white space; {write}"), None),
+        ("httpbin\r\nx", format!("contains white space; {name}"), None),
+        ("http://httpbin.httpbin", format!("is a URL; {write}"), None),
+        ("https://httpbin.httpbin.svc.cluster.local:443/x", format!("is a URL; {write}"), None),
+        ("http://10.0.0.1", format!("is a URL; {name}"), None),
+        (
+            "http://shop.example.com",
+            format!("is a URL; {root} \"shop.example.com\" to `hosts`"),
+            Some(format!("is a URL; {backend}")),
+        ),
+        ("httpbin/httpbin", format!("contains a slash; {write}"), None),
+        ("service/httpbin", format!("contains a slash; {write}"), None),
+        ("httpbin..", format!("{namespace}, and write other host names into `hosts`"), Some(namespace.into())),
+        ("httpbin.other", format!("{namespace}, and write other host names into `hosts`"), Some(namespace.into())),
+        (
+            "httpbin.other.svc.cluster.local",
+            format!("{namespace}, and write other host names into `hosts`"),
+            Some(namespace.into()),
+        ),
+        (
+            "httpbin.httpbin.svc.example.org",
+            format!("{foreign}; {write}, or set `clusterDomain` to \"example.org\""),
+            None,
+        ),
+        (
+            "httpbin.httpbin.svc.example.org.",
+            format!("{foreign}; {write}, or set `clusterDomain` to \"example.org\""),
+            None,
+        ),
+        ("httpbin.httpbin.svc.cluster.local..", format!("{foreign}; {write}"), None),
+        ("httpbin.httpbin.cluster.local", format!("lacks the label `svc` before the cluster domain; {write}"), None),
+        (
+            "shop.example.com",
+            format!("is not the name of a Service; {root} \"shop.example.com\" to `hosts`"),
+            Some(format!("is not the name of a Service; {backend}")),
+        ),
+        (
+            "httpbin.httpbin.pod",
+            format!("is not the name of a Service; {root} \"httpbin.httpbin.pod\" to `hosts`"),
+            Some(format!("is not the name of a Service; {backend}")),
+        ),
+        ("10.0.0.1", format!("is an IP address; {name}"), None),
+    ] {
+        let of_backend = of_backend.unwrap_or_else(|| of_root.clone());
+        let root = json!({"service": text, "backends": [{"service": "v1", "weight": 1}]});
+        assert_problems(with_spec(root), &[&format!("{SPLIT}: spec.service: {text:?} {of_root}")]);
+        let backend = json!([{"service": text, "weight": 1}]);
+        assert_problems(backends(backend), &[&format!("{SPLIT}: spec.backends[0].service: {text:?} {of_backend}")]);
+    }
+    let port = json!([{"service": "v1:8080", "weight": 1}]);
+    assert_problems(
+        backends(port),
+        &[&format!("{SPLIT}: spec.backends[0].service: \"v1:8080\" contains a port; write \"v1\"")],
+    );
+}
+
+#[test]
+fn trailing_dot_of_a_dns_name_is_accepted_as_in_a_host() {
+    let mut split = split(json!({
+        "service": "httpbin.httpbin.svc.example.org.",
+        "backends": [{"service": "v1.httpbin.svc.example.org.", "weight": 1}, {"service": "v2.", "weight": 1}],
+    }));
+    split["metadata"]["annotations"] = json!({"traffic-split/mirror": "v2.httpbin.=10"});
+    let configuration = assert_valid(json!({"clusterDomain": "example.org.", "trafficSplits": [split]}));
+    let split = &configuration.traffic_splits[0];
+    assert_eq!(configuration.cluster_domain, "example.org");
+    assert_eq!(split.spec.service, "httpbin");
+    assert_eq!(split.spec.backends.iter().map(|backend| &*backend.service).collect::<Vec<_>>(), ["v1", "v2"]);
+    assert_eq!(split.metadata.annotations.mirror.as_ref().unwrap().backend, "v2");
 }
 
 #[test]
@@ -244,7 +329,7 @@ fn backends_are_unique_and_in_the_splits_namespace() {
     assert_problems(
         backends(json!([{"service": "v1.other", "weight": 1}])),
         &[&format!(
-            "{SPLIT}: spec.backends[0].service: \"v1.other\" is not in the TrafficSplit's namespace, \"httpbin\""
+            "{SPLIT}: spec.backends[0].service: \"v1.other\" is not in the TrafficSplit's namespace, \"httpbin\"; name a Service of that namespace"
         )],
     );
     assert_problems(
@@ -337,7 +422,11 @@ fn problem_of_an_annotation_names_the_annotation() {
         ),
         ("mirror", json!("v2"), "\"v2\" is not BACKEND=PERCENT, such as httpbin-v2=10"),
         ("mirror", json!("v3=10"), "\"v3\" is not a backend of the split; use a Service of spec.backends"),
-        ("mirror", json!("v2.other=10"), "\"v2.other\" is not in the TrafficSplit's namespace, \"httpbin\""),
+        (
+            "mirror",
+            json!("v2.other=10"),
+            "\"v2.other\" is not in the TrafficSplit's namespace, \"httpbin\"; name a Service of that namespace",
+        ),
         ("mirror", json!("v2=101"), "\"101\" is above 100 percent"),
         ("mirror", json!("v2=-1"), "\"-1\" is not a percentage from 0 to 100, such as 10 or 0.5"),
         ("mirror", json!("v2=10%"), "\"10%\" is not a percentage from 0 to 100, such as 10 or 0.5"),
@@ -503,9 +592,9 @@ fn host_is_a_name_without_a_port_and_has_one_root() {
         json!({"hosts": {"10.0.0.1": "a/a", "[::1]": "a/a", "a b": "a/a", "shop.example.com:80": "a/a", "x.org": "a", "y.org": "a/a", "Y.org": "a/b"}}),
         &[
             "configuration: hosts[\"10.0.0.1\"]: is an IP address; use a host name",
-            "configuration: hosts[\"[::1]\"]: is not a host name (without a port)",
-            "configuration: hosts[\"a b\"]: is not a host name (without a port)",
-            "configuration: hosts[\"shop.example.com:80\"]: is not a host name (without a port)",
+            "configuration: hosts[\"[::1]\"]: is not a host name; write a DNS name, without scheme, port and path",
+            "configuration: hosts[\"a b\"]: is not a host name; write a DNS name, without scheme, port and path",
+            "configuration: hosts[\"shop.example.com:80\"]: is not a host name; write \"shop.example.com\", without scheme, port and path",
             "configuration: hosts[\"x.org\"]: \"a\" is not a Service's `namespace/name`",
             "configuration: hosts[\"y.org\"]: is duplicated with a different root; remove one of them",
         ],

@@ -18,6 +18,7 @@ pub(crate) mod plugin_configuration;
 pub(crate) mod problem;
 pub(crate) mod reader;
 pub(crate) mod service;
+pub(crate) mod service_name;
 pub(crate) mod strict_json;
 pub(crate) mod traffic_split;
 pub(crate) mod validation;

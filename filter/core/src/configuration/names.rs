@@ -45,38 +45,6 @@ pub(crate) fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| port != 0)
 }
 
-/// Parses the name of a Service in an SMI object: `svc`, `svc.ns`, `svc.ns.svc`, `svc.ns.svc.cluster` or
-/// `svc.ns.svc.<cluster_domain>`. Returns the bare name, `svc`.
-///
-/// # Errors
-/// Returns a message if `text` is not such a name or not in the object's namespace.
-pub(crate) fn service<'t>(text: &'t str, namespace: &str, cluster_domain: &str) -> Result<&'t str, String> {
-    let mut labels = text.splitn(3, '.');
-    let service = labels.next().unwrap_or_default();
-    if !is_label(service) {
-        return Err(format!(
-            "{} is not the name of a Service (lower-case letters, digits and `-`)",
-            crate::configuration::reader::quote(text)
-        ));
-    }
-    if let Some(other) = labels.next()
-        && other != namespace
-    {
-        return Err(format!(
-            "{} is not in the TrafficSplit's namespace, {namespace:?}",
-            crate::configuration::reader::quote(text)
-        ));
-    }
-    match labels.next() {
-        None => Ok(service),
-        Some(tail) if is_service_domain(tail, cluster_domain) => Ok(service),
-        Some(_) => Err(format!(
-            "{} is not a Service of the cluster domain {cluster_domain:?}",
-            crate::configuration::reader::quote(text)
-        )),
-    }
-}
-
 /// Returns whether `text` may follow `svc.ns.` in a Service's DNS name.
 pub(crate) fn is_service_domain(text: &str, cluster_domain: &str) -> bool {
     match text.strip_prefix("svc") {

@@ -75,10 +75,11 @@ impl Configuration {
             return configuration;
         };
         // Service names in splits depend on the domain, which may follow the splits in the text.
+        let is_domain = |text: &str| names::is_subdomain(text.strip_suffix('.').unwrap_or(text));
         if let Some(value) = get(map, "clusterDomain")
-            && let Some(domain) = reader.valid_string(value, "clusterDomain", names::is_subdomain, DNS_SUBDOMAIN)
+            && let Some(domain) = reader.valid_string(value, "clusterDomain", is_domain, DNS_SUBDOMAIN)
         {
-            configuration.cluster_domain = domain.into();
+            configuration.cluster_domain = domain.strip_suffix('.').unwrap_or(domain).into();
         }
         // The indexes of the valid splits, and the names of all groups.
         let (mut indexes, mut groups) = (Vec::new(), BTreeSet::new());
@@ -163,7 +164,7 @@ impl Configuration {
                         let Some(root) = HostRoot::read(value, &field, reader) else { continue };
                         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
                         if !names::is_subdomain(&name) {
-                            reader.problem(field, "is not a host name (without a port)");
+                            reader.problem(field, format!("is not a host name; {}", host_name_remedy(&name)));
                         } else if names::is_ip_address(&name) {
                             reader.problem(field, "is an IP address; use a host name");
                         } else if configuration.hosts.get(&name).is_some_and(|other| *other != root) {
@@ -182,6 +183,17 @@ impl Configuration {
             validation::check_budget(&configuration, &Budget::FILTER, problems);
         }
         configuration
+    }
+}
+
+/// Returns what to write instead of a name in `hosts` that is no host name.
+fn host_name_remedy(text: &str) -> String {
+    let host = text.split_once("://").map_or(text, |(_, host)| host);
+    let host = host.split(['/', ':']).next().unwrap_or_default();
+    match host {
+        _ if host.contains('*') => "list each host, because wildcards are not supported".into(),
+        _ if host != text && names::is_subdomain(host) => format!("write {host:?}, without scheme, port and path"),
+        _ => "write a DNS name, without scheme, port and path".into(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::configuration::annotations::Annotations;
 use crate::configuration::names;
 use crate::configuration::problem::{Object, Problem};
 use crate::configuration::reader::{DNS_LABEL, DNS_SUBDOMAIN, Reader, get, quote};
+use crate::configuration::service_name::{self, Role};
 use crate::configuration::weight::Weight;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -137,7 +138,7 @@ impl TrafficSplit {
         {
             let backends = spec.as_ref().map(|spec| spec.backends.as_slice()).unwrap_or_default();
             let mut backend = |text: &str| {
-                let service = names::service(text, &metadata.namespace, cluster_domain)?;
+                let service = service_name::parse(text, &metadata.namespace, cluster_domain, Role::Backend)?;
                 match backends.iter().any(|backend| backend.service == service) {
                     true => Ok(service.into()),
                     false => {
@@ -212,6 +213,7 @@ impl Spec {
             .required(map, "service", "spec.service")
             .and_then(|value| reader.string(value, "spec.service"))
             .and_then(|text| match text.split_once(':') {
+                Some((_, rest)) if rest.starts_with("//") => Some(text),
                 // Some tools write a port after the root; it has no effect.
                 Some((_, port)) if names::port(port).is_none() => {
                     reader.problem("spec.service", format!("{} does not end with a port (1–65535)", quote(text)));
@@ -220,7 +222,7 @@ impl Spec {
                 Some((root, _)) => Some(root),
                 None => Some(text),
             })
-            .and_then(|text| service(text, "spec.service", namespace, cluster_domain, reader));
+            .and_then(|text| service(text, "spec.service", namespace, cluster_domain, Role::Root, reader));
         let list =
             reader.required(map, "backends", "spec.backends").and_then(|value| reader.list(value, "spec.backends"))?;
         if list.is_empty() {
@@ -299,7 +301,7 @@ impl Backend {
         let name = reader
             .required(map, "service", &service_field)
             .and_then(|value| reader.string(value, &service_field))
-            .and_then(|text| service(text, &service_field, namespace, cluster_domain, reader));
+            .and_then(|text| service(text, &service_field, namespace, cluster_domain, Role::Backend, reader));
         let weight = match get(map, "weight").map(Weight::from_value).transpose() {
             Ok(weight) => weight,
             Err(why) => {
@@ -316,9 +318,10 @@ fn service(
     field: &str,
     namespace: Option<&str>,
     cluster_domain: &str,
+    role: Role,
     reader: &mut Reader<'_>,
 ) -> Option<String> {
-    match names::service(text, namespace?, cluster_domain) {
+    match service_name::parse(text, namespace?, cluster_domain, role) {
         Ok(service) => Some(service.into()),
         Err(why) => {
             reader.problem(field, why);
