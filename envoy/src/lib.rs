@@ -12,6 +12,7 @@
 //! [`Configuration`]: traffic_split::Configuration
 
 mod admission;
+mod backend_warnings;
 mod bootstrap;
 mod condition;
 mod diagnostic;
@@ -24,6 +25,7 @@ mod input_file;
 mod istio;
 mod istio_rules;
 mod json_stream;
+mod known_services;
 mod load;
 mod located;
 mod message;
@@ -35,6 +37,7 @@ mod plugin_config;
 mod route_group;
 mod served_filter;
 mod service_facts;
+mod service_problems;
 mod snapshot;
 mod source_map;
 mod split_route;

@@ -1,5 +1,6 @@
 //! Parses files of Kubernetes objects into one plugin configuration.
 
+use crate::backend_warnings::{AddedServices, add_services};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{self, Document, Protocol};
 use crate::file_summary::FileSummary;
@@ -13,7 +14,7 @@ use crate::yaml::{LocatedValue, SyntaxError};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
+use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit, is_label};
 
 /// Options of [`load`].
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,8 @@ pub struct Input {
     pub files: Vec<FileSummary>,
     /// Valid settings that are probably mistakes.
     pub warnings: Vec<Diagnostic>,
+    /// Why backends receive no requests, by the Service's `namespace/name`, as a predicate of the Service.
+    pub(crate) no_traffic: BTreeMap<String, &'static str>,
     /// The origin of each TrafficSplit, by `namespace/name`.
     splits: BTreeMap<String, Origin>,
 }
@@ -78,6 +81,7 @@ struct Loader {
     /// The HTTPRouteGroups of all files, in order.
     route_groups: Vec<RouteGroup>,
     services: BTreeMap<String, Origin>,
+    service_objects: Vec<Value>,
     protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
 }
 
@@ -308,47 +312,42 @@ impl Loader {
     }
 
     fn add_service(&mut self, service: &Value, origin: Origin) {
-        let has = |field| document::text(service, field).is_some();
-        let (has_namespace, has_name) = (has("/metadata/namespace"), has("/metadata/name"));
-        for (field, is_present) in [("metadata.namespace", has_namespace), ("metadata.name", has_name)] {
-            if !is_present && !self.is_reported(&origin.file, &origin.object, field) {
-                self.report(&origin, field, "is missing");
+        let name = |pointer| document::text(service, pointer);
+        let names = [
+            ("metadata.namespace", name("/metadata/namespace")),
+            ("metadata.name", name("/metadata/name")),
+        ];
+        for (field, name) in names {
+            let message = match name {
+                Some(name) if is_label(name) => continue,
+                Some(_) => "is not a DNS label; use lower-case letters, digits and `-`, 63 at most",
+                None => "is missing",
+            };
+            if !self.is_reported(&origin.file, &origin.object, field) {
+                self.report(&origin, field, message);
             }
         }
-        let ports = match document::service_ports(service) {
-            Ok(ports) => ports,
-            Err(diagnostics) => {
-                for (field, message) in diagnostics {
-                    if !self.is_reported(&origin.file, &origin.object, &field) {
-                        self.report(&origin, &field, message);
-                    }
+        if let Err(diagnostics) = document::service_ports(service) {
+            for (field, message) in diagnostics {
+                if !self.is_reported(&origin.file, &origin.object, &field) {
+                    self.report(&origin, &field, message);
                 }
-                return;
             }
-        };
-        if !has_namespace || !has_name {
+            return;
+        }
+        if !names.iter().all(|(_, name)| name.is_some_and(is_label)) {
             return;
         }
         let key = document::name(service);
         self.services.insert(key.clone(), origin);
         self.protocols.insert(key.clone(), document::service_protocols(service));
-        let Some(ports) = ports else { return };
-        let services = self.base.entry("services").or_insert(Value::Null);
-        if services.is_null() {
-            *services = json!({});
-        }
-        if let Some(services) = services.as_object_mut()
-            && let Some(known) = services.entry(key).or_insert_with(|| json!({})).as_object_mut()
-        {
-            // The operator's setting takes precedence.
-            known.entry("ports").or_insert_with(|| json!(ports));
-        }
+        self.service_objects.push(service.clone());
     }
 
     fn finish(mut self) -> Result<Input, Vec<Diagnostic>> {
         self.add_route_groups();
         let value = Value::Object(std::mem::take(&mut self.base));
-        let configuration = match Configuration::from_value(&value) {
+        let mut configuration = match Configuration::from_value(&value) {
             Ok(configuration) if self.diagnostics.is_empty() => configuration,
             Ok(_) => return Err(self.into_diagnostics()),
             Err(problems) => {
@@ -362,13 +361,19 @@ impl Loader {
                 return Err(self.into_diagnostics());
             }
         };
+        let AddedServices { warnings: of_services, no_traffic } =
+            add_services(&mut configuration, &self.service_objects).map_err(|problems| {
+                let locate = |problem| self.locate(&value, Severity::Error, problem);
+                problems.into_iter().map(locate).collect::<Vec<_>>()
+            })?;
         let rules = Rules::new(&configuration, None);
         let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(of_services.into_iter().map(|warning| self.locate(&value, Severity::Warning, warning)));
         warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
         let split_origin =
             |(index, split): (usize, &TrafficSplit)| Some((split.key(), self.split_origin(&value, index)?));
         let splits = configuration.traffic_splits.iter().enumerate().filter_map(split_origin).collect();
-        Ok(Input { configuration, protocols: self.protocols, files: self.files, warnings, splits })
+        Ok(Input { configuration, protocols: self.protocols, files: self.files, warnings, no_traffic, splits })
     }
 
     /// Returns the origin of entry `index` of the configuration's splits.

@@ -5,12 +5,13 @@ use crate::admission::{Admission, AdmissionResult, GroupVersions, SplitCandidate
 use crate::condition::Condition;
 use crate::istio::IstioOptions;
 use crate::istio_rules::IstioRules;
+use crate::known_services::{KnownServices, ServedPorts, served_ports};
 use crate::message::{Message, list_problems};
-use crate::service_facts::{ServiceFacts, Services};
+use crate::service_problems::service_problems;
 use crate::snapshot::{ClusterSnapshot, SplitObject};
 use crate::wiring;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use traffic_split::{Budget, Configuration, Cost, Exceeded, Ledger, Resource, Scope, Service, TrafficSplit};
+use std::collections::{BTreeMap, BTreeSet};
+use traffic_split::{Budget, Configuration, Cost, Exceeded, Ledger, Resource, Scope, TrafficSplit};
 
 pub use crate::admission::ServedVersion;
 
@@ -74,7 +75,7 @@ pub fn plan(
     let max_bytes = u64::try_from(istio.max_configuration_bytes(max_bytes)).unwrap_or(u64::MAX);
     // A lower limit removes no split that sidecars have.
     let budget = Budget::with_bytes(max_bytes.max(cost(&cluster.served).bytes));
-    let service = |namespace: &str, name: &str, is_backend: bool| planner.service(namespace, name, is_backend);
+    let service = |namespace: &str, name: &str, is_backend: bool| planner.services.entry(namespace, name, is_backend);
     let mut admission =
         Admission::new(&candidates, &planner.groups, Ledger::new(budget, planner.base.base_cost()), service);
     let admitted = admission.run();
@@ -155,10 +156,8 @@ struct Planner<'c> {
     istio: &'c IstioOptions,
     /// The operator's settings, without splits, groups and Services.
     base: Configuration,
-    /// The operator's entries of `services`.
-    known_services: &'c BTreeMap<String, Service>,
     groups: GroupVersions<'c>,
-    services: Services<'c>,
+    services: KnownServices<'c>,
     /// The splits that sidecars have, by `namespace/name`.
     served: BTreeMap<String, &'c TrafficSplit>,
 }
@@ -178,9 +177,8 @@ impl<'c> Planner<'c> {
             cluster,
             istio,
             base: settings,
-            known_services: &base.services,
             groups: GroupVersions::new(cluster.http_route_groups.iter().map(|group| &**group), &cluster.served),
-            services: ServiceFacts::all(&cluster.services),
+            services: KnownServices::of_cluster(cluster.services.iter().map(|service| &**service), &base.services),
             served: cluster.served.traffic_splits.iter().map(|split| (split.key(), split)).collect(),
         }
     }
@@ -250,22 +248,6 @@ impl<'c> Planner<'c> {
         })
     }
 
-    /// Returns the entry of `services` for a Service. The operator's settings take precedence over the cluster's Service.
-    fn service(&self, namespace: &str, name: &str, is_backend: bool) -> Option<Service> {
-        let known = self.known_services.get(&format!("{namespace}/{name}"));
-        let ports = match is_backend && self.no_traffic_reason(namespace, name).is_some() {
-            true => Some([].as_slice()),
-            false => self.services.get(&(namespace, name)).and_then(ServiceFacts::ports),
-        };
-        let ports = ports.map(|ports| ports.iter().map(|port| (*port, port.to_string())).collect());
-        if known.is_none() && ports.is_none() {
-            return None;
-        }
-        let mut service = known.cloned().unwrap_or_default();
-        service.ports = service.ports.or(ports);
-        Some(service)
-    }
-
     /// Returns the plan with this configuration, and the status of each split.
     fn plan(
         &self,
@@ -274,7 +256,7 @@ impl<'c> Planner<'c> {
         configuration: Configuration,
     ) -> EnvoyFilterPlan {
         let hash_header = self.istio.route.hash_header.as_deref();
-        let rules = IstioRules::new(self.cluster, &self.services, &configuration.cluster_domain, hash_header);
+        let rules = IstioRules::new(self.cluster, &self.services.objects, &configuration.cluster_domain, hash_header);
         let served_ports = served_ports(&configuration);
         let status =
             |(candidate, outcome): (&SplitCandidate<'c>, (ServedVersion, Option<Withheld<'c>>, Option<String>))| {
@@ -298,14 +280,6 @@ impl<'c> Planner<'c> {
         let statuses = candidates.iter().zip(outcomes).map(status).collect();
         drop((served_ports, rules));
         EnvoyFilterPlan { configuration, statuses }
-    }
-
-    /// Returns why a backend receives no requests, as a predicate of the Service.
-    fn no_traffic_reason(&self, namespace: &str, name: &str) -> Option<&'static str> {
-        match self.services.get(&(namespace, name)) {
-            Some(service) => service.no_traffic_reason(),
-            None => Some("does not exist"),
-        }
     }
 
     fn split_status<'r>(
@@ -355,31 +329,9 @@ impl<'c> Planner<'c> {
     /// Returns the condition `ResolvedRefs`: which Services, ports and groups are missing.
     fn resolved(&self, split: &TrafficSplit, served_ports: &ServedPorts<'_>) -> Condition {
         let namespace = split.metadata.namespace.as_str();
-        let root = split.spec.service.as_str();
         let mut missing = Message::new();
-        if !self.services.contains_key(&(namespace, root)) {
-            missing.push(&["the root Service ", root, " does not exist"]);
-        }
-        let ports_of = |service| served_ports.get(&(namespace, service)).map(Vec::as_slice).unwrap_or_default();
-        let root_ports = ports_of(root);
-        // Canary tools delete and create backends without weight at any time.
-        for backend in split.spec.backends.iter().filter(|backend| backend.has_weight()) {
-            let service = backend.service.as_str();
-            let ports = ports_of(service);
-            if let Some(why) = self.no_traffic_reason(namespace, service)
-                && ports.is_empty()
-            {
-                missing.push(&["Service ", service, " ", why, "; it receives no requests"]);
-            } else if let Some(lacks) = lacking(root_ports, ports) {
-                missing.push(&[
-                    "Service ",
-                    service,
-                    " has no port ",
-                    &lacks,
-                    "; it receives requests to its own ports only",
-                ]);
-            }
-            if missing.is_cut() {
+        for problem in service_problems(split, &self.services, served_ports) {
+            if !missing.push(&[&problem.message]) {
                 break;
             }
         }
@@ -397,34 +349,6 @@ impl<'c> Planner<'c> {
         let missing = missing.into_text();
         if missing.is_empty() { Condition::met("ResolvedRefs") } else { Condition::unmet("RefNotFound", missing) }
     }
-}
-
-/// The ports of each Service in the configuration, sorted, by namespace and name.
-type ServedPorts<'s> = HashMap<(&'s str, &'s str), Vec<u16>>;
-
-fn served_ports(configuration: &Configuration) -> ServedPorts<'_> {
-    let services = configuration.services.iter();
-    let services = services.filter_map(|(key, service)| Some((key.split_once('/')?, service.ports.as_ref()?)));
-    services.map(|(key, ports)| (key, ports.keys().copied().collect())).collect()
-}
-
-/// Lists the root's ports that a backend lacks; `None` if it lacks none. Both lists are sorted.
-fn lacking(root: &[u16], backend: &[u16]) -> Option<String> {
-    /// The most ports that a message lists of one backend.
-    const MAX_LISTED_PORTS: usize = 20;
-    if root == backend {
-        return None;
-    }
-    let mut others = backend.iter().peekable();
-    let lacks = root.iter().filter(|port| {
-        while others.next_if(|other| other < port).is_some() {}
-        others.peek() != Some(port)
-    });
-    let mut lacks: Vec<_> = lacks.take(MAX_LISTED_PORTS + 1).map(u16::to_string).collect();
-    if let Some(last) = lacks.get_mut(MAX_LISTED_PORTS) {
-        *last = "…".into();
-    }
-    (!lacks.is_empty()).then(|| lacks.join(", "))
 }
 
 // === impl SplitStatus ===

@@ -1,15 +1,14 @@
-//! What the planner derives from each Service, computed once in a pass however many splits name the Service.
+//! What is derived from each Service, computed once however many splits name the Service.
 
 use crate::document::{self, text};
 use serde_json::Value;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 
-/// The Services of a cluster, by namespace and name.
+/// Services by namespace and name.
 pub(crate) type Services<'c> = HashMap<(&'c str, &'c str), ServiceFacts<'c>>;
 
-/// A Service, and what the planner derives from it.
+/// A Service, and what is derived from it.
 pub(crate) struct ServiceFacts<'c> {
     value: &'c Value,
     ports: OnceCell<Option<Vec<u16>>>,
@@ -34,12 +33,12 @@ pub(crate) const MAX_EXPORTS: usize = 100;
 
 impl<'c> ServiceFacts<'c> {
     /// Returns the facts of all Services.
-    pub(crate) fn all(services: &'c [Arc<Value>]) -> Services<'c> {
+    pub(crate) fn all(services: impl IntoIterator<Item = &'c Value>) -> Services<'c> {
         let facts = |value: &'c Value| {
             let key = ["/metadata/namespace", "/metadata/name"].map(|pointer| text(value, pointer).unwrap_or_default());
             (key.into(), Self { value, ports: OnceCell::new(), export: OnceCell::new() })
         };
-        services.iter().map(|service| facts(service)).collect()
+        services.into_iter().map(facts).collect()
     }
 
     /// Returns the TCP ports, sorted; `None` if the Service lists no port.
@@ -61,6 +60,7 @@ impl<'c> ServiceFacts<'c> {
             // Istio's cluster of a headless Service sends a request to the address that the client connected to.
             _ if is("/spec/clusterIP", "None") => Some("is headless"),
             None => Some("has no ports"),
+            Some([]) => Some("has no TCP ports"),
             Some(_) => None,
         }
     }

@@ -4,10 +4,23 @@
 /// at a similar threshold.
 const MIN_SIMILARITY: f64 = 0.8;
 
+/// The similarity of names that are one insertion, deletion, substitution or swap apart. Jaro-Winkler rates such mistakes in short
+/// names too low.
+const ONE_EDIT: f64 = 0.85;
+
+/// Names with fewer characters are all close to each other.
+const MIN_EDITED_CHARACTERS: usize = 3;
+
 /// Returns the known name that is most similar to `text`, if that name is similar enough for a typing mistake. Ignores case.
 pub fn nearest<'k>(text: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let text = text.to_lowercase();
-    let similarity = |known: &&str| strsim::jaro_winkler(&text, &known.to_lowercase());
+    let is_long = text.chars().count() >= MIN_EDITED_CHARACTERS;
+    let similarity = |known: &&str| {
+        let known = known.to_lowercase();
+        let similarity = strsim::jaro_winkler(&text, &known);
+        let is_one_edit = is_long && similarity < ONE_EDIT && strsim::osa_distance(&text, &known) == 1;
+        if is_one_edit { ONE_EDIT } else { similarity }
+    };
     let rated = known.into_iter().map(|name| (similarity(&name), name));
     let close = rated.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY);
     // Among equally similar names, the first wins.
@@ -40,7 +53,8 @@ mod tests {
 
     #[test]
     fn typing_mistakes_are_recognized_and_other_names_are_not() {
-        let known = ["service", "backends", "matches", "pathRegex", "methods", "headers", "httpbin-v1", "httpbin-v2"];
+        let known =
+            ["service", "backends", "matches", "pathRegex", "methods", "headers", "httpbin-v1", "httpbin-v2", "web"];
         for (text, name) in [
             ("mathces", Some("matches")),
             ("match", Some("matches")),
@@ -53,6 +67,8 @@ mod tests {
             ("httpbin-v", Some("httpbin-v1")),
             ("httpbin_v2", Some("httpbin-v2")),
             ("weight", None),
+            ("wbe", Some("web")),
+            ("eb", None),
             ("x", None),
             ("", None),
         ] {

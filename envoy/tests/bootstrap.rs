@@ -292,7 +292,7 @@ fn other_hosts_go_to_their_address() {
 
 #[test]
 fn further_ports_of_a_service_are_routed_by_the_host_header() {
-    let config = b"services: {httpbin/httpbin: {ports: [80, 14001]}}".to_vec();
+    let config = b"services: {httpbin/httpbin: {ports: [80, 14001]}, httpbin/httpbin-v1: {}}".to_vec();
     let config = InputFile { name: "config.yaml".into(), content: Ok(config) };
     let configuration =
         load(&[guide("trafficsplit-v1.yaml")], Some(&config), &LoadOptions::default()).unwrap().configuration;

@@ -271,11 +271,85 @@ fn backend_without_the_roots_port_is_reported() {
     );
 }
 
+#[test]
+fn root_serves_what_no_backend_with_a_weight_can_receive() {
+    let serves = "the root root serves all requests of the split";
+    let own_ports = "it receives requests to its own ports only";
+    for (services, message) in [
+        (
+            vec![],
+            format!(
+                "no backend with a weight receives requests; {serves}; Service v1 does not exist; it receives no requests"
+            ),
+        ),
+        (
+            vec![service("v1", &[81])],
+            format!(
+                "no backend with a weight receives requests; {serves}; Service v1 has no port 80, 90; it receives no requests"
+            ),
+        ),
+        (
+            vec![service("v1", &[80])],
+            format!(
+                "no backend with a weight has port 90; the root root serves the requests to it; Service v1 has no port 90; {own_ports}"
+            ),
+        ),
+        (vec![service("v1", &[80, 90, 100])], String::new()),
+    ] {
+        let mut cluster = cluster(&[split("canary", "root", &[("v1", 1), ("v2", 0)])]);
+        cluster.services = services;
+        cluster.services.push(service("root", &[80, 90]));
+        assert_eq!(status(&planned(&cluster), "canary").resolved.message, message);
+    }
+}
+
+#[test]
+fn backend_of_weight_0_is_reported_if_an_override_or_a_mirror_can_reach_it() {
+    for (annotation, value, is_reported) in [
+        ("traffic-split/override-header", "x-version", true),
+        ("traffic-split/mirror", "gone=10", true),
+        ("traffic-split/mirror", "gone=0", false),
+        ("traffic-split/mirror", "v1=10", false),
+        ("traffic-split/sticky-header", "x-user", false),
+    ] {
+        let split = split("canary", "web", &[("v1", 1), ("gone", 0)]);
+        let split = with(split, "/metadata/annotations", json!({annotation: value}));
+        let plan = planned(&cluster(&[split]));
+        let reported = if is_reported { "Service gone does not exist; it receives no requests" } else { "" };
+        assert_eq!(status(&plan, "canary").resolved.message, reported, "{annotation}: {value}");
+    }
+}
+
+#[test]
+fn root_whose_requests_are_not_split_is_reported() {
+    let udp = json!({"ports": [{"port": 80, "protocol": "UDP"}]});
+    let headless = json!({"clusterIP": "None", "ports": [{"port": 80}]});
+    let not_split = "none of its requests are split";
+    for (root, backends, message) in [
+        (&udp, [("v1", 1), ("v2", 1)], format!("the root Service root has no TCP ports; {not_split}")),
+        // Istio routes the requests of a headless Service by their host.
+        (&headless, [("v1", 1), ("v2", 1)], String::new()),
+        (
+            &headless,
+            [("v1", 1), ("root", 1)],
+            format!(
+                "the root Service root is headless and also a backend; {not_split}; \
+                 Service root is headless; it receives no requests"
+            ),
+        ),
+    ] {
+        let mut cluster = cluster(&[split("canary", "root", &backends)]);
+        cluster.services.push(with(service("root", &[]), "/spec", root.clone()));
+        assert_eq!(status(&planned(&cluster), "canary").resolved.message, message);
+    }
+}
+
 /// Istio's proxies have no cluster of it.
 #[test]
 fn backend_without_a_cluster_receives_no_requests_and_is_reported() {
     for (spec, why) in [
         (json!({"clusterIP": "10.96.0.7"}), "has no ports"),
+        (json!({"clusterIP": "10.96.0.7", "ports": []}), "has no ports"),
         (json!({"clusterIP": "None", "ports": [{"port": 80}]}), "is headless"),
         (
             json!({"type": "ExternalName", "externalName": "example.com", "ports": [{"port": 80}]}),
@@ -296,7 +370,8 @@ fn backend_without_a_cluster_receives_no_requests_and_is_reported() {
         let mut root = cluster.clone();
         root.traffic_splits = vec![split("canary", "v2", &[("web", 1)])];
         let plan_of = planned(&root);
-        assert_eq!(plan_of.configuration.services.contains_key("shop/v2"), spec["ports"].is_array());
+        let has_ports = spec["ports"].as_array().is_some_and(|ports| !ports.is_empty());
+        assert_eq!(plan_of.configuration.services.contains_key("shop/v2"), has_ports);
     }
 }
 
@@ -322,7 +397,9 @@ fn message_of_many_missing_services_fits_into_a_condition() {
     let weights: Vec<_> = backends.iter().map(|backend| (backend.as_str(), 1)).collect();
     let plan = planned(&cluster(&[split("canary", "web", &weights)]));
     let message = &status(&plan, "canary").resolved.message;
-    assert!(message.starts_with("Service 000-") && message.ends_with('…'), "{message}");
+    let start =
+        "no backend with a weight receives requests; the root web serves all requests of the split; Service 000-";
+    assert!(message.starts_with(start) && message.ends_with('…'), "{message}");
     assert!(message.len() < 32_768, "{}", message.len());
 }
 
@@ -830,6 +907,8 @@ fn message_of_missing_ports_is_bounded() {
     let plan = planned(&cluster);
     let message = &status(&plan, "canary").resolved.message;
     is_bounded(message);
+    let start = "no backend with a weight has port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …; the root web serves the requests to it; ";
+    let message = message.strip_prefix(start).unwrap();
     assert!(message.starts_with("Service b0 has no port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …; it receives requests to its own ports only; Service b1 has"));
     assert!(status(&plan, "same").resolved.is_met);
 }

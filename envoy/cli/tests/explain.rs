@@ -249,7 +249,7 @@ fn excluded_namespace_is_not_split() {
 fn port_is_printed_with_the_rule_that_determines_it() {
     let words = config(
         "ports",
-        "services: {httpbin/httpbin: {ports: [80, 443, 14001]}}\n\
+        "services: {httpbin/httpbin: {ports: [80, 443, 14001]}, httpbin/httpbin-v1: {}, httpbin/httpbin-v2: {}}\n\
          hosts: {shop.example.com: httpbin/httpbin, api.example.com: {service: httpbin/httpbin, port: 14001}}\n",
     );
     for (request, expected) in [
@@ -271,7 +271,7 @@ fn port_is_printed_with_the_rule_that_determines_it() {
     let explanation = json_of(&format!("{words} --host httpbin.httpbin --port 8080"), "");
     assert_eq!(explanation["port"], 80);
     assert_eq!(explanation["portReason"], json!({"code": "httpDefault", "why": "Host has no port; default of http"}));
-    let only = config("only-port", "services: {httpbin/httpbin: {ports: [14001]}}\n");
+    let only = config("only-port", "services: {httpbin/httpbin: {ports: [14001]}, httpbin/httpbin-v1: {}, httpbin/httpbin-v2: {}}\n");
     let line = labelled(&format!("{only} --host httpbin.httpbin"), "", "port");
     assert_eq!(line, ["14001: Host has no port; the only port of the root"]);
 }
@@ -280,7 +280,7 @@ fn port_is_printed_with_the_rule_that_determines_it() {
 fn request_without_a_port_of_the_root_says_why() {
     let words = config(
         "no-port",
-        "services: {httpbin/httpbin: {ports: [8080, 14001]}}\n\
+        "services: {httpbin/httpbin: {ports: [8080, 14001]}, httpbin/httpbin-v1: {}, httpbin/httpbin-v2: {}}\n\
          hosts: {shop.example.com: httpbin/httpbin, api.example.com: {service: httpbin/httpbin, port: 81}}\n",
     );
     let lacks = "and httpbin.httpbin lacks the default port (80 for http, 443 for https)";
@@ -348,6 +348,21 @@ fn backends_without_the_port_are_left_out_until_the_root_serves() {
         "services: {httpbin/httpbin: {ports: [80, 81, 82]}, httpbin/httpbin-v1: {ports: [80]}, \
          httpbin/httpbin-v2: {ports: [80, 81]}}\n",
     );
+    let lines = |words: &str, input: &str| {
+        let ran = run(&format!("explain {words}"), input);
+        let file = "warning: guide/trafficsplit-50-50.yaml";
+        let field = "TrafficSplit httpbin/http-split: spec.backends";
+        let own = "it receives requests to its own ports only; add the port to the Service";
+        assert_eq!(
+            ran.stderr.lines().collect::<Vec<_>>(),
+            [
+                format!("{file}:9:3: {field}: no backend with a weight has port 82; the root httpbin serves the requests to it"),
+                format!("{file}:10:14: {field}[0].service: Service httpbin-v1 has no port 81, 82; {own}"),
+                format!("{file}:12:14: {field}[1].service: Service httpbin-v2 has no port 82; {own}"),
+            ]
+        );
+        ran.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
     assert_eq!(
         lines(&format!("{words} --host httpbin.httpbin:81"), "")[3..],
         [

@@ -64,7 +64,7 @@ pub fn explain(input: &Input, request: &RequestDescription) -> Explanation {
         explanation.add_backends(&trace, split);
     }
     if let (Some(split), Some(port)) = (split, trace.port) {
-        explanation.left_out = excluded_backends(configuration, split, port);
+        explanation.left_out = excluded_backends(input, split, port);
     }
     explanation.add_notes(configuration, &trace, split);
     explanation
@@ -154,13 +154,17 @@ impl Explanation {
 }
 
 /// Returns the backends that receive none of the requests to `port`, because they lack it.
-fn excluded_backends(configuration: &Configuration, split: &TrafficSplit, port: u16) -> Vec<ExcludedBackend> {
+fn excluded_backends(input: &Input, split: &TrafficSplit, port: u16) -> Vec<ExcludedBackend> {
     let excluded = split.spec.backends.iter().filter_map(|backend| {
-        let ports = known_ports(configuration, &format!("{}/{}", split.metadata.namespace, backend.service))?;
+        let key = format!("{}/{}", split.metadata.namespace, backend.service);
+        let ports = known_ports(&input.configuration, &key)?;
         (!ports.contains(&port)).then(|| ExcludedBackend {
             service: backend.service.clone(),
             weight: backend.weight.unwrap_or_default(),
-            why: format!("the Service has {}, not {port}", ports_text(&ports)),
+            why: match input.no_traffic.get(&key) {
+                Some(reason) => format!("the Service {reason}"),
+                None => format!("the Service has {}, not {port}", ports_text(&ports)),
+            },
         })
     });
     excluded.collect()

@@ -20,6 +20,16 @@ impl Configuration {
         check_references(self, split, has_group, &mut Reader { object, problems: &mut problems });
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
+
+    /// Checks the filter's limits after Services were added to this configuration.
+    ///
+    /// # Errors
+    /// Each limit that is exceeded, with the first object that exceeds it.
+    pub fn check_budget(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        check_budget(self, &Budget::FILTER, &mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
 }
 
 /// Checks that split names are unique, that every split is reachable, and its references. `indexes` has the index of

@@ -1,0 +1,89 @@
+//! Adds the Services of files to a configuration, as the controller adds those of a cluster, and warns of Services that splits name
+//! in vain.
+
+use crate::known_services::{KnownServices, served_ports};
+use crate::service_problems::{ProblemKind, ServiceProblem, service_problems};
+use crate::suggestion::{did_you_mean, nearest};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use traffic_split::{Configuration, Object, Problem, Spec, TrafficSplit};
+
+/// The most warnings for which a similar name is looked up.
+const MAX_SUGGESTIONS: usize = 100;
+
+/// The result of [`add_services`].
+#[derive(Debug, Default)]
+pub(crate) struct AddedServices {
+    /// Warnings about the Services of splits.
+    pub(crate) warnings: Vec<Problem>,
+    /// Why backends receive no requests, by `namespace/name`, as a predicate of the Service.
+    pub(crate) no_traffic: BTreeMap<String, &'static str>,
+}
+
+/// Adds Services to a configuration whose `services` are the operator's. Backends that receive no requests get no ports.
+///
+/// # Errors
+/// The limits that the configuration exceeds with the Services.
+pub(crate) fn add_services(
+    configuration: &mut Configuration,
+    objects: &[Value],
+) -> Result<AddedServices, Vec<Problem>> {
+    let operator = std::mem::take(&mut configuration.services);
+    let services = KnownServices::of_files(objects, &operator);
+    let mut no_traffic = BTreeMap::new();
+    let mut entries: BTreeMap<_, _> = operator.clone();
+    let mut backends = BTreeSet::new();
+    for split in &configuration.traffic_splits {
+        let namespace = split.metadata.namespace.as_str();
+        backends.extend(split.spec.backends.iter().map(|backend| (namespace, backend.service.as_str())));
+    }
+    for &(namespace, name) in services.objects.keys().chain(&backends) {
+        let key = format!("{namespace}/{name}");
+        let is_backend = backends.contains(&(namespace, name));
+        if let Some(entry) = services.entry(namespace, name, is_backend) {
+            entries.insert(key.clone(), entry);
+        }
+        if let Some(reason) = services.no_traffic_reason(namespace, name).filter(|_| is_backend) {
+            no_traffic.insert(key, reason);
+        }
+    }
+    configuration.services = entries;
+    configuration.check_budget()?;
+    let served = served_ports(configuration);
+    let mut warnings = Vec::new();
+    for (index, split) in configuration.traffic_splits.iter().enumerate() {
+        for problem in service_problems(split, &services, &served) {
+            let remedy = remedy(&problem, split, &services, warnings.len() < MAX_SUGGESTIONS);
+            let object = Object::TrafficSplit { index, name: split.key() };
+            warnings.push(Problem { object, field: problem.field, message: problem.message + &remedy });
+        }
+    }
+    Ok(AddedServices { warnings, no_traffic })
+}
+
+/// Returns what to do about a problem, with its separator.
+fn remedy(
+    problem: &ServiceProblem<'_>,
+    split: &TrafficSplit,
+    services: &KnownServices<'_>,
+    may_suggest: bool,
+) -> String {
+    let is_root = problem.field == "spec.service";
+    match (problem.kind, problem.service) {
+        (ProblemKind::Missing, Some(name)) => {
+            let Spec { service: root, backends, .. } = &split.spec;
+            // A backend is named once, and is rarely the root.
+            let is_free =
+                |known: &&str| is_root || (root != known && backends.iter().all(|backend| backend.service != **known));
+            let known = || services.names(&split.metadata.namespace).filter(is_free);
+            match may_suggest.then(|| nearest(name, known())).flatten() {
+                Some(_) => did_you_mean(name, known()),
+                None => "; add the Service to the input, or correct the name".into(),
+            }
+        }
+        (ProblemKind::NoTraffic, _) if is_root => "; give the Service TCP ports, or name another Service".into(),
+        (ProblemKind::NoTraffic, _) => "; name a Service with a cluster IP and TCP ports".into(),
+        (ProblemKind::Ports, _) => "; add the port to the Service".into(),
+        _ => String::new(),
+    }
+}
