@@ -356,7 +356,9 @@ fn backends_without_the_port_are_left_out_until_the_root_serves() {
         assert_eq!(
             ran.stderr.lines().collect::<Vec<_>>(),
             [
-                format!("{file}:9:3: {field}: no backend with a weight has port 82; the root httpbin serves the requests to it"),
+                format!(
+                    "{file}:9:3: {field}: no backend with a weight has port 82; the root httpbin serves the requests to it"
+                ),
                 format!("{file}:10:14: {field}[0].service: Service httpbin-v1 has no port 81, 82; {own}"),
                 format!("{file}:12:14: {field}[1].service: Service httpbin-v2 has no port 82; {own}"),
             ]

@@ -235,13 +235,14 @@ fn root_may_have_any_dns_form_of_its_service() {
 
 #[test]
 fn message_about_a_name_that_is_no_service_tells_what_to_write() {
-    let name = "write the name of a Service";
+    let name = "write the name of a Service of the TrafficSplit's namespace";
     let write = "write \"httpbin\"";
-    let namespace = "is not in the TrafficSplit's namespace, \"httpbin\"; name a Service of that namespace";
-    let foreign = "is not in the cluster domain, \"cluster.local\"";
+    let namespace = "is not in the TrafficSplit's namespace; name a Service of the namespace \"httpbin\"";
+    let of_root = format!("{namespace}, and write other host names into `hosts`");
+    let foreign = "is not in the cluster domain";
+    let setting = ", or set `clusterDomain` to the domain of this name";
     let syntax = "is not the name of a Service (lower-case letters, digits and `-`, 63 at most)";
-    let backend = "write the name of a Service of the TrafficSplit's namespace";
-    let root = "write the name of the root Service, and add the host";
+    let root = "write the name of the root Service, and add to `hosts` the host";
     for (text, of_root, of_backend) in [
         ("", format!("is empty; {name}"), None),
         (".", format!("{syntax}; {name}"), None),
@@ -250,46 +251,34 @@ fn message_about_a_name_that_is_no_service_tells_what_to_write() {
         ("Httpbin", format!("contains upper-case letters; {write}"), None),
         ("HTTPBIN.httpbin.svc.cluster.local", format!("contains upper-case letters; {write}"), None),
         ("httpbin_v1", "contains an underscore; write \"httpbin-v1\"".into(), None),
-        (" httpbin", format!("contains white space; {write}"), None),
+        (" httpbin ", format!("contains white space; {write}"), None),
         ("httpbin\r\nx", format!("contains white space; {name}"), None),
         ("http://httpbin.httpbin", format!("is a URL; {write}"), None),
         ("https://httpbin.httpbin.svc.cluster.local:443/x", format!("is a URL; {write}"), None),
         ("http://10.0.0.1", format!("is a URL; {name}"), None),
         (
             "http://shop.example.com",
-            format!("is a URL; {root} \"shop.example.com\" to `hosts`"),
-            Some(format!("is a URL; {backend}")),
+            format!("is a URL; {root} \"shop.example.com\""),
+            Some(format!("is a URL; {name}")),
         ),
         ("httpbin/httpbin", format!("contains a slash; {write}"), None),
         ("service/httpbin", format!("contains a slash; {write}"), None),
-        ("httpbin..", format!("{namespace}, and write other host names into `hosts`"), Some(namespace.into())),
-        ("httpbin.other", format!("{namespace}, and write other host names into `hosts`"), Some(namespace.into())),
-        (
-            "httpbin.other.svc.cluster.local",
-            format!("{namespace}, and write other host names into `hosts`"),
-            Some(namespace.into()),
-        ),
-        (
-            "httpbin.httpbin.svc.example.org",
-            format!("{foreign}; {write}, or set `clusterDomain` to \"example.org\""),
-            None,
-        ),
-        (
-            "httpbin.httpbin.svc.example.org.",
-            format!("{foreign}; {write}, or set `clusterDomain` to \"example.org\""),
-            None,
-        ),
-        ("httpbin.httpbin.svc.cluster.local..", format!("{foreign}; {write}"), None),
+        ("httpbin..", of_root.clone(), Some(namespace.into())),
+        ("httpbin.other", of_root.clone(), Some(namespace.into())),
+        ("httpbin.other.svc.cluster.local", of_root.clone(), Some(namespace.into())),
+        ("httpbin.httpbin.svc.example.org", format!("{foreign}; {write}{setting}"), None),
+        ("httpbin.httpbin.svc.example.org.", format!("{foreign}; {write}{setting}"), None),
+        ("httpbin.httpbin.svc.cluster.local..", format!("{foreign}; {write}{setting}"), None),
         ("httpbin.httpbin.cluster.local", format!("lacks the label `svc` before the cluster domain; {write}"), None),
         (
             "shop.example.com",
-            format!("is not the name of a Service; {root} \"shop.example.com\" to `hosts`"),
-            Some(format!("is not the name of a Service; {backend}")),
+            format!("is not the name of a Service; {root} \"shop.example.com\""),
+            Some(format!("is not the name of a Service; {name}")),
         ),
         (
             "httpbin.httpbin.pod",
-            format!("is not the name of a Service; {root} \"httpbin.httpbin.pod\" to `hosts`"),
-            Some(format!("is not the name of a Service; {backend}")),
+            format!("is not the name of a Service; {root} \"httpbin.httpbin.pod\""),
+            Some(format!("is not the name of a Service; {name}")),
         ),
         ("10.0.0.1", format!("is an IP address; {name}"), None),
     ] {
@@ -329,7 +318,7 @@ fn backends_are_unique_and_in_the_splits_namespace() {
     assert_problems(
         backends(json!([{"service": "v1.other", "weight": 1}])),
         &[&format!(
-            "{SPLIT}: spec.backends[0].service: \"v1.other\" is not in the TrafficSplit's namespace, \"httpbin\"; name a Service of that namespace"
+            "{SPLIT}: spec.backends[0].service: \"v1.other\" is not in the TrafficSplit's namespace; name a Service of the namespace \"httpbin\""
         )],
     );
     assert_problems(
@@ -425,7 +414,7 @@ fn problem_of_an_annotation_names_the_annotation() {
         (
             "mirror",
             json!("v2.other=10"),
-            "\"v2.other\" is not in the TrafficSplit's namespace, \"httpbin\"; name a Service of that namespace",
+            "\"v2.other\" is not in the TrafficSplit's namespace; name a Service of the namespace \"httpbin\"",
         ),
         ("mirror", json!("v2=101"), "\"101\" is above 100 percent"),
         ("mirror", json!("v2=-1"), "\"-1\" is not a percentage from 0 to 100, such as 10 or 0.5"),
@@ -592,9 +581,9 @@ fn host_is_a_name_without_a_port_and_has_one_root() {
         json!({"hosts": {"10.0.0.1": "a/a", "[::1]": "a/a", "a b": "a/a", "shop.example.com:80": "a/a", "x.org": "a", "y.org": "a/a", "Y.org": "a/b"}}),
         &[
             "configuration: hosts[\"10.0.0.1\"]: is an IP address; use a host name",
-            "configuration: hosts[\"[::1]\"]: is not a host name; write a DNS name, without scheme, port and path",
-            "configuration: hosts[\"a b\"]: is not a host name; write a DNS name, without scheme, port and path",
-            "configuration: hosts[\"shop.example.com:80\"]: is not a host name; write \"shop.example.com\", without scheme, port and path",
+            "configuration: hosts[\"[::1]\"]: is not a host name; write one without scheme, port, path and wildcard",
+            "configuration: hosts[\"a b\"]: is not a host name; write one without scheme, port, path and wildcard",
+            "configuration: hosts[\"shop.example.com:80\"]: is not a host name; write one without scheme, port, path and wildcard",
             "configuration: hosts[\"x.org\"]: \"a\" is not a Service's `namespace/name`",
             "configuration: hosts[\"y.org\"]: is duplicated with a different root; remove one of them",
         ],

@@ -164,7 +164,8 @@ impl Configuration {
                         let Some(root) = HostRoot::read(value, &field, reader) else { continue };
                         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
                         if !names::is_subdomain(&name) {
-                            reader.problem(field, format!("is not a host name; {}", host_name_remedy(&name)));
+                            let message = "is not a host name; write one without scheme, port, path and wildcard";
+                            reader.problem(field, message);
                         } else if names::is_ip_address(&name) {
                             reader.problem(field, "is an IP address; use a host name");
                         } else if configuration.hosts.get(&name).is_some_and(|other| *other != root) {
@@ -183,17 +184,6 @@ impl Configuration {
             validation::check_budget(&configuration, &Budget::FILTER, problems);
         }
         configuration
-    }
-}
-
-/// Returns what to write instead of a name in `hosts` that is no host name.
-fn host_name_remedy(text: &str) -> String {
-    let host = text.split_once("://").map_or(text, |(_, host)| host);
-    let host = host.split(['/', ':']).next().unwrap_or_default();
-    match host {
-        _ if host.contains('*') => "list each host, because wildcards are not supported".into(),
-        _ if host != text && names::is_subdomain(host) => format!("write {host:?}, without scheme, port and path"),
-        _ => "write a DNS name, without scheme, port and path".into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Names of Services in SMI objects: the DNS forms that are accepted, and what to write instead of another text.
 
-use crate::configuration::names::{is_ip_address, is_label, is_service_domain, is_subdomain};
+use crate::configuration::names::{is_ip_address, is_label, is_service_domain};
 use crate::configuration::reader::quote;
 
 /// The field that holds the name. Only a root has further host names.
@@ -10,16 +10,18 @@ pub(crate) enum Role {
     Backend,
 }
 
+const NAME_A_SERVICE: &str = "write the name of a Service of the TrafficSplit's namespace";
+
 /// Why a text is not the name of a Service in the object's namespace.
 enum Fault<'t> {
     /// The first label is no DNS label.
     Syntax,
     /// The second label is another namespace.
     Namespace,
-    /// `svc.ns.svc.` and another domain.
-    Domain { service: &'t str, domain: &'t str },
-    /// `svc.ns.<cluster_domain>`, without the label `svc`.
-    NoSvcLabel { service: &'t str },
+    /// `svc.ns.svc.` and another domain; holds `svc`.
+    Domain(&'t str),
+    /// `svc.ns.<cluster_domain>`, without the label `svc`; holds `svc`.
+    NoSvcLabel(&'t str),
     /// A host name or an address of another kind.
     Host,
 }
@@ -35,38 +37,34 @@ pub(crate) fn parse<'t>(text: &'t str, namespace: &str, cluster_domain: &str, ro
         Ok(service) => return Ok(service),
         Err(fault) => fault,
     };
-    let (problem, remedy) = match fault {
+    let write = "write ";
+    let likely;
+    let (problem, remedy, name, end) = match fault {
         Fault::Syntax => {
-            let likely = likely_name(text);
+            likely = likely_name(text);
             let problem = syntax_problem(text);
-            let remedy = match bare_name(&likely, namespace, cluster_domain) {
-                Ok(service) => format!("write {service:?}"),
-                Err(Fault::Host) if !is_ip_address(&likely) => host_remedy(&likely, role),
-                Err(_) => "write the name of a Service".into(),
+            match bare_name(&likely, namespace, cluster_domain) {
+                Ok(service) => (problem, write, service, ""),
+                Err(Fault::Host) if !is_ip_address(&likely) => host_remedy(problem, &likely, role),
+                Err(_) => (problem, NAME_A_SERVICE, "", ""),
+            }
+        }
+        Fault::Namespace => {
+            let end = match role {
+                Role::Root => ", and write other host names into `hosts`",
+                Role::Backend => "",
             };
-            (problem.into(), remedy)
+            ("is not in the TrafficSplit's namespace", "name a Service of the namespace ", namespace, end)
         }
-        Fault::Namespace => (
-            format!("is not in the TrafficSplit's namespace, {namespace:?}"),
-            match role {
-                Role::Root => "name a Service of that namespace, and write other host names into `hosts`".into(),
-                Role::Backend => "name a Service of that namespace".into(),
-            },
-        ),
-        Fault::Domain { service, domain } => {
-            let setting = match is_subdomain(domain) {
-                true => format!(", or set `clusterDomain` to {domain:?}"),
-                false => String::new(),
-            };
-            (format!("is not in the cluster domain, {cluster_domain:?}"), format!("write {service:?}{setting}"))
+        Fault::Domain(service) => {
+            ("is not in the cluster domain", write, service, ", or set `clusterDomain` to the domain of this name")
         }
-        Fault::NoSvcLabel { service } => {
-            ("lacks the label `svc` before the cluster domain".into(), format!("write {service:?}"))
-        }
-        Fault::Host if is_ip_address(text) => ("is an IP address".into(), "write the name of a Service".into()),
-        Fault::Host => ("is not the name of a Service".into(), host_remedy(text, role)),
+        Fault::NoSvcLabel(service) => ("lacks the label `svc` before the cluster domain", write, service, ""),
+        Fault::Host if is_ip_address(text) => ("is an IP address", NAME_A_SERVICE, "", ""),
+        Fault::Host => host_remedy("is not the name of a Service", text, role),
     };
-    Err(format!("{} {problem}; {remedy}", quote(text)))
+    let name = if name.is_empty() { String::new() } else { quote(name) };
+    Err([&quote(text), " ", problem, "; ", remedy, &name, end].concat())
 }
 
 fn bare_name<'t>(text: &'t str, namespace: &str, cluster_domain: &str) -> Result<&'t str, Fault<'t>> {
@@ -76,45 +74,50 @@ fn bare_name<'t>(text: &'t str, namespace: &str, cluster_domain: &str) -> Result
     match (labels.next(), is_own) {
         (None, true) => Ok(service),
         (Some(tail), true) if is_service_domain(tail, cluster_domain) => Ok(service),
-        (Some(tail), true) if tail == cluster_domain => Err(Fault::NoSvcLabel { service }),
-        (Some(tail), _) => match (tail.strip_prefix("svc."), is_own) {
-            (Some(domain), true) => Err(Fault::Domain { service, domain }),
-            (None, _) if tail != "svc" => Err(Fault::Host),
-            _ => Err(Fault::Namespace),
-        },
+        (Some(tail), true) if tail == cluster_domain => Err(Fault::NoSvcLabel(service)),
+        (Some(tail), _) if tail != "svc" && !tail.starts_with("svc.") => Err(Fault::Host),
+        (Some(_), true) => Err(Fault::Domain(service)),
+        (Some(_), false) => Err(Fault::Namespace),
         (None, false) => Err(Fault::Namespace),
     }
 }
 
 /// Returns why a text has no valid first label, as a predicate of the text.
 fn syntax_problem(text: &str) -> &'static str {
+    let has = |is_meant: fn(&u8) -> bool| text.as_bytes().iter().any(is_meant);
     match text {
         "" => "is empty",
-        _ if text.contains("://") => "is a URL",
-        _ if text.contains('/') => "contains a slash",
-        _ if text.contains(':') => "contains a port",
-        _ if text.contains(char::is_whitespace) => "contains white space",
-        _ if text.contains('_') => "contains an underscore",
-        _ if text.contains(|char: char| char.is_ascii_uppercase()) => "contains upper-case letters",
+        _ if after_scheme(text).is_some() => "is a URL",
+        _ if has(|byte| *byte == b'/') => "contains a slash",
+        _ if has(|byte| *byte == b':') => "contains a port",
+        _ if has(u8::is_ascii_whitespace) => "contains white space",
+        _ if has(|byte| *byte == b'_') => "contains an underscore",
+        _ if has(u8::is_ascii_uppercase) => "contains upper-case letters",
         _ => "is not the name of a Service (lower-case letters, digits and `-`, 63 at most)",
     }
 }
 
-/// Returns the host that the author of a text without a valid first label probably means.
-fn likely_name(text: &str) -> String {
-    let host = text.split_once("://").map_or(text, |(_, host)| host).trim();
-    // As `kubectl` writes it: `namespace/name`, or `service/name`.
-    let host = match host.split_once('/') {
-        Some((_, name)) if !text.contains("://") && is_label(name) => name,
-        _ => host.split('/').next().unwrap_or_default(),
-    };
-    let host = host.split(':').next().unwrap_or_default();
-    host.to_ascii_lowercase().replace('_', "-")
+/// Returns the part of a URL after `://`.
+fn after_scheme(text: &str) -> Option<&str> {
+    text.split_once(':')?.1.strip_prefix("//")
 }
 
-fn host_remedy(host: &str, role: Role) -> String {
+/// Returns the host that the author of a text without a valid first label probably means.
+fn likely_name(text: &str) -> String {
+    let host = match (after_scheme(text), text.split_once('/')) {
+        (Some(host), _) => host,
+        // `namespace/name`, or `service/name` as `kubectl` writes it.
+        (None, Some((_, name))) => name,
+        (None, None) => text,
+    };
+    let bytes = host.bytes().skip_while(u8::is_ascii_whitespace).take_while(|byte| !matches!(byte, b'/' | b':' | b' '));
+    let valid = bytes.map(|byte| if byte == b'_' { '-' } else { char::from(byte.to_ascii_lowercase()) });
+    valid.collect()
+}
+
+fn host_remedy<'t>(problem: &'t str, host: &'t str, role: Role) -> (&'t str, &'t str, &'t str, &'t str) {
     match role {
-        Role::Root => format!("write the name of the root Service, and add the host {} to `hosts`", quote(host)),
-        Role::Backend => "write the name of a Service of the TrafficSplit's namespace".into(),
+        Role::Root => (problem, "write the name of the root Service, and add to `hosts` the host ", host, ""),
+        Role::Backend => (problem, NAME_A_SERVICE, "", ""),
     }
 }
