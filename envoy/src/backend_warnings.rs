@@ -52,7 +52,12 @@ pub(crate) fn add_services(
     let served = served_ports(configuration);
     let mut warnings = Vec::new();
     for (index, split) in configuration.traffic_splits.iter().enumerate() {
-        for problem in service_problems(split, &services, &served) {
+        let problems = service_problems(split, &services, &served);
+        // The filter itself warns of a root without ports.
+        let problems = problems.filter(|problem| {
+            !(problem.field == "spec.service" && problem.kind == ProblemKind::NoTraffic)
+        });
+        for problem in problems {
             let remedy = remedy(&problem, split, &services, warnings.len() < MAX_SUGGESTIONS);
             let object = Object::TrafficSplit { index, name: split.key() };
             warnings.push(Problem { object, field: problem.field, message: problem.message + &remedy });
@@ -81,7 +86,6 @@ fn remedy(
                 None => "; add the Service to the input, or correct the name".into(),
             }
         }
-        (ProblemKind::NoTraffic, _) if is_root => "; give the Service TCP ports, or name another Service".into(),
         (ProblemKind::NoTraffic, _) => "; name a Service with a cluster IP and TCP ports".into(),
         (ProblemKind::Ports, _) => "; add the port to the Service".into(),
         _ => String::new(),

@@ -11,6 +11,7 @@ use crate::origin::Origin;
 use crate::route_group::{self, RouteGroup};
 use crate::unknown_fields::{self, UnknownField};
 use crate::yaml::{LocatedValue, SyntaxError};
+use crate::host_warnings::host_warnings;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -368,7 +369,8 @@ impl Loader {
             })?;
         let rules = Rules::new(&configuration, None);
         let mut warnings = std::mem::take(&mut self.warnings);
-        warnings.extend(of_services.into_iter().map(|warning| self.locate(&value, Severity::Warning, warning)));
+        let of_services = of_services.into_iter().chain(host_warnings(&configuration));
+        warnings.extend(of_services.map(|warning| self.locate(&value, Severity::Warning, warning)));
         warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
         let split_origin =
             |(index, split): (usize, &TrafficSplit)| Some((split.key(), self.split_origin(&value, index)?));

@@ -47,9 +47,41 @@ pub(crate) fn letters(text: &str) -> String {
     text.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// Returns the nearest known name as [`did_you_mean`] does; if none is similar, up to ten of the known names after `label`.
+pub(crate) fn did_you_mean_or_list<'k>(
+    text: &str,
+    known: impl IntoIterator<Item = &'k str> + Clone,
+    label: &str,
+) -> String {
+    const MAX_LISTED: usize = 10;
+    if let Some(name) = nearest(text, known.clone()) {
+        return format!("; did you mean `{name}`?");
+    }
+    let mut known = known.into_iter();
+    let listed: Vec<_> = known.by_ref().take(MAX_LISTED).collect();
+    match (listed.is_empty(), known.count()) {
+        (true, _) => String::new(),
+        (false, 0) => format!("; {label}: {}", listed.join(", ")),
+        (false, more) => format!("; {label}: {} and {more} more", listed.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{did_you_mean, misspelled, nearest};
+    use super::{did_you_mean, did_you_mean_or_list, misspelled, nearest};
+
+    #[test]
+    fn at_most_ten_known_names_are_listed() {
+        let known: Vec<_> = (0..12).map(|number| format!("root{number}")).collect();
+        let known = known.iter().map(String::as_str);
+        assert_eq!(did_you_mean_or_list("rot3", known.clone(), "the roots"), "; did you mean `root3`?");
+        assert_eq!(
+            did_you_mean_or_list("x", known, "the roots"),
+            "; the roots: root0, root1, root2, root3, root4, root5, root6, root7, root8, root9 and 2 more"
+        );
+        assert_eq!(did_you_mean_or_list("x", ["a"], "the roots"), "; the roots: a");
+        assert_eq!(did_you_mean_or_list("x", [], "the roots"), "");
+    }
 
     #[test]
     fn typing_mistakes_are_recognized_and_other_names_are_not() {

@@ -200,10 +200,15 @@ fn override_reaches_weight_0_and_is_ignored_if_it_names_no_backend() {
 #[test]
 fn host_that_is_no_root_is_not_split() {
     let nowhere = "the destination without the filter: no split has this host as its root";
-    for host in ["example.com", "httpbin.other:14001", "10.0.0.1", "[::1]:80"] {
+    for (host, note) in [
+        ("example.com", "no root has the host example.com; the roots: httpbin.httpbin"),
+        ("httpbin.other:14001", "no root has the host httpbin.other; did you mean `httpbin.httpbin`?"),
+        ("httpbin.htpbin.", "no root has the host httpbin.htpbin; did you mean `httpbin.httpbin`?"),
+        ("10.0.0.1", "no root has the host 10.0.0.1; the roots: httpbin.httpbin"),
+    ] {
         assert_lines(
             &format!("guide/trafficsplit-v1.yaml --host {host}"),
-            &[&format!("GET / at {host}"), &format!("goes to   {nowhere}")],
+            &[&format!("GET / at {host}"), &format!("goes to   {nowhere}"), &format!("note      {note}")],
         );
     }
 }

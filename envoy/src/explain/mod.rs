@@ -11,13 +11,15 @@ mod text;
 pub use explanation::Explanation;
 pub use request::{Header, RequestDescription};
 
+use crate::host_warnings::root_hosts;
 use crate::load::Input;
+use crate::suggestion::did_you_mean_or_list;
 use explanation::{
     BackendShare, DecidedBy, Destination, ExcludedBackend, FailedMatchReport, MirrorDestination, RootDestination,
     SetCookie, SkippedSplit, SplitReference,
 };
 use traffic_split::{
-    Configuration, FailedMatch, MatchCondition, Reason, RootReason, RoutingTrace, Rules, TrafficSplit, Weight, is_label,
+    Configuration, FailedMatch, MatchCondition, Reason, RootReason, RoutingTrace, Rules, TrafficSplit, Weight, is_label, is_subdomain,
 };
 
 /// Explains what the filter of a client's sidecar does with `request`.
@@ -131,6 +133,9 @@ impl Explanation {
                 "a bare Service name is a root only for clients in its namespace; set --namespace to the client's namespace"
                     .into(),
             ),
+            (None, ..) if self.root.as_ref().is_some_and(|root| root.code == "noSplit") => {
+                self.notes.extend(note_on_unknown_host(configuration, &self.request));
+            }
             (Some(root), None, Some(ports)) => self.notes.push(format!("{root} has {}", ports_text(&ports))),
             (Some(root), Some(port), None) if self.request.port.is_none() && !self.request.host.contains(':') => {
                 self.notes.push(format!(
@@ -151,6 +156,18 @@ impl Explanation {
         }
         self.notes.extend(self.request.header_notes());
     }
+}
+
+/// Returns a note with the name that the author of the request's host probably means, or with the hosts of the roots.
+fn note_on_unknown_host(configuration: &Configuration, request: &RequestDescription) -> Option<String> {
+    let host = request.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    if !is_subdomain(host) {
+        return None;
+    }
+    let known = root_hosts(configuration, request.namespace.as_deref());
+    let known = did_you_mean_or_list(host, known.iter().map(String::as_str), "the roots");
+    (!known.is_empty()).then(|| format!("no root has the host {host}{known}"))
 }
 
 /// Returns the backends that receive none of the requests to `port`, because they lack it.

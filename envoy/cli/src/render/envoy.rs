@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use traffic_split_cli::input::{InputArgs, check_namespace};
 use traffic_split_cli::options::{RouteArgs, parse_namespace};
 use traffic_split_cli::output::print_diagnostic;
-use traffic_split_envoy::{BootstrapOptions, Diagnostic, Endpoint, ExternalHost, bootstrap, unsplit_requests};
+use traffic_split_envoy::{
+    BootstrapOptions, Diagnostic, Endpoint, ExternalHost, bootstrap, bootstrap_warnings, unsplit_requests,
+};
 
 const PATH: &[&str] = &["render", "envoy"];
 
@@ -97,6 +99,9 @@ impl Envoy {
         options.route = self.route.options();
         warn_of_unknown_ports(&input, Some(&options));
         options.protocols = input.protocols;
+        for warning in bootstrap_warnings(&input.configuration, &options) {
+            print_diagnostic(&warning);
+        }
         for warning in unsplit_requests(&input.configuration, options.listen.port()) {
             print_diagnostic(&Diagnostic::warning("", "", "", warning));
         }
