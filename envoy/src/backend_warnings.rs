@@ -54,9 +54,8 @@ pub(crate) fn add_services(
     for (index, split) in configuration.traffic_splits.iter().enumerate() {
         let problems = service_problems(split, &services, &served);
         // The filter itself warns of a root without ports.
-        let problems = problems.filter(|problem| {
-            !(problem.field == "spec.service" && problem.kind == ProblemKind::NoTraffic)
-        });
+        let problems =
+            problems.filter(|problem| !(problem.field == "spec.service" && problem.kind == ProblemKind::NoTraffic));
         for problem in problems {
             let remedy = remedy(&problem, split, &services, warnings.len() < MAX_SUGGESTIONS);
             let object = Object::TrafficSplit { index, name: split.key() };

@@ -195,6 +195,7 @@ fn explain_leaves_a_missing_backend_out() {
         headers: vec![],
         port: None,
         namespace: None,
+        http2: false,
     };
     let explanation = explain(&input, &request).to_string();
     assert!(explanation.contains("goes to   v1, cluster"), "{explanation}");

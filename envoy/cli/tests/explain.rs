@@ -276,7 +276,10 @@ fn port_is_printed_with_the_rule_that_determines_it() {
     let explanation = json_of(&format!("{words} --host httpbin.httpbin --port 8080"), "");
     assert_eq!(explanation["port"], 80);
     assert_eq!(explanation["portReason"], json!({"code": "httpDefault", "why": "Host has no port; default of http"}));
-    let only = config("only-port", "services: {httpbin/httpbin: {ports: [14001]}, httpbin/httpbin-v1: {}, httpbin/httpbin-v2: {}}\n");
+    let only = config(
+        "only-port",
+        "services: {httpbin/httpbin: {ports: [14001]}, httpbin/httpbin-v1: {}, httpbin/httpbin-v2: {}}\n",
+    );
     let line = labelled(&format!("{only} --host httpbin.httpbin"), "", "port");
     assert_eq!(line, ["14001: Host has no port; the only port of the root"]);
 }

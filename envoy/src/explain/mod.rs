@@ -19,7 +19,8 @@ use explanation::{
     SetCookie, SkippedSplit, SplitReference,
 };
 use traffic_split::{
-    Configuration, FailedMatch, MatchCondition, Reason, RootReason, RoutingTrace, Rules, TrafficSplit, Weight, is_label, is_subdomain,
+    Configuration, FailedMatch, MatchCondition, Reason, RootReason, RoutingTrace, Rules, TrafficSplit, Weight,
+    is_label, is_subdomain,
 };
 
 /// Explains what the filter of a client's sidecar does with `request`.
