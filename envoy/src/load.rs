@@ -4,6 +4,7 @@ use crate::backend_warnings::{AddedServices, add_services};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{self, Document, Protocol};
 use crate::file_summary::FileSummary;
+use crate::host_warnings::host_warnings;
 use crate::input_file::InputFile;
 use crate::number_text;
 use crate::object_type::Kind;
@@ -11,7 +12,6 @@ use crate::origin::Origin;
 use crate::route_group::{self, RouteGroup};
 use crate::unknown_fields::{self, UnknownField};
 use crate::yaml::{LocatedValue, SyntaxError};
-use crate::host_warnings::host_warnings;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -314,10 +314,7 @@ impl Loader {
 
     fn add_service(&mut self, service: &Value, origin: Origin) {
         let name = |pointer| document::text(service, pointer);
-        let names = [
-            ("metadata.namespace", name("/metadata/namespace")),
-            ("metadata.name", name("/metadata/name")),
-        ];
+        let names = [("metadata.namespace", name("/metadata/namespace")), ("metadata.name", name("/metadata/name"))];
         for (field, name) in names {
             let message = match name {
                 Some(name) if is_label(name) => continue,

@@ -2,7 +2,7 @@
 
 use fixtures::TrafficSplit;
 use serde_json::{Value, json};
-use traffic_split_envoy::{Input, InputFile, RequestDescription, explain, load};
+use traffic_split_envoy::{Input, InputFile, LoadOptions, RequestDescription, explain, load};
 
 fn split(root: &str, weights: &[(&str, i32)]) -> Value {
     TrafficSplit::new("web", root).namespace("shop").backends(weights).build()
@@ -28,7 +28,12 @@ fn file(name: &str, value: &Value) -> InputFile {
 
 fn loaded(objects: &[Value], config: Option<Value>) -> Input {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    load(&[file("shop.json", &list)], config.map(|config| file("config.json", &config)).as_ref()).unwrap()
+    load(
+        &[file("shop.json", &list)],
+        config.map(|config| file("config.json", &config)).as_ref(),
+        &LoadOptions::default(),
+    )
+    .unwrap()
 }
 
 /// Returns field and message of each warning about the split.
@@ -204,7 +209,7 @@ fn explain_leaves_a_missing_backend_out() {
 
 #[test]
 fn service_with_an_invalid_name_is_an_error() {
-    let errors = load(&[file("s.json", &with_ports("Web", &[80]))], None).unwrap_err();
+    let errors = load(&[file("s.json", &with_ports("Web", &[80]))], None, &LoadOptions::default()).unwrap_err();
     let [error] = &errors[..] else { panic!("{errors:?}") };
     assert_eq!(
         error.to_string(),
