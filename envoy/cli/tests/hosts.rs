@@ -15,7 +15,7 @@ fn warnings(words: &str, config: &str) -> Vec<String> {
     command.args(["trafficsplit-50-50.yaml", "services.yaml"]);
     let ran = Ran::with_input(&mut command, config);
     assert_eq!((ran.code, ran.stdout.is_empty()), (Some(0), false), "{}", ran.stderr);
-    let warnings = ran.stderr.lines().map(|line| line.strip_prefix("warning: ").unwrap().to_owned());
+    let warnings = ran.stderr.lines().filter_map(|line| Some(line.strip_prefix("warning: ")?.to_owned()));
     // Positions are tested with the input files.
     warnings.map(|line| line.split_once("configuration: ").map_or(line.clone(), |(_, rest)| rest.into())).collect()
 }
