@@ -1,9 +1,8 @@
 //! Checks an HTTP connection manager: the order of its filters, and the removal of the filter's headers.
 
 use super::envoy_configuration::EnvoyConfiguration;
-use super::findings::Findings;
+use super::findings::{Findings, PARTS, SILENCE};
 use super::values::{list, name, plugin_configuration, text, type_name, typed_config};
-use super::{PARTS, SILENCE};
 use crate::wiring::{BACKEND_HEADER, FILTER, WASM_TYPE};
 use crate::yaml::one_line;
 use serde_json::Value;

@@ -1,10 +1,9 @@
 //! Checks how the filter gets its configuration: from ECDS or inline, and what that configuration is.
 
-use super::SILENCE;
 use super::config_source;
 use super::connection_manager::{self, ConnectionManager, is_filter_name};
 use super::envoy_configuration::EnvoyConfiguration;
-use super::findings::Findings;
+use super::findings::{Findings, SILENCE};
 use super::values::{list, name, plugin_configuration, text, type_name};
 use crate::wiring::{FILTER, NO_OP_TYPE, WASM_TYPE};
 use crate::yaml::one_line;

@@ -2,6 +2,12 @@
 
 use crate::diagnostic::{Diagnostic, Severity};
 
+/// The consequence of most mistakes.
+pub(super) const SILENCE: &str = "the root Services serve every request without an error";
+
+/// The page that describes the parts of the wiring.
+pub(super) const PARTS: &str = "docs/bare-envoy.md, step 4";
+
 /// Maximum number of places that one diagnostic names.
 const MAX_PLACES: usize = 3;
 

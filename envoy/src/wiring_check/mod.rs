@@ -19,15 +19,9 @@ pub use watched_file::check_watched_file;
 
 use crate::diagnostic::Diagnostic;
 use connection_manager::ConnectionManager;
-use findings::Findings;
+use findings::{Findings, PARTS, SILENCE};
 use std::borrow::Cow;
 use traffic_split::Configuration;
-
-/// The consequence of most mistakes.
-const SILENCE: &str = "the root Services serve every request without an error";
-
-/// The page that describes the parts of the wiring.
-const PARTS: &str = "docs/bare-envoy.md, step 4";
 
 /// Reports every mistake in the wiring of the filter. The field `file` of the diagnostics is empty.
 ///

@@ -1,10 +1,9 @@
 //! Checks the route of split requests in the virtual hosts that need one.
 
 use super::connection_manager::{ConnectionManager, Routes, enabled_by};
-use super::findings::Findings;
+use super::findings::{Findings, PARTS, SILENCE};
 use super::values::{list, name, text};
 use super::virtual_hosts::{self, Table};
-use super::{PARTS, SILENCE};
 use crate::wiring::FILTER;
 use crate::yaml::one_line;
 use serde_json::Value;

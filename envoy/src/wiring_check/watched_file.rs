@@ -3,9 +3,9 @@
 use super::config_source::{clean, path};
 use super::connection_manager::{ConnectionManager, is_filter_name};
 use super::envoy_configuration::EnvoyConfiguration;
-use super::findings::Findings;
+use super::extension;
+use super::findings::{Findings, PARTS, SILENCE};
 use super::values::{list, name};
-use super::{PARTS, SILENCE, extension};
 use crate::diagnostic::Diagnostic;
 use crate::yaml::one_line;
 use serde_json::Value;
