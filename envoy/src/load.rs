@@ -387,6 +387,12 @@ impl Loader {
         Some(Origin { file: file.clone(), object, source: Rc::new(source.clone()) })
     }
 
+    /// Returns whether the configuration file has an entry for a Service.
+    fn is_configured(&self, service: &str) -> bool {
+        let services = self.config.as_ref().and_then(|config| config.source.value("services"));
+        services.is_some_and(|services| services.value(service).is_some())
+    }
+
     fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.diagnostics.append(&mut self.warnings);
         self.diagnostics
@@ -398,7 +404,8 @@ impl Loader {
         let origin = match &object {
             Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
             Object::HttpRouteGroup { index, .. } => origin(whole, "httpRouteGroups", &self.groups, *index),
-            Object::Service { name } => self.services.get(name),
+            // The ports of a Service object are checked when it is added, so the problem is in the configuration if that has the Service.
+            Object::Service { name } => self.services.get(name).filter(|_| !self.is_configured(name)),
             _ => None,
         };
         if let Some(origin) = origin {
