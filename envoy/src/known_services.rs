@@ -9,8 +9,11 @@ use traffic_split::{Configuration, Service};
 pub(crate) struct KnownServices<'c> {
     pub(crate) objects: Services<'c>,
     operator: &'c BTreeMap<String, Service>,
-    /// The names of the Services in files, by namespace; `None` for a cluster, whose Services are all known.
+    /// The names of the Services in files and in the operator's entries, by namespace; `None` for a cluster, whose Services are
+    /// all known.
     names: Option<BTreeMap<&'c str, BTreeSet<&'c str>>>,
+    /// The namespaces of the Service objects in files.
+    complete: BTreeSet<&'c str>,
 }
 
 /// The ports of each Service in a configuration, sorted, by namespace and name. A Service without an entry has unknown ports.
@@ -31,11 +34,11 @@ impl<'c> KnownServices<'c> {
         services: impl IntoIterator<Item = &'c Value>,
         operator: &'c BTreeMap<String, Service>,
     ) -> Self {
-        Self { objects: ServiceFacts::all(services), operator, names: None }
+        Self { objects: ServiceFacts::all(services), operator, names: None, complete: BTreeSet::new() }
     }
 
-    /// Returns the Services of files. Files with at least one Service of a namespace are taken to have all its Services; in
-    /// other namespaces, any Service may exist.
+    /// Returns the Services of files. Files with at least one Service object of a namespace are taken to have all its Services; in
+    /// other namespaces, any Service may exist. The operator's entries say nothing about further Services.
     pub(crate) fn of_files(
         services: impl IntoIterator<Item = &'c Value>,
         operator: &'c BTreeMap<String, Service>,
@@ -45,12 +48,13 @@ impl<'c> KnownServices<'c> {
         for (namespace, name) in objects.keys().copied().chain(operator.keys().filter_map(|key| key.split_once('/'))) {
             names.entry(namespace).or_default().insert(name);
         }
-        Self { objects, operator, names: Some(names) }
+        let complete = objects.keys().map(|(namespace, _)| *namespace).collect();
+        Self { objects, operator, names: Some(names), complete }
     }
 
     /// Returns whether a Service that is not known does not exist.
     pub(crate) fn is_complete(&self, namespace: &str) -> bool {
-        self.names.as_ref().is_none_or(|names| names.contains_key(namespace))
+        self.names.is_none() || self.complete.contains(namespace)
     }
 
     /// Returns the names of the Services of a namespace in files, sorted; none for a cluster.

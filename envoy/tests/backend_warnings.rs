@@ -162,12 +162,11 @@ fn split_without_a_usable_backend_leaves_all_requests_to_the_root() {
 }
 
 #[test]
-fn operators_entries_count_as_services() {
-    let config = json!({"services": {"shop/v1": {"cluster": "one"}, "shop/v2": {"cluster": "two"}, "shop/web": {}}});
-    let input = loaded(&[split("web", &[("v1", 1), ("v2", 1)])], Some(config));
-    assert_eq!(warnings(&input), [""; 0]);
-    let config = json!({"services": {"shop/web": {"ports": [80]}, "shop/v1": {"cluster": "one"}}});
-    let input = loaded(&[split("web", &[("v1", 1), ("v2", 1)])], Some(config));
+fn operators_entries_count_as_services_but_not_as_all_services_of_the_namespace() {
+    let splits = || split("web", &[("v1", 1), ("v2", 1)]);
+    let config = || Some(json!({"services": {"shop/web": {"ports": [80]}, "shop/v1": {"cluster": "one"}}}));
+    assert_eq!(warnings(&loaded(&[splits()], config())), [""; 0], "v2 may exist");
+    let input = loaded(&[splits(), with_ports("other", &[80])], config());
     assert_eq!(
         warnings(&input),
         ["spec.backends[1].service: Service v2 does not exist; it receives no requests; \
