@@ -29,7 +29,8 @@ pub(crate) fn add_services(
     objects: &[Value],
 ) -> Result<AddedServices, Vec<Problem>> {
     let operator = std::mem::take(&mut configuration.services);
-    let services = KnownServices::of_files(objects, &operator);
+    let roots = configuration.traffic_splits.iter().map(|split| (&*split.metadata.namespace, &*split.spec.service));
+    let services = KnownServices::of_files(objects, &operator, &roots.collect());
     let mut no_traffic = BTreeMap::new();
     let mut entries: BTreeMap<_, _> = operator.clone();
     let mut backends = BTreeSet::new();
@@ -61,8 +62,27 @@ pub(crate) fn add_services(
             let object = Object::TrafficSplit { index, name: split.key() };
             warnings.push(Problem { object, field: problem.field, message: problem.message + &remedy });
         }
+        warnings.extend(unchecked_backends(index, split, &services));
     }
     Ok(AddedServices { warnings, no_traffic })
+}
+
+/// Returns a warning about a split whose root Service is in the files without the Services of its backends.
+fn unchecked_backends(index: usize, split: &TrafficSplit, services: &KnownServices<'_>) -> Option<Problem> {
+    let (namespace, root) = (split.metadata.namespace.as_str(), split.spec.service.as_str());
+    let has = |name: &str| services.objects.contains_key(&(namespace, name));
+    if services.is_complete(namespace) || !has(root) {
+        return None;
+    }
+    let is_unknown = |name: &str| !has(name) && !services.has_entry(namespace, name);
+    let unknown = split.spec.backends.iter().find(|backend| backend.has_weight() && is_unknown(&backend.service))?;
+    let message = format!(
+        "the input has no Service of a backend, such as {}, so it is unknown whether the backends exist; add their Services to \
+         the input",
+        unknown.service
+    );
+    let object = Object::TrafficSplit { index, name: split.key() };
+    Some(Problem { object, field: "spec.backends".into(), message })
 }
 
 /// Returns what to do about a problem, with its separator.

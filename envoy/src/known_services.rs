@@ -12,7 +12,7 @@ pub(crate) struct KnownServices<'c> {
     /// The names of the Services in files and in the operator's entries, by namespace; `None` for a cluster, whose Services are
     /// all known.
     names: Option<BTreeMap<&'c str, BTreeSet<&'c str>>>,
-    /// The namespaces of the Service objects in files.
+    /// The namespaces of which files have all Services.
     complete: BTreeSet<&'c str>,
 }
 
@@ -37,18 +37,21 @@ impl<'c> KnownServices<'c> {
         Self { objects: ServiceFacts::all(services), operator, names: None, complete: BTreeSet::new() }
     }
 
-    /// Returns the Services of files. Files with at least one Service object of a namespace are taken to have all its Services; in
-    /// other namespaces, any Service may exist. The operator's entries say nothing about further Services.
+    /// Returns the Services of files, in which splits have the roots `roots`. Files with a Service object that is no root are taken
+    /// to have all Services of its namespace: people pass the root's Service alone for its ports. In other namespaces, any Service
+    /// may exist. The operator's entries say nothing about further Services.
     pub(crate) fn of_files(
         services: impl IntoIterator<Item = &'c Value>,
         operator: &'c BTreeMap<String, Service>,
+        roots: &BTreeSet<(&str, &str)>,
     ) -> Self {
         let objects = ServiceFacts::all(services);
         let mut names: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for (namespace, name) in objects.keys().copied().chain(operator.keys().filter_map(|key| key.split_once('/'))) {
             names.entry(namespace).or_default().insert(name);
         }
-        let complete = objects.keys().map(|(namespace, _)| *namespace).collect();
+        let others = objects.keys().filter(|&service| !roots.contains(service));
+        let complete = others.map(|(namespace, _)| *namespace).collect();
         Self { objects, operator, names: Some(names), complete }
     }
 
@@ -79,6 +82,11 @@ impl<'c> KnownServices<'c> {
             Some(service) => service.no_traffic_reason(),
             None => self.is_complete(namespace).then_some("does not exist"),
         }
+    }
+
+    /// Returns whether the operator has an entry for a Service.
+    pub(crate) fn has_entry(&self, namespace: &str, name: &str) -> bool {
+        self.operator_entry(namespace, name).is_some()
     }
 
     /// Returns the entry of `services` for a Service. A backend that receives no requests has an empty list of ports, so that

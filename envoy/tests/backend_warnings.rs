@@ -61,6 +61,23 @@ fn without_services_of_the_namespace_nothing_is_known_and_nothing_is_reported() 
     }
 }
 
+/// People pass the root's Service for its ports: this says nothing about the backends.
+#[test]
+fn roots_service_alone_leaves_out_no_backend_and_is_reported() {
+    let input = loaded(&[split("web", &[("v1", 1), ("v2", 1)]), with_ports("web", &[80])], None);
+    assert_eq!(
+        warnings(&input),
+        [
+            "spec.backends: the input has no Service of a backend, such as v1, so it is unknown whether the backends exist; \
+          add their Services to the input"
+        ]
+    );
+    assert_eq!(services(&input), json!({"shop/web": {"ports": [80]}}));
+    let config = json!({"services": {"shop/v1": {"ports": [80]}, "shop/v2": {"ports": [80]}}});
+    let input = loaded(&[split("web", &[("v1", 1), ("v2", 1)]), with_ports("web", &[80])], Some(config));
+    assert_eq!(warnings(&input), [""; 0]);
+}
+
 #[test]
 fn missing_backend_has_no_ports_and_the_nearest_unused_name_is_suggested() {
     let input = loaded(
@@ -153,7 +170,8 @@ fn ports_that_a_backend_lacks_are_listed() {
 
 #[test]
 fn split_without_a_usable_backend_leaves_all_requests_to_the_root() {
-    let input = loaded(&[split("web", &[("v1", 1), ("v2", 0)]), with_ports("web", &[80])], None);
+    let input =
+        loaded(&[split("web", &[("v1", 1), ("v2", 0)]), with_ports("web", &[80]), with_ports("other", &[80])], None);
     assert_eq!(
         warnings(&input)[0],
         "spec.backends: no backend with a weight receives requests; the root web serves all requests of the split"

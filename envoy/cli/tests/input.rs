@@ -65,7 +65,7 @@ impl Files {
     fn rendered(&self, arguments: &[&str]) -> String {
         let ran = self.run(&[&["render", "plugin-config"], arguments].concat());
         // The input lacks Services of backends, or all Services.
-        let expected = ["the ports of the Service", "no backend with a weight receives requests", "does not exist"];
+        let expected = ["the ports of the Service", "the input has no Service of a backend", "does not exist"];
         let is_expected = |line: &&str| expected.iter().any(|expected| line.contains(expected));
         let warnings: Vec<_> = ran.stderr.lines().filter(|line| !is_expected(line)).collect();
         assert_eq!((ran.code, warnings), (Some(0), Vec::<&str>::new()), "{arguments:?}");
