@@ -15,6 +15,7 @@ mod admission;
 mod backend_warnings;
 mod bootstrap;
 mod condition;
+mod configuration_errors;
 mod diagnostic;
 mod document;
 mod ecds;

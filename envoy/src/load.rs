@@ -1,6 +1,7 @@
 //! Parses files of Kubernetes objects into one plugin configuration.
 
 use crate::backend_warnings::{AddedServices, add_services};
+use crate::configuration_errors::configuration_errors;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{self, Document, Protocol};
 use crate::file_summary::FileSummary;
@@ -364,6 +365,11 @@ impl Loader {
                 let locate = |problem| self.locate(&value, Severity::Error, problem);
                 problems.into_iter().map(locate).collect::<Vec<_>>()
             })?;
+        let errors = configuration_errors(&configuration);
+        if !errors.is_empty() {
+            self.diagnostics = errors.into_iter().map(|error| self.locate(&value, Severity::Error, error)).collect();
+            return Err(self.into_diagnostics());
+        }
         let rules = Rules::new(&configuration, None);
         let mut warnings = std::mem::take(&mut self.warnings);
         let of_services = of_services.into_iter().chain(host_warnings(&configuration));
