@@ -6,7 +6,7 @@ use crate::service_problems::{ProblemKind, ServiceProblem, service_problems};
 use crate::suggestion::{did_you_mean, nearest};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use traffic_split::{Configuration, Object, Problem, Spec, TrafficSplit};
+use traffic_split::{Configuration, Object, Problem, Service, Spec, TrafficSplit};
 
 /// The most warnings for which a similar name is looked up.
 const MAX_SUGGESTIONS: usize = 100;
@@ -51,7 +51,7 @@ pub(crate) fn add_services(
     configuration.services = entries;
     configuration.check_budget()?;
     let served = served_ports(configuration);
-    let mut warnings = Vec::new();
+    let mut warnings = contradictions(&services, &operator);
     for (index, split) in configuration.traffic_splits.iter().enumerate() {
         let problems = service_problems(split, &services, &served);
         // The filter itself warns of a root without ports.
@@ -83,6 +83,24 @@ fn unchecked_backends(index: usize, split: &TrafficSplit, services: &KnownServic
     );
     let object = Object::TrafficSplit { index, name: split.key() };
     Some(Problem { object, field: "spec.backends".into(), message })
+}
+
+/// Returns a warning for each entry of `services` with a port that the Service object does not have, neither as the root's port nor as
+/// the value in the cluster name.
+fn contradictions(services: &KnownServices<'_>, operator: &BTreeMap<String, Service>) -> Vec<Problem> {
+    let warning = |(key, entry): (&String, &Service)| {
+        let own = services.objects.get(&key.split_once('/')?)?.ports().filter(|own| !own.is_empty())?;
+        let has = |port: &str| own.iter().any(|own| own.to_string() == port);
+        let foreign = |(port, value): &(&u16, &String)| !has(&port.to_string()) && !has(value);
+        let (port, _) = entry.ports.iter().flatten().find(foreign)?;
+        let own: Vec<_> = own.iter().take(20).map(u16::to_string).collect();
+        let message = format!(
+            "the Service object has no port {port}, and this entry takes precedence; remove `ports`, or use the object's ports: {}",
+            own.join(", ")
+        );
+        Some(Problem { object: Object::Service { name: key.clone() }, field: "ports".into(), message })
+    };
+    operator.iter().filter_map(warning).collect()
 }
 
 /// Returns what to do about a problem, with its separator.

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Position;
 use crate::foreign_format;
-use crate::object_type::{Kind, ObjectType, object_type};
+use crate::object_type::{Kind, ObjectType, foreign_kind, object_type};
 use crate::source_map::SourceMap;
 use crate::suggestion::{misspelled, nearest};
 use crate::unknown_fields::join;
@@ -49,7 +49,8 @@ pub(crate) fn unpack(document: LocatedValue) -> Result<Vec<(Document, SourceMap)
     let kind = match value.get("kind") {
         _ if !value.is_object() => return refused("", "is not a Kubernetes object; write a map with a `kind`"),
         Some(Value::String(kind)) => kind.clone(),
-        None | Some(Value::Null) => {
+        Some(Value::Null) => return refused("kind", "has no value; write for example `kind: TrafficSplit`"),
+        None => {
             let (field, message) = without_kind(&value);
             return refused(&field, &message);
         }
@@ -61,6 +62,9 @@ pub(crate) fn unpack(document: LocatedValue) -> Result<Vec<(Document, SourceMap)
     }
     if let Some(kind_of_items) = kind.strip_suffix("List") {
         let is_known = kind_of_items.is_empty() || object_type(kind_of_items, &api_version).is_some();
+        if is_known && value.get("items").is_some_and(Value::is_null) {
+            return refused("items", "has no value; add the objects, or write `items: []` for an empty list");
+        }
         if is_known && value.get("items").is_none() {
             let keys = value.as_object().into_iter().flat_map(|map| map.keys()).map(String::as_str);
             let near = keys.filter(|key| !TYPE_META.contains(key)).find(|key| nearest(key, ["items"]).is_some());
@@ -72,6 +76,9 @@ pub(crate) fn unpack(document: LocatedValue) -> Result<Vec<(Document, SourceMap)
         if value.get("items").is_some() {
             return unpack_list(value, &source, kind_of_items, &api_version);
         }
+    }
+    if let Some(message) = foreign_kind(&kind, &api_version) {
+        return refused("apiVersion", &message);
     }
     let Some(ObjectType { kind, mistakes }) = object_type(&kind, &api_version) else {
         let other = format!("{} {}", plain(&kind), name(&value)).trim_end().into();

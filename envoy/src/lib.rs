@@ -39,6 +39,7 @@ mod plugin_config;
 mod route_group;
 mod served_filter;
 mod service_facts;
+mod service_mistakes;
 mod service_problems;
 mod snapshot;
 mod source_map;

@@ -11,12 +11,13 @@ use crate::number_text;
 use crate::object_type::Kind;
 use crate::origin::Origin;
 use crate::route_group::{self, RouteGroup};
+use crate::service_mistakes::service_mistakes;
 use crate::unknown_fields::{self, UnknownField};
 use crate::yaml::{LocatedValue, SyntaxError};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit, is_label};
+use traffic_split::{Configuration, HostRoot, Object, Problem, Rules, Service, TrafficSplit};
 
 /// Options of [`load`].
 #[derive(Clone, Debug, Default)]
@@ -143,6 +144,11 @@ impl Loader {
             for (field, message) in number_text::ambiguous_ports(service, &origin.source) {
                 self.report(&origin, &field, message);
             }
+        }
+        for field in keys_without_value(value) {
+            let position = whole.source.key_position(&field);
+            let warning = whole.diagnostic(Severity::Warning, &field, "has no value; remove the key, or write a value");
+            self.warnings.push(warning.at(Some(position)));
         }
         let unknown = unknown_fields::remove_from_configuration(value);
         let diagnostics = self.unknown(&whole, unknown);
@@ -314,27 +320,15 @@ impl Loader {
     }
 
     fn add_service(&mut self, service: &Value, origin: Origin) {
-        let name = |pointer| document::text(service, pointer);
-        let names = [("metadata.namespace", name("/metadata/namespace")), ("metadata.name", name("/metadata/name"))];
-        for (field, name) in names {
-            let message = match name {
-                Some(name) if is_label(name) => continue,
-                Some(_) => "is not a DNS label; use lower-case letters, digits and `-`, 63 at most",
-                None => "is missing",
-            };
-            if !self.is_reported(&origin.file, &origin.object, field) {
-                self.report(&origin, field, message);
-            }
-        }
-        if let Err(diagnostics) = document::service_ports(service) {
-            for (field, message) in diagnostics {
+        let ports = document::service_ports(service);
+        let mut mistakes = service_mistakes(service);
+        mistakes.extend(ports.err().unwrap_or_default());
+        if !mistakes.is_empty() {
+            for (field, message) in mistakes {
                 if !self.is_reported(&origin.file, &origin.object, &field) {
                     self.report(&origin, &field, message);
                 }
             }
-            return;
-        }
-        if !names.iter().all(|(_, name)| name.is_some_and(is_label)) {
             return;
         }
         let key = document::name(service);
@@ -430,7 +424,13 @@ impl Loader {
             Object::Service { name } => config.source.value("services").and_then(|services| services.value(name)),
             _ => None,
         };
-        let position = source.unwrap_or(&config.source).position(&field);
+        let position = match &object {
+            // The name of an invalid key is quoted.
+            Object::Service { name } if name.starts_with('"') => {
+                config.source.key_position(&format!("services[{name}]"))
+            }
+            _ => source.unwrap_or(&config.source).position(&field),
+        };
         Diagnostic::new(severity, config.file.as_str(), object.to_string(), field, message).at(Some(position))
     }
 
@@ -454,6 +454,21 @@ impl Loader {
     fn is_reported(&self, file: &str, object: &str, field: &str) -> bool {
         self.reported.contains(&(file.into(), object.into(), field.into()))
     }
+}
+
+/// Returns the path of each known key of a plugin configuration whose value is null. The filter takes the default of the key.
+fn keys_without_value(configuration: &Value) -> Vec<String> {
+    let is_null = |map: &Value, key: &str| map.get(key).is_some_and(Value::is_null);
+    let keys = Configuration::FIELDS.iter().filter(|key| is_null(configuration, key));
+    let mut paths: Vec<_> = keys.map(|key| (*key).to_owned()).collect();
+    for (list, fields) in [("services", Service::FIELDS), ("hosts", HostRoot::FIELDS)] {
+        for (name, entry) in configuration.get(list).and_then(Value::as_object).into_iter().flatten() {
+            // A host without a Service has its own error.
+            let fields = fields.iter().filter(|field| **field != "service" && is_null(entry, field));
+            paths.extend(fields.map(|field| unknown_fields::join(&unknown_fields::join(list, name), field)));
+        }
+    }
+    paths
 }
 
 /// Returns the origin of entry `index` of a list of the whole configuration; `None` for the entries of the base, which come

@@ -65,6 +65,22 @@ impl Kind {
     }
 }
 
+/// Returns the message for a kind that the API group of `api_version` does not have, although another group has it. Without this
+/// message, the object would be an object of another project, and would be ignored.
+pub(crate) fn foreign_kind(kind: &str, api_version: &str) -> Option<String> {
+    let own = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    let of_group = Kind::of_group(api_version, kind)?;
+    // A TrafficSplit always counts as one, and its version has a suggestion.
+    if own == of_group || own == Kind::TrafficSplit {
+        return None;
+    }
+    let (kind, group) = (of_group.as_str(), api_version.split('/').next().unwrap_or_default());
+    let (own, version) = (own.as_str(), own.newest_version());
+    Some(format!(
+        "the API group `{group}` has no {own}; write `kind: {kind}`, or `apiVersion: {version}` with `kind: {own}`"
+    ))
+}
+
 /// Returns the type of an object; `None` for objects of other kinds. An empty text means that the field is missing.
 pub(crate) fn object_type(kind: &str, api_version: &str) -> Option<ObjectType> {
     let mut mistakes = Vec::new();
@@ -104,7 +120,26 @@ fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, object_type};
+    use super::{Kind, foreign_kind, object_type};
+
+    #[test]
+    fn kinds_of_other_smi_groups_are_foreign() {
+        const SPLITS: &str = "split.smi-spec.io/v1alpha4";
+        const GROUPS: &str = "specs.smi-spec.io/v1alpha4";
+        for (kind, version, is_foreign) in [
+            ("Service", SPLITS, true),
+            ("HTTPRouteGroup", SPLITS, true),
+            ("Service", GROUPS, true),
+            ("TrafficSplit", SPLITS, false),
+            ("HTTPRouteGroup", GROUPS, false),
+            ("TCPRoute", GROUPS, false),
+            ("Service", "v1", false),
+            ("Service", "serving.knative.dev/v1", false),
+            ("HTTPRouteGroup", "v1", false),
+        ] {
+            assert_eq!(foreign_kind(kind, version).is_some(), is_foreign, "{kind} {version}");
+        }
+    }
 
     #[test]
     fn misspelled_kinds_and_versions_have_a_suggestion() {

@@ -17,8 +17,12 @@ pub fn unknown_ports(input: &Input, bootstrap_port: Option<u16>) -> Vec<Diagnost
         let root = format!("{}/{}", split.metadata.namespace, split.spec.service);
         let is_known = input.configuration.services.get(&root).is_some_and(|known| known.ports.is_some());
         if !is_known && warned.insert(root.clone()) {
-            let message =
-                format!("the ports of the Service {root} are unknown, so {effect}; add the Service to the input");
+            let message = match input.protocols.contains_key(&root) {
+                true => format!("the Service {root} has no ports, so {effect}; add `spec.ports` to the Service"),
+                false => {
+                    format!("the ports of the Service {root} are unknown, so {effect}; add the Service to the input")
+                }
+            };
             warnings.push(input.split_warning(&split.key(), "spec.service", message));
         }
     }
