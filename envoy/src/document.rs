@@ -123,8 +123,18 @@ fn is_plugin_configuration(keys: &[&str]) -> bool {
     keys.iter().any(is_distinctive) || (!keys.is_empty() && keys.iter().all(is_known))
 }
 
-/// Returns why a value is not a plugin configuration, if the value is a Kubernetes object.
+/// Returns why a value is not a plugin configuration, if the value is a Kubernetes object or a file of Envoy.
 pub(crate) fn not_a_configuration(value: &Value) -> Option<String> {
+    let has = |key: &str| value.get(key).is_some();
+    if has("static_resources") || has("dynamic_resources") || has("configs") {
+        return Some(
+            "is an Envoy bootstrap or config dump, not a plugin configuration; pass the file to `check --bootstrap`"
+                .into(),
+        );
+    }
+    if has("resources") && (has("version_info") || has("versionInfo")) {
+        return Some("is the output of `render ecds`, not a plugin configuration; write one with the keys in docs/configuration.md".into());
+    }
     let kind = text(value, "/kind")?;
     let is_object =
         value.get("apiVersion").is_some() || value.get("metadata").is_some() || value.get("items").is_some();
@@ -169,12 +179,38 @@ fn unpack_list(
 /// Finds an unrendered template in the fields that the configuration needs. Returns field and message.
 pub(crate) fn find_template(object: &Value) -> Option<(String, String)> {
     let fields = ["metadata.name", "metadata.namespace", "spec", "matches"];
-    fields.into_iter().find_map(|field| {
-        let value = object.pointer(&format!("/{}", field.replace('.', "/")))?;
-        let (field, template) = template_in(value, field)?;
+    fields
+        .into_iter()
+        .find_map(|field| {
+            let value = object.pointer(&format!("/{}", field.replace('.', "/")))?;
+            let (field, template) = template_in(value, field)?;
+            let message = format!(
+                "contains the template `{}`; render the template first, for example with `helm template`",
+                plain(template)
+            );
+            Some((field, message))
+        })
+        .or_else(|| find_variable(object))
+}
+
+/// Finds a variable of `envsubst` in the names and numbers of an object, none of which may contain `$`. Returns field and message.
+fn find_variable(object: &Value) -> Option<(String, String)> {
+    let lists = [("backends", ["service", "weight"]), ("matches", ["kind", "name"]), ("ports", ["port", "name"])];
+    let of_lists = lists.iter().flat_map(|(list, fields)| {
+        let items = object.pointer(&format!("/spec/{list}")).and_then(Value::as_array).map_or(0, Vec::len);
+        (0..items).flat_map(move |index| {
+            fields
+                .iter()
+                .map(move |field| (format!("/spec/{list}/{index}/{field}"), format!("spec.{list}[{index}].{field}")))
+        })
+    });
+    let single = ["metadata.name", "metadata.namespace", "spec.service"];
+    let single = single.into_iter().map(|field| (format!("/{}", field.replace('.', "/")), field.to_owned()));
+    single.chain(of_lists).find_map(|(pointer, field)| {
+        let variable = foreign_format::variable(text(object, &pointer)?)?;
         let message = format!(
-            "contains the template `{}`; render the template first, for example with `helm template`",
-            plain(template)
+            "contains the variable `{}`; replace the variables first, for example with `envsubst`",
+            plain(variable)
         );
         Some((field, message))
     })

@@ -14,6 +14,8 @@ pub struct FileSummary {
     pub http_route_groups: usize,
     /// The number of Services.
     pub services: usize,
+    /// Whether the file has no document, as the file of a disabled Helm template.
+    pub is_empty: bool,
     /// Kind and name of each ignored object.
     pub ignored: Vec<String>,
 }

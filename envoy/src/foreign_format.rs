@@ -72,6 +72,17 @@ pub(crate) fn template(text: &str) -> Option<&str> {
     text.get(start..start + length)
 }
 
+/// Returns the variable in a text, such as `${WEIGHT}` or `$WEIGHT`.
+pub(crate) fn variable(text: &str) -> Option<&str> {
+    let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let rest = text.get(text.find('$')?..)?;
+    let length = match rest.get(1..)?.strip_prefix('{') {
+        Some(_) => rest.find('}')? + 1,
+        None => rest.char_indices().skip(1).find(|(_, char)| !is_name(*char)).map_or(rest.len(), |(end, _)| end),
+    };
+    rest.get(..length).filter(|variable| variable.len() > 1)
+}
+
 /// The message of a file in UTF-16.
 const UTF_16: &str = "is UTF-16, the default encoding of Windows PowerShell; save the file as UTF-8";
 

@@ -15,23 +15,19 @@ pub struct InputFile {
 // === impl InputFile ===
 
 impl InputFile {
-    /// Parses all documents of the file; at least one.
+    /// Parses all documents of the file; none if the file is empty or has only comments.
     ///
     /// # Errors
-    /// If the file cannot be read, has another format than YAML or JSON, is invalid, or has no document.
+    /// If the file cannot be read, has another format than YAML or JSON, or is invalid.
     pub(crate) fn documents(&self) -> Result<Vec<LocatedValue>, SyntaxError> {
         let whole = |message: String| SyntaxError { position: None, message };
         let content = self.content.as_ref().map_err(|why| whole(why.clone()))?;
         if let Some(message) = foreign_format::of_content(content) {
             return Err(whole(message.into()));
         }
-        let documents = yaml::read(content).map_err(|error| match foreign_format::of_invalid_text(content) {
+        yaml::read(content).map_err(|error| match foreign_format::of_invalid_text(content) {
             Some((position, message)) => SyntaxError { position: Some(position), message: message.into() },
             None => error,
-        })?;
-        if documents.is_empty() {
-            return Err(whole("is empty; write at least one object".into()));
-        }
-        Ok(documents)
+        })
     }
 }

@@ -46,6 +46,7 @@ mod source_map;
 mod split_route;
 mod status;
 mod suggestion;
+mod syntax_remedy;
 mod unknown_fields;
 mod unknown_ports;
 mod unsplit_requests;

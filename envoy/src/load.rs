@@ -72,6 +72,8 @@ struct Loader {
     base: Map<String, Value>,
     config: Option<Origin>,
     files: Vec<FileSummary>,
+    /// Whether a file has a document, or is invalid.
+    has_documents: bool,
     diagnostics: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
     /// File, object and field of each error that was found before the configuration was parsed.
@@ -109,7 +111,11 @@ impl Input {
 
 impl Loader {
     fn read_config(&mut self, config: &InputFile) {
-        let mut documents = self.read_documents(config);
+        let Some(mut documents) = self.read_documents(config) else { return };
+        if documents.is_empty() {
+            let message = "is empty; write a plugin configuration, or `{}`";
+            self.diagnostics.push(Diagnostic::error(config.name.as_str(), "", "", message));
+        }
         let Some(LocatedValue { mut value, source }) = documents.pop() else { return };
         let origin = Origin { file: config.name.clone(), object: String::new(), source: Rc::new(source) };
         if let Some(message) = document::not_a_configuration(&value) {
@@ -172,11 +178,13 @@ impl Loader {
     }
 
     fn read_file(&mut self, input: &InputFile) {
-        let documents = self.read_documents(input);
-        if documents.is_empty() {
+        let Some(documents) = self.read_documents(input) else {
+            self.has_documents = true;
             return;
-        }
-        self.files.push(FileSummary { file: input.name.clone(), ..FileSummary::default() });
+        };
+        let is_empty = documents.is_empty();
+        self.has_documents |= !is_empty;
+        self.files.push(FileSummary { file: input.name.clone(), is_empty, ..FileSummary::default() });
         for (index, document) in documents.into_iter().enumerate() {
             let number = index + 1;
             let objects = match document::unpack(document) {
@@ -230,6 +238,9 @@ impl Loader {
         diagnostics.extend(self.unknown(&origin, unknown_fields::remove(kind, &mut value)));
         for (field, message) in number_text::ambiguous_numbers(kind, &value, &origin.source) {
             diagnostics.push(origin.diagnostic(Severity::Error, &field, message));
+        }
+        for (field, message) in number_text::booleans_of_kubectl(kind, &value, &origin.source) {
+            diagnostics.push(origin.diagnostic(Severity::Warning, &field, message));
         }
         if kind == Kind::HttpRouteGroup {
             let file = self.files.len().saturating_sub(1);
@@ -285,12 +296,23 @@ impl Loader {
         }
     }
 
-    /// Returns all documents of a file. Reports an invalid file and returns no documents.
-    fn read_documents(&mut self, file: &InputFile) -> Vec<LocatedValue> {
-        file.documents().unwrap_or_else(|SyntaxError { position, message }| {
+    /// Returns all documents of a file; `None` for an invalid file, which is reported.
+    fn read_documents(&mut self, file: &InputFile) -> Option<Vec<LocatedValue>> {
+        let report = |SyntaxError { position, message }| {
             self.diagnostics.push(Diagnostic::error(file.name.as_str(), "", "", message).at(position));
-            Vec::new()
-        })
+        };
+        file.documents().map_err(report).ok()
+    }
+
+    /// Reports the empty files if all files are empty. Beside other files, an empty file is that of a disabled template.
+    fn report_empty_input(&mut self) {
+        if self.has_documents {
+            return;
+        }
+        for file in &self.files {
+            let message = "is empty; write at least one object";
+            self.diagnostics.push(Diagnostic::error(file.file.as_str(), "", "", message));
+        }
     }
 
     /// Returns whether the object is new, and reports it if it is duplicated.
@@ -338,6 +360,7 @@ impl Loader {
     }
 
     fn finish(mut self) -> Result<Input, Vec<Diagnostic>> {
+        self.report_empty_input();
         self.add_route_groups();
         let value = Value::Object(std::mem::take(&mut self.base));
         let mut configuration = match Configuration::from_value(&value) {

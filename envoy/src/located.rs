@@ -1,6 +1,7 @@
 //! Deserialization of values with their positions.
 
 use crate::diagnostic::Position;
+use crate::number_text::is_boolean_of_yaml_1_1;
 use crate::source_map::{Children, SourceMap};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -26,7 +27,10 @@ impl Located {
     pub(crate) fn split(self, text: &str, start: Position) -> (Value, SourceMap) {
         let Self(Spanned { value: node, defined, .. }) = self;
         let (value, own_text, children) = match node {
-            Node::Scalar(value @ Value::String(_)) => (value, None, Children::Scalar),
+            Node::Scalar(value @ Value::String(_)) => {
+                let word = text_at(text, &defined).filter(|word| is_boolean_of_yaml_1_1(word));
+                (value, word, Children::Scalar)
+            }
             Node::Scalar(value) => (value, text_at(text, &defined), Children::Scalar),
             Node::List(items) => {
                 let (values, maps) = items.into_iter().map(|item| item.split(text, start)).unzip();

@@ -31,7 +31,8 @@ struct Quoted<'p> {
 // === impl SourceMap ===
 
 impl SourceMap {
-    /// Creates the map of a value at this position. `text` is the text of a number, a boolean or a null.
+    /// Creates the map of a value at this position. `text` is the text of a number, a boolean, a null, or a word without
+    /// quotes that YAML 1.1 reads as a boolean.
     pub(crate) fn new(position: Position, text: Option<Box<str>>, children: Children) -> Self {
         Self { position, key: None, text, children }
     }
@@ -70,8 +71,8 @@ impl SourceMap {
         node.key.unwrap_or_else(|| node.own_position())
     }
 
-    /// Returns the text of a number, a boolean or a null as the file has it, such as `010`; `None` for other values and for missing
-    /// fields.
+    /// Returns the text of a number, a boolean, a null, or a word such as `on` without quotes, as the file has it, such as `010`;
+    /// `None` for other values and for missing fields.
     pub(crate) fn text(&self, field: &str) -> Option<&str> {
         let (node, is_whole_path) = self.find(field);
         node.text.as_deref().filter(|_| is_whole_path)

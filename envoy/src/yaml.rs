@@ -2,8 +2,9 @@
 
 use crate::diagnostic::Position;
 use crate::json_stream;
-use crate::located::{Located, position};
+use crate::located::{self, Located};
 use crate::source_map::SourceMap;
+use crate::syntax_remedy;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
@@ -17,6 +18,9 @@ const TOP_LEVEL_FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
 
 /// Deeper than any valid document, and shallow enough for any stack.
 const MAX_DEPTH: usize = 100;
+
+/// The beginning of a text.
+const FIRST: Position = Position { line: 1, column: 1 };
 
 /// The value of a document, with the positions of its parts.
 #[derive(Clone, Debug)]
@@ -40,7 +44,7 @@ pub(crate) fn read(text: &[u8]) -> Result<Vec<LocatedValue>, SyntaxError> {
     let text = str::from_utf8(text)
         .map_err(|_| SyntaxError { position: None, message: "is not UTF-8; save the file as UTF-8".into() })?;
     let mut documents = Vec::new();
-    let mut start = Position { line: 1, column: 1 };
+    let mut start = FIRST;
     let mut parts = json_stream::parts(text).into_iter().peekable();
     while let Some(part) = parts.next() {
         documents.extend(read_part(part, start)?);
@@ -68,7 +72,7 @@ fn read_part(text: &str, start: Position) -> Result<Vec<LocatedValue>, SyntaxErr
         with_snippet: false,
     };
     let documents = serde_saphyr::from_multiple_with_options::<Located>(text, options)
-        .map_err(|why| explain(why.without_snippet(), start))?;
+        .map_err(|why| explain(why.without_snippet(), text, start))?;
     let split = |document: Located| {
         let (value, source) = document.split(text, start);
         LocatedValue { value, source }
@@ -86,9 +90,17 @@ fn end_of(part: &str, start: Position) -> Position {
     }
 }
 
-/// Returns message and position of an error in a part of a file that begins at `start`.
-fn explain(why: &Error, start: Position) -> SyntaxError {
-    let position = why.location().filter(|at| at.line() > 0).map(|at| position(at, start));
+/// Returns the position in a file of a line and a column in a part of the file that begins at `start`.
+fn inside(start: Position, line: usize, column: usize) -> Position {
+    match line {
+        1 => Position { line: start.line, column: start.column + column - 1 },
+        _ => Position { line: start.line + line - 1, column },
+    }
+}
+
+/// Returns message and position of an error in a part of a file, `text`, that begins at `start`.
+fn explain(why: &Error, text: &str, start: Position) -> SyntaxError {
+    let mut position = why.location().filter(|at| at.line() > 0).map(|at| located::position(at, start));
     let message = match why {
         Error::DuplicateMappingKey { key: Some(key), .. } => match position {
             // Two objects without a separator are one map with duplicate keys.
@@ -111,8 +123,16 @@ fn explain(why: &Error, start: Position) -> SyntaxError {
             if message.contains("limits breached") {
                 "is too large because of YAML aliases; write the values without aliases".into()
             } else {
-                match message.rsplit_once(" at line ") {
+                let message = match message.rsplit_once(" at line ") {
                     Some((message, _)) => message.to_owned(),
+                    None => message,
+                };
+                let in_text = why.location().map(|at| located::position(at, FIRST));
+                match in_text.and_then(|at| syntax_remedy::mistake(text, at.line, at.column, &message)) {
+                    Some(mistake) => {
+                        position = Some(inside(start, mistake.line, mistake.column));
+                        mistake.message
+                    }
                     None => message,
                 }
             }
@@ -146,9 +166,18 @@ impl Serialize for Ordered<'_> {
     }
 }
 
-/// Returns text from a file as one safe line for a terminal: without control characters and bidirectional marks.
+/// Returns text from a file as one safe line for a terminal: control characters become spaces. Invisible characters, among them
+/// bidirectional marks and spaces other than that of ASCII, become escapes such as `\u{200b}`, because they look like a mistake in
+/// the message.
 pub fn one_line(text: &str) -> String {
-    let is_bidirectional =
-        |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|char| if char.is_control() || is_bidirectional(char) { ' ' } else { char }).collect()
+    let mut line = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            ' ' => line.push(' '),
+            _ if char.is_control() => line.push(' '),
+            _ if char.is_whitespace() || syntax_remedy::is_format_character(char) => line.extend(char.escape_unicode()),
+            _ => line.push(char),
+        }
+    }
+    line
 }

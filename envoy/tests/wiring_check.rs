@@ -555,7 +555,7 @@ fn other_files_are_refused() {
             "{\"configs\": []}",
             "has no listeners; pass the whole output of Envoy's /config_dump, without `resource` and `mask`",
         ),
-        ("a: [\n", "1:4: unclosed bracket '['"),
+        ("a: [\n", "1:4: the bracket is not closed; add the closing bracket, or put the value in single quotes"),
     ] {
         let error = EnvoyConfiguration::parse(text.as_bytes()).unwrap_err();
         let text = error.position.map(|position| format!("{position}: ")).unwrap_or_default() + &error.message;

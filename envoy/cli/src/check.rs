@@ -75,10 +75,11 @@ impl Check {
             report.add_file(file_name(config), None);
         }
         match self.input.read() {
-            Ok(input) => {
+            Ok((input, of_files)) => {
                 for file in &input.files {
                     report.add_file(&file.file, Some(file.content()));
                 }
+                report.extend(of_files);
                 report.extend(notes(&input));
                 report.extend(unknown_ports(&input, None));
                 report.extend(input.warnings);

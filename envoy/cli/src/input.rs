@@ -3,11 +3,12 @@
 use crate::options::parse_namespace;
 use crate::output::print_diagnostic;
 use clap::Args;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use traffic_split::Configuration;
-use traffic_split_envoy::{Diagnostic, Input, InputFile, LoadOptions, load};
+use traffic_split_envoy::{Diagnostic, FileSummary, Input, InputFile, LoadOptions, load};
 
 /// The extensions of the files that are read from a directory, as `kubectl apply -f DIRECTORY` does.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -40,6 +41,8 @@ pub struct InputArgs {
 pub struct InputFiles {
     files: Vec<InputFile>,
     config: Option<InputFile>,
+    /// Files that are not read.
+    notes: Vec<Diagnostic>,
 }
 
 // === impl InputArgs ===
@@ -69,6 +72,7 @@ impl InputArgs {
 
     /// Parses the content of the files, and reports notes, warnings and errors on standard error; `None` after an error.
     pub fn load_content(&self, content: &InputFiles) -> Option<Input> {
+        content.notes.iter().for_each(print_diagnostic);
         match self.parse(content) {
             Ok(input) => {
                 notes(&input).iter().chain(&input.warnings).for_each(print_diagnostic);
@@ -81,24 +85,43 @@ impl InputArgs {
         }
     }
 
-    /// Reads and parses the files.
+    /// Reads and parses the files. Also returns a note for each file that is not read.
     ///
     /// # Errors
-    /// Every problem in any of the files.
-    pub fn read(&self) -> Result<Input, Vec<Diagnostic>> {
-        self.parse(&self.content())
+    /// Every problem in any of the files, and the notes.
+    pub fn read(&self) -> Result<(Input, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut content = self.content();
+        let notes = std::mem::take(&mut content.notes);
+        match self.parse(&content) {
+            Ok(input) => Ok((input, notes)),
+            Err(problems) => Err(notes.into_iter().chain(problems).collect()),
+        }
     }
 
     /// Returns the content of the files.
     #[must_use]
     pub fn content(&self) -> InputFiles {
-        InputFiles {
-            files: self.files.iter().flat_map(|path| read_all(path)).collect(),
-            config: self.config.as_deref().map(read),
+        let mut files = Vec::new();
+        let mut notes = Vec::new();
+        let mut known = HashSet::new();
+        for path in &self.files {
+            let paths = paths_of(path, &mut notes).unwrap_or_else(|why| {
+                files.push(InputFile { name: file_name(path), content: Err(why) });
+                Vec::new()
+            });
+            for path in paths {
+                let is_new = std::fs::canonicalize(&path).map_or(true, |real| known.insert(real));
+                if is_new {
+                    files.push(read(&path));
+                } else {
+                    notes.push(Diagnostic::note(file_name(&path), "is passed twice; the file is read once"));
+                }
+            }
         }
+        InputFiles { files, config: self.config.as_deref().map(read), notes }
     }
 
-    fn parse(&self, InputFiles { files, config }: &InputFiles) -> Result<Input, Vec<Diagnostic>> {
+    fn parse(&self, InputFiles { files, config, .. }: &InputFiles) -> Result<Input, Vec<Diagnostic>> {
         let names: Vec<_> = config.iter().chain(files).map(|file| file.name.clone()).collect();
         let mut options = LoadOptions::default();
         options.namespace.clone_from(&self.object_namespace);
@@ -121,11 +144,18 @@ pub(crate) fn sort(diagnostics: &mut [Diagnostic], files: &[String]) {
     diagnostics.sort_by_cached_key(order);
 }
 
-/// Returns a note for each file with ignored objects.
+/// Returns a note for each file that is empty or has ignored objects.
 #[must_use]
 pub fn notes(input: &Input) -> Vec<Diagnostic> {
-    let files = input.files.iter().filter(|file| !file.ignored.is_empty());
-    files.map(|file| Diagnostic::note(&file.file, format!("ignored: {}", file.ignored.join(", ")))).collect()
+    let note = |file: &FileSummary| {
+        let text = match file.is_empty {
+            true => "is empty".into(),
+            false if file.ignored.is_empty() => return None,
+            false => format!("ignored: {}", file.ignored.join(", ")),
+        };
+        Some(Diagnostic::note(&file.file, text))
+    };
+    input.files.iter().filter_map(note).collect()
 }
 
 /// Returns the name of a file in messages.
@@ -134,32 +164,60 @@ pub fn file_name(path: &Path) -> String {
     if path == Path::new("-") { "stdin".into() } else { traffic_split_envoy::one_line(&path.display().to_string()) }
 }
 
-/// Reads a file, standard input if the path is `-`, or all YAML and JSON files of a directory in alphabetical order. Ignores
-/// subdirectories.
-fn read_all(path: &Path) -> Vec<InputFile> {
+/// Returns the path, or the YAML and JSON files of a directory in alphabetical order. Adds a note about other entries of the
+/// directory that are probably meant.
+///
+/// # Errors
+/// If the directory cannot be read, or has no such files: the message.
+fn paths_of(path: &Path, notes: &mut Vec<Diagnostic>) -> Result<Vec<PathBuf>, String> {
     if path == Path::new("-") || !path.is_dir() {
-        return vec![read(path)];
+        return Ok(vec![path.into()]);
     }
-    let is_input = |path: &PathBuf| {
-        let extension = path.extension().and_then(OsStr::to_str);
-        extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) && !path.is_dir()
-    };
-    let entries: io::Result<Vec<_>> =
-        std::fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    let invalid = |why: String| vec![InputFile { name: file_name(path), content: Err(why) }];
-    match entries {
-        Err(why) => invalid(read_error(&why)),
-        Ok(entries) => {
-            let mut files: Vec<_> = entries.into_iter().filter(is_input).collect();
-            files.sort();
-            match files.is_empty() {
-                true => {
-                    invalid("has no *.yaml, *.yml or *.json files; pass a directory that contains such files".into())
-                }
-                false => files.iter().map(|file| read(file)).collect(),
-            }
-        }
+    let (mut files, others): (Vec<_>, Vec<_>) =
+        entries(path).map_err(|why| read_error(&why))?.into_iter().partition(|entry| is_input(entry));
+    let mut ignored: Vec<_> =
+        others.iter().filter(|entry| is_probably_meant(entry)).map(|entry| name_of(entry)).collect();
+    files.sort();
+    ignored.sort();
+    if !ignored.is_empty() {
+        let text = format!(
+            "ignored: {}; only the *.yaml, *.yml and *.json files of the directory itself are read",
+            ignored.join(", ")
+        );
+        notes.push(Diagnostic::note(file_name(path), text));
     }
+    match files.is_empty() {
+        true => Err("has no *.yaml, *.yml or *.json files; pass a directory that contains such files".into()),
+        false => Ok(files),
+    }
+}
+
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn is_input(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) && !path.is_dir()
+}
+
+/// Returns whether an ignored entry of a directory is a subdirectory with input files, or a file with a misspelled extension.
+/// Hidden entries are those of editors, and of ConfigMaps in a container.
+fn is_probably_meant(path: &Path) -> bool {
+    if name_of(path).starts_with('.') {
+        return false;
+    }
+    if path.is_dir() {
+        return entries(path).is_ok_and(|entries| entries.iter().any(|entry| is_input(entry)));
+    }
+    let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase).unwrap_or_default();
+    let is_similar = |known: &str| extension.starts_with(known) && extension.len() <= known.len() + 1;
+    ["yam", "yml", "yaml", "json"].into_iter().any(is_similar)
+}
+
+/// Returns the last part of a path as one line.
+fn name_of(path: &Path) -> String {
+    traffic_split_envoy::one_line(&path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 /// Reads a file, or standard input if the path is `-`.

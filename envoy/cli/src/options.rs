@@ -60,7 +60,7 @@ pub struct VmEpochArgs {
 #[derive(Args)]
 pub struct RouteArgs {
     /// Timeout of a split request, e.g. 15s; Envoy then answers 504 [default: none]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     timeout: Option<Duration>,
 
     /// Number of retries of a split request that no backend has started to process [default: 2]
@@ -74,7 +74,7 @@ pub struct RouteArgs {
 
     /// Response header that names the picked backend. Sets `backendHeader` if --config does not
     /// [default: x-served-by if --config has a `backendHeader`, else none]
-    #[arg(long, value_name = "NAME", value_parser = parse_header_name)]
+    #[arg(long, value_name = "NAME", value_parser = parse_response_header)]
     response_header: Option<String>,
 }
 
@@ -124,12 +124,19 @@ enum FailurePolicyArg {
 // === impl IstioArgs ===
 
 impl IstioArgs {
-    /// Checks the options that depend on each other: code that is fetched by URL needs a SHA-256.
+    /// Checks the options that depend on each other: code that is fetched by URL needs a SHA-256, and gateway ports need gateways.
     ///
     /// # Errors
-    /// If `--wasm` and `--wasm-sha256` cannot be used together: the message.
+    /// If options cannot be used together: the message.
     pub fn check(&self) -> Result<(), String> {
-        self.source.check()
+        self.source.check()?;
+        self.proxies.check()
+    }
+
+    /// Returns the file of `--wasm`, if the option is given and is not a URL.
+    #[must_use]
+    pub fn wasm_file(&self) -> Option<&str> {
+        self.source.wasm.as_deref().filter(|wasm| !is_url(wasm))
     }
 
     /// Sets `backendHeader` if `--response-header` needs it.
@@ -145,6 +152,13 @@ impl IstioArgs {
             print_stderr("note: gateways split no requests, because --config has no `hosts`");
         }
         let mut options = IstioOptions::default();
+        if namespace.as_ref() == Some(&options.namespace) {
+            print_stderr(format_args!(
+                "warning: --namespace {0}: {0} is Istio's root namespace, whose objects apply to the whole mesh; omit --namespace, \
+                 or name the namespace of the proxies",
+                options.namespace
+            ));
+        }
         if let Some(namespace) = root_namespace.as_ref().or(namespace.as_ref()) {
             options.namespace.clone_from(namespace);
         }
@@ -218,6 +232,24 @@ impl WasmSourceArgs {
     }
 }
 
+// === impl ProxyArgs ===
+
+impl ProxyArgs {
+    fn check(&self) -> Result<(), String> {
+        for (index, (key, _)) in self.selector.iter().enumerate() {
+            if self.selector.iter().take(index).any(|(other, _)| other == key) {
+                return Err(format!("--selector `{key}` is duplicated; a pod has one value of a label"));
+            }
+        }
+        match self.context {
+            None | Some(ProxyKind::Sidecar) if !self.gateway_ports.is_empty() => {
+                Err("--gateway-port needs `--context gateway` or `--context both`".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 // === impl FailurePolicyArgs ===
 
 impl FailurePolicyArgs {
@@ -276,6 +308,34 @@ pub fn parse_namespace(text: &str) -> Result<String, String> {
 /// Parses a header name and returns it in lower case, as Envoy does.
 fn parse_header_name(text: &str) -> Result<String, String> {
     is_token(text).then(|| text.to_ascii_lowercase()).ok_or_else(|| "not a valid HTTP header name".into())
+}
+
+/// Parses the name of a response header that Envoy may set to the name of a backend.
+fn parse_response_header(text: &str) -> Result<String, String> {
+    const OF_HTTP: [&str; 7] = [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "location",
+        "set-cookie",
+        "transfer-encoding",
+    ];
+    let name = parse_header_name(text)?;
+    match OF_HTTP.contains(&name.as_str()) {
+        true => Err(format!("`{name}` has another meaning in HTTP; use a header of your own, such as `x-served-by`")),
+        false => Ok(name),
+    }
+}
+
+/// Parses a time that a protobuf `Duration` can hold.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    const MAX_SECONDS: u64 = 315_576_000_000;
+    let time = humantime::parse_duration(text).map_err(|why| why.to_string())?;
+    match time.as_secs() < MAX_SECONDS {
+        true => Ok(time),
+        false => Err("Envoy accepts at most 10000 years; omit the option for no timeout".into()),
+    }
 }
 
 fn parse_sha256(text: &str) -> Result<String, String> {

@@ -494,3 +494,57 @@ fn group_that_a_split_references_keeps_its_errors() {
         assert_eq!(ran.code, Some(1));
     }
 }
+
+#[test]
+fn empty_file_is_an_error_only_if_all_files_are_empty() {
+    let files = Files::new(&[
+        ("web.yaml", WEB),
+        ("off.yaml", b"---\n# Source: shop/templates/off.yaml\n"),
+        ("empty.yaml", b""),
+    ]);
+    let ran = files.run(&["check", "--strict", "web.yaml", "off.yaml", "empty.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for file in ["off.yaml", "empty.yaml"] {
+        assert!(ran.stderr.contains(&format!("note: {file}: is empty\n")), "{}", ran.stderr);
+    }
+    files.refused(
+        &["off.yaml", "empty.yaml"],
+        &["off.yaml: is empty; write at least one object", "empty.yaml: is empty; write at least one object"],
+    );
+}
+
+#[test]
+fn file_that_is_passed_twice_is_read_once() {
+    let files = Files::new(&[("dir/web.yaml", WEB)]);
+    let ran = files.run(&["check", "dir", "dir/web.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("note: dir/web.yaml: is passed twice; the file is read once\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn directory_names_the_entries_that_are_probably_meant() {
+    let files = Files::new(&[
+        ("dir/web.yaml", WEB),
+        ("dir/sub/b.yaml", WEB),
+        ("dir/c.YAML", WEB),
+        ("dir/e.yamll", WEB),
+        ("dir/README.md", b""),
+        ("dir/docs/x.md", b""),
+        ("dir/.hidden/x.yaml", WEB),
+    ]);
+    let ran = files.run(&["check", "dir"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let note = "note: dir: ignored: c.YAML, e.yamll, sub; only the *.yaml, *.yml and *.json files of the directory itself are read\n";
+    assert!(ran.stderr.starts_with(note), "{}", ran.stderr);
+}
+
+/// A split with its Services.
+const WEB: &[u8] = b"apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: split, namespace: shop}
+spec: {service: web, backends: [{service: web-v1, weight: 50}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web-v1, namespace: shop}, spec: {ports: [{port: 80}]}}
+";

@@ -202,6 +202,7 @@ fn watch_renders_each_change_and_keeps_the_last_valid_file() {
     // An editor renames a new file over the old one.
     files.write("new.yaml", &OBJECTS.replace("50", "60"));
     fs::rename(files.path("new.yaml"), files.path("objects.yaml")).unwrap();
+    assert_eq!(watching.line(), "the input is valid again");
     let second = watching.written();
     assert_ne!(first, second);
     assert_eq!(version(&files.text("ecds.yaml")), second);
@@ -221,16 +222,83 @@ fn watch_notices_the_links_of_a_config_map_and_a_replaced_filter() {
     }
     symlink("..1", files.path("..data")).unwrap();
     symlink("..data/split.yaml", files.path("split.yaml")).unwrap();
-    files.write("filter.wasm", "1");
+    files.write("filter.wasm", "\0asm1");
     let watching = Watching::start(&files, &["--wasm", "filter.wasm", "split.yaml"]);
     let first = watching.written();
     symlink("..2", files.path("..new")).unwrap();
     fs::rename(files.path("..new"), files.path("..data")).unwrap();
     let second = watching.written();
-    files.write("filter.wasm", "2");
+    files.write("filter.wasm", "\0asm2");
     let third = watching.written();
     assert!(first != second && second != third && first != third);
     assert_eq!(watching.stop("-INT"), Some(0));
+}
+
+#[test]
+fn watch_restores_a_file_that_another_program_changes_or_removes() {
+    let files = Files::new();
+    let watching = Watching::start(&files, &["objects.yaml"]);
+    let version = watching.written();
+    let text = files.text("ecds.yaml");
+    let restored = || {
+        assert_eq!(watching.line(), "ecds.yaml: another program changed or removed the file");
+        assert_eq!(watching.written(), version);
+        assert_eq!(files.text("ecds.yaml"), text);
+        watching.is_silent();
+    };
+    fs::remove_file(files.path("ecds.yaml")).unwrap();
+    restored();
+    files.write("ecds.yaml", "resources: []");
+    restored();
+    // While the input is invalid, the last valid file is restored.
+    files.write("objects.yaml", "kind: [");
+    assert!(watching.line().starts_with("error: objects.yaml:1:7: "));
+    fs::remove_file(files.path("ecds.yaml")).unwrap();
+    restored();
+    assert_eq!(watching.stop("-TERM"), Some(0));
+}
+
+#[test]
+fn output_is_a_file_or_standard_output_and_no_format() {
+    let files = Files::new();
+    let printed = files.run(&["render", "plugin-config", "objects.yaml"]).stdout;
+    for target in TARGETS {
+        let ran = files.run(&["render", target, "objects.yaml", "-o", "-"]);
+        assert_eq!((ran.code, ran.stdout.is_empty()), (Some(0), false), "{target}");
+        for format in ["json", "yaml", "text", "github"] {
+            let ran = files.run(&["render", target, "objects.yaml", "-o", format]);
+            assert_eq!(ran.code, Some(2), "{target}");
+            let message =
+                format!("`{format}` is a format, but --output names a file; omit the option, or write `./{format}`");
+            assert!(ran.stderr.contains(&message), "{}", ran.stderr);
+        }
+    }
+    assert_eq!(files.names(), ["objects.yaml"]);
+    assert_eq!(files.run(&["render", "plugin-config", "objects.yaml", "-o", "./json"]).code, Some(0));
+    assert_eq!(files.text("json"), printed);
+    assert_eq!(files.run(&["render", "ecds", "objects.yaml", "-o", "-", "--watch"]).code, Some(2));
+}
+
+#[test]
+fn wasm_file_must_be_a_module_if_it_exists_here() {
+    let files = Files::new();
+    files.write("filter.wasm", "\0asm\u{1}\0\0\0");
+    fs::create_dir(files.path("directory")).unwrap();
+    for (target, severity) in [("ecds", "warning"), ("envoyfilter", "note"), ("wasmplugin", "note")] {
+        let run = |wasm: &str| files.run(&["render", target, "objects.yaml", "--wasm", wasm]);
+        let missing = format!("{severity}: none.wasm: --wasm: the file does not exist here");
+        for (wasm, code, message) in [
+            ("filter.wasm", 0, ""),
+            ("none.wasm", 0, missing.as_str()),
+            ("objects.yaml", 1, "error: objects.yaml: --wasm: is not a WebAssembly module; pass the compiled filter\n"),
+            ("directory", 1, "error: directory: --wasm: is a directory; pass the compiled filter\n"),
+        ] {
+            let ran = run(wasm);
+            assert_eq!((ran.code, ran.stdout.is_empty()), (Some(code), code == 1), "{target} {wasm}");
+            assert!(ran.stderr.starts_with(message), "{target} {wasm}: {}", ran.stderr);
+            assert!(!message.is_empty() || ran.stderr.is_empty(), "{target} {wasm}: {}", ran.stderr);
+        }
+    }
 }
 
 #[test]
@@ -297,6 +365,10 @@ fn check_reads_a_bootstrap_with_or_without_objects() {
     }
     let ran = files.run(&["check", "--bootstrap", "objects.yaml"]);
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.starts_with("error: objects.yaml: has several documents; pass one bootstrap"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with("error: objects.yaml: has Kubernetes objects; pass an Envoy bootstrap"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(files.run(&["check", "--bootstrap", "none.yaml"]).code, Some(1));
 }

@@ -53,7 +53,7 @@ fn summary_counts_errors_warnings_and_files() {
         [
             "error: a.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative",
             "error: a.yaml:10:7: document 2: kind: must be a string",
-            "error: b.yaml:1:1: misplaced bracket",
+            "error: b.yaml:1:1: the closing bracket has no opening bracket; remove one, or put the value in single quotes",
             "3 errors in 2 files",
         ]
     );

@@ -41,6 +41,11 @@ impl EnvoyConfiguration {
                     Err(_) if number == 0 => {
                         return Err(error(None, "is empty; pass a bootstrap or a config dump".into()));
                     }
+                    Err(documents) if documents.iter().all(|document| document.value.get("kind").is_some()) => {
+                        let message = "has Kubernetes objects; pass an Envoy bootstrap, or the output of Envoy's /config_dump, and \
+                                       the objects without --bootstrap";
+                        return Err(error(None, message.into()));
+                    }
                     Err(_) => {
                         return Err(error(None, "has several documents; pass one bootstrap or config dump".into()));
                     }
@@ -69,6 +74,9 @@ impl EnvoyConfiguration {
                 "is a Kubernetes object of kind `{}`; pass an Envoy bootstrap, or the output of Envoy's /config_dump",
                 yaml::one_line(kind)
             ),
+            None if value.get("resources").is_some() => {
+                "is the output of `render ecds`, not a bootstrap; pass the bootstrap of the Envoy that reads the file".into()
+            }
             None => {
                 "is neither an Envoy bootstrap nor a config dump; pass a file with `static_resources`, or the output of Envoy's /config_dump"
                     .into()

@@ -1,12 +1,15 @@
 //! `traffic-split render ecds`.
 
 use super::output_file::{OutputArgs, replace, write_and_report, written};
+use super::wasm_file::check_wasm_file;
 use super::watch::{Shutdown, watch};
 use super::{check_files, note_no_splits};
 use crate::bootstrap_file;
 use crate::unknown_ports::warn_of_unknown_ports;
 use crate::usage_error;
 use clap::Args;
+use std::cell::RefCell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use traffic_split_cli::input::{InputArgs, InputFiles, file_name};
@@ -38,7 +41,7 @@ pub(super) struct Ecds {
     output: OutputArgs,
 
     /// Render again whenever an input file or the filter changes, until SIGTERM or SIGINT. While the input is invalid, the last valid
-    /// file stays
+    /// file stays. A file that another program changes or removes is written again
     #[arg(long, requires = "output")]
     watch: bool,
 
@@ -59,7 +62,7 @@ pub(super) struct Ecds {
 }
 
 /// The inputs of the rendered file.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Sources {
     files: InputFiles,
     /// The version of the compiled filter.
@@ -71,6 +74,20 @@ struct Rendered {
     version: String,
 }
 
+/// The file that `--watch` maintains.
+#[derive(Default)]
+struct Watched {
+    /// The inputs that were rendered last.
+    sources: Option<Sources>,
+    /// The content of the file: the last valid one.
+    rendered: Option<Rendered>,
+    /// Whether the last inputs were invalid.
+    is_invalid: bool,
+    /// Whether `rendered` was written.
+    is_written: bool,
+    last_error: String,
+}
+
 // === impl Ecds ===
 
 impl Ecds {
@@ -79,7 +96,13 @@ impl Ecds {
         if self.watch && self.input.reads_stdin() {
             usage_error(PATH, "--watch cannot read standard input again; pass files instead of `-`");
         }
-        let Some(output) = &self.output.output else {
+        if self.wasm.as_deref().is_some_and(|wasm| !check_wasm_file(wasm, Severity::Warning)) {
+            return ExitCode::FAILURE;
+        }
+        let Some(output) = self.output.file() else {
+            if self.watch || self.bootstrap.is_some() {
+                usage_error(PATH, "--watch and --bootstrap need a file in --output");
+            }
             return self.render(&self.read()).map_or(ExitCode::FAILURE, |rendered| print_stdout(&rendered.text));
         };
         if let Some(bootstrap) = &self.bootstrap
@@ -104,30 +127,16 @@ impl Ecds {
                 return ExitCode::FAILURE;
             }
         };
-        let mut version = String::new();
-        let mut last_error = String::new();
+        let watched = RefCell::new(Watched::default());
         watch(
             &shutdown,
-            || self.read(),
-            |sources| {
-                let Some(rendered) = self.render(sources).filter(|rendered| rendered.version != version) else {
-                    return true;
-                };
-                match replace(output, &rendered.text) {
-                    Ok(()) => {
-                        print_stderr(written(output, Some(&rendered.version)));
-                        version = rendered.version;
-                        last_error.clear();
-                        true
-                    }
-                    Err(why) => {
-                        if why != last_error {
-                            print_stderr(format_args!("error: {why}; the write is repeated"));
-                        }
-                        last_error = why;
-                        false
-                    }
+            || (self.read(), watched.borrow().is_current(output)),
+            |(sources, _)| {
+                let mut watched = watched.borrow_mut();
+                if watched.sources.as_ref() != Some(sources) {
+                    watched.update(sources.clone(), self.render(sources));
                 }
+                watched.write(output)
             },
         );
         ExitCode::SUCCESS
@@ -153,6 +162,60 @@ impl Ecds {
         options.vm_epoch = self.vm.vm_epoch;
         let configuration = &input.configuration;
         Some(Rendered { text: ecds(configuration, &options), version: ecds_version(configuration, &options) })
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    /// Returns whether the file has the content that was written last. Another program may have changed or removed the file.
+    fn is_current(&self, output: &Path) -> bool {
+        match (&self.rendered, std::fs::read(output)) {
+            (Some(rendered), Ok(content)) => content == rendered.text.as_bytes(),
+            (Some(_), Err(why)) => why.kind() != io::ErrorKind::NotFound,
+            (None, _) => true,
+        }
+    }
+
+    /// Takes over the result of rendering new inputs; `None` if they are invalid.
+    fn update(&mut self, sources: Sources, rendered: Option<Rendered>) {
+        self.sources = Some(sources);
+        let was_invalid = std::mem::replace(&mut self.is_invalid, rendered.is_none());
+        let Some(rendered) = rendered else { return };
+        if was_invalid {
+            print_stderr("the input is valid again");
+        }
+        if self.rendered.as_ref().is_none_or(|old| old.version != rendered.version) {
+            self.is_written = false;
+            self.rendered = Some(rendered);
+        }
+    }
+
+    /// Writes the file if its content differs. Returns whether the file is current.
+    fn write(&mut self, output: &Path) -> bool {
+        let is_current = self.is_current(output);
+        let Some(rendered) = &self.rendered else { return true };
+        if self.is_written && is_current {
+            return true;
+        }
+        match replace(output, &rendered.text) {
+            Ok(()) => {
+                if self.is_written {
+                    print_stderr(format_args!("{}: another program changed or removed the file", file_name(output)));
+                }
+                print_stderr(written(output, Some(&rendered.version)));
+                self.is_written = true;
+                self.last_error.clear();
+                true
+            }
+            Err(why) => {
+                if why != self.last_error {
+                    print_stderr(format_args!("error: {why}; the write is repeated"));
+                }
+                self.last_error = why;
+                false
+            }
+        }
     }
 }
 

@@ -91,6 +91,13 @@ impl Envoy {
         options.namespace = self.namespace.take().unwrap_or(options.namespace);
         options.listen = self.listen.unwrap_or(options.listen);
         options.admin = self.admin.unwrap_or(options.admin);
+        if is_same_address(options.listen, options.admin) {
+            let (listen, admin) = (options.listen, options.admin);
+            usage_error(
+                PATH,
+                &format!("--admin `{admin}` and --listen `{listen}` are the same address; change one of them"),
+            );
+        }
         options.port = self.port;
         options.ecds = self.ecds.take().unwrap_or(options.ecds);
         options.endpoints = std::mem::take(&mut self.endpoints);
@@ -107,4 +114,10 @@ impl Envoy {
         }
         Some(bootstrap(&input.configuration, &options))
     }
+}
+
+/// Returns whether two listeners cannot both bind these addresses. Port 0 is any free port.
+fn is_same_address(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    is_same_ip && one.is_ipv4() == other.is_ipv4() && one.port() == other.port() && one.port() != 0
 }

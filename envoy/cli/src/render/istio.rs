@@ -2,6 +2,7 @@
 
 use super::load;
 use super::output_file::OutputArgs;
+use super::wasm_file::check_wasm_file;
 use crate::unknown_ports::warn_of_unknown_ports;
 use crate::usage_error;
 use clap::Args;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 use traffic_split::Configuration;
 use traffic_split_cli::input::InputArgs;
 use traffic_split_cli::options::{IstioArgs, VmEpochArgs};
-use traffic_split_envoy::{IstioOptions, envoy_filter_yaml, wasm_plugin};
+use traffic_split_envoy::{IstioOptions, Severity, envoy_filter_yaml, wasm_plugin};
 
 /// Write the EnvoyFilter that loads the filter into Istio's proxies.
 #[derive(Args)]
@@ -91,6 +92,10 @@ fn load_for_istio(
     path: &[&str],
 ) -> Option<(Configuration, IstioOptions)> {
     istio.check().unwrap_or_else(|why| usage_error(path, &why));
+    // The file is in the proxy's container, so it often does not exist here.
+    if istio.wasm_file().is_some_and(|file| !check_wasm_file(file, Severity::Note)) {
+        return None;
+    }
     let input = load(input, output, path)?;
     warn_of_unknown_ports(&input, None);
     let mut configuration = input.configuration;

@@ -5,6 +5,7 @@ mod envoy;
 mod istio;
 mod output_file;
 mod plugin_config;
+mod wasm_file;
 mod watch;
 
 use crate::usage_error;

@@ -1,6 +1,8 @@
 //! The option `--output`: replaces a file atomically.
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,27 +12,36 @@ use traffic_split_cli::output::{print_stderr, print_stdout};
 /// The destination of the rendered configuration.
 #[derive(Args)]
 pub(super) struct OutputArgs {
-    /// Replace this file atomically, by rename, instead of writing to standard output. After an error, the old file stays
-    #[arg(short, long, value_name = "FILE")]
-    pub(super) output: Option<PathBuf>,
+    /// Replace this file atomically, by rename, instead of writing to standard output. After an error, the old file stays. `-` is
+    /// standard output
+    #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(parse_output))]
+    output: Option<PathBuf>,
 }
+
+/// The values of kubectl's and of this program's options `-o`, which are formats and not files.
+const FORMATS: [&str; 8] = ["json", "yaml", "yml", "text", "github", "name", "wide", "table"];
 
 // === impl OutputArgs ===
 
 impl OutputArgs {
+    /// Returns the file; `None` for standard output.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|output| *output != Path::new("-"))
+    }
+
     /// Checks that the output is not an input file.
     ///
     /// # Errors
     /// If the output is an input file: the message.
     pub(super) fn check<'p>(&self, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<(), String> {
-        let Some(output) = &self.output else { return Ok(()) };
+        let Some(output) = self.file() else { return Ok(()) };
         let real = fs::canonicalize(output).ok();
         let directory = fs::canonicalize(directory(output)).ok();
         // A directory as input means the YAML and JSON files in it.
         let is_read =
             output.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
         let is_output = |input: &PathBuf| {
-            let input = (input, fs::canonicalize(input).ok());
+            let input = (input.as_path(), fs::canonicalize(input).ok());
             input.0 == output || input.1.is_some() && (input.1 == real || is_read && input.1 == directory)
         };
         match inputs.any(is_output) {
@@ -43,11 +54,22 @@ impl OutputArgs {
 
     /// Writes the text to the file, or to standard output; `None` after an error, which is reported on standard error.
     pub(super) fn write(&self, text: Option<&str>) -> ExitCode {
-        match (text, &self.output) {
+        match (text, self.file()) {
             (None, _) => ExitCode::FAILURE,
             (Some(text), None) => print_stdout(text),
             (Some(text), Some(path)) => write_and_report(path, text, None),
         }
+    }
+}
+
+/// Parses the value of `--output`.
+fn parse_output(text: OsString) -> Result<PathBuf, String> {
+    match text.to_str() {
+        Some("") => Err("the path is empty".into()),
+        Some(format) if FORMATS.contains(&format) => {
+            Err(format!("`{format}` is a format, but --output names a file; omit the option, or write `./{format}`"))
+        }
+        _ => Ok(text.into()),
     }
 }
 
