@@ -7,6 +7,8 @@ use crate::document::{self, Document, Protocol};
 use crate::file_summary::FileSummary;
 use crate::host_warnings::host_warnings;
 use crate::input_file::InputFile;
+use crate::known_names::with_known_name;
+use crate::match_warnings::match_warnings;
 use crate::number_text;
 use crate::object_type::Kind;
 use crate::origin::Origin;
@@ -85,6 +87,8 @@ struct Loader {
     groups: Vec<Origin>,
     /// The HTTPRouteGroups of all files, in order.
     route_groups: Vec<RouteGroup>,
+    /// `namespace/name` of the HTTPRouteGroups that no split references.
+    unused_groups: BTreeSet<String>,
     services: BTreeMap<String, Origin>,
     service_objects: Vec<Value>,
     protocols: BTreeMap<String, BTreeMap<u16, Protocol>>,
@@ -275,6 +279,7 @@ impl Loader {
             if let Some(summary) = self.files.get_mut(group.file) {
                 summary.ignored.push(format!("{} (no TrafficSplit references this group)", group.origin.object));
             }
+            self.unused_groups.insert(document::key(&group.value));
             self.warnings.extend(group.warnings());
         }
     }
@@ -368,6 +373,7 @@ impl Loader {
             Ok(_) => return Err(self.into_diagnostics()),
             Err(problems) => {
                 for problem in problems {
+                    let problem = with_known_name(problem, &value, &self.unused_groups);
                     let diagnostic = self.locate(&value, Severity::Error, problem);
                     // An earlier message about the same field names the remedy.
                     if !self.is_reported(&diagnostic.file, &diagnostic.object, &diagnostic.field) {
@@ -389,7 +395,8 @@ impl Loader {
         }
         let rules = Rules::new(&configuration, None);
         let mut warnings = std::mem::take(&mut self.warnings);
-        let of_services = of_services.into_iter().chain(host_warnings(&configuration));
+        let of_services =
+            of_services.into_iter().chain(host_warnings(&configuration)).chain(match_warnings(&value, &configuration));
         warnings.extend(of_services.map(|warning| self.locate(&value, Severity::Warning, warning)));
         warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
         let split_origin =
