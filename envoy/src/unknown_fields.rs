@@ -88,7 +88,21 @@ impl Walker {
             [("metadata", METADATA), ("spec.backends", Backend::FIELDS), ("spec.matches", MatchReference::FIELDS)];
         self.unknown(spec, "spec", Spec::FIELDS, &places);
         self.items(spec, "spec", "backends", Backend::FIELDS, &[("spec", Spec::FIELDS)]);
+        self.namespaces_of_references(spec);
         self.items(spec, "spec", "matches", MatchReference::FIELDS, &[("an HTTPRouteGroup", HttpMatch::FIELDS)]);
+    }
+
+    /// Removes the namespaces of references to HTTPRouteGroups.
+    fn namespaces_of_references(&mut self, spec: &mut Value) {
+        let references = spec.get_mut("matches").and_then(Value::as_array_mut).into_iter().flatten();
+        for (index, reference) in references.enumerate() {
+            let Some(map) = reference.as_object_mut() else { continue };
+            self.remove(map, &format!("spec.matches[{index}]"), |key| {
+                (key == "namespace").then(|| {
+                    "unknown field `namespace`; remove the field, because groups belong to the split's namespace".into()
+                })
+            });
+        }
     }
 
     fn http_route_group(&mut self, group: &mut Value) {
@@ -125,13 +139,14 @@ impl Walker {
         };
         for (field, item) in items {
             let Some(map) = item.as_object() else { continue };
-            let value = ["value", "exact", "prefix", "regex", "pattern", "values"]
-                .into_iter()
-                .find(|key| map.contains_key(*key));
-            let (Some(name), Some(value)) = (map.get("name"), value) else { continue };
+            let key = |is: fn(&str) -> bool| map.iter().find(|(key, _)| is(&letters(key)));
+            let (Some((name_key, name)), Some((value_key, _))) = (key(is_name_key), key(is_value_key)) else {
+                continue;
+            };
             let header = name.as_str().filter(|name| name.len() < 80).map_or("NAME".into(), one_line);
+            let value_key = short(value_key);
             let message = format!(
-                "matches the headers `name` and `{value}`; to match the header `{header}`, write `{header}: PATTERN`"
+                "matches the headers `{name_key}` and `{value_key}`; to match the header `{header}`, write `{header}: PATTERN`"
             );
             self.found.push(UnknownField { field, message });
         }
@@ -149,18 +164,31 @@ impl Walker {
 
     fn metadata(&mut self, kind: Kind, object: &mut Value) {
         let Some(metadata) = object.get_mut("metadata") else { return };
+        if kind == Kind::TrafficSplit {
+            self.misplaced_annotations(metadata);
+        }
         self.misspelled(metadata, "metadata", METADATA);
         let keys = |field: &str| -> Vec<String> {
             metadata.get(field).and_then(Value::as_object).map(|map| map.keys().cloned().collect()).unwrap_or_default()
         };
         let (labels, annotations) = (keys("labels"), keys("annotations"));
-        for label in labels.into_iter().filter(|label| Annotations::NAMES.contains(&label.as_str())) {
-            let message = format!("`{label}` is an annotation, not a label; move it to `metadata.annotations`");
+        for label in labels {
+            let Some(annotation) = annotation_of_label(&label) else { continue };
+            let message = if annotation == label {
+                format!("`{label}` is an annotation, not a label; move it to `metadata.annotations`")
+            } else {
+                let label = short(&label);
+                format!("`{label}` is a label; write the annotation `{annotation}` in `metadata.annotations`")
+            };
             self.found.push(UnknownField { field: join("metadata.labels", &label), message });
         }
         let mut annotation_map = metadata.get_mut("annotations").and_then(Value::as_object_mut);
         for annotation in annotations {
+            let is_null = || annotation_map.as_ref().and_then(|map| map.get(&annotation)).is_some_and(Value::is_null);
             let message = match kind {
+                Kind::TrafficSplit if Annotations::NAMES.contains(&annotation.as_str()) && is_null() => {
+                    Some("is empty; write a value, or remove the annotation".into())
+                }
                 Kind::TrafficSplit => unknown_annotation(&annotation),
                 _ if annotation.starts_with(Annotations::PREFIX) => Some(format!(
                     "the annotation `{}` has no effect on this kind; move it to the TrafficSplit",
@@ -174,6 +202,23 @@ impl Walker {
             }
             self.found.push(UnknownField { field: join("metadata.annotations", &annotation), message });
         }
+    }
+
+    /// Removes annotations that are fields of `metadata`, usually because of the indentation.
+    fn misplaced_annotations(&mut self, metadata: &mut Value) {
+        let Some(map) = metadata.as_object_mut() else { return };
+        self.remove(map, "metadata", |key| {
+            if METADATA.contains(&key) {
+                return None;
+            }
+            let unknown = unknown_annotation(key);
+            let is_annotation = Annotations::NAMES.contains(&key) || unknown.is_some();
+            let hint = unknown.and_then(|message| Some(format!("; {}", message.split_once("; ")?.1)));
+            is_annotation.then(|| {
+                let hint = hint.unwrap_or_default();
+                format!("`{}` belongs to `metadata.annotations`; indent it{hint}", short(key))
+            })
+        });
     }
 
     /// Examines the items of a list in a field of `parent`.
@@ -208,9 +253,26 @@ impl Walker {
     }
 }
 
+/// Returns whether other APIs write the name of a header under this key, given in lower case without punctuation.
+fn is_name_key(key: &str) -> bool {
+    matches!(key, "name" | "key" | "header" | "headername")
+}
+
+/// Returns whether other APIs write the pattern of a header under this key, given in lower case without punctuation.
+fn is_value_key(key: &str) -> bool {
+    const KEYS: [&str; 12] = [
+        "value", "values", "exact", "prefix", "suffix", "regex", "pattern", "contains", "operator", "type", "invert",
+        "present",
+    ];
+    KEYS.contains(&key) || key.ends_with("match") || key.starts_with("match")
+}
+
 /// Returns the message of an unknown field: where the field belongs, the nearest known field, or all known fields.
 fn message(key: &str, known: &[&str], places: &[Place<'_>]) -> String {
     let shown = short(key);
+    if key.contains('/') && (Annotations::NAMES.contains(&key) || unknown_annotation(key).is_some()) {
+        return format!("unknown field `{shown}`; move the field to `metadata.annotations`");
+    }
     if let Some((place, _)) = places.iter().find(|(_, fields)| fields.contains(&key)) {
         return format!("unknown field `{shown}`; move the field to {}", in_backticks(place));
     }
@@ -252,6 +314,18 @@ fn unknown_annotation(key: &str) -> Option<String> {
         }
     };
     Some(format!("unknown annotation `{}`; {remedy}", short(key)))
+}
+
+/// Returns the annotation that a label is, or that it misspells.
+fn annotation_of_label(label: &str) -> Option<&'static str> {
+    if let Some(name) = Annotations::NAMES.iter().find(|name| **name == label) {
+        return Some(name);
+    }
+    let (prefix, option) = label.split_once('/')?;
+    misspelled(prefix, [Annotations::PREFIX.trim_end_matches('/')])?;
+    let options = Annotations::NAMES.iter().filter_map(|name| name.strip_prefix(Annotations::PREFIX));
+    let option = nearest(option, options)?;
+    Annotations::NAMES.iter().copied().find(|name| name.strip_prefix(Annotations::PREFIX) == Some(option))
 }
 
 /// Returns the path of a field.
@@ -337,7 +411,8 @@ mod tests {
             "annotations": {}, "metadata": {"anotations": {}, "namepsace": "x"},
             "spec": {"service": "web", "mathces": [], "Backends": [], "weight": 1, "annotations": {},
                 "backends": [{"service": "a", "wieght": 1, "percent": 3, "matches": [], "name": "b"}, 3],
-                "matches": [{"name": "g", "knid": "x", "pathRegex": "/a"}]}}),
+                "traffic-split/mirror": "a=1",
+                "matches": [{"name": "g", "namespace": "shop", "knid": "x", "pathRegex": "/a"}]}}),
             &[
                 "metadata.anotations: unknown field `anotations`; did you mean `annotations`?",
                 "metadata.namepsace: unknown field `namepsace`; did you mean `namespace`?",
@@ -348,11 +423,13 @@ mod tests {
                 "spec.Backends: unknown field `Backends`; did you mean `backends`?",
                 "spec.annotations: unknown field `annotations`; move the field to `metadata`",
                 "spec.mathces: unknown field `mathces`; did you mean `matches`?",
+                "spec[\"traffic-split/mirror\"]: unknown field `traffic-split/mirror`; move the field to `metadata.annotations`",
                 "spec.weight: unknown field `weight`; move the field to `spec.backends`",
                 "spec.backends[0].matches: unknown field `matches`; move the field to `spec`",
                 "spec.backends[0].name: unknown field `name`; use `service`, `weight`",
                 "spec.backends[0].percent: unknown field `percent`; use `service`, `weight`",
                 "spec.backends[0].wieght: unknown field `wieght`; did you mean `weight`?",
+                "spec.matches[0].namespace: unknown field `namespace`; remove the field, because groups belong to the split's namespace",
                 "spec.matches[0].knid: unknown field `knid`; did you mean `kind`?",
                 "spec.matches[0].pathRegex: unknown field `pathRegex`; move the field to an HTTPRouteGroup",
             ],
@@ -380,6 +457,45 @@ mod tests {
             &[
                 "matches[0].headrs: unknown field `headrs`; did you mean `headers`?",
                 "matches[0].headers: matches the headers `name` and `exact`; to match the header `x`, write `x: PATTERN`",
+            ],
+        );
+    }
+
+    #[test]
+    fn headers_in_the_form_of_other_apis_have_a_suggestion() {
+        for (header, value) in [
+            (json!({"name": "x-a", "exactMatch": "b"}), "exactMatch"),
+            (json!({"name": "x-a", "string_match": {"exact": "b"}}), "string_match"),
+            (json!({"key": "x-a", "value": "b"}), "value"),
+            (json!({"header": "x-a", "operator": "Exists"}), "operator"),
+            (json!({"name": "x-a", "type": "Exact"}), "type"),
+        ] {
+            let name = header.as_object().unwrap().keys().find(|key| *key != value).unwrap();
+            let message = format!(
+                "spec.matches[0].headers[0]: matches the headers `{name}` and `{value}`; to match the header `x-a`, write `x-a: PATTERN`"
+            );
+            finds(Kind::HttpRouteGroup, json!({"spec": {"matches": [{"headers": [header.clone()]}]}}), &[&message]);
+        }
+        for header in [json!({"name": "x-a"}), json!({"x-key": "a", "value": "b"}), json!({"type": "a", "value": "b"})]
+        {
+            finds(Kind::HttpRouteGroup, json!({"spec": {"matches": [{"headers": [header]}]}}), &[]);
+        }
+    }
+
+    #[test]
+    fn annotations_at_other_places_or_without_a_value_are_found() {
+        finds(
+            Kind::TrafficSplit,
+            json!({"metadata": {"name": "a", "generation": 1, "traffic-split/mirror": "x", "sticky-header": "x-a", "labels": {"mirror": "x",
+                "app.kubernetes.io/name": "web", "traffic-split/overide-header": "x", "traffic-split/x": "y"},
+                "annotations": {"traffic-split/mirror": null, "owner": null}}}),
+            &[
+                "metadata.sticky-header: `sticky-header` belongs to `metadata.annotations`; indent it; \
+                 did you mean `traffic-split/sticky-header`?",
+                "metadata[\"traffic-split/mirror\"]: `traffic-split/mirror` belongs to `metadata.annotations`; indent it",
+                "metadata.labels[\"traffic-split/overide-header\"]: `traffic-split/overide-header` is a label; \
+                 write the annotation `traffic-split/override-header` in `metadata.annotations`",
+                "metadata.annotations[\"traffic-split/mirror\"]: is empty; write a value, or remove the annotation",
             ],
         );
     }
