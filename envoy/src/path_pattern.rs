@@ -3,12 +3,14 @@
 use crate::yaml::one_line;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::Extractor;
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// The most literals with which a pattern may begin. A class with more characters is not examined.
 const MAX_PREFIXES: usize = 512;
-/// The characters that no path contains. Clients do not send a fragment, and the filter removes the query.
-const IMPOSSIBLE: &[u8] = b"\n\r\t ?#\\";
+/// Returns whether no path contains a byte. Clients do not send a fragment, and the filter removes the query.
+fn is_impossible(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, b'?' | b'#' | b'\\' | 0x7f)
+}
 
 /// Returns why a valid pattern is probably a mistake, and what to write, as a predicate of the pattern.
 pub(crate) fn mistake(pattern: &str) -> Option<String> {
@@ -16,6 +18,12 @@ pub(crate) fn mistake(pattern: &str) -> Option<String> {
     let hir = ParserBuilder::new().unicode(false).utf8(false).build().parse(pattern).ok()?;
     if let Some(byte) = impossible_byte(&hir) {
         return Some(impossible(pattern, byte));
+    }
+    if has_inner_anchor(&hir) {
+        return Some(
+            "matches no path, because text precedes `^` or follows `$`; remove the anchor, or escape it with `\\`"
+                .into(),
+        );
     }
     if !may_begin_with_slash(&hir) {
         return Some(format!("matches no path, because a path begins with `/`; {}", with_slash(pattern)));
@@ -39,11 +47,11 @@ pub(crate) fn mistake(pattern: &str) -> Option<String> {
 /// Returns a byte that every text of the pattern contains, and no path does.
 fn impossible_byte(hir: &Hir) -> Option<u8> {
     match hir.kind() {
-        HirKind::Literal(literal) => literal.0.iter().copied().find(|byte| IMPOSSIBLE.contains(byte)),
+        HirKind::Literal(literal) => literal.0.iter().copied().find(|byte| is_impossible(*byte)),
         HirKind::Class(Class::Bytes(class)) => {
             let mut bytes = class.ranges().iter().flat_map(|range| range.start()..=range.end());
             let first = bytes.next()?;
-            (IMPOSSIBLE.contains(&first) && bytes.all(|byte| IMPOSSIBLE.contains(&byte))).then_some(first)
+            (is_impossible(first) && bytes.all(is_impossible)).then_some(first)
         }
         HirKind::Repetition(repetition) if repetition.min > 0 => impossible_byte(&repetition.sub),
         HirKind::Capture(capture) => impossible_byte(&capture.sub),
@@ -81,7 +89,25 @@ fn impossible(pattern: &str, byte: u8) -> String {
             "matches no path, because the pattern ends with a line break; write `{}` on the line of `pathRegex`",
             one_line(pattern.trim())
         ),
-        _ => "matches no path, because a path has no line breaks and tabs; remove them".into(),
+        _ => "matches no path, because a path has no control characters such as line breaks; remove them".into(),
+    }
+}
+
+/// Returns whether text must precede `^` or follow `$`.
+fn has_inner_anchor(hir: &Hir) -> bool {
+    let has_text = |part: &Hir| part.properties().minimum_len().is_some_and(|length| length > 0);
+    match hir.kind() {
+        HirKind::Capture(capture) => has_inner_anchor(&capture.sub),
+        HirKind::Alternation(parts) => parts.iter().all(has_inner_anchor),
+        HirKind::Concat(parts) => {
+            let is = |part: &Hir, anchor| *part.kind() == HirKind::Look(anchor);
+            let (first, last) = (parts.iter().position(has_text), parts.iter().rposition(has_text));
+            let start = parts.iter().rposition(|part| is(part, Look::Start));
+            let end = parts.iter().position(|part| is(part, Look::End));
+            start.zip(first).is_some_and(|(start, text)| text < start)
+                || end.zip(last).is_some_and(|(end, text)| text > end)
+        }
+        _ => false,
     }
 }
 
@@ -99,7 +125,7 @@ fn with_slash(pattern: &str) -> String {
     let path = |rest: &str| rest.find('/').map_or("/".to_owned(), |start| rest.split_at(start).1.to_owned());
     let regex = match text.split_once("://") {
         _ if text.contains(['^', '|']) => return "begin each alternative with `/`".into(),
-        Some((scheme, rest)) if matches!(scheme, "http" | "https" | "https?") => path(rest),
+        Some(("http" | "https" | "https?", rest)) => path(rest),
         _ if is_host(text) => path(text),
         _ if text.starts_with(['"', '\'']) => text.trim_matches(['"', '\'']).to_owned(),
         _ => format!("/{text}"),
@@ -214,6 +240,9 @@ mod tests {
             (r"/cart\?x=1", "write `/cart`"),
             ("/cart[?]x=1", "write `/cart`"),
             ("/cart#top", "write `/cart`"),
+            ("/cart\u{7}", "remove them"),
+            ("/cart$x", r"remove the anchor, or escape it with `\`"),
+            ("(/a^b|/c^d)", r"remove the anchor, or escape it with `\`"),
             ("/items/:id", "write `[^/]+` instead of `:NAME`"),
             ("/items/:id/(a|b)", "write `[^/]+` instead of `:NAME`"),
             ("/*.html", r"write `/[^/]*\.html`"),
@@ -275,6 +304,13 @@ mod tests {
             "(?s).",
             "/Straße",
             "/(a| )",
+            "^/a$|^/b$",
+            "(^/a|/b^c)",
+            "^(/a)$",
+            "/a(?:$|/)",
+            "(?m)/a$\nb|/c",
+            r"/a\$b",
+            "^^/a$$",
         ] {
             assert_eq!(mistake(pattern), None, "{pattern}");
         }
