@@ -16,6 +16,7 @@ mod backend_warnings;
 mod bootstrap;
 mod condition;
 mod configuration_errors;
+mod configuration_warnings;
 mod diagnostic;
 mod document;
 mod ecds;

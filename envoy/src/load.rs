@@ -2,6 +2,7 @@
 
 use crate::backend_warnings::{AddedServices, add_services};
 use crate::configuration_errors::configuration_errors;
+use crate::configuration_warnings::configuration_warnings;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{self, Document, Protocol};
 use crate::file_summary::FileSummary;
@@ -397,6 +398,11 @@ impl Loader {
         let mut warnings = std::mem::take(&mut self.warnings);
         let of_services =
             of_services.into_iter().chain(host_warnings(&configuration)).chain(match_warnings(&value, &configuration));
+
+        let of_services = of_services
+            .into_iter()
+            .chain(host_warnings(&configuration))
+            .chain(configuration_warnings(&configuration, &value));
         warnings.extend(of_services.map(|warning| self.locate(&value, Severity::Warning, warning)));
         warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
         let split_origin =
