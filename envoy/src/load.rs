@@ -396,12 +396,10 @@ impl Loader {
         }
         let rules = Rules::new(&configuration, None);
         let mut warnings = std::mem::take(&mut self.warnings);
-        let of_services =
-            of_services.into_iter().chain(host_warnings(&configuration)).chain(match_warnings(&value, &configuration));
-
         let of_services = of_services
             .into_iter()
             .chain(host_warnings(&configuration))
+            .chain(match_warnings(&value, &configuration))
             .chain(configuration_warnings(&configuration, &value));
         warnings.extend(of_services.map(|warning| self.locate(&value, Severity::Warning, warning)));
         warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
