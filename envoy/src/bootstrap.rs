@@ -74,7 +74,7 @@ pub fn bootstrap(configuration: &Configuration, options: &BootstrapOptions) -> S
     format!(
         "# A bare Envoy sidecar with the filter. Change weights in {}.\n\
          # Envoy does not start without that file. While the file is empty, the root Services serve.\n{}",
-        yaml::one_line(&options.ecds),
+        crate::safe_text::one_line(&options.ecds),
         yaml::write(&envoy)
     )
 }

@@ -3,10 +3,11 @@
 use crate::diagnostic::Position;
 use crate::foreign_format;
 use crate::object_type::{Kind, ObjectType, foreign_kind, object_type};
+use crate::safe_text::one_line;
 use crate::source_map::SourceMap;
 use crate::suggestion::{misspelled, nearest};
 use crate::unknown_fields::join;
-use crate::yaml::{LocatedValue, one_line};
+use crate::yaml::LocatedValue;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use traffic_split::Configuration;

@@ -1,8 +1,8 @@
 //! Warnings about HTTPRouteGroups and references to them: matches that accept every request or none, and splits without requests.
 
 use crate::path_pattern;
+use crate::safe_text::one_line;
 use crate::suggestion::misspelled;
-use crate::yaml::one_line;
 use envoy_request_headers::{Handling, HttpVersion, handling};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};

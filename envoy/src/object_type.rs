@@ -1,7 +1,7 @@
 //! Decides which kind of object a document is, and finds misspelled kinds and versions.
 
+use crate::safe_text::one_line;
 use crate::suggestion::{letters, misspelled, nearest};
-use crate::yaml::one_line;
 use traffic_split::{HttpRouteGroup, TrafficSplit};
 
 /// The kinds of objects that a configuration needs.

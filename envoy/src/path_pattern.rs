@@ -1,6 +1,6 @@
 //! Finds patterns of `pathRegex` that match no path, and patterns in the syntax of other tools.
 
-use crate::yaml::one_line;
+use crate::safe_text::one_line;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};

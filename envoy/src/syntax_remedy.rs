@@ -116,7 +116,8 @@ fn mistake_in_line(line: &str) -> Option<(usize, String)> {
     if let Some(column) = column_of(&|char| char == '\t').filter(|column| *column < start) {
         return Some((column, "the indentation contains a tab; use spaces".into()));
     }
-    let is_invisible = |char: char| (char.is_whitespace() && !char.is_ascii()) || is_format_character(char);
+    let is_invisible =
+        |char: char| (char.is_whitespace() && !char.is_ascii()) || crate::safe_text::is_format_character(char);
     if let Some((index, char)) = line.chars().enumerate().find(|(_, char)| is_invisible(*char)) {
         let message =
             format!("the line contains the character U+{:04X}, which looks like a space; use a space", u32::from(char));
@@ -166,12 +167,6 @@ fn mapping_value(line: &str, column: usize) -> &'static str {
         true => "the line has a second `: `; put the value in single quotes, or begin a new line for the inner field",
         false => "a field begins here, but the line before has a value; align the fields of an object",
     }
-}
-
-/// Returns whether a character is invisible but is no white space, such as the zero-width space.
-pub(crate) fn is_format_character(char: char) -> bool {
-    matches!(char,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! names are reported.
 
 use crate::object_type::Kind;
+use crate::safe_text::one_line;
 use crate::suggestion::{did_you_mean, letters, misspelled, nearest};
-use crate::yaml::one_line;
 use serde_json::{Map, Value};
 use traffic_split::{
     Annotations, Backend, Configuration, HostRoot, HttpMatch, HttpRouteGroup, HttpRouteGroupSpec, MatchReference,

@@ -138,7 +138,7 @@ fn explain(why: &Error, text: &str, start: Position) -> SyntaxError {
             }
         }
     };
-    SyntaxError { position, message: one_line(&message) }
+    SyntaxError { position, message: crate::safe_text::one_line(&message) }
 }
 
 /// Writes a JSON value as YAML. `@type` and `name` come first in each object.
@@ -164,20 +164,4 @@ impl Serialize for Ordered<'_> {
             scalar => scalar.serialize(serializer),
         }
     }
-}
-
-/// Returns text from a file as one safe line for a terminal: control characters become spaces. Invisible characters, among them
-/// bidirectional marks and spaces other than that of ASCII, become escapes such as `\u{200b}`, because they look like a mistake in
-/// the message.
-pub fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            ' ' => line.push(' '),
-            _ if char.is_control() => line.push(' '),
-            _ if char.is_whitespace() || syntax_remedy::is_format_character(char) => line.extend(char.escape_unicode()),
-            _ => line.push(char),
-        }
-    }
-    line
 }

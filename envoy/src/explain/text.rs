@@ -5,7 +5,7 @@ use super::explanation::{
     SplitReference,
 };
 use super::request::RequestDescription;
-use crate::yaml::one_line;
+use crate::safe_text::one_line;
 use std::fmt;
 
 impl fmt::Display for Explanation {

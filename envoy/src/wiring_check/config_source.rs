@@ -1,7 +1,7 @@
 //! Reads the source of the filter's configuration, and checks that Envoy notices changes of a file.
 
 use super::findings::Findings;
-use crate::yaml::one_line;
+use crate::safe_text::one_line;
 use serde_json::Value;
 use std::path::{Component, Path, PathBuf};
 

@@ -3,8 +3,8 @@
 use super::envoy_configuration::EnvoyConfiguration;
 use super::findings::{Findings, PARTS, SILENCE};
 use super::values::{list, name, plugin_configuration, text, type_name, typed_config};
+use crate::safe_text::one_line;
 use crate::wiring::{BACKEND_HEADER, FILTER, WASM_TYPE};
-use crate::yaml::one_line;
 use serde_json::Value;
 use traffic_split::Configuration;
 

@@ -72,7 +72,7 @@ impl EnvoyConfiguration {
         Err(match value.get("kind").and_then(Value::as_str) {
             Some(kind) => format!(
                 "is a Kubernetes object of kind `{}`; pass an Envoy bootstrap, or the output of Envoy's /config_dump",
-                yaml::one_line(kind)
+                crate::safe_text::one_line(kind)
             ),
             None if value.get("resources").is_some() => {
                 "is the output of `render ecds`, not a bootstrap; pass the bootstrap of the Envoy that reads the file".into()

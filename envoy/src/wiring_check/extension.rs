@@ -5,8 +5,8 @@ use super::connection_manager::{self, ConnectionManager, is_filter_name};
 use super::envoy_configuration::EnvoyConfiguration;
 use super::findings::{Findings, SILENCE};
 use super::values::{list, name, plugin_configuration, text, type_name};
+use crate::safe_text::one_line;
 use crate::wiring::{FILTER, NO_OP_TYPE, WASM_TYPE};
-use crate::yaml::one_line;
 use serde_json::Value;
 use traffic_split::Configuration;
 

@@ -4,8 +4,8 @@ use super::connection_manager::{ConnectionManager, Routes, enabled_by};
 use super::findings::{Findings, PARTS, SILENCE};
 use super::values::{list, name, text};
 use super::virtual_hosts::{self, Table};
+use crate::safe_text::one_line;
 use crate::wiring::FILTER;
-use crate::yaml::one_line;
 use serde_json::Value;
 use traffic_split::Configuration;
 

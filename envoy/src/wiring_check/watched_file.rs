@@ -7,7 +7,7 @@ use super::extension;
 use super::findings::{Findings, PARTS, SILENCE};
 use super::values::{list, name};
 use crate::diagnostic::Diagnostic;
-use crate::yaml::one_line;
+use crate::safe_text::one_line;
 use serde_json::Value;
 use std::path::Path;
 
