@@ -505,11 +505,17 @@ fn served_by_v1(sidecar: &Sidecar) -> Result<()> {
     Ok(())
 }
 
-/// Returns a split in which v1 serves all requests and `mirror` gets a copy of each.
+/// Returns a split in which v1 serves all requests and `mirror` gets a copy of each, and the Service of `mirror`.
 fn mirrored_to(mirror: &str) -> String {
     let mut split = split(100, 0, &[("mirror", &format!("{mirror}=100"))]);
     split["spec"]["backends"][1]["service"] = mirror.into();
-    split.to_string()
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": mirror, "namespace": "httpbin"},
+        "spec": {"ports": [{"port": 14001}]},
+    });
+    json!({"apiVersion": "v1", "kind": "List", "items": [split, service]}).to_string()
 }
 
 #[test]

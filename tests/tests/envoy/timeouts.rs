@@ -12,6 +12,13 @@ use std::time::Duration;
 /// The content type of gRPC, and the deadline.
 const GRPC: &str = "content-type: application/grpc\r\nte: trailers\r\n";
 
+/// The Service of the server that never responds.
+const SERVICE: &str = "apiVersion: v1
+kind: Service
+metadata: {name: httpbin-v3, namespace: httpbin}
+spec: {ports: [{port: 14001}]}
+";
+
 /// An Envoy whose split sends all requests to a server that never responds.
 struct Unresponsive {
     rendered: Rendered,
@@ -26,7 +33,7 @@ impl Unresponsive {
         let rendered = Rendered::start_with("clusterDomain: cluster.local\n", &options, |guide, scratch| {
             let split = fs::read_to_string(guide.traffic_split(scratch, 100, 0)?)?;
             let path = scratch.join("unresponsive.yaml");
-            fs::write(&path, split.replace("httpbin-v1", "httpbin-v3"))?;
+            fs::write(&path, format!("{}---\n{SERVICE}", split.replace("httpbin-v1", "httpbin-v3")))?;
             Ok(path)
         })?;
         rendered.load_filter()?;

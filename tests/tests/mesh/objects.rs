@@ -177,6 +177,8 @@ fn schema_limits_headers_and_service_names() -> Result<()> {
         "web.default.svc",
         "web.default.svc.cluster",
         "web.default.svc.k8s.example.com",
+        "web.",
+        "web.default.svc.k8s.example.com.",
         &longest,
     ];
     let versions = ["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"];
@@ -194,10 +196,10 @@ fn schema_limits_headers_and_service_names() -> Result<()> {
         "web-",
         "Web",
         "web_1",
-        "web.",
+        "web..",
         ".web",
         "web.default.pod",
-        "web.default.svc.",
+        "web.default.svc..",
         "web/80",
         "web ",
         "w\nb",
