@@ -595,14 +595,14 @@ fn file_that_envoy_does_not_watch_is_found() {
     let mut value = rendered();
     let source = &mut value.pointer_mut(DISCOVERY).unwrap()["config_source"]["path_config_source"];
     *source = json!({"path": "guide/ecds.yaml", "watched_directory": {"path": "guide"}});
-    assert_eq!(find(value.clone(), "/work/guide/ecds.yaml"), [""; 0]);
+    assert_eq!(find(value.clone(), "/srv/guide/ecds.yaml"), [""; 0]);
     let source = &mut value.pointer_mut(DISCOVERY).unwrap()["config_source"]["path_config_source"];
     source["watched_directory"]["path"] = "other".into();
     let unwatched = "error: listener outbound: http_filters[traffic-split].config_discovery.config_source.path_config_source.\
         watched_directory: is `other`, but the file is in `guide`, so Envoy misses every change of the file; set it to `{path: guide}`";
-    assert_eq!(find(value.clone(), "/work/guide/ecds.yaml"), [unwatched]);
+    assert_eq!(find(value.clone(), "/srv/guide/ecds.yaml"), [unwatched]);
     value.pointer_mut(FILTER).unwrap()["name"] = "my-split".into();
-    assert_eq!(find(value, "/work/guide/ecds.yaml").len(), 2);
+    assert_eq!(find(value, "/srv/guide/ecds.yaml").len(), 2);
     let mut value = rendered();
     value.pointer_mut(MANAGER).unwrap()["http_filters"].as_array_mut().unwrap().remove(0);
     let none = "warning: path_config_source.path: no filter reads `/a.yaml`, so the root Services serve every request without an error; \
