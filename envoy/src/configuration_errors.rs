@@ -1,6 +1,7 @@
 //! Settings of a configuration that send requests to the wrong Service or damage client requests. The filter accepts these
 //! settings, because it knows neither the other headers of a request nor Envoy's clusters.
 
+use crate::wiring::BACKEND_HEADER;
 use envoy_request_headers::{JOINED, REMOVED};
 use std::collections::{BTreeMap, BTreeSet};
 use traffic_split::{Configuration, Object, Problem};
@@ -56,20 +57,16 @@ fn problem(field: impl Into<String>, message: impl Into<String>) -> Problem {
 /// Returns an error for each header that the filter owns and that clients, proxies or Envoy use for something else. Envoy removes
 /// the filter's headers from every client request.
 fn standard_headers(configuration: &Configuration) -> Vec<Problem> {
-    let headers = [
-        ("clusterHeader", Some(&configuration.cluster_header), "x-traffic-split-cluster"),
-        ("backendHeader", configuration.backend_header.as_ref(), "x-traffic-split-backend"),
-        ("mirrorHeader", Some(&configuration.mirror_header), "x-traffic-split-mirror"),
-        ("setCookieHeader", Some(&configuration.set_cookie_header), "x-traffic-split-set-cookie"),
-    ];
-    let error = |(field, header, own): (&str, Option<&String>, &str)| {
+    let mut defaults = Configuration::default();
+    defaults.backend_header = Some(BACKEND_HEADER.into());
+    let error = |(field, own): (&'static str, &str)| {
+        let (_, header) = configuration.written_headers().into_iter().find(|(key, _)| *key == field)?;
         let message = format!(
-            "`{}` is a standard header, which Envoy would remove from every client request; use a header of your own such as `{own}`",
-            header.filter(|header| is_standard(&header.to_ascii_lowercase()))?
+            "`{header}` is a standard header, which Envoy would remove from every client request; use a header of your own such as `{own}`"
         );
-        Some(problem(field, message))
+        is_standard(&header.to_ascii_lowercase()).then(|| problem(field, message))
     };
-    headers.into_iter().filter_map(error).collect()
+    defaults.written_headers().into_iter().filter_map(error).collect()
 }
 
 /// Returns whether a header has a meaning for clients, proxies or Envoy. The name must be lower case.

@@ -8,9 +8,9 @@ use traffic_split::{Configuration, HostRoot, Object, Problem, is_label};
 
 /// Returns a warning for each entry of `hosts` whose root has no split, and for each that is the name of a Service.
 pub(crate) fn host_warnings(configuration: &Configuration) -> Vec<Problem> {
-    let roots = roots(configuration);
+    let (roots, services) = (roots(configuration), services(configuration));
     let warning = |(host, HostRoot { service, .. }): (&String, &HostRoot)| {
-        let message = match service_of_host(configuration, host, None) {
+        let message = match service_of_host(configuration, &services, host, None) {
             Some(own) if own == *service || roots.contains(&own) => {
                 format!("is a name of the Service {own}, which takes precedence; remove this entry")
             }
@@ -54,7 +54,7 @@ pub fn bootstrap_warnings(configuration: &Configuration, options: &BootstrapOpti
     });
     let namespace = configuration.namespace.as_deref().unwrap_or(&options.namespace);
     let hosts = options.hosts.iter().filter_map(|host| {
-        let service = service_of_host(configuration, &host.name, Some(namespace));
+        let service = service_of_host(configuration, &services, &host.name, Some(namespace));
         let service = service.or_else(|| Some(configuration.hosts.get(&host.name)?.service.clone()))?;
         let endpoint = name_of(&service)?;
         let message =
@@ -64,10 +64,15 @@ pub fn bootstrap_warnings(configuration: &Configuration, options: &BootstrapOpti
     endpoints.chain(hosts).collect()
 }
 
-/// Returns the Service that a host names, as `namespace/name`: a Service of the configuration, or any Service if the host ends in
-/// `.svc` or the cluster domain.
-fn service_of_host(configuration: &Configuration, host: &str, client_namespace: Option<&str>) -> Option<String> {
-    let is_known = |key: &String| services(configuration).contains(key);
+/// Returns the Service that a host names, as `namespace/name`: one of `services`, or any Service if the host ends in `.svc` or the
+/// cluster domain.
+fn service_of_host(
+    configuration: &Configuration,
+    services: &BTreeSet<String>,
+    host: &str,
+    client_namespace: Option<&str>,
+) -> Option<String> {
+    let is_known = |key: &String| services.contains(key);
     let mut labels = host.splitn(3, '.');
     let service = labels.next().filter(|service| is_label(service))?;
     let Some(namespace) = labels.next() else {

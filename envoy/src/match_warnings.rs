@@ -132,18 +132,13 @@ fn headers(
         Some(item) => vec![(format!("{field}.headers"), item)],
         None => return,
     };
-    let written = [
-        ("clusterHeader", Some(&configuration.cluster_header)),
-        ("backendHeader", configuration.backend_header.as_ref()),
-        ("mirrorHeader", Some(&configuration.mirror_header)),
-        ("setCookieHeader", Some(&configuration.set_cookie_header)),
-    ];
+    let written = configuration.written_headers();
     let mut literals: BTreeMap<String, &str> = BTreeMap::new();
     for (field, item) in maps {
         for (name, pattern) in item.as_object().into_iter().flatten() {
             let (lower, pattern) = (name.to_ascii_lowercase(), pattern.as_str().unwrap_or_default());
             let field = format!("{field}[{name:?}]");
-            if let Some((key, _)) = written.iter().find(|(_, written)| *written == Some(&lower)) {
+            if let Some((key, _)) = written.iter().find(|(_, written)| *written == lower) {
                 warn(field, format!("{lower:?} is the {key}, which clients cannot send; use another header"));
                 continue;
             }

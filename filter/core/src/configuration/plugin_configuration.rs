@@ -107,8 +107,9 @@ impl Configuration {
         Cost { bytes: cost::escaped_bytes(&base).saturating_add(cost::count(KEYS.len())), ..Cost::default() }
     }
 
-    /// Returns the headers that the filter writes, each with its key in the configuration.
-    pub(crate) fn written_headers(&self) -> Vec<(&'static str, &str)> {
+    /// Returns the headers that the filter writes, each with its key in the configuration, in this order: `clusterHeader`,
+    /// `backendHeader` if the configuration has it, `mirrorHeader`, `setCookieHeader`.
+    pub fn written_headers(&self) -> Vec<(&'static str, &str)> {
         let headers = [
             ("clusterHeader", Some(&self.cluster_header)),
             ("backendHeader", self.backend_header.as_ref()),
