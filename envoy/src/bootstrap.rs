@@ -7,6 +7,7 @@ mod connection_manager;
 pub use address::{Address, Endpoint, ExternalHost};
 
 use crate::document::Protocol;
+use crate::safe_text::one_line;
 use crate::split_route::SplitRoute;
 use crate::yaml;
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ pub struct BootstrapOptions {
     pub endpoints: Vec<Endpoint>,
     /// Other hosts that clients may call.
     pub hosts: Vec<ExternalHost>,
-    /// Whether clients may use HTTP/1.0. Defaults to `false`: Envoy answers such requests with 426.
+    /// Accepts HTTP/1.0 requests. Defaults to `false`: Envoy answers HTTP/1.0 requests with 426.
     pub accept_http_10: bool,
     /// The route of split requests.
     pub route: SplitRoute,
@@ -74,7 +75,7 @@ pub fn bootstrap(configuration: &Configuration, options: &BootstrapOptions) -> S
     format!(
         "# A bare Envoy sidecar with the filter. Change weights in {}.\n\
          # Envoy does not start without that file. While the file is empty, the root Services serve.\n{}",
-        crate::safe_text::one_line(&options.ecds),
+        one_line(&options.ecds),
         yaml::write(&envoy)
     )
 }

@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
-    /// Whether the input is refused.
+    /// The severity. An error refuses the input; a warning does not.
     pub severity: Severity,
     /// The name of the file; empty if the diagnostic concerns no file.
     pub file: String,

@@ -14,7 +14,7 @@ pub struct FileSummary {
     pub http_route_groups: usize,
     /// The number of Services.
     pub services: usize,
-    /// Whether the file has no document, as the file of a disabled Helm template.
+    /// The file contains no YAML document. Helm writes such files for disabled templates.
     pub is_empty: bool,
     /// Kind and name of each ignored object.
     pub ignored: Vec<String>,

@@ -28,7 +28,7 @@ use traffic_split::{Configuration, HostRoot, Object, Problem, Rules, Service, Tr
 pub struct LoadOptions {
     /// The namespace of objects without one.
     pub namespace: Option<String>,
-    /// Whether unknown fields are warnings, not errors.
+    /// Reports unknown fields as warnings instead of errors.
     pub allow_unknown_fields: bool,
 }
 
@@ -75,7 +75,7 @@ struct Loader {
     base: Map<String, Value>,
     config: Option<Origin>,
     files: Vec<FileSummary>,
-    /// Whether a file has a document, or is invalid.
+    /// At least one input file contains a document or a syntax error.
     has_documents: bool,
     diagnostics: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,

@@ -1,4 +1,4 @@
-//! What is derived from each Service, computed once however many splits name the Service.
+//! The ports, the export list and the suitability of each Service as a backend, computed once for each Service.
 
 use crate::document::{self, text};
 use serde_json::Value;

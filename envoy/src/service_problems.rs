@@ -1,5 +1,5 @@
-//! What is wrong with the Services that a split names. The controller reports it in the condition `ResolvedRefs`, the commands
-//! report it as warnings.
+//! Problems of the Services that a split references. The controller reports them in the condition `ResolvedRefs`, the commands
+//! report them as warnings.
 
 use crate::known_services::{KnownServices, ServedPorts};
 use traffic_split::{Backend, TrafficSplit, Weight};

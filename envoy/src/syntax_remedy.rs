@@ -3,6 +3,8 @@
 //! The parser reports where its grammar fails, for example `simple key expected ':'`. This module looks at the lines there for the
 //! mistakes that people make.
 
+use crate::safe_text::is_format_character;
+
 /// A mistake in a text: its line and column, from 1, and the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mistake {
@@ -108,7 +110,7 @@ pub(crate) fn mistake(text: &str, line: usize, column: usize, error: &str) -> Op
     at_error((*message).into())
 }
 
-/// Returns column and message of a mistake that a line shows by itself.
+/// Finds a syntax mistake in one line without its context. Returns the column and the message.
 fn mistake_in_line(line: &str) -> Option<(usize, String)> {
     let code = line.trim_start();
     let start = line.chars().count() - code.chars().count() + 1;
@@ -116,8 +118,7 @@ fn mistake_in_line(line: &str) -> Option<(usize, String)> {
     if let Some(column) = column_of(&|char| char == '\t').filter(|column| *column < start) {
         return Some((column, "the indentation contains a tab; use spaces".into()));
     }
-    let is_invisible =
-        |char: char| (char.is_whitespace() && !char.is_ascii()) || crate::safe_text::is_format_character(char);
+    let is_invisible = |char: char| (char.is_whitespace() && !char.is_ascii()) || is_format_character(char);
     if let Some((index, char)) = line.chars().enumerate().find(|(_, char)| is_invisible(*char)) {
         let message =
             format!("the line contains the character U+{:04X}, which looks like a space; use a space", u32::from(char));

@@ -3,6 +3,7 @@
 use crate::diagnostic::Position;
 use crate::json_stream;
 use crate::located::{self, Located};
+use crate::safe_text::one_line;
 use crate::source_map::SourceMap;
 use crate::syntax_remedy;
 use serde::{Serialize, Serializer};
@@ -138,7 +139,7 @@ fn explain(why: &Error, text: &str, start: Position) -> SyntaxError {
             }
         }
     };
-    SyntaxError { position, message: crate::safe_text::one_line(&message) }
+    SyntaxError { position, message: one_line(&message) }
 }
 
 /// Writes a JSON value as YAML. `@type` and `name` come first in each object.

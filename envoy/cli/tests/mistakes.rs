@@ -1,4 +1,4 @@
-//! What `traffic-split check` says about mistakes: see `mistakes.txt`.
+//! The messages of `traffic-split check` for each mistake in `mistakes.txt`.
 //!
 //! `UPDATE_MISTAKES=1 cargo test -p traffic-split-cli --test mistakes` writes the messages of the command into the table. Read each
 //! changed message before you commit it.

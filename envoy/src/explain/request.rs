@@ -19,7 +19,7 @@ pub struct RequestDescription {
     pub host: String,
     /// All other headers, as the client sends them.
     pub headers: Vec<Header>,
-    /// Whether the client uses HTTP/2 or HTTP/3. Envoy then joins repeated `cookie` headers.
+    /// The client uses HTTP/2 or HTTP/3, in which Envoy joins repeated `cookie` headers.
     pub http2: bool,
     /// The destination port of the client's connection.
     pub port: Option<u16>,

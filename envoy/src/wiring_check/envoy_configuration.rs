@@ -2,6 +2,7 @@
 
 use super::values::{is_wasm, list, name, type_name, typed_config};
 use crate::diagnostic::Diagnostic;
+use crate::safe_text::one_line;
 use crate::yaml;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +73,7 @@ impl EnvoyConfiguration {
         Err(match value.get("kind").and_then(Value::as_str) {
             Some(kind) => format!(
                 "is a Kubernetes object of kind `{}`; pass an Envoy bootstrap, or the output of Envoy's /config_dump",
-                crate::safe_text::one_line(kind)
+                one_line(kind)
             ),
             None if value.get("resources").is_some() => {
                 "is the output of `render ecds`, not a bootstrap; pass the bootstrap of the Envoy that reads the file".into()

@@ -81,9 +81,9 @@ struct Watched {
     sources: Option<Sources>,
     /// The content of the file: the last valid one.
     rendered: Option<Rendered>,
-    /// Whether the last inputs were invalid.
+    /// The last attempt to load the input files reported errors.
     is_invalid: bool,
-    /// Whether `rendered` was written.
+    /// The output file contains `rendered`.
     is_written: bool,
     last_error: String,
 }

@@ -252,7 +252,7 @@ fn object(rng: &mut Rng) -> String {
     json + "\"name\":\"it\"}}"
 }
 
-/// Whether the store keeps the object, with its fields or with the reason why it is unreadable.
+/// Returns whether the store keeps the object: its fields, or the error that makes the object unreadable.
 fn is_kept<K: Kind>(kind: &K, object: &RawObject<'_>) -> bool {
     match kind.read(object, K::MAX_NAMESPACE_BYTES) {
         Ok(_) => true,
