@@ -403,22 +403,13 @@ impl Loader {
             .chain(configuration_warnings(&configuration, &value));
         warnings.extend(of_services.map(|warning| self.locate(&value, Severity::Warning, warning)));
         warnings.extend(rules.warnings().iter().map(|warning| self.locate(&value, Severity::Warning, warning.clone())));
-        let split_origin =
-            |(index, split): (usize, &TrafficSplit)| Some((split.key(), self.split_origin(&value, index)?));
+        let split_origin = |(index, split): (usize, &TrafficSplit)| {
+            let name = split.key();
+            let origin = self.origin(&value, &Object::TrafficSplit { index, name: name.clone() })?;
+            Some((name, origin))
+        };
         let splits = configuration.traffic_splits.iter().enumerate().filter_map(split_origin).collect();
         Ok(Input { configuration, protocols: self.protocols, files: self.files, warnings, no_traffic, splits })
-    }
-
-    /// Returns the origin of entry `index` of the configuration's splits.
-    fn split_origin(&self, whole: &Value, index: usize) -> Option<Origin> {
-        if let Some(origin) = origin(whole, "trafficSplits", &self.splits, index) {
-            return Some(origin.clone());
-        }
-        let Origin { file, source, .. } = self.config.as_ref()?;
-        let name = whole.get("trafficSplits").and_then(|splits| splits.get(index)).map(document::name)?;
-        let source = source.value("trafficSplits").and_then(|splits| splits.item(index))?;
-        let object = format!("trafficSplits[{index}] {name}");
-        Some(Origin { file: file.clone(), object, source: Rc::new(source.clone()) })
     }
 
     /// Returns whether the configuration file has an entry for a Service.
@@ -435,37 +426,43 @@ impl Loader {
     /// Finds file, object and position of a problem of the whole configuration.
     fn locate(&self, whole: &Value, severity: Severity, problem: Problem) -> Diagnostic {
         let Problem { object, field, message } = problem;
-        let origin = match &object {
-            Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
-            Object::HttpRouteGroup { index, .. } => origin(whole, "httpRouteGroups", &self.groups, *index),
-            // The ports of a Service object are checked when it is added, so the problem is in the configuration if that has the Service.
-            Object::Service { name } => self.services.get(name).filter(|_| !self.is_configured(name)),
-            _ => None,
-        };
-        if let Some(origin) = origin {
+        if let Some(origin) = self.origin(whole, &object) {
             return origin.diagnostic(severity, &field, message);
         }
         let Some(config) = &self.config else {
             return Diagnostic::new(severity, "all files together", object.to_string(), field, message);
-        };
-        let source = match &object {
-            Object::TrafficSplit { index, .. } => {
-                config.source.value("trafficSplits").and_then(|list| list.item(*index))
-            }
-            Object::HttpRouteGroup { index, .. } => {
-                config.source.value("httpRouteGroups").and_then(|list| list.item(*index))
-            }
-            Object::Service { name } => config.source.value("services").and_then(|services| services.value(name)),
-            _ => None,
         };
         let position = match &object {
             // The name of an invalid key is quoted.
             Object::Service { name } if name.starts_with('"') => {
                 config.source.key_position(&format!("services[{name}]"))
             }
-            _ => source.unwrap_or(&config.source).position(&field),
+            _ => config.source.position(&field),
         };
         Diagnostic::new(severity, config.file.as_str(), object.to_string(), field, message).at(Some(position))
+    }
+
+    /// Returns the origin of an object of the whole configuration: in a file of objects, else in the configuration file. `None` for
+    /// the configuration itself.
+    fn origin(&self, whole: &Value, object: &Object) -> Option<Origin> {
+        let of_file = match object {
+            Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
+            Object::HttpRouteGroup { index, .. } => origin(whole, "httpRouteGroups", &self.groups, *index),
+            // The ports of a Service object are checked when it is added, so the problem is in the configuration if that has the Service.
+            Object::Service { name } => self.services.get(name).filter(|_| !self.is_configured(name)),
+            _ => None,
+        };
+        if let Some(origin) = of_file {
+            return Some(origin.clone());
+        }
+        let Origin { file, source, .. } = self.config.as_ref()?;
+        let source = match object {
+            Object::TrafficSplit { index, .. } => source.value("trafficSplits")?.item(*index)?,
+            Object::HttpRouteGroup { index, .. } => source.value("httpRouteGroups")?.item(*index)?,
+            Object::Service { name } => source.value("services")?.value(name)?,
+            _ => return None,
+        };
+        Some(Origin { file: file.clone(), object: object.to_string(), source: Rc::new(source.clone()) })
     }
 
     fn report(&mut self, origin: &Origin, field: &str, message: impl Into<String>) {
