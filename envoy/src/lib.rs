@@ -20,6 +20,7 @@ mod configuration_warnings;
 mod diagnostic;
 mod document;
 mod ecds;
+mod empty_keys;
 mod explain;
 mod file_summary;
 mod foreign_format;

@@ -5,6 +5,7 @@ use crate::configuration_errors::configuration_errors;
 use crate::configuration_warnings::configuration_warnings;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{self, Document, Protocol};
+use crate::empty_keys::keys_without_value;
 use crate::file_summary::FileSummary;
 use crate::host_warnings::host_warnings;
 use crate::input_file::InputFile;
@@ -20,7 +21,7 @@ use crate::yaml::{LocatedValue, SyntaxError};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use traffic_split::{Configuration, HostRoot, Object, Problem, Rules, Service, TrafficSplit};
+use traffic_split::{Configuration, Object, Problem, Rules, TrafficSplit};
 
 /// Options of [`load`].
 #[derive(Clone, Debug, Default)]
@@ -485,21 +486,6 @@ impl Loader {
     fn is_reported(&self, file: &str, object: &str, field: &str) -> bool {
         self.reported.contains(&(file.into(), object.into(), field.into()))
     }
-}
-
-/// Returns the path of each known key of a plugin configuration whose value is null. The filter takes the default of the key.
-fn keys_without_value(configuration: &Value) -> Vec<String> {
-    let is_null = |map: &Value, key: &str| map.get(key).is_some_and(Value::is_null);
-    let keys = Configuration::FIELDS.iter().filter(|key| is_null(configuration, key));
-    let mut paths: Vec<_> = keys.map(|key| (*key).to_owned()).collect();
-    for (list, fields) in [("services", Service::FIELDS), ("hosts", HostRoot::FIELDS)] {
-        for (name, entry) in configuration.get(list).and_then(Value::as_object).into_iter().flatten() {
-            // A host without a Service has its own error.
-            let fields = fields.iter().filter(|field| **field != "service" && is_null(entry, field));
-            paths.extend(fields.map(|field| unknown_fields::join(&unknown_fields::join(list, name), field)));
-        }
-    }
-    paths
 }
 
 /// Returns the origin of entry `index` of a list of the whole configuration; `None` for the entries of the base, which come
