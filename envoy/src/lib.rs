@@ -83,4 +83,4 @@ pub use suggestion::{did_you_mean, nearest};
 pub use unknown_ports::unknown_ports;
 pub use unsplit_requests::unsplit_requests;
 pub use wiring::{BACKEND_HEADER, FailurePolicy, VM_EPOCHS, WasmSource, increment_vm_epoch, vm_epoch};
-pub use wiring_check::{EnvoyConfiguration, check_watched_file, check_wiring, count_wired};
+pub use wiring_check::{EnvoyConfiguration, WiringReport, check_watched_file, check_wiring};

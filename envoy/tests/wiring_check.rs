@@ -67,7 +67,7 @@ fn dump(bootstrap: &Value, extension: Option<Value>) -> Value {
 
 #[track_caller]
 fn check(value: Value, configuration: Option<&Configuration>) -> Vec<String> {
-    texts(check_wiring(&EnvoyConfiguration::from_value(value).unwrap(), configuration))
+    texts(check_wiring(&EnvoyConfiguration::from_value(value).unwrap(), configuration).diagnostics)
 }
 
 fn texts(diagnostics: Vec<Diagnostic>) -> Vec<String> {
@@ -579,7 +579,7 @@ fn keys_in_camel_case_are_read() {
     let camel = camel[1..].to_owned();
     assert!(camel.contains("requestHeadersToRemove") && !camel.contains("request_headers_to_remove"), "{camel}");
     let envoy = EnvoyConfiguration::parse(camel.as_bytes()).unwrap();
-    assert_eq!(texts(check_wiring(&envoy, Some(&configuration()))), [""; 0]);
+    assert_eq!(texts(check_wiring(&envoy, Some(&configuration())).diagnostics), [""; 0]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use traffic_split::Configuration;
 use traffic_split_cli::input::{InputArgs, file_name, notes};
 use traffic_split_cli::report::{Report, ReportFormat};
-use traffic_split_envoy::{check_wiring, count_wired, unknown_ports};
+use traffic_split_envoy::{check_wiring, unknown_ports};
 
 const PATH: &[&str] = &["check"];
 
@@ -105,10 +105,11 @@ fn check_bootstrap(path: &Path, configuration: Option<&Configuration>, report: &
             report.extend([*diagnostic]);
         }
         Ok(envoy) => {
-            let number = count_wired(&envoy, configuration);
+            let wiring = check_wiring(&envoy, configuration);
+            let number = wiring.connection_managers;
             let managers = if number == 1 { "connection manager" } else { "connection managers" };
             report.add_file(&name, Some(format!("{number} {managers} with the filter")));
-            report.extend(check_wiring(&envoy, configuration).into_iter().map(|mut diagnostic| {
+            report.extend(wiring.diagnostics.into_iter().map(|mut diagnostic| {
                 diagnostic.file.clone_from(&name);
                 diagnostic
             }));

@@ -23,17 +23,27 @@ use findings::{Findings, PARTS, SILENCE};
 use std::borrow::Cow;
 use traffic_split::Configuration;
 
-/// Reports every mistake in the wiring of the filter. The field `file` of the diagnostics is empty.
+/// The result of [`check_wiring`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WiringReport {
+    /// The number of connection managers that have the filter or the route of split requests.
+    pub connection_managers: usize,
+    /// The mistakes. Their field `file` is empty.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reports every mistake in the wiring of the filter.
 ///
 /// Only connection managers that have the filter or the route of split requests are checked. `configuration` names the headers and
 /// the splits; without it, each connection manager is checked with the configuration that its filter has loaded.
 #[must_use]
-pub fn check_wiring(envoy: &EnvoyConfiguration, configuration: Option<&Configuration>) -> Vec<Diagnostic> {
+pub fn check_wiring(envoy: &EnvoyConfiguration, configuration: Option<&Configuration>) -> WiringReport {
     let mut findings = Findings::default();
     let managers = ConnectionManager::all(envoy);
     if managers.is_empty() {
         findings.error("", "", no_connection_manager(envoy));
-        return findings.into_diagnostics();
+        return WiringReport { connection_managers: 0, diagnostics: findings.into_diagnostics() };
     }
     let default = Configuration::default();
     let used: Vec<_> = managers
@@ -53,7 +63,7 @@ pub fn check_wiring(envoy: &EnvoyConfiguration, configuration: Option<&Configura
             "no HTTP connection manager has the filter or the route of split requests, so {SILENCE}; add the parts of {PARTS}"
         );
         findings.error("", "", message);
-        return findings.into_diagnostics();
+        return WiringReport { connection_managers: 0, diagnostics: findings.into_diagnostics() };
     }
     for (manager, effective, loaded) in &used {
         connection_manager::check(manager, effective, &mut findings);
@@ -71,18 +81,7 @@ pub fn check_wiring(envoy: &EnvoyConfiguration, configuration: Option<&Configura
             clusters::check(envoy, &tables, effective, configuration.is_some(), &mut findings);
         }
     }
-    findings.into_diagnostics()
-}
-
-/// Returns the number of connection managers that [`check_wiring`] checks.
-#[must_use]
-pub fn count_wired(envoy: &EnvoyConfiguration, configuration: Option<&Configuration>) -> usize {
-    let default = Configuration::default();
-    let is_wired = |manager: &&ConnectionManager<'_>| {
-        let loaded = manager.loaded_configuration();
-        manager.is_wired(&configuration.or(loaded.as_ref()).unwrap_or(&default).cluster_header)
-    };
-    ConnectionManager::all(envoy).iter().filter(is_wired).count()
+    WiringReport { connection_managers: used.len(), diagnostics: findings.into_diagnostics() }
 }
 
 fn no_connection_manager(envoy: &EnvoyConfiguration) -> String {
