@@ -3,10 +3,9 @@
 mod support;
 
 use serde_json::Value;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use support::Ran;
+use support::files::Files;
 use traffic_split::Configuration;
 
 const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha2
@@ -29,46 +28,21 @@ fn split(weight: &str) -> String {
     SPLIT.replace("WEIGHT", weight)
 }
 
-/// A temporary directory with files, in which the command runs.
-struct Files(PathBuf);
-
 impl Files {
-    fn new(files: &[(&str, &str)]) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("command-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        for (name, text) in files {
-            std::fs::write(directory.join(name), text).unwrap();
-        }
-        Self(directory)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        self.run_with_input(arguments, "")
-    }
-
     /// Runs a shell script as at the root of the repository after `./build.sh build`.
     fn run_at_root(&self, script: &str) -> Ran {
-        let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, self.0.join(from));
-        if !self.0.join("envoy").exists() {
-            std::fs::create_dir(self.0.join("dist")).unwrap();
+        let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, self.path(from));
+        if !self.path("envoy").exists() {
+            std::fs::create_dir(self.path("dist")).unwrap();
             link(env!("CARGO_BIN_EXE_traffic-split"), "dist/traffic-split").unwrap();
             link(concat!(env!("CARGO_MANIFEST_DIR"), "/.."), "envoy").unwrap();
         }
         let script = format!("set -e\n{script}");
-        Ran::new(Command::new("sh").args(["-c", &script]).current_dir(&self.0).output().unwrap())
+        Ran::new(Command::new("sh").args(["-c", &script]).current_dir(self.directory()).output().unwrap())
     }
 
     fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_traffic-split"));
-        Ran::with_input(command.args(arguments).current_dir(&self.0), input)
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        Ran::with_input(&mut self.command(arguments), input)
     }
 }
 
@@ -117,14 +91,14 @@ fn refused(text: &str, messages: &[&str]) {
 
 #[test]
 fn check_counts_the_objects_of_each_valid_file() {
-    let files = Files::new(&[("guide.yaml", &split("50")), ("services.yaml", SERVICE)]);
+    let files = Files::new(&[("guide.yaml", &*split("50")), ("services.yaml", SERVICE)]);
     let printed = files.run(&["check", "guide.yaml", "services.yaml"]).printed();
     assert_eq!(printed, "guide.yaml: 1 TrafficSplit, 1 warning\nservices.yaml: 1 Service, fine\n");
 }
 
 #[test]
 fn missing_file_is_reported() {
-    all_refuse(&Files::new(&[]), &["guide.yaml"], &["error: guide.yaml: file not found"]);
+    all_refuse(&Files::new::<&str>(&[]), &["guide.yaml"], &["error: guide.yaml: file not found"]);
 }
 
 #[test]
@@ -294,14 +268,13 @@ fn deep_nesting_is_an_error() {
 
 #[test]
 fn file_that_is_not_utf8_is_an_error() {
-    let files = Files::new(&[]);
-    std::fs::write(files.0.join("guide.yaml"), b"kind: \xff").unwrap();
+    let files = Files::new(&[("guide.yaml", b"kind: \xff")]);
     all_refuse(&files, &["guide.yaml"], &["error: guide.yaml: is not UTF-8; save the file as UTF-8"]);
 }
 
 #[test]
 fn unknown_key_of_the_plugin_configuration_is_reported_with_its_file() {
-    let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", "clusterHeadr: x-c\n")]);
+    let files = Files::new(&[("guide.yaml", &*split("50")), ("config.yaml", "clusterHeadr: x-c\n")]);
     let ran = files.run(&["check", "--config", "config.yaml", "guide.yaml"]);
     assert_eq!(ran.code, Some(1));
     assert!(
@@ -435,7 +408,7 @@ fn ecds_version_depends_only_on_the_configuration() {
 #[test]
 fn same_objects_render_the_same_bytes_in_any_order_of_files() {
     let other = SERVICE.replace("name: httpbin", "name: httpbin-v1");
-    let files = Files::new(&[("split.yaml", &split("50")), ("services.yaml", SERVICE), ("v1.yaml", &other)]);
+    let files = Files::new(&[("split.yaml", &*split("50")), ("services.yaml", SERVICE), ("v1.yaml", &other)]);
     for target in ["plugin-config", "ecds", "envoy", "envoyfilter", "wasmplugin"] {
         let render = |names: [&str; 3]| files.run(&[&["render", target][..], &names].concat()).printed();
         let first = render(["split.yaml", "services.yaml", "v1.yaml"]);
@@ -446,7 +419,7 @@ fn same_objects_render_the_same_bytes_in_any_order_of_files() {
 
 #[test]
 fn examples_of_help_run_as_written() {
-    let files = Files::new(&[]);
+    let files = Files::new::<&str>(&[]);
     for (command, examples) in [
         ("", 4),
         ("check", 5),
@@ -470,7 +443,7 @@ fn examples_of_help_run_as_written() {
         ran.printed();
     }
     for written in ["dist/guide.yaml", "dist/guide/ecds.yaml", "dist/envoyfilter.yaml", "dist/wasmplugin.yaml"] {
-        assert!(std::fs::read_to_string(files.0.join(written)).unwrap().starts_with("# "));
+        assert!(std::fs::read_to_string(files.path(written)).unwrap().starts_with("# "));
     }
 }
 
@@ -483,7 +456,7 @@ fn rendered_examples_equal_the_output_of_the_command_in_their_header() {
         let start = written.find(begin).unwrap();
         let lines = written[..start].lines().skip(1);
         let script: String = lines.map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
-        assert_eq!(written[start..], Files::new(&[]).run_at_root(&script).printed());
+        assert_eq!(written[start..], Files::new::<&str>(&[]).run_at_root(&script).printed());
     }
 }
 
@@ -504,7 +477,7 @@ fn closed_output_is_no_panic() {
 
 #[test]
 fn usage_errors_exit_with_2() {
-    let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", "namespace: curl\n")]);
+    let files = Files::new(&[("guide.yaml", &*split("50")), ("config.yaml", "namespace: curl\n")]);
     for arguments in [
         &[][..],
         &["check"],
@@ -647,7 +620,7 @@ fn render_to_names_the_new_form() {
 fn requests_that_are_never_split_are_a_warning() {
     let services = "services: {httpbin/httpbin: {ports: [8080, 9090]}}\nhosts: {shop.example.com: httpbin/httpbin}\n";
     let none = "services: {httpbin/httpbin: {ports: []}}\n";
-    let files = Files::new(&[("guide.yaml", &split("50")), ("config.yaml", services), ("none.yaml", none)]);
+    let files = Files::new(&[("guide.yaml", &*split("50")), ("config.yaml", services), ("none.yaml", none)]);
     let host = "httpbin/httpbin has several ports (8080, 9090), but neither port 80 nor port 443, so requests to this host are split only \
                 on a listener with one of these ports";
     let ran = files.run(&["check", "guide.yaml", "--config", "config.yaml"]);
@@ -693,7 +666,7 @@ fn image_needs_a_digest() {
 #[test]
 fn controller_subcommands_name_the_controllers_own_command() {
     for (old, new) in [("controller", "run"), ("uninstall", "uninstall")] {
-        let ran = Files::new(&[]).run(&[old, "--wasm", "x", "--help"]);
+        let ran = Files::new::<&str>(&[]).run(&[old, "--wasm", "x", "--help"]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
         let wanted = format!("is now `traffic-split-controller {new}`");
         assert!(ran.stderr.contains(&wanted) && ran.stderr.contains("./build.sh build --controller"), "{}", ran.stderr);

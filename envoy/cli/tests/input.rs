@@ -2,10 +2,8 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use support::Ran;
+use support::files::Files;
 
 const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha2
 kind: TrafficSplit
@@ -38,28 +36,7 @@ const COMMANDS: [&[&str]; 7] = [
     &["explain", "--host", "web.shop"],
 ];
 
-/// A temporary directory with files, in which the command runs.
-struct Files(PathBuf);
-
 impl Files {
-    fn new(files: &[(&str, &[u8])]) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("input-{}-{number}", std::process::id()));
-        for (name, content) in files {
-            let path = directory.join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, content).unwrap();
-        }
-        std::fs::create_dir_all(&directory).unwrap();
-        Self(directory)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_traffic-split"));
-        Ran::with_input(command.args(arguments).current_dir(&self.0), "")
-    }
-
     /// Runs `render plugin-config`, which must succeed without a message.
     #[track_caller]
     fn rendered(&self, arguments: &[&str]) -> String {
@@ -80,12 +57,6 @@ impl Files {
             assert_eq!(errors(&ran), messages, "{command:?}");
             assert_eq!(ran.code, Some(1), "{command:?}");
         }
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -6,12 +6,11 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use support::Ran;
-use tempfile::TempDir;
+use support::files::Files;
 
 const OBJECTS: &str = "apiVersion: split.smi-spec.io/v1alpha2
 kind: TrafficSplit
@@ -25,18 +24,10 @@ spec: {service: web, backends: [{service: web-v1, weight: 50}]}
 
 const TARGETS: [&str; 5] = ["ecds", "envoy", "envoyfilter", "wasmplugin", "plugin-config"];
 
-/// A temporary directory with `objects.yaml`, in which the command runs.
-struct Files(TempDir);
-
 impl Files {
-    fn new() -> Self {
-        let files = Self(tempfile::tempdir().unwrap());
-        files.write("objects.yaml", OBJECTS);
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+    /// Creates a directory with `objects.yaml`.
+    fn with_objects() -> Self {
+        Self::new(&[("objects.yaml", OBJECTS)])
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -47,22 +38,12 @@ impl Files {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_traffic-split"));
-        command.args(arguments).current_dir(self.0.path());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::new(self.command(arguments).output().unwrap())
-    }
-
     fn mode(&self, name: &str) -> u32 {
         fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o7777
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(self.0.path())
+        let mut names: Vec<_> = fs::read_dir(self.directory())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
@@ -79,7 +60,7 @@ fn version(text: &str) -> String {
 
 #[test]
 fn output_replaces_the_file_and_reports_its_version() {
-    let files = Files::new();
+    let files = Files::with_objects();
     for target in TARGETS {
         let printed = files.run(&["render", target, "objects.yaml"]).stdout;
         let ran = files.run(&["render", target, "objects.yaml", "--output", "out"]);
@@ -100,7 +81,7 @@ fn output_replaces_the_file_and_reports_its_version() {
 
 #[test]
 fn failed_output_keeps_the_old_file() {
-    let files = Files::new();
+    let files = Files::with_objects();
     files.write("out", "old");
     files.write("invalid.yaml", &OBJECTS.replace("50", "-5"));
     for target in TARGETS {
@@ -109,7 +90,7 @@ fn failed_output_keeps_the_old_file() {
         // No file may grow, as on a full disk.
         let program = env!("CARGO_BIN_EXE_traffic-split");
         let script = format!("trap '' XFSZ; ulimit -f 0; '{program}' render {target} objects.yaml -o out");
-        let ran = Ran::new(Command::new("sh").args(["-c", &script]).current_dir(files.0.path()).output().unwrap());
+        let ran = Ran::new(Command::new("sh").args(["-c", &script]).current_dir(files.directory()).output().unwrap());
         let is_full =
             ran.stderr == "error: out: cannot be written: File too large (os error 27); the old file is unchanged\n";
         assert!(ran.code == Some(1) && (is_full || ran.stderr.is_empty()), "{target}: {}", ran.stderr);
@@ -120,7 +101,7 @@ fn failed_output_keeps_the_old_file() {
 
 #[test]
 fn output_that_is_no_regular_file_is_refused() {
-    let files = Files::new();
+    let files = Files::with_objects();
     fs::create_dir(files.path("directory")).unwrap();
     symlink("/dev/null", files.path("null")).unwrap();
     for (output, message) in [
@@ -183,7 +164,7 @@ impl Drop for Watching {
 
 #[test]
 fn watch_renders_each_change_and_keeps_the_last_valid_file() {
-    let files = Files::new();
+    let files = Files::with_objects();
     let watching = Watching::start(&files, &["objects.yaml"]);
     let first = watching.written();
     assert_eq!(version(&files.text("ecds.yaml")), first);
@@ -215,7 +196,7 @@ fn watch_renders_each_change_and_keeps_the_last_valid_file() {
 
 #[test]
 fn watch_notices_the_links_of_a_config_map_and_a_replaced_filter() {
-    let files = Files::new();
+    let files = Files::with_objects();
     for (directory, weight) in [("..1", "50"), ("..2", "60")] {
         fs::create_dir(files.path(directory)).unwrap();
         files.write(&format!("{directory}/split.yaml"), &OBJECTS.replace("50", weight));
@@ -236,7 +217,7 @@ fn watch_notices_the_links_of_a_config_map_and_a_replaced_filter() {
 
 #[test]
 fn watch_restores_a_file_that_another_program_changes_or_removes() {
-    let files = Files::new();
+    let files = Files::with_objects();
     let watching = Watching::start(&files, &["objects.yaml"]);
     let version = watching.written();
     let text = files.text("ecds.yaml");
@@ -260,7 +241,7 @@ fn watch_restores_a_file_that_another_program_changes_or_removes() {
 
 #[test]
 fn output_is_a_file_or_standard_output_and_no_format() {
-    let files = Files::new();
+    let files = Files::with_objects();
     let printed = files.run(&["render", "plugin-config", "objects.yaml"]).stdout;
     for target in TARGETS {
         let ran = files.run(&["render", target, "objects.yaml", "-o", "-"]);
@@ -281,7 +262,7 @@ fn output_is_a_file_or_standard_output_and_no_format() {
 
 #[test]
 fn wasm_file_must_be_a_module_if_it_exists_here() {
-    let files = Files::new();
+    let files = Files::with_objects();
     files.write("filter.wasm", "\0asm\u{1}\0\0\0");
     fs::create_dir(files.path("directory")).unwrap();
     for (target, severity) in [("ecds", "warning"), ("envoyfilter", "note"), ("wasmplugin", "note")] {
@@ -303,7 +284,7 @@ fn wasm_file_must_be_a_module_if_it_exists_here() {
 
 #[test]
 fn watch_reports_a_failing_write_once_and_repeats_it() {
-    let files = Files::new();
+    let files = Files::with_objects();
     fs::create_dir(files.path("ecds.yaml")).unwrap();
     let watching = Watching::start(&files, &["objects.yaml"]);
     assert_eq!(watching.line(), "error: ecds.yaml: is a directory; pass a file; the write is repeated");
@@ -315,7 +296,7 @@ fn watch_reports_a_failing_write_once_and_repeats_it() {
 
 #[test]
 fn output_warns_about_a_bootstrap_that_does_not_watch_it() {
-    let files = Files::new();
+    let files = Files::with_objects();
     let bootstrap = files.run(&["render", "envoy", "--ecds", "guide/ecds.yaml", "objects.yaml", "-o", "envoy.yaml"]);
     assert_eq!(bootstrap.code, Some(0));
     fs::create_dir(files.path("guide")).unwrap();
@@ -338,7 +319,7 @@ fn output_warns_about_a_bootstrap_that_does_not_watch_it() {
 
 #[test]
 fn check_reads_a_bootstrap_with_or_without_objects() {
-    let files = Files::new();
+    let files = Files::with_objects();
     files.run(&["render", "envoy", "objects.yaml", "-o", "envoy.yaml"]);
     let ran = files.run(&["check", "--bootstrap", "envoy.yaml"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
