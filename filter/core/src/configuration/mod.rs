@@ -10,6 +10,8 @@ pub(crate) mod cluster_template;
 pub(crate) mod cookie_attributes;
 pub(crate) mod cost;
 pub(crate) mod http_route_group;
+#[cfg(test)]
+mod known_fields;
 pub(crate) mod names;
 pub(crate) mod parsing;
 pub(crate) mod pattern;
