@@ -19,25 +19,28 @@ pub struct EcdsOptions {
     pub failure_policy: FailurePolicy,
 }
 
+/// The file that [`ecds`] renders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EcdsFile {
+    /// The content of the file.
+    pub text: String,
+    /// The `version_info` in the file. After Envoy has loaded the file, its statistic
+    /// `extension_config_discovery.http_filter.traffic-split.version_text` has this value.
+    pub version: String,
+}
+
 /// Renders the file that a bootstrap's `path_config_source` names. After the file is replaced by rename (`mv`), Envoy loads the new
 /// configuration and keeps all connections.
-pub fn ecds(configuration: &Configuration, options: &EcdsOptions) -> String {
+pub fn ecds(configuration: &Configuration, options: &EcdsOptions) -> EcdsFile {
     let resource = resource(configuration, options);
-    let response = json!({"version_info": version(&resource), "resources": [resource]});
-    format!(
+    let version = content_version(resource.to_string().as_bytes());
+    let response = json!({"version_info": version, "resources": [resource]});
+    let text = format!(
         "# The filter's configuration. Replace this file by rename (mv): Envoy then loads the new one.\n{}",
         yaml::write(&response)
-    )
-}
-
-/// Returns the `version_info` of [`ecds`]. After Envoy has loaded the file, its statistic
-/// `extension_config_discovery.http_filter.traffic-split.version_text` has this value.
-pub fn ecds_version(configuration: &Configuration, options: &EcdsOptions) -> String {
-    version(&resource(configuration, options))
-}
-
-fn version(resource: &Value) -> String {
-    content_version(resource.to_string().as_bytes())
+    );
+    EcdsFile { text, version }
 }
 
 fn resource(configuration: &Configuration, options: &EcdsOptions) -> Value {

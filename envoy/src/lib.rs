@@ -64,7 +64,7 @@ pub use bootstrap::{Address, BootstrapOptions, Endpoint, ExternalHost, bootstrap
 pub use condition::Condition;
 pub use diagnostic::{Diagnostic, Position, Severity};
 pub use document::Protocol;
-pub use ecds::{EcdsOptions, content_version, ecds, ecds_version};
+pub use ecds::{EcdsFile, EcdsOptions, content_version, ecds};
 pub use explain::{Explanation, Header, RequestDescription, explain};
 pub use file_summary::FileSummary;
 pub use host_warnings::bootstrap_warnings;

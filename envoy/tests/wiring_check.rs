@@ -46,7 +46,7 @@ fn rendered() -> Value {
 
 /// Returns the extension configuration that Envoy loads, as in its config dump.
 fn extension() -> Value {
-    parse(&ecds(&configuration(), &EcdsOptions::default()))["resources"][0].clone()
+    parse(&ecds(&configuration(), &EcdsOptions::default()).text)["resources"][0].clone()
 }
 
 /// Returns the config dump of an Envoy with this bootstrap.

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use traffic_split_cli::input::{InputArgs, InputFiles, file_name};
 use traffic_split_cli::options::{FailurePolicyArgs, VmEpochArgs, file_version, is_url};
 use traffic_split_cli::output::{print_diagnostic, print_stderr, print_stdout};
-use traffic_split_envoy::{EcdsOptions, Severity, WasmSource, check_watched_file, ecds, ecds_version};
+use traffic_split_envoy::{EcdsFile, EcdsOptions, Severity, WasmSource, check_watched_file, ecds};
 
 const PATH: &[&str] = &["render", "ecds"];
 
@@ -69,18 +69,13 @@ struct Sources {
     wasm_version: Option<String>,
 }
 
-struct Rendered {
-    text: String,
-    version: String,
-}
-
 /// The file that `--watch` maintains.
 #[derive(Default)]
 struct Watched {
     /// The inputs that were rendered last.
     sources: Option<Sources>,
     /// The content of the file: the last valid one.
-    rendered: Option<Rendered>,
+    rendered: Option<EcdsFile>,
     /// The last attempt to load the input files reported errors.
     is_invalid: bool,
     /// The output file contains `rendered`.
@@ -151,7 +146,7 @@ impl Ecds {
     }
 
     /// Renders the file; `None` after an error, which is reported on standard error.
-    fn render(&self, sources: &Sources) -> Option<Rendered> {
+    fn render(&self, sources: &Sources) -> Option<EcdsFile> {
         let input = self.input.load_content(&sources.files)?;
         note_no_splits(&input.configuration);
         warn_of_unknown_ports(&input, None);
@@ -160,8 +155,7 @@ impl Ecds {
         options.wasm_version.clone_from(&sources.wasm_version);
         options.failure_policy = self.failure_policy.policy();
         options.vm_epoch = self.vm.vm_epoch;
-        let configuration = &input.configuration;
-        Some(Rendered { text: ecds(configuration, &options), version: ecds_version(configuration, &options) })
+        Some(ecds(&input.configuration, &options))
     }
 }
 
@@ -178,7 +172,7 @@ impl Watched {
     }
 
     /// Takes over the result of rendering new inputs; `None` if they are invalid.
-    fn update(&mut self, sources: Sources, rendered: Option<Rendered>) {
+    fn update(&mut self, sources: Sources, rendered: Option<EcdsFile>) {
         self.sources = Some(sources);
         let was_invalid = std::mem::replace(&mut self.is_invalid, rendered.is_none());
         let Some(rendered) = rendered else { return };
