@@ -140,7 +140,10 @@ fn gateway_splits_only_hosts_that_the_operator_lists() -> Result<()> {
     // An EnvoyFilter for sidecars does not affect the gateway.
     let own_port = port.to_string();
     let rendered = |context, weights| {
-        let options = ["--config", &config, "--context", context, "--gateway-port", &own_port];
+        let mut options = vec!["--config", &config, "--context", context];
+        if context != "sidecar" {
+            options.extend(["--gateway-port", &own_port]);
+        }
         render(&guide, &mesh, "envoyfilter", &options, weights)
     };
     mesh.apply(&rendered("sidecar", (100, 0))?)?;
