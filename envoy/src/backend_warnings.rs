@@ -124,6 +124,7 @@ fn remedy(
             }
         }
         (ProblemKind::NoTraffic, _) => "; name a Service with a cluster IP and TCP ports".into(),
+        (ProblemKind::NoHttp, _) => "; name a port `http` or `http-NAME`, or set its `appProtocol` to `http`".into(),
         (ProblemKind::Ports, _) => "; add the port to the Service".into(),
         _ => String::new(),
     }

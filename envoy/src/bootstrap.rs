@@ -6,8 +6,8 @@ mod connection_manager;
 
 pub use address::{Address, Endpoint, ExternalHost};
 
-use crate::document::Protocol;
 use crate::safe_text::one_line;
+use crate::service_ports::Protocol;
 use crate::split_route::SplitRoute;
 use crate::yaml;
 use serde_json::{Value, json};

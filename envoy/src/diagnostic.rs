@@ -4,7 +4,7 @@ use std::fmt;
 
 /// An error, a warning or a note about one file.
 ///
-/// Displayed as `guide.yaml:7:14: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative`.
+/// Displayed as `guide.yaml:7:14: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative; use 0 or more`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {

@@ -1,4 +1,4 @@
-//! Reads the Kubernetes objects of a document, and the parts of a Service that a configuration needs.
+//! Reads the Kubernetes objects of a document.
 
 use crate::diagnostic::Position;
 use crate::foreign_format;
@@ -9,7 +9,6 @@ use crate::suggestion::{misspelled, nearest};
 use crate::unknown_fields::join;
 use crate::yaml::LocatedValue;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use traffic_split::Configuration;
 
 /// A Kubernetes object.
@@ -19,15 +18,6 @@ pub(crate) enum Document {
     Known { kind: Kind, value: Value, mistakes: Vec<(&'static str, String)> },
     /// An object of another kind: its kind and name.
     Other(String),
-}
-
-/// The HTTP version that a Service's port declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2, which includes gRPC.
-    Http2,
 }
 
 /// The fields of a list other than its items.
@@ -261,48 +251,6 @@ pub(crate) fn key(value: &Value) -> String {
     }
 }
 
-/// Returns the TCP ports of a Service; `None` if the Service lists no ports, as headless and ExternalName Services may. The error
-/// holds field and message of each invalid port.
-pub(crate) fn service_ports(service: &Value) -> Result<Option<Vec<u16>>, Vec<(String, String)>> {
-    let list = match service.pointer("/spec/ports") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Array(list)) => list,
-        Some(_) => return Err(vec![("spec.ports".into(), "must be a list".into())]),
-    };
-    let mut ports = Vec::new();
-    let mut problems = Vec::new();
-    for (index, entry) in list.iter().enumerate() {
-        if entry.get("protocol").and_then(Value::as_str).is_some_and(|protocol| protocol != "TCP") {
-            continue;
-        }
-        let port = entry.get("port");
-        match port.and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
-            Some(port) => ports.push(port),
-            None => {
-                let message = match port {
-                    None => "is missing".into(),
-                    Some(port) => format!("{} is not a port (1–65535)", plain(&port.to_string())),
-                };
-                problems.push((format!("spec.ports[{index}].port"), message));
-            }
-        }
-    }
-    match problems.is_empty() {
-        true => Ok((!list.is_empty()).then_some(ports)),
-        false => Err(problems),
-    }
-}
-
-/// Returns the HTTP version of each port that declares one.
-pub(crate) fn service_protocols(service: &Value) -> BTreeMap<u16, Protocol> {
-    let ports = service.pointer("/spec/ports").and_then(Value::as_array);
-    let protocol = |port: &Value| {
-        let number = port.get("port")?.as_u64().and_then(|number| u16::try_from(number).ok())?;
-        Some((number, Protocol::of(text(port, "/appProtocol"), text(port, "/name").unwrap_or_default())?))
-    };
-    ports.into_iter().flatten().filter_map(protocol).collect()
-}
-
 pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> Option<&'v str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
@@ -313,56 +261,5 @@ pub(crate) fn plain(text: &str) -> String {
     match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}…", one_line(text.get(..end).unwrap_or_default())),
         None => one_line(text),
-    }
-}
-
-// === impl Protocol ===
-
-impl Protocol {
-    /// Returns the HTTP version by Istio's rule: from `appProtocol`, else from the port's name up to the first dash.
-    fn of(app_protocol: Option<&str>, name: &str) -> Option<Self> {
-        let prefix = |text: &str| text.split('-').next().unwrap_or_default().to_ascii_lowercase();
-        match (app_protocol, prefix(app_protocol.unwrap_or(name)).as_str()) {
-            (Some("kubernetes.io/h2c"), _) | (_, "grpc" | "http2") => Some(Self::Http2),
-            (Some("kubernetes.io/ws"), _) | (_, "http") => Some(Self::Http1),
-            _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Protocol, service_protocols};
-    use serde_json::{Value, json};
-
-    #[test]
-    fn http_version_is_that_of_app_protocol_else_of_the_ports_name() {
-        use Protocol::{Http1, Http2};
-        for (port, protocol) in [
-            (json!({"name": "http"}), Some(Http1)),
-            (json!({"name": "http-web"}), Some(Http1)),
-            (json!({"name": "http2"}), Some(Http2)),
-            (json!({"name": "http2-web"}), Some(Http2)),
-            (json!({"name": "grpc"}), Some(Http2)),
-            (json!({"name": "grpc-web"}), Some(Http2)),
-            (json!({"name": "web"}), None),
-            (json!({"name": "httpx"}), None),
-            (json!({"name": "tcp-grpc"}), None),
-            (json!({}), None),
-            (json!({"appProtocol": "kubernetes.io/h2c"}), Some(Http2)),
-            (json!({"appProtocol": "kubernetes.io/h2c", "name": "http"}), Some(Http2)),
-            (json!({"appProtocol": "kubernetes.io/ws", "name": "grpc"}), Some(Http1)),
-            (json!({"appProtocol": "GRPC", "name": "http"}), Some(Http2)),
-            (json!({"appProtocol": "example.com/own", "name": "http"}), None),
-            (json!({"appProtocol": 1, "name": "http"}), Some(Http1)),
-        ] {
-            let mut whole = port.clone();
-            whole["port"] = 80.into();
-            let found = service_protocols(&json!({"spec": {"ports": [whole]}}));
-            assert_eq!(found.get(&80).copied(), protocol, "{port}");
-        }
-        for service in [json!({}), json!({"spec": {"ports": 1}}), json!({"spec": {"ports": [1, {"name": "http"}]}})] {
-            assert!(service_protocols(&service).is_empty(), "{}", Value::to_string(&service));
-        }
     }
 }

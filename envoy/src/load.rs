@@ -4,7 +4,7 @@ use crate::backend_warnings::{AddedServices, add_services};
 use crate::configuration_errors::configuration_errors;
 use crate::configuration_warnings::configuration_warnings;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::document::{self, Document, Protocol};
+use crate::document::{self, Document};
 use crate::empty_keys::keys_without_value;
 use crate::file_summary::FileSummary;
 use crate::host_warnings::host_warnings;
@@ -16,6 +16,7 @@ use crate::object_type::Kind;
 use crate::origin::Origin;
 use crate::route_group::{self, RouteGroup};
 use crate::service_mistakes::service_mistakes;
+use crate::service_ports::{self, Protocol};
 use crate::unknown_fields::{self, UnknownField};
 use crate::yaml::{LocatedValue, SyntaxError};
 use serde_json::{Map, Value, json};
@@ -349,7 +350,7 @@ impl Loader {
     }
 
     fn add_service(&mut self, service: &Value, origin: Origin) {
-        let ports = document::service_ports(service);
+        let ports = service_ports::service_ports(service);
         let mut mistakes = service_mistakes(service);
         mistakes.extend(ports.err().unwrap_or_default());
         if !mistakes.is_empty() {
@@ -362,7 +363,7 @@ impl Loader {
         }
         let key = document::name(service);
         self.services.insert(key.clone(), origin);
-        self.protocols.insert(key.clone(), document::service_protocols(service));
+        self.protocols.insert(key.clone(), service_ports::service_protocols(service));
         self.service_objects.push(service.clone());
     }
 

@@ -41,7 +41,33 @@ pub(crate) fn mistake(pattern: &str) -> Option<String> {
             "is a glob, but must be a regular expression, in which `/*` repeats `/`; write `{regex}`"
         ));
     }
-    None
+    trailing_glob(pattern, &hir)
+}
+
+/// Returns the message for a pattern that ends with a character and `*`, as `/cart*` or `/cart/*`.
+fn trailing_glob(pattern: &str, hir: &Hir) -> Option<String> {
+    let HirKind::Concat(parts) = hir.kind() else { return None };
+    let is_anchor = |part: &&Hir| matches!(part.kind(), HirKind::Look(_));
+    let mut from_end = parts.iter().rev().skip_while(is_anchor);
+    let (last, before) = (from_end.next()?, from_end.next()?);
+    let HirKind::Repetition(repetition) = last.kind() else { return None };
+    let (HirKind::Literal(repeated), HirKind::Literal(before)) = (repetition.sub.kind(), before.kind()) else {
+        return None;
+    };
+    // `xx*` is another form of `x+`.
+    if repetition.min != 0 || repetition.max.is_some() || repeated.0.len() != 1 || before.0.ends_with(&repeated.0) {
+        return None;
+    }
+    let path = pattern.trim_end_matches('$').strip_suffix('*')?;
+    let repeated = path.chars().next_back()?;
+    let regex = match path.strip_suffix('/') {
+        Some(directory) => format!("{directory}(/.*)?"),
+        None => format!("{path}.*"),
+    };
+    Some(format!(
+        "is a regular expression, in which `{repeated}*` repeats `{repeated}`; write `{}` to match all longer paths",
+        one_line(&regex)
+    ))
 }
 
 /// Returns a byte that every text of the pattern contains, and no path does.
@@ -247,6 +273,9 @@ mod tests {
             ("/items/:id/(a|b)", "write `[^/]+` instead of `:NAME`"),
             ("/*.html", r"write `/[^/]*\.html`"),
             ("/items/*/edit", "write `/items/[^/]*/edit`"),
+            ("/cart/*", "write `/cart(/.*)?` to match all longer paths"),
+            ("^/cart/*$", "write `^/cart(/.*)?` to match all longer paths"),
+            ("/cart*", "write `/cart.*` to match all longer paths"),
             (r"/item/\\d+", "write one backslash, without quotes or in single quotes"),
         ] {
             let message = mistake(pattern).unwrap_or_else(|| panic!("no message: {pattern:?}"));
@@ -276,8 +305,11 @@ mod tests {
             r"\Q",
             r"/item/\d+",
             r"/item\.html",
-            "/cart/*",
-            "/cart/*$",
+            "/cart//*",
+            "/cart.*",
+            "/carttt*",
+            "/cart[0-9]*",
+            "/cart/[^/]*$",
             "//*cart",
             "/cart/?",
             "/(?:a|b)",

@@ -1,6 +1,7 @@
 //! The ports, the export list and the suitability of each Service as a backend, computed once for each Service.
 
-use crate::document::{self, text};
+use crate::document::text;
+use crate::service_ports::{non_http_protocols, service_ports};
 use serde_json::Value;
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -44,7 +45,7 @@ impl<'c> ServiceFacts<'c> {
     /// Returns the TCP ports, sorted; `None` if the Service lists no port.
     pub(crate) fn ports(&self) -> Option<&[u16]> {
         let ports = self.ports.get_or_init(|| {
-            let mut ports = document::service_ports(self.value).ok().flatten()?;
+            let mut ports = service_ports(self.value).ok().flatten()?;
             ports.sort_unstable();
             ports.dedup();
             Some(ports)
@@ -63,6 +64,11 @@ impl<'c> ServiceFacts<'c> {
             Some([]) => Some("has no TCP ports"),
             Some(_) => None,
         }
+    }
+
+    /// Returns the protocols that the TCP ports declare, if Istio routes none of the ports as HTTP.
+    pub(crate) fn non_http_protocols(&self) -> Option<String> {
+        non_http_protocols(self.value)
     }
 
     /// Returns the namespaces to which the Service is exported.

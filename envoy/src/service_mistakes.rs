@@ -9,7 +9,7 @@ use traffic_split::is_label;
 const MAX_LABEL: usize = 63;
 
 /// Returns field and message for each mistake in the names and ports of a Service, in addition to those of
-/// [`crate::document::service_ports`].
+/// [`crate::service_ports::service_ports`].
 pub(crate) fn service_mistakes(service: &Value) -> Vec<(String, String)> {
     let names = ["namespace", "name"].into_iter().filter_map(|field| {
         let message = name_mistake(text(service, &format!("/metadata/{field}")))?;
@@ -20,7 +20,7 @@ pub(crate) fn service_mistakes(service: &Value) -> Vec<(String, String)> {
 
 fn name_mistake(name: Option<&str>) -> Option<String> {
     match name {
-        None => Some("is missing".into()),
+        None => Some("is missing; add it".into()),
         Some(name) if is_label(name) => None,
         Some(name) if name.len() > MAX_LABEL => {
             Some(format!("has {} characters; use {MAX_LABEL} at most", name.chars().count()))

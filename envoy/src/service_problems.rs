@@ -24,6 +24,8 @@ pub(crate) enum ProblemKind {
     NoTraffic,
     /// The Service lacks ports of the root.
     Ports,
+    /// Istio does not route the ports as HTTP.
+    NoHttp,
     /// The root serves although backends have weights.
     RootServes,
 }
@@ -78,7 +80,7 @@ impl<'a> Check<'a> {
         let nothing_is_split = self.root_ports.is_some_and(Vec::is_empty);
         let reason = match reason {
             _ if is_missing => "does not exist",
-            _ if !nothing_is_split => return None,
+            _ if !nothing_is_split => return self.root_without_http(),
             Some("has no TCP ports") => "has no TCP ports",
             Some("is headless") => "is headless and also a backend",
             Some("is of type ExternalName") => "is of type ExternalName and also a backend",
@@ -90,6 +92,21 @@ impl<'a> Check<'a> {
             service: Some(root),
             message: format!("the root Service {root} {reason}{effect}"),
             kind: if is_missing { ProblemKind::Missing } else { ProblemKind::NoTraffic },
+        })
+    }
+
+    /// Returns the problem that Istio routes no port of the root as HTTP.
+    fn root_without_http(&self) -> Option<ServiceProblem<'a>> {
+        let root = root(self.split);
+        let protocols = self.services.objects.get(&(namespace(self.split), root))?.non_http_protocols()?;
+        Some(ServiceProblem {
+            field: "spec.service".into(),
+            service: Some(root),
+            message: format!(
+                "the ports of the root Service {root} are declared as {protocols}, so Istio does not route them as HTTP; none \
+                 of its requests are split"
+            ),
+            kind: ProblemKind::NoHttp,
         })
     }
 

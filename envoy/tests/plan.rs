@@ -159,7 +159,7 @@ fn split_that_becomes_invalid_keeps_its_last_good_version() {
     for _ in 0..2 {
         assert_eq!(status(&plan, "a").backends, "v1 90");
         assert_eq!(status(&plan, "a").served_version, ServedVersion::LastGood);
-        assert_eq!(status(&plan, "a").accepted.message, "spec.backends[0].weight: -1 is negative");
+        assert_eq!(status(&plan, "a").accepted.message, "spec.backends[0].weight: -1 is negative; use 0 or more");
         assert_eq!(status(&plan, "a").programmed.reason, "LastGoodVersion");
         assert_eq!(status(&plan, "b").backends, "v1 3, v2 4");
         // Whoever starts anew has no more than what sidecars have.

@@ -145,7 +145,7 @@ fn weight_that_is_not_finite_is_an_error() {
 
 #[test]
 fn negative_weight_is_reported_with_object_and_field() {
-    let message = "error: guide.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative";
+    let message = "error: guide.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative; use 0 or more";
     refused(&split("-5"), &[message]);
 }
 
@@ -230,9 +230,9 @@ fn duplicated_object_is_reported_with_the_file_of_the_first() {
     // Without a namespace, the objects may be different.
     let text = "kind: TrafficSplit\napiVersion: split.smi-spec.io/v1alpha4\nmetadata: {name: a}\n";
     let messages = [
-        "error: guide.yaml:1:1: TrafficSplit a: spec: is missing",
+        "error: guide.yaml:1:1: TrafficSplit a: spec: is missing; add it",
         "error: guide.yaml:3:11: TrafficSplit a: metadata.namespace: is missing; add the namespace, or set a default namespace with `-n NAMESPACE`",
-        "error: guide.yaml:5:1: TrafficSplit a: spec: is missing",
+        "error: guide.yaml:5:1: TrafficSplit a: spec: is missing; add it",
         "error: guide.yaml:7:11: TrafficSplit a: metadata.namespace: is missing; add the namespace, or set a default namespace with `-n NAMESPACE`",
     ];
     refused(&format!("{text}---\n{text}"), &messages);
@@ -300,8 +300,8 @@ fn all_problems_are_reported_each_with_its_file() {
     assert_eq!(ran.code, Some(1));
     for start in [
         "error: config.json:2:101: trafficSplits[0] shop/other: spec.backends: is empty",
-        "error: a.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative",
-        "error: bc.yaml:8:35: TrafficSplit httpbin/b: spec.backends[1].weight: -1 is negative",
+        "error: a.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative; use 0 or more",
+        "error: bc.yaml:8:35: TrafficSplit httpbin/b: spec.backends[1].weight: -1 is negative; use 0 or more",
         "error: bc.yaml:17:35: TrafficSplit httpbin/c: spec.backends[1].weight: ",
         "error: broken.yaml:1:1: ",
         "error: none.yaml: file not found",

@@ -173,7 +173,7 @@ fn watch_renders_each_change_and_keeps_the_last_valid_file() {
     files.write("objects.yaml", &OBJECTS.replace("50", "-5"));
     assert_eq!(
         watching.line(),
-        "error: objects.yaml:4:59: TrafficSplit shop/split: spec.backends[0].weight: -5 is negative"
+        "error: objects.yaml:4:59: TrafficSplit shop/split: spec.backends[0].weight: -5 is negative; use 0 or more"
     );
     watching.is_silent();
     assert_eq!(version(&files.text("ecds.yaml")), first);

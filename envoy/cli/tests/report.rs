@@ -51,7 +51,7 @@ fn summary_counts_errors_warnings_and_files() {
     assert_eq!(
         ran.stderr.lines().collect::<Vec<_>>(),
         [
-            "error: a.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative",
+            "error: a.yaml:8:35: TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative; use 0 or more",
             "error: a.yaml:10:7: document 2: kind: must be a string",
             "error: b.yaml:1:1: the closing bracket has no opening bracket; remove one, or put the value in single quotes",
             "3 errors in 2 files",
@@ -92,7 +92,7 @@ fn json_report_is_one_document() {
             "column": 35,
             "object": "TrafficSplit httpbin/http-split",
             "field": "spec.backends[1].weight",
-            "message": "-5 is negative",
+            "message": "-5 is negative; use 0 or more",
         })
     );
     assert_eq!(json["summary"], json!({"errors": 3, "warnings": 0, "files": 2}));
@@ -109,7 +109,7 @@ fn github_report_has_workflow_commands() {
     assert_eq!(
         ran.stdout,
         "::error file=a.yaml,line=8,col=35,title=TrafficSplit httpbin/http-split::\
-         TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative\n"
+         TrafficSplit httpbin/http-split: spec.backends[1].weight: -5 is negative; use 0 or more\n"
     );
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "1 error in 1 file\n"));
 }

@@ -2,7 +2,7 @@
 
 use super::address::Address;
 use super::{BootstrapPlan, ReachableService, socket};
-use crate::document::Protocol;
+use crate::service_ports::Protocol;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -75,6 +75,11 @@ impl EnvoyConfiguration {
                 "is a Kubernetes object of kind `{}`; pass an Envoy bootstrap, or the output of Envoy's /config_dump",
                 one_line(kind)
             ),
+            None if value.get("trafficSplits").is_some() => {
+                "is a plugin configuration; pass it with --config, and an Envoy bootstrap or the output of Envoy's /config_dump with \
+                 --bootstrap"
+                    .into()
+            }
             None if value.get("resources").is_some() => {
                 "is the output of `render ecds`, not a bootstrap; pass the bootstrap of the Envoy that reads the file".into()
             }

@@ -154,13 +154,13 @@ fn every_problem_of_every_object_is_reported_at_once() {
             "configuration: headersStripped: is a string, but must be true or false",
             "configuration: namespace: \"a.b\" is not a DNS label (lower-case letters, digits and `-`, 63 at most)",
             "trafficSplits[0] httpbin/http-split: apiVersion: \"v1\" is not supported; use split.smi-spec.io/v1alpha1 to v1alpha4",
-            "trafficSplits[0] httpbin/http-split: spec.backends[0].weight: -5 is negative",
+            "trafficSplits[0] httpbin/http-split: spec.backends[0].weight: -5 is negative; use 0 or more",
             "trafficSplits[0] httpbin/http-split: spec.backends[1].service: \"V2\" contains upper-case letters; write \"v2\"",
             "trafficSplits[0] httpbin/http-split: spec.backends[1].weight: \"x\" is not a Kubernetes quantity such as \"5\", \"500m\" or \"1e3\"",
             "trafficSplits[0] httpbin/http-split: spec.backends[2]: is a number, but must be an object",
-            "trafficSplits[0] httpbin/http-split: spec.backends[3].service: is missing",
-            "trafficSplits[1] httpbin/http-split: spec.service: is missing",
-            "trafficSplits[1] httpbin/http-split: spec.backends: is missing",
+            "trafficSplits[0] httpbin/http-split: spec.backends[3].service: is missing; add it",
+            "trafficSplits[1] httpbin/http-split: spec.service: is missing; add it",
+            "trafficSplits[1] httpbin/http-split: spec.backends: is missing; add it",
         ],
     );
 }
@@ -182,10 +182,10 @@ fn problem_names_its_split_as_far_as_metadata_is_valid() {
     assert_problems(
         with_split(json!({})),
         &[
-            "trafficSplits[0]: apiVersion: is missing",
-            "trafficSplits[0]: kind: is missing",
-            "trafficSplits[0]: metadata: is missing",
-            "trafficSplits[0]: spec: is missing",
+            "trafficSplits[0]: apiVersion: is missing; add it",
+            "trafficSplits[0]: kind: is missing; add it",
+            "trafficSplits[0]: metadata: is missing; add it",
+            "trafficSplits[0]: spec: is missing; add it",
         ],
     );
 }

@@ -215,7 +215,7 @@ fn reference_must_name_a_group_in_the_splits_namespace() {
         json!({"trafficSplits": [tcp], "httpRouteGroups": [group("g", json!([{}]))]}),
         &[
             "trafficSplits[0] ns/s: spec.matches[0].kind: \"TCPRoute\" is not supported; use HTTPRouteGroup",
-            "trafficSplits[0] ns/s: spec.matches[1].name: is missing",
+            "trafficSplits[0] ns/s: spec.matches[1].name: is missing; add it",
         ],
     );
     assert_problems(
@@ -295,7 +295,7 @@ fn problem_of_a_group_names_match_and_header() {
             "httpRouteGroups[0] ns/g: kind: \"TCPRoute\" is not supported; use HTTPRouteGroup",
             "httpRouteGroups[0] ns/g: matches: is present at the top level and under spec; remove one of them",
             "httpRouteGroups[1] ns/h: apiVersion: \"\" is not supported; use specs.smi-spec.io/v1alpha2 to v1alpha4",
-            "httpRouteGroups[1] ns/h: spec.matches: is missing",
+            "httpRouteGroups[1] ns/h: spec.matches: is missing; add it",
             "httpRouteGroups[2]: is a number, but must be an object",
         ],
     );

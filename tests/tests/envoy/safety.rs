@@ -74,7 +74,7 @@ fn broken() -> Vec<(String, &'static str)> {
     let whole = weights(100, 0).to_string();
     vec![
         (whole[..whole.len() - 1].to_owned(), "configuration: is not valid JSON"),
-        (weights(-5, 100).to_string(), "http-split: spec.backends[0].weight: -5 is negative"),
+        (weights(-5, 100).to_string(), "http-split: spec.backends[0].weight: -5 is negative; use 0 or more"),
         (weights(0, 0).to_string(), "http-split: spec.backends: the weights sum to 0"),
         (unknown_key.to_string(), r#"the key "trafficSplit" is unknown"#),
         (String::new(), "configuration: is empty"),

@@ -196,7 +196,10 @@ fn invalid_configuration_is_rejected_with_all_problems_and_the_old_one_serves() 
     let Err(Error::Refused { logs, .. }) = simulator.reconfigure(wrong) else { panic!("it isn't refused") };
     let logs: Vec<_> = logs.iter().map(|log| (log.level, &log.message[..])).collect();
     assert_eq!(logs.len(), 2, "{logs:?}");
-    let expected = (LogLevel::Error, "trafficSplits[0] httpbin/http-split: spec.backends[1].weight: -5 is negative");
+    let expected = (
+        LogLevel::Error,
+        "trafficSplits[0] httpbin/http-split: spec.backends[1].weight: -5 is negative; use 0 or more",
+    );
     assert!(logs.contains(&expected), "{logs:?}");
     assert!(logs.iter().any(|(_, message)| message.contains("\"colour\" is unknown")), "{logs:?}");
     assert_eq!(ask(&mut simulator).request_header(CLUSTER), Some(V1));

@@ -107,7 +107,7 @@ fn read_matches(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Vec
         (Some(list), None) => (list, "spec.matches"),
         (None, Some(list)) => (list, "matches"),
         (None, None) => {
-            reader.problem("spec.matches", "is missing");
+            reader.problem("spec.matches", "is missing; add it");
             return None;
         }
     };

@@ -32,7 +32,7 @@ pub enum Object {
 /// One problem of a configuration: its object, field and message.
 ///
 /// Displayed as `<object>: <field>: <message>`, for example
-/// `trafficSplits[0] httpbin/http-split: spec.backends[1].weight: -5 is negative`.
+/// `trafficSplits[0] httpbin/http-split: spec.backends[1].weight: -5 is negative; use 0 or more`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The object that has the problem.

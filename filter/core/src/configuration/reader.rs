@@ -61,7 +61,7 @@ impl Reader<'_> {
     pub(crate) fn required<'v>(&mut self, map: &'v Map<String, Value>, key: &str, field: &str) -> Option<&'v Value> {
         let value = get(map, key);
         if value.is_none() {
-            self.problem(field, "is missing");
+            self.problem(field, "is missing; add it");
         }
         value
     }

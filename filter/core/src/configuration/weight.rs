@@ -24,7 +24,7 @@ impl Weight {
     /// quantity in a string (`"5"`, `"500m"`, `"1e3"`, `"1k"`).
     ///
     /// # Errors
-    /// Returns a message such as `-5 is negative`.
+    /// Returns a message such as `-5 is negative; use 0 or more`.
     pub(crate) fn from_value(value: &Value) -> Result<Self, String> {
         match value {
             Value::Number(number) => Self::from_number(number),
@@ -45,7 +45,7 @@ impl Weight {
             return Err(format!("{number} is not a finite number"));
         }
         if value < 0.0 {
-            return Err(format!("{number} is negative"));
+            return Err(format!("{number} is negative; use 0 or more"));
         }
         if value > MAX_WEIGHT as f64 {
             return Err(format!("{number} is above {MAX_WEIGHT}"));
@@ -114,7 +114,7 @@ impl Weight {
             return Ok(Self(0));
         }
         if text.starts_with('-') {
-            return Err(format!("{shown} is negative"));
+            return Err(format!("{shown} is negative; use 0 or more"));
         }
         let above = || format!("{shown} is above {MAX_WEIGHT}");
         let finer = || format!("{shown} is not a multiple of a billionth (1n); round it");
@@ -144,7 +144,9 @@ fn not_a_quantity(text: &str) -> String {
     let parts = text.split_once(['/', ':']).map(|(part, rest)| (part.trim(), rest.trim()));
     match (text.trim().strip_suffix('%').map(str::trim_end), parts) {
         (Some(percent), _) if is_number(percent) => {
-            format!("{shown} is a percentage, but weights are relative to each other; write {percent:.80}")
+            // A number with a fraction is a valid weight only as a quantity, which is a string.
+            let mark = if percent.contains('.') { "\"" } else { "" };
+            format!("{shown} is a percentage, but weights are relative to each other; write {mark}{percent:.80}{mark}")
         }
         (None, Some((part, rest))) if is_number(part) && is_number(rest) => {
             format!("{shown} is a ratio, but each backend has its own weight; write an integer for each backend")
@@ -189,7 +191,7 @@ mod tests {
     fn percentages_ratios_and_fractions_have_a_remedy() {
         for (value, message) in [
             (json!("50%"), "\"50%\" is a percentage, but weights are relative to each other; write 50"),
-            (json!("12.5 %"), "\"12.5 %\" is a percentage, but weights are relative to each other; write 12.5"),
+            (json!("12.5 %"), "\"12.5 %\" is a percentage, but weights are relative to each other; write \"12.5\""),
             (
                 json!("1/2"),
                 "\"1/2\" is a ratio, but each backend has its own weight; write an integer for each backend",
@@ -248,9 +250,9 @@ mod tests {
     #[test]
     fn invalid_weight_is_an_error_with_a_reason() {
         for (value, why) in [
-            (json!(-5), "-5 is negative"),
-            (json!("-5"), "\"-5\" is negative"),
-            (json!(-0.5), "-0.5 is negative"),
+            (json!(-5), "-5 is negative; use 0 or more"),
+            (json!("-5"), "\"-5\" is negative; use 0 or more"),
+            (json!(-0.5), "-0.5 is negative; use 0 or more"),
             (json!(1_000_000_001), "1000000001 is above 1000000000"),
             (json!(1e300), "1e+300 is above 1000000000"),
             (json!(u64::MAX), "18446744073709551615 is above 1000000000"),
