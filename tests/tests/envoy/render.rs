@@ -6,6 +6,7 @@ use e2e::guide::Guide;
 use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
 use e2e::scratch::Scratch;
 use e2e::{Result, wait_for};
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -176,6 +177,37 @@ fn all_root_ports_are_served_and_only_backend_ports_are_split() -> Result<()> {
     assert_eq!((ask("httpbin.httpbin:80")?, ask(ROOT)?), ("other".into(), "httpbin".into()));
     rendered.configure()?;
     assert_eq!((ask("httpbin.httpbin:80")?, ask(ROOT)?), ("other".into(), "httpbin-v1".into()));
+    Ok(())
+}
+
+/// A backend whose Service is missing, headless, an ExternalName, or without the root's port receives no share of the requests.
+#[test]
+fn backend_that_cannot_serve_costs_no_request() -> Result<()> {
+    let service = |name: &str, spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "httpbin"}, "spec": spec});
+    let backend = |name: &str| json!({"service": name, "weight": 100});
+    let backends = ["httpbin-v1", "missing", "headless", "external", "other-port"].map(backend);
+    let objects = [
+        json!({
+            "apiVersion": "split.smi-spec.io/v1alpha2", "kind": "TrafficSplit",
+            "metadata": {"name": "http-split", "namespace": "httpbin"},
+            "spec": {"service": "httpbin", "backends": backends},
+        }),
+        service("headless", json!({"clusterIP": "None", "ports": [{"port": 14001}]})),
+        service("external", json!({"type": "ExternalName", "externalName": "example.com", "ports": [{"port": 14001}]})),
+        service("other-port", json!({"ports": [{"port": 8080}]})),
+    ];
+    let rendered = Rendered::start_with(&config()?, &[], |_, scratch| {
+        let path = scratch.join("objects.json");
+        fs::write(&path, objects.map(|object| object.to_string()).concat())?;
+        Ok(path)
+    })?;
+    rendered.configure()?;
+    let mut client = Client::new(rendered.port);
+    // A backend with a fifth of the weight would miss 100 requests with a probability of 10^-10.
+    for _ in 0..100 {
+        let answer = client.get(ROOT, "/json", &[])?;
+        assert_eq!((answer.status, answer.version().as_str()), (200, "httpbin-v1"), "{}", answer.text());
+    }
     Ok(())
 }
 
