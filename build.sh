@@ -37,6 +37,11 @@ commands:
                   and the controller, on this machine and without containers
     --keep          starts the mesh for you to use, and prints commands to try
     --build         only builds the programs of the mesh; takes a quarter of an hour the first time
+  bench           measures what the filter adds to a request in a real Envoy, beside Envoy's own
+                  weights and a Lua script; prints a table, and writes JSON and an SVG into target/bench
+    --quick         measures few rounds
+    --growth        measures growth with up to 10,000 splits instead
+    --help          lists all options, with examples
   deny            checks the licenses and sources of dependencies with cargo-deny; installing
                   cargo-deny takes minutes the first time
     --advisories    also checks for known vulnerabilities; downloads a Git repository
@@ -48,6 +53,7 @@ for mesh.
 examples:
   ./build.sh demo
   ./build.sh test
+  ./build.sh bench --quick
   ./build.sh mesh --keep
   ./build.sh package --registry ghcr.io/example
 EOF
@@ -229,6 +235,19 @@ check_workflows() {
   go -C .github/actionlint tool actionlint ../workflows/ci.yml ../workflows/release.yml
 }
 
+# Measures the filter in dist/ unless --wasm names another. Installs only Envoy.
+bench() {
+  need_rust
+  # Help needs no filter and no Envoy.
+  if [[ " $* " != *" --help "* && " $* " != *" -h "* ]]; then
+    build_filter
+    install_envoy || fail "Envoy could not be installed (see above)"
+  fi
+  say "building the benchmark"
+  cargo build --quiet --profile tools -p envoy-bench
+  exec "$TARGET/tools/envoy-bench" "$@"
+}
+
 # Not part of `test`: building cargo-deny takes minutes.
 deny() {
   local checks=(licenses bans sources)
@@ -391,13 +410,16 @@ run_tests() {
   level "command" cargo test --no-fail-fast -p traffic-split-envoy -p traffic-split-cli
   level "controller" env RUSTFLAGS="$STATIC" cargo test --no-fail-fast "${CONTROLLER[@]}" --target "$(host)"
   level "tasks of build.sh" cargo test --no-fail-fast --profile tools -p xtask
+  level "benchmark" cargo test --no-fail-fast -p envoy-bench --features e2e/simulator --bins
   level "documentation" "${E2E[@]}" --test docs
   level "e2e, core" "${E2E[@]}" --lib --test core
   level "e2e, simulator" "${E2E[@]}" --test simulator
   if [[ $envoy == yes ]]; then
     level "e2e, real Envoy $ENVOY_VERSION" "${E2E[@]}" --test 'envoy*'
+    level "benchmark, --quick" cargo test --no-fail-fast -p envoy-bench --features e2e/simulator --test quick
   else
     xtask skip "$RESULTS" "e2e, real Envoy" "left out by --without-envoy"
+    xtask skip "$RESULTS" "benchmark, --quick" "left out by --without-envoy"
   fi
   if [[ $mesh == yes ]]; then
     test_mesh
@@ -410,9 +432,11 @@ run_tests() {
 # Bash sets SECONDS: the time since build.sh began.
 summary() { xtask summary "$RESULTS" "$SECONDS"; }
 
-for argument; do
-  case $argument in -h | --help) usage; exit ;; esac
-done
+if [[ ${1:-} != bench ]]; then
+  for argument; do
+    case $argument in -h | --help) usage; exit ;; esac
+  done
+fi
 case ${1:-} in
   build) shift; build "$@" ;;
   demo) shift; demo "$@" ;;
@@ -420,6 +444,7 @@ case ${1:-} in
   package) shift; package "$@" ;;
   deny) shift; deny "$@" ;;
   mesh) shift; run_mesh "$@" ;;
+  bench) shift; bench "$@" ;;
   help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -63,9 +63,14 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with this bootstrap and with its files in `dir`, and waits until Envoy is `LIVE`. The admin port
-    /// may be 0.
+    /// Starts Envoy with two workers, this bootstrap and its files in `dir`, and waits until Envoy is `LIVE`. The admin
+    /// port may be 0.
     pub fn start(bootstrap_yaml: &str, dir: &Path) -> Result<Envoy> {
+        Envoy::start_with_workers(bootstrap_yaml, dir, 2)
+    }
+
+    /// Starts Envoy as [`Envoy::start`] does, with this number of workers.
+    pub fn start_with_workers(bootstrap_yaml: &str, dir: &Path, workers: u32) -> Result<Envoy> {
         let binary = available()?;
         let bootstrap = dir.join("bootstrap.yaml");
         let admin_address = dir.join("admin-address");
@@ -74,7 +79,8 @@ impl Envoy {
         let _ = fs::remove_file(&admin_address);
         let mut command = Command::new(&binary);
         command
-            .args(["--disable-hot-restart", "--concurrency", "2", "-l", "warning"])
+            .args(["--disable-hot-restart", "-l", "warning"])
+            .args(["--concurrency", &workers.to_string()])
             // Otherwise a line below level critical may be flushed only after 10 s.
             .args(["--file-flush-interval-msec", "50"])
             .arg("--log-path")
@@ -107,6 +113,12 @@ impl Envoy {
     /// Checks that the process has not ended.
     pub fn check_running(&mut self) -> Result<()> {
         self.process.check_running()
+    }
+
+    /// Returns the process id.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Returns the port of the admin interface.
@@ -203,7 +215,7 @@ impl Envoy {
 
     /// Returns the number of extension configurations that Envoy accepted, passed to its workers, and rejected. Envoy
     /// also counts some rejected ones as passed on, so all three are needed.
-    fn extension_updates(&self) -> Result<[u64; 3]> {
+    pub fn extension_updates(&self) -> Result<[u64; 3]> {
         self.extension_stats(["update_success", "config_reload", "update_rejected"])
     }
 

@@ -13,7 +13,8 @@ use std::process::Command;
 const RUN_HERE: [&str; 6] = ["cat ", "cp ", "dist/traffic-split ", "mkdir ", "mv ", "ls "];
 
 /// Commands that another test runs: the beginning of the command, the file of the test, and a text of that file.
-const ELSEWHERE: [(&str, &str, &str); 19] = [
+const ELSEWHERE: [(&str, &str, &str); 20] = [
+    ("./build.sh bench", "tests/bench/tests/quick.rs", "fn quick_run_verifies_and_measures_all_variants"),
     ("./build.sh build", "build.sh", "\n  build\n  build_guests\n"),
     // The demo prints the results of this test.
     ("./build.sh demo", "tests/tests/envoy/guide.rs", "fn weights_change_under_load_without_failed_requests"),

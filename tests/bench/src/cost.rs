@@ -1,0 +1,67 @@
+//! The CPU time of a request, measured in short rounds of all variants in random order. Whatever else happens on the
+//! machine then disturbs all variants alike, and the least disturbed rounds of each count.
+
+use crate::connection::Connection;
+use crate::cpu;
+use crate::statistics::{least_tenth, quantile};
+use e2e::Result;
+use fastrand::Rng;
+use std::net::SocketAddr;
+
+/// Requests of a variant in a round.
+const REQUESTS: u32 = 200;
+/// Requests of a connection before its first measured request.
+const WARM_UP: u32 = 20;
+
+/// A listener and the request to it.
+pub(crate) struct Target {
+    /// The listener.
+    pub(crate) address: SocketAddr,
+    /// The bytes of the request.
+    pub(crate) request: Vec<u8>,
+}
+
+/// The cost of a request, in microseconds of CPU time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// The mean of the least tenth of all rounds.
+    pub(crate) least_tenth: f64,
+    /// The first quartile of all rounds.
+    pub(crate) first_quartile: f64,
+}
+
+/// Measures all targets, and returns their costs in the same order. `progress` is called after each round.
+pub(crate) fn measure(
+    process: u32,
+    targets: &[Target],
+    rounds: u32,
+    mut progress: impl FnMut(u32),
+) -> Result<Vec<Cost>> {
+    let mut rng = Rng::new();
+    let mut samples = vec![Vec::new(); targets.len()];
+    let mut order: Vec<usize> = (0..targets.len()).collect();
+    for round in 1..=rounds {
+        rng.shuffle(&mut order);
+        for &index in &order {
+            samples[index].push(one_round(process, &targets[index])?);
+        }
+        progress(round);
+    }
+    let costs = samples
+        .iter()
+        .map(|samples| Cost { least_tenth: least_tenth(samples), first_quartile: quantile(samples, 0.25) });
+    Ok(costs.collect())
+}
+
+fn one_round(process: u32, target: &Target) -> Result<f64> {
+    let mut connection = Connection::open(target.address, target.request.clone())?;
+    for _ in 0..WARM_UP {
+        connection.send()?;
+    }
+    let before = cpu::time(process)?;
+    for _ in 0..REQUESTS {
+        connection.send()?;
+    }
+    let used = cpu::time(process)? - before;
+    Ok(used.as_secs_f64() * 1e6 / f64::from(REQUESTS))
+}
