@@ -1,4 +1,4 @@
-//! SMI `TrafficSplit`: from plugin configuration to rules to a decision.
+//! SMI `TrafficSplit`: parses a plugin configuration, builds rules from it, and decides where each request goes.
 //!
 //! Pure logic: no I/O, no clock, no global state. [`Configuration`] is the parsed plugin configuration, [`Rules`] are
 //! the rules of one client's sidecar, and [`Rules::decide`] selects the root or a backend for a [`Request`]. The

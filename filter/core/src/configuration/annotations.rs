@@ -21,12 +21,12 @@ const KNOWN: [&str; 5] = [
 /// 100 percent, in billionths.
 pub(crate) const HUNDRED_PERCENT: u64 = 100_000_000_000;
 
-/// A split's options. They serialise to the annotations that they were parsed from. Annotations of other tools are
-/// ignored.
+/// The options of a split, parsed from its annotations. Serialized to the same annotations. Annotations of other tools
+/// are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Annotations {
-    /// Request header, in lower case, that names the backend's Service. It selects backends of any weight, even 0.
+    /// Request header, in lower case, whose value names a backend's Service. Selects backends of any weight, even 0.
     #[serde(rename = "traffic-split/override-header", skip_serializing_if = "Option::is_none")]
     pub override_header: Option<String>,
     /// Request header, in lower case. Equal values select the same backend.
@@ -43,7 +43,7 @@ pub struct Annotations {
     pub mirror: Option<Mirror>,
 }
 
-/// A backend that receives copies of a percentage of its split's requests. Displayed and serialised as `httpbin-v2=10`.
+/// A backend that receives copies of a percentage of its split's requests. Displayed and serialized as `httpbin-v2=10`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mirror {

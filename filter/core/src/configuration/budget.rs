@@ -1,4 +1,5 @@
-//! Limits on the cost of a configuration to a sidecar: in total, for each namespace, and for each root Service.
+//! Limits of the memory and CPU time that a configuration costs a sidecar: in total, for each namespace, and for each
+//! root Service.
 //!
 //! The filter refuses a configuration above the budget, `check` reports it, and the controller leaves out the objects
 //! above it. All three count with [`Ledger`], so the filter accepts every configuration that the controller writes.
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The cost of objects to a sidecar that loads them.
+/// The resources that objects use in a sidecar that loads them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cost {
@@ -73,14 +74,14 @@ pub enum Scope {
 pub struct Budget {
     /// For the whole configuration.
     pub total: Cost,
-    /// For the objects of one namespace: half of the filter's total, so that none takes all. A carrier with less room
-    /// lowers the total only; the controller shares that among namespaces.
+    /// For the objects of one namespace: half of the filter's total, so that no namespace takes everything.
+    /// [`with_bytes`](Self::with_bytes) lowers only the total, which the controller shares among namespaces.
     pub namespace: Cost,
-    /// For the matches of one root's splits. It bounds what a request costs; bytes and backends do not count.
+    /// For the matches of one root's splits. Bounds the cost of one request; bytes and backends do not count.
     pub root: Cost,
 }
 
-/// Adds up costs by namespace and root, and refuses what would exceed a [`Budget`].
+/// Adds up costs by namespace and root, and refuses objects that would exceed a [`Budget`].
 #[derive(Clone, Debug)]
 pub struct Ledger {
     budget: Budget,
@@ -111,14 +112,14 @@ impl Cost {
         cost
     }
 
-    /// Returns the part of the cost that counts against a root's limits: conditions and pattern size. Each split that
-    /// names a group pays it, because its requests are matched against all of the group's matches.
+    /// Returns the part of a group's cost that counts against a root's limits: conditions and pattern size. This part
+    /// counts for each split that names the group, because each match of the group may be compared with a request.
     #[must_use]
     pub fn of_matching(self) -> Self {
         Self { bytes: 0, backends: 0, ..self }
     }
 
-    /// Returns the sum of two costs. It saturates.
+    /// Returns the sum of two costs. The sum saturates.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -146,7 +147,7 @@ impl Cost {
         ]
     }
 
-    /// Checks each resource against its limit. The error is about the first one that exceeds it.
+    /// Checks each resource against its limit. The error names the first resource that exceeds its limit.
     fn check(&self, limits: &Self, scope: impl FnOnce() -> Scope) -> Result<(), Exceeded> {
         let pairs = self.resources().into_iter().zip(limits.resources());
         match pairs.into_iter().find(|((_, sum), (_, limit))| sum > limit) {
@@ -178,7 +179,7 @@ impl Budget {
         sum.check(&self.total, || Scope::Configuration)
     }
 
-    /// Checks one group: a group above the limits of a root fits no root. The error is a predicate of the field.
+    /// Checks one group: no root has room for a group above the limits of a root. The error is a predicate of the field.
     pub(crate) fn check_group(&self, cost: Cost) -> Result<(), String> {
         cost.check(&self.root, || Scope::Configuration).map_err(|why| {
             format!(
@@ -191,8 +192,8 @@ impl Budget {
         })
     }
 
-    /// Returns the filter's limits with a total of at most `bytes`, for an object that carries the configuration and
-    /// has a limit of its own.
+    /// Returns the filter's limits with a total of at most `bytes`, for example the size limit of the EnvoyFilter that
+    /// contains the configuration.
     #[must_use]
     pub fn with_bytes(bytes: u64) -> Self {
         let mut budget = Self::FILTER;
@@ -259,8 +260,8 @@ impl Ledger {
 // === impl Exceeded ===
 
 impl Exceeded {
-    /// Returns a message without the sum, for a status: the sum changes with every other object, and each change would
-    /// need another write.
+    /// Returns a message for a status, without the sum: the sum changes when any other object changes, and each new
+    /// message would need another status write.
     #[must_use]
     pub fn limit_text(&self) -> String {
         let Self { resource, limit, .. } = self;

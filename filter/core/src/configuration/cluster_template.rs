@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The template of a cluster name: text with the placeholders `{service}`, `{namespace}`, `{port}` and
-/// `{clusterDomain}`. Displayed and serialised as that text. The default is Istio's template.
+/// `{clusterDomain}`. Displayed and serialized as that text. The default is Istio's template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterTemplate {
     pieces: Vec<Piece>,
@@ -20,7 +20,7 @@ enum Piece {
     ClusterDomain,
 }
 
-/// A Service's cluster name in which only the port is not replaced yet.
+/// A Service's cluster name in which all placeholders except `{port}` are replaced.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClusterName {
     /// The pieces of text before, between and after the placeholders `{port}`.

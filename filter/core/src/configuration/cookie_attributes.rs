@@ -4,7 +4,7 @@ use crate::configuration::reader::quote;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// Valid attributes of a `Set-Cookie` header. Displayed and serialised as in the header. The default is
+/// Valid attributes of a `Set-Cookie` header. Displayed and serialized as in the header. The default is
 /// `Path=/; HttpOnly; SameSite=Lax`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieAttributes(String);
@@ -18,7 +18,7 @@ enum Value {
     Domain,
     /// A path that begins with a slash.
     Path,
-    /// An HTTP date. Browsers read almost anything, so only its characters are checked.
+    /// An HTTP date. Browsers accept almost any date format, so only the characters are checked.
     Date,
     SameSite,
 }

@@ -14,7 +14,7 @@ impl Cost {
         Self { bytes: escaped_bytes(split), backends: count(split.spec.backends.len()), ..Self::default() }
     }
 
-    /// Returns the cost of a group. It counts once, however many splits name the group.
+    /// Returns the cost of a group, which counts only once even if several splits name the group.
     #[must_use]
     pub fn of_group(group: &HttpRouteGroup) -> Self {
         let matches = &group.spec.matches;
@@ -27,7 +27,7 @@ impl Cost {
     /// Returns the cost of an entry of `services`; `key` is its `namespace/name`.
     #[must_use]
     pub fn of_service(key: &str, service: &Service) -> Self {
-        // `escaped_bytes` counts the quotation marks of the key and one byte more, which stands for its colon.
+        // `escaped_bytes` counts the quotation marks of the key, and one byte for a comma: here, that byte is the colon.
         Self { bytes: escaped_bytes(&key).saturating_add(escaped_bytes(service)), ..Self::default() }
     }
 }
@@ -67,7 +67,7 @@ pub(crate) fn escaped_bytes(value: &impl Serialize) -> u64 {
     let mut counter = Counter(1);
     match serde_json::to_writer(&mut counter, value) {
         Ok(()) => counter.0,
-        // A value that cannot be serialised exceeds every budget.
+        // A value that cannot be serialized exceeds every budget.
         Err(_) => u64::MAX,
     }
 }

@@ -34,7 +34,7 @@ pub struct HttpRouteGroup {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct HttpRouteGroupSpec {
-    /// At least one match. The group accepts a request if one of its matches does.
+    /// At least one match. The group accepts a request if at least one match accepts it.
     pub matches: Vec<HttpMatch>,
 }
 
@@ -52,8 +52,8 @@ pub struct HttpMatch {
     /// The method is one of these. If empty, any method is accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
-    /// The whole first value of each of these headers, in lower case, matches its pattern. An absent header does not
-    /// match.
+    /// Header names in lower case, each with a pattern that must match the whole first value of the header. An absent
+    /// header does not match.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "serialize_headers")]
     pub headers: Vec<(String, Pattern)>,
 }
@@ -140,7 +140,7 @@ impl HttpMatch {
     fn read(value: &Value, field: &str, reader: &mut Reader<'_>) -> Option<Self> {
         let map = reader.map(value, field)?;
         let name = get(map, "name").and_then(|name| reader.string(name, &format!("{field}.name"))).unwrap_or_default();
-        // The name of a match is easier to find than its index.
+        // Problems also name the match, because authors find a name more easily than an index.
         let field = &if name.is_empty() { field.to_owned() } else { format!("{field} {}", quote(name)) };
         let path = get(map, "pathRegex").and_then(|path| reader.string(path, &format!("{field}.pathRegex")));
         // `*` is not a regular expression, but SMI's tools write it for "any path".

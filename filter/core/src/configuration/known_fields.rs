@@ -1,4 +1,4 @@
-//! Test support: the list of an object's known fields has all fields that the object serializes to.
+//! Test support: checks that the list of an object's known fields contains all fields of the serialized object.
 
 use serde::Serialize;
 

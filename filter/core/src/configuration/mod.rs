@@ -2,7 +2,7 @@
 //!
 //! [`parsing`] reads the plugin configuration, [`traffic_split`], [`http_route_group`] and [`service`] read the objects
 //! in it, [`validation`] checks across objects, and [`budget`] limits the cost of a configuration to a sidecar.
-//! Requests are unknown here: [`routing`](crate::routing) depends on this module, never the reverse.
+//! This module does not use requests: [`routing`](crate::routing) depends on this module, never the reverse.
 
 pub(crate) mod annotations;
 pub(crate) mod budget;

@@ -140,7 +140,7 @@ impl Configuration {
                             reader.object = Object::HttpRouteGroup { index, name: name.clone() };
                             reader.problem("metadata.name", "is duplicated; rename or remove one of them");
                         }
-                        // An invalid group exists too: a split that names it has no problem of its own.
+                        // An invalid group also exists: a split that names the group needs no second error.
                         groups.insert(name);
                         configuration.http_route_groups.extend(group);
                     }

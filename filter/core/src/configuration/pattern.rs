@@ -11,7 +11,7 @@ const MAX_PATTERN_SIZE: u64 = 4096;
 /// Maximum length of a value that a pattern is matched against, in bytes.
 pub(crate) const MAX_VALUE_BYTES: usize = 8 << 10;
 
-/// A valid regular expression with anchors. Displayed and serialised without the anchors.
+/// A valid regular expression with anchors. Displayed and serialized without the anchors.
 ///
 /// The syntax is that of the crate `regex-lite`: Perl's without back-references and look-around; `\w`, `\d`, `\s` and
 /// case folding are ASCII only. Matching takes time linear in the input.
@@ -28,8 +28,8 @@ pub struct Pattern {
     regex: OnceLock<Option<Regex>>,
 }
 
-/// The steps that one request may still spend on matching. A match costs the number of characters times
-/// [`Pattern::size`].
+/// The number of steps that one request may still use for matching. Matching a value costs the number of characters
+/// times [`Pattern::size`].
 pub(crate) struct MatchingSteps(u64);
 
 /// The result of matching a pattern against a value.
@@ -37,7 +37,7 @@ pub(crate) struct MatchingSteps(u64);
 pub(crate) enum Matched {
     Yes,
     No,
-    /// Not evaluated, and handled as `No`: the value is longer than 8 KiB, or the request lacks the steps.
+    /// Not evaluated, and handled as `No`: the value is longer than 8 KiB, or the request has too few steps left.
     TooLong,
 }
 
@@ -72,7 +72,7 @@ impl Pattern {
         let pattern = Self { text: text.into(), end_anchor, size, width, regex: OnceLock::new() };
         // Parse the text alone first: `a)|(b` is invalid, but becomes valid inside the group that adds the anchors.
         let parsed = parse(text).and_then(|()| parse(&pattern.anchored()));
-        // With a comment, the computed size may be too small, so the compiler checks it.
+        // If the expression contains a comment, the computed size may be too small, so the compiler checks the size.
         let compiled = parsed.and_then(|()| if text.contains('#') { pattern.compile().map(|_| ()) } else { Ok(()) });
         compiled.map_err(|why| {
             let why: String = why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -113,8 +113,8 @@ impl Pattern {
     }
 }
 
-/// Checks the syntax of an expression without compiling it. `regex-lite` cannot only parse, but with a limit of 0 bytes
-/// it stops at the first state, after parsing.
+/// Checks the syntax of an expression without compiling it. `regex-lite` has no function that only parses; with a limit
+/// of 0 bytes, it stops after parsing, at the first state.
 fn parse(text: &str) -> Result<(), regex_lite::Error> {
     const TOO_LARGE: &str = "compiled regex exceeded size limit";
     match RegexBuilder::new(text).size_limit(0).build() {
@@ -244,7 +244,7 @@ mod tests {
             assert_eq!(large.matches(&value, steps), Matched::No);
         }
         assert_eq!(large.matches(&value, steps), Matched::TooLong);
-        // A pattern that costs no more than the remaining steps is still matched.
+        // A later pattern that costs no more than the remaining steps is still matched.
         assert_eq!(Pattern::whole("c+").expect("a pattern").matches(&value, steps), Matched::Yes);
     }
 }

@@ -4,11 +4,11 @@
 //! limit. `regex-lite` reports no size, and the size of its states depends on the target. The rules below follow the
 //! compiler of `regex-lite` 0.1; a test compares both.
 
-/// The size of a pattern, and how much of a value it reads. See [`size`].
+/// The size of a pattern, and the number of characters of a value that the pattern reads. See [`size`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PatternSize {
-    /// States and edges of the compiled expression, multiplied if it has capture groups. A matcher takes at most this
-    /// many steps for each character. A unit takes about 64 bytes.
+    /// Number of states and edges of the compiled expression, multiplied if the expression has capture groups. A
+    /// matcher takes at most this many steps for each character. A unit takes about 64 bytes of memory.
     pub(crate) size: u64,
     /// Maximum number of characters of a value that a matcher reads; `u64::MAX` if unbounded.
     pub(crate) width: u64,
@@ -21,7 +21,7 @@ struct Size {
     states: u64,
     /// Character ranges and targets of branches, which a matcher checks in addition to the states.
     edges: u64,
-    /// Maximum number of characters that it matches.
+    /// Maximum number of characters that these parts match.
     width: u64,
 }
 
@@ -41,11 +41,11 @@ struct Frame {
 /// Character ranges of the largest named class, such as `\W` or `[:^punct:]`.
 const NAMED_CLASS_RANGES: u64 = 5;
 
-/// Computes the size of a pattern. An invalid pattern has some size too.
+/// Computes the size of a pattern. Also returns a size for an invalid pattern.
 pub(crate) fn size(text: &str) -> PatternSize {
     let mut scanner = Scanner { rest: text, folds_case: false, groups: 1, name_characters: 0 };
     let mut whole = scanner.scan();
-    // The group of the whole match, its end, its entry in the list of groups, and the anchors that `Pattern` adds.
+    // States for the group of the whole match, its end, its entry in the list of groups, and the anchors of `Pattern`.
     whole = whole.plus(Size { states: 6, edges: scanner.name_characters / 8, width: 0 });
     // Each state of a matcher has a slot for the start and the end of each group.
     let size = whole.states.saturating_add(whole.edges).saturating_mul(scanner.groups.saturating_add(3)) / 4;
@@ -55,7 +55,7 @@ pub(crate) fn size(text: &str) -> PatternSize {
 /// Reads an expression from left to right.
 struct Scanner<'t> {
     rest: &'t str,
-    /// Whether the flag `i` was set somewhere: each letter is then a class of two.
+    /// Whether the flag `i` occurs anywhere: each letter then counts as a class of two.
     folds_case: bool,
     /// Number of capture groups, including the whole match.
     groups: u64,
@@ -154,7 +154,7 @@ impl Scanner<'_> {
         while self.skip("-") {
             ranges = ranges.saturating_add(1);
         }
-        // As the first character of a class it does not close the class.
+        // `]` as the first character of a class does not close the class.
         if ranges == 1 {
             self.skip("]");
         }
@@ -173,7 +173,7 @@ impl Scanner<'_> {
             };
             ranges = ranges.saturating_add(more);
         }
-        // Case folding adds a range to each.
+        // Case folding adds a second range to each range.
         let edges = ranges.saturating_mul(if self.folds_case { 2 } else { 1 }).saturating_add(1);
         Size { states: 1, edges, width: 1 }
     }
@@ -223,7 +223,7 @@ impl Frame {
         let item = self.item.unwrap_or_default();
         let around = |states, edges| Size { states, edges, width: 0 };
         self.item = Some(match max {
-            // Branches and an end surround the item; the compiler keeps one copy even if the minimum is 0.
+            // Branches and an end surround the item; the compiler keeps one copy of the item even if the minimum is 0.
             None => {
                 let repeated = item.times(min.max(1)).plus(around(3, 4));
                 Size { width: if item.width == 0 { 0 } else { u64::MAX }, ..repeated }

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 /// A valid plugin configuration: what a control plane writes and the filter reads.
 ///
-/// Only [`Configuration::from_json`] and [`Configuration::from_value`] create one with splits. It serialises to a form
-/// that they parse back to an equal value.
+/// Only [`Configuration::from_json`] and [`Configuration::from_value`] create a configuration with splits. Both parse
+/// a serialized configuration to an equal value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -36,11 +36,11 @@ pub struct Configuration {
     pub mirror_header: String,
     /// Request header that carries the `Set-Cookie` value for the response.
     pub set_cookie_header: String,
-    /// Whether Envoy strips these headers from clients' requests before routing. If so, the filter does not remove
+    /// Whether Envoy removes these headers from client requests before routing. If `true`, the filter does not remove
     /// them. Defaults to `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headers_stripped: Option<bool>,
-    /// The splits. Splits of the same root are tried in this order; all but the last of a root have matches.
+    /// The splits. Splits of the same root are tried in this order; all splits of a root except the last have matches.
     pub traffic_splits: Vec<TrafficSplit>,
     /// The HTTPRouteGroups that `spec.matches` of splits name. Names are unique within a namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -77,8 +77,8 @@ impl Default for Configuration {
 }
 
 impl Configuration {
-    /// Returns the Envoy cluster name of a Service for the root's port `port`: the name in `services` if there is one,
-    /// else the template's.
+    /// Returns the Envoy cluster name of a Service for the root's port `port`: the name in `services` if it exists,
+    /// else the name from the template.
     pub fn cluster_name(&self, service: &str, namespace: &str, port: u16) -> String {
         let known = self.services.get(&format!("{namespace}/{service}"));
         let value = known.and_then(|known| known.ports.as_ref()?.get(&port).cloned());

@@ -15,7 +15,7 @@ pub(crate) struct Reader<'p> {
 }
 
 impl Reader<'_> {
-    /// Records a problem of the object. Problems above [`MAX_PROBLEMS`] are dropped, and one problem says so.
+    /// Records a problem of the object. Problems above [`MAX_PROBLEMS`] are dropped, which one last problem reports.
     pub(crate) fn problem(&mut self, field: impl Into<String>, message: impl Into<String>) {
         let (field, message) = match self.problems.len() {
             ..MAX_PROBLEMS => (field.into(), message.into()),

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 pub struct HostRoot {
     /// The root Service: `namespace/name`.
     pub service: String,
-    /// The root's port for all requests to this host. The port in a client's `Host` never counts: it would let clients
-    /// of a gateway reach ports of the Service that the gateway does not expose.
+    /// The root's port for all requests to this host. The port in a client's `Host` is ignored: otherwise, clients
+    /// of a gateway could reach ports of the Service that the gateway does not expose.
     pub port: Option<u16>,
 }
 

@@ -14,15 +14,15 @@ const NAME_A_SERVICE: &str = "write the name of a Service of the TrafficSplit's 
 
 /// Why a text is not the name of a Service in the object's namespace.
 enum Fault<'t> {
-    /// The first label is no DNS label.
+    /// The first label is not a valid DNS label.
     Syntax,
     /// The second label is another namespace.
     Namespace,
-    /// `svc.ns.svc.` and another domain; holds `svc`.
+    /// `svc.ns.svc.` followed by another domain. The value is `svc`.
     Domain(&'t str),
-    /// `svc.ns.<cluster_domain>`, without the label `svc`; holds `svc`.
+    /// `svc.ns.<cluster_domain>`, without the label `svc`. The value is the Service's name, `svc`.
     NoSvcLabel(&'t str),
-    /// A host name or an address of another kind.
+    /// Another host name, or an address.
     Host,
 }
 

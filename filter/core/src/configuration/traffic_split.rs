@@ -20,8 +20,8 @@ const API_VERSIONS: [&str; 4] = [
     "split.smi-spec.io/v1alpha4",
 ];
 
-/// Maximum number of backends of a split: a sticky request hashes its value once for each. SMI's CRD has the same
-/// limit.
+/// Maximum number of backends of a split. The limit bounds the cost of a sticky request, whose value is hashed once for
+/// each backend. SMI's CRD has the same limit.
 const MAX_BACKENDS: usize = 256;
 /// Maximum number of HTTPRouteGroups that a split names.
 const MAX_GROUPS: usize = 64;
@@ -51,7 +51,7 @@ pub struct Metadata {
     pub name: String,
     /// A DNS label: the namespace of the object and of all objects that it names.
     pub namespace: String,
-    /// Options that SMI has no field for.
+    /// Options that SMI lacks.
     #[serde(skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
 }
@@ -117,8 +117,8 @@ impl TrafficSplit {
         Self::read(0, value, cluster_domain, &mut problems).ok_or(problems)
     }
 
-    /// Parses entry `index` of `trafficSplits` and records all problems. Unknown fields are ignored, as Kubernetes adds
-    /// its own.
+    /// Parses entry `index` of `trafficSplits` and records all problems. Ignores unknown fields, because Kubernetes adds
+    /// fields of its own.
     pub(crate) fn read(index: usize, value: &Value, cluster_domain: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         let before = problems.len();
         let object = Object::TrafficSplit { index, name: object_name(value) };
@@ -178,8 +178,8 @@ impl Spec {
     /// The fields of a `spec` in any version of SMI.
     pub const FIELDS: &[&str] = &["service", "backends", "matches"];
 
-    /// Parses a split's `spec`. If the namespace is invalid, which is a problem of its own, Service names are not
-    /// checked.
+    /// Parses a split's `spec`. Does not check Service names if the namespace is invalid, because the invalid namespace
+    /// already has an error.
     fn read(
         map: &Map<String, Value>,
         namespace: Option<&str>,

@@ -13,7 +13,7 @@ impl Configuration {
     /// of this name.
     ///
     /// # Errors
-    /// Every problem found; at least one.
+    /// Returns all problems, at least one.
     pub fn check_split(&self, split: &TrafficSplit, has_group: impl Fn(&str) -> bool) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
         let object = Object::TrafficSplit { index: 0, name: split.key() };
@@ -24,7 +24,7 @@ impl Configuration {
     /// Checks the filter's limits after Services were added to this configuration.
     ///
     /// # Errors
-    /// Each limit that is exceeded, with the first object that exceeds it.
+    /// Returns each limit that is exceeded, with the first object that exceeds it.
     pub fn check_budget(&self) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
         check_budget(self, &Budget::FILTER, &mut problems);
@@ -32,8 +32,8 @@ impl Configuration {
     }
 }
 
-/// Checks that split names are unique, that every split is reachable, and its references. `indexes` has the index of
-/// each split in `trafficSplits`: invalid splits are not in `configuration`.
+/// Checks that split names are unique, that every split is reachable, and that its references exist. `indexes` has the
+/// index of each split in `trafficSplits`, because `configuration` does not contain invalid splits.
 pub(crate) fn check_splits(
     configuration: &Configuration,
     indexes: &[usize],

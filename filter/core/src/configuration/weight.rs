@@ -118,7 +118,7 @@ impl Weight {
         }
         let above = || format!("{shown} is above {MAX_WEIGHT}");
         let finer = || format!("{shown} is not a multiple of a billionth (1n); round it");
-        // Too many digits for any weight: the scale tells whether the number is too large or too fine.
+        // Too many digits for a weight: the scale shows whether the number is too large or has too many decimal places.
         let scale = i64::from(exponent) + 9 - i64::try_from(fraction.len()).unwrap_or(i64::MAX);
         let Ok(mantissa) = digits.parse::<u128>() else {
             return Err(if scale < 0 { finer() } else { above() });
@@ -167,7 +167,7 @@ impl fmt::Display for Weight {
 }
 
 impl Serialize for Weight {
-    /// Serialises to a number if the weight is an integer, else to a quantity. `from_value` parses both back exactly.
+    /// Serializes to a number if the weight is an integer, else to a quantity. `from_value` parses both back exactly.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             value if value % ONE == 0 => serializer.serialize_u64(value / ONE),

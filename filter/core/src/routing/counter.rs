@@ -44,7 +44,7 @@ impl Reason {
 // === impl CounterIds ===
 
 impl CounterIds {
-    /// Marks an id that is not assigned. A counter with this very id is looked up by name each time.
+    /// Marks an id that is not assigned. If a host assigns exactly this id, the counter is looked up by name each time.
     const UNASSIGNED: u32 = u32::MAX;
 
     /// Returns the id for a reason; `None` if it is not assigned.

@@ -112,7 +112,7 @@ impl MatchGroup {
             && self.0.iter().zip(&group.spec.matches).all(|(own, other)| own.conditions == *other)
     }
 
-    /// Returns whether both are the same allocation.
+    /// Returns whether both groups are the same allocation.
     pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

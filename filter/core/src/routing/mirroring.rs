@@ -32,9 +32,9 @@ pub(crate) fn mirror_of_request<'s>(
     is_copied.then_some(mirror)
 }
 
-/// Returns whether the request can be copied without the risk that a slow mirror delays it. Envoy forwards a body no
-/// faster than the slower of both upstreams reads it, unless the body fits into Envoy's buffers. gRPC messages without
-/// a length are assumed to fit.
+/// Returns whether the request can be copied without the risk that a slow mirror delays the request. Envoy forwards a
+/// body only as fast as the slower of both upstreams reads the body, unless the body fits into Envoy's buffers. gRPC
+/// messages without a length are assumed to fit.
 fn can_be_copied(headers: &mut HeaderCache<'_, impl Request>) -> bool {
     if !headers.request().has_body() {
         return true;

@@ -34,9 +34,10 @@ pub enum PortRule {
     HttpsDefault,
 }
 
-/// Determines the port of a request to a Service with the ports `ports`, which are in ascending order. Returns `None` if
-/// no rule applies. The first of these ports that the Service has decides: the port that `Host` or `hosts` specifies, the
-/// connection's destination port, the only port, the default port of the scheme. A port in `hosts` excludes the other rules.
+/// Determines the port of a request to a Service with the ports `ports`, which are in ascending order. Returns the first
+/// of these ports that the Service has: the port that `Host` or `hosts` specifies, the connection's destination port, the
+/// Service's only port, the default port of the scheme. Returns `None` if the Service has none of these ports. If `hosts`
+/// specifies a port, the other rules do not apply.
 ///
 /// `destination` and `is_https` are called only if no earlier rule applies.
 pub fn port_of_request(

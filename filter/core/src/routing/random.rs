@@ -1,6 +1,6 @@
 //! Random numbers of a decision.
 
-/// A source of random numbers. A decision calls it only if something depends on a random number.
+/// A source of random numbers. A decision calls the source only if the result depends on a random number.
 pub trait RandomSource {
     /// Returns a random number, uniform over all of `u64`. It need not be unpredictable.
     fn number(&mut self) -> u64;

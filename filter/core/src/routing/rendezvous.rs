@@ -17,9 +17,9 @@
 //! the score is −ln(u) / w. `ln` is `libm::log` (of FreeBSD and musl) on every target, because other implementations
 //! differ in the last bit. If scores are equal, the backend whose name is smaller byte by byte is selected.
 //!
-//! −ln(u) / w is exponentially distributed with rate w. The smallest of several such scores is backend i's with
-//! probability wᵢ / Σw, so shares follow weights. A backend's score depends only on its own weight, so a value moves
-//! from i to j only if wⱼ / wᵢ grew: all other users stay, and a canary that only grows never loses a user.
+//! −ln(u) / w is exponentially distributed with rate w. Backend i has the smallest score with probability wᵢ / Σw, so
+//! shares follow weights. A backend's score depends only on its own weight, so a value moves from i to j only if
+//! wⱼ / wᵢ grew: all other users stay, and a canary whose weight only grows never loses a user.
 //!
 //! Source: the logarithmic method of Schindelhauer and Schomaker, *Weighted Distributed Hash Tables* (SPAA 2005), based
 //! on the rendezvous hashing of Thaler and Ravishankar (1998).

@@ -34,14 +34,14 @@ pub(crate) enum Entry {
     Root(Arc<Root>),
     /// By a name in `hosts`, with the port that the operator configured.
     Host(Arc<Root>, Option<u16>),
-    /// By `namespace/name`, which is not a host name. Kept only so that later rules can share it.
+    /// By `namespace/name`, which is not a host name. Kept only so that later rules can share the group.
     Group(MatchGroup),
 }
 
 // === impl RootTable ===
 
 impl RootTable {
-    /// Creates a table. It shares the memory of `base` where entries are the same allocations.
+    /// Creates a table. The table shares memory with `base` where entries of both are the same allocation.
     pub(crate) fn new(base: Option<&Self>, cluster_domain: &str, entries: HashMap<Arc<str>, Entry>) -> Self {
         let mut map = base.map_or_else(HashTrieMapSync::new_sync, |base| base.entries.clone());
         let removed: Vec<_> = map.keys().filter(|&key| !entries.contains_key(key)).cloned().collect();

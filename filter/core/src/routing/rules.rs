@@ -93,7 +93,7 @@ impl Rules {
         if self.excluded {
             return Err(RootReason::Excluded);
         }
-        // Without splits, even reading `:authority` would be wasted.
+        // Without splits, reading `:authority` would be a wasted hostcall.
         if self.roots.is_empty() {
             return Err(RootReason::NoSplit);
         }
@@ -183,7 +183,7 @@ fn explain_selection<'r>(
         backend: &backend.target.name,
         cluster: backend.cluster(candidates.port),
         weight: backend.weight,
-        // An override may select a backend where the sum of weights is 0.
+        // An override may select a backend even if the sum of weights is 0.
         share: backend.weight.billionths() as f64 / (candidates.weight_sum as f64).max(1.0),
     });
     trace.shares = shares.collect();

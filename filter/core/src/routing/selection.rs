@@ -89,7 +89,7 @@ impl<'s> Candidates<'s> {
     pub(crate) fn random_pick(self, random: u64) -> Option<&'s Backend> {
         let point = scale(random, self.weight_sum);
         let mut sum = 0;
-        // A backend of weight 0 does not raise the sum, so the point is never below it for the first time.
+        // A backend of weight 0 does not raise the sum, so the point cannot fall below the sum at this backend.
         self.iter().find(|backend| {
             sum += u128::from(backend.weight.billionths());
             point < sum

@@ -13,7 +13,7 @@ pub(crate) fn warnings(configuration: &Configuration, roots: &RootTable) -> Vec<
     let splits = configuration.traffic_splits.iter().enumerate();
     let missing_weights = splits.filter_map(|(index, split)| missing_weights(index, split));
     let hosts = configuration.hosts.iter().filter_map(|(host, HostRoot { service, port })| {
-        // A root without a split is no mistake: splits come and go.
+        // A name in `hosts` whose root has no split is not a mistake: tools create and delete splits at any time.
         unusable_port(host, service, *port, roots.by_configured_host(host)?)
     });
     let splits = configuration.traffic_splits.iter().enumerate();
