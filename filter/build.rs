@@ -1,4 +1,4 @@
-//! Stops a build with any other linker: the module would have export names that no host calls.
+//! Stops a build with any linker other than `filter/link`: the module would have export names that no host calls.
 
 use std::env;
 use std::path::Path;

@@ -2,8 +2,8 @@
 //!
 //! Splits are admitted one by one, always from the namespace with the smallest share so far (progressive filling by dominant
 //! share, as in Ghodsi et al., *Dominant Resource Fairness*, NSDI 2011). A namespace that needs little gets all it needs, and
-//! others share the rest. Within a namespace, served splits come first, then older ones. A split that outgrows its room keeps
-//! its served version.
+//! other namespaces share the rest. Within a namespace, served splits come first, then older splits. If the current version of
+//! a split no longer fits, its served version stays.
 
 use crate::snapshot::{GroupObject, SplitObject};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -54,7 +54,7 @@ pub(crate) struct Admission<'c, S> {
     groups: &'c GroupVersions<'c>,
     /// Returns the entry of `services` for a Service, by namespace, name and whether it is a backend.
     service: S,
-    /// The results of `service` with their cost. Splits share Services, and a Service may have many ports.
+    /// The results of `service` with their cost, cached because splits share Services and a Service may have many ports.
     priced: HashMap<ServiceUse<'c>, Option<(Service, Cost)>>,
     /// The Services in `services`, and whether each is used as a backend.
     admitted: HashMap<(&'c str, &'c str), bool>,
@@ -97,8 +97,8 @@ impl<'c> GroupVersions<'c> {
         self.served.get(key).copied()
     }
 
-    /// Returns the version of a group for a split: the current version, else the served one. The current version of a split
-    /// uses a served group only while the group's object exists.
+    /// Returns the version of a group for a split: the current version, else the served version. The current version of a
+    /// split uses the served version of a group only while the group's object exists.
     fn version(&self, key: &str, for_served: bool) -> Option<&'c HttpRouteGroup> {
         self.current(key).or_else(|| self.served(key).filter(|_| for_served || self.exists(key)))
     }
@@ -231,9 +231,9 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
         self.results[index] = Some(admitted);
     }
 
-    /// Returns the split that takes a root, after it has decided on all older claimants.
+    /// Returns the split without matches that takes the remaining requests of a root. Decides on all older candidates first.
     fn owner(&mut self, root: &str, index: usize) -> Option<usize> {
-        // All claimants older than an owner are already decided.
+        // All candidates that are older than the owner are already decided.
         if let Some(owner) = self.owners.get(root) {
             return Some(*owner);
         }
@@ -252,7 +252,7 @@ impl<'c, S: Fn(&str, &str, bool) -> Option<Service>> Admission<'c, S> {
         cost: Cost,
         is_served: bool,
     ) -> Result<Option<Exceeded>, Option<Exceeded>> {
-        // Refuses most splits that do not fit, at little cost.
+        // A cheap check, which refuses most splits that do not fit.
         self.ledger.check(&split.metadata.namespace, cost, None).map_err(Some)?;
         let mut exceeded = None;
         let has_groups = !split.spec.matches.is_empty();

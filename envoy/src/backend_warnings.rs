@@ -1,5 +1,5 @@
-//! Adds the Services of files to a configuration, as the controller adds those of a cluster, and warns of Services that splits name
-//! in vain.
+//! Adds the Services of files to a configuration, as the controller adds the Services of a Kubernetes cluster, and warns of backends
+//! that receive no requests.
 
 use crate::known_services::{KnownServices, served_ports};
 use crate::service_problems::{ProblemKind, ServiceProblem, service_problems};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use traffic_split::{Configuration, Object, Problem, Service, Spec, TrafficSplit};
 
-/// The most warnings for which a similar name is looked up.
+/// Maximum number of warnings for which a similar name is looked up.
 const MAX_SUGGESTIONS: usize = 100;
 
 /// The result of [`add_services`].
@@ -20,10 +20,10 @@ pub(crate) struct AddedServices {
     pub(crate) no_traffic: BTreeMap<String, &'static str>,
 }
 
-/// Adds Services to a configuration whose `services` are the operator's. Backends that receive no requests get no ports.
+/// Adds Services to a configuration whose `services` are the operator's entries. Backends that receive no requests get no ports.
 ///
 /// # Errors
-/// The limits that the configuration exceeds with the Services.
+/// Returns the limits that the configuration with the Services exceeds.
 pub(crate) fn add_services(
     configuration: &mut Configuration,
     objects: &[Value],
@@ -114,7 +114,7 @@ fn remedy(
     match (problem.kind, problem.service) {
         (ProblemKind::Missing, Some(name)) => {
             let Spec { service: root, backends, .. } = &split.spec;
-            // A backend is named once, and is rarely the root.
+            // A split names each backend only once, and a backend is rarely also the root.
             let is_free =
                 |known: &&str| is_root || (root != known && backends.iter().all(|backend| backend.service != **known));
             let known = || services.names(&split.metadata.namespace).filter(is_free);

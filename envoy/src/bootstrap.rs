@@ -19,7 +19,7 @@ use traffic_split::Configuration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BootstrapOptions {
-    /// The client's namespace: node metadata `NAMESPACE`. The configuration's `namespace` takes precedence.
+    /// The client's namespace: the node metadata `NAMESPACE`. The configuration's `namespace` takes precedence.
     pub namespace: String,
     /// The address of the listener for client requests.
     pub listen: SocketAddr,

@@ -165,8 +165,8 @@ fn collision_message(name: &str, first: &Destination, second: &Destination, temp
     format!("two Services have the cluster name `{name}`, {one} and {other}; {remedy}")
 }
 
-/// Returns the ports to which the splits send requests, by namespace and Service. Of a Service with unknown ports, any port stands for
-/// all of them.
+/// Returns the ports to which the splits send requests, by namespace and Service. For a Service with unknown ports, returns one
+/// arbitrary port.
 fn used_ports(configuration: &Configuration) -> BTreeMap<(&str, &str), BTreeSet<u16>> {
     const ANY_PORT: u16 = 80;
     let known = |namespace: &str, service: &str| {

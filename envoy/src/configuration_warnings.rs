@@ -1,4 +1,4 @@
-//! Valid settings of splits that have no effect, or another effect than their author expects.
+//! Warnings about valid settings of splits that have no effect, or not the effect that their author expects.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub(crate) fn configuration_warnings(configuration: &Configuration, value: &Valu
                 .flatten()
                 .map(|(port, _)| port.to_string())
                 .collect();
-            // Some tools write the root's only port.
+            // No warning if this is the root's only port: some tools write it.
             if ports != [port] {
                 let lacks = if ports.is_empty() || ports.iter().any(|own| own == port) {
                     ""

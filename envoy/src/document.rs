@@ -237,12 +237,12 @@ pub(crate) fn default_namespace(object: &mut Value, namespace: Option<&str>) -> 
     namespace.is_some()
 }
 
-/// Returns `namespace/name`, or as much of it as exists, as one short line.
+/// Returns `namespace/name`, or the part of it that exists, as one short line.
 pub(crate) fn name(value: &Value) -> String {
     plain(&key(value))
 }
 
-/// Returns `namespace/name`, or as much of it as exists: the identity of an object among those of its kind.
+/// Returns `namespace/name`, or the part of it that exists: the identity of an object among the objects of its kind.
 pub(crate) fn key(value: &Value) -> String {
     let name = text(value, "/metadata/name").unwrap_or_default();
     match text(value, "/metadata/namespace") {

@@ -6,7 +6,7 @@ use crate::suggestion::did_you_mean_or_list;
 use std::collections::BTreeSet;
 use traffic_split::{Configuration, HostRoot, Object, Problem, is_label};
 
-/// Returns a warning for each entry of `hosts` whose root has no split, and for each that is the name of a Service.
+/// Returns a warning for each entry of `hosts` whose root has no split, and for each entry that is the name of a Service.
 pub(crate) fn host_warnings(configuration: &Configuration) -> Vec<Problem> {
     let (roots, services) = (roots(configuration), services(configuration));
     let warning = |(host, HostRoot { service, .. }): (&String, &HostRoot)| {

@@ -30,7 +30,7 @@ pub(crate) struct IstioRules<'c> {
     full: HashMap<&'c str, usize>,
     suffixes: SuffixIndex,
     namespaces: HashMap<&'c str, usize>,
-    /// The index in `lists` of the Sidecars that list a pattern, by the indexes of the hosts' namespace and of the pattern.
+    /// For each namespace of hosts and each pattern, by their indexes: the index in `lists` of the Sidecars that list them.
     visible: HashMap<(usize, usize), usize>,
     /// Sorted lists of indexes into `sidecars`.
     lists: Vec<Vec<usize>>,
@@ -78,16 +78,16 @@ struct HostRules {
     lists: Vec<usize>,
 }
 
-/// The splits of a namespace need more than [`MAX_STEPS`].
+/// The error that the splits of a namespace need more than [`MAX_STEPS`].
 struct TooManySteps;
 
-/// The most objects that a message lists, since other tenants may create any number.
+/// Maximum number of objects that a message lists. Other tenants may create any number of objects.
 const MAX_LISTED: usize = 10;
 
 /// The longest DNS name; a longer pattern matches nothing.
 const MAX_HOST_BYTES: usize = 253;
 
-/// The most steps for the splits of one namespace in one pass, about 50 ms. A host costs one step for each byte; a backend that
+/// Maximum number of steps for the splits of one namespace in one pass, about 50 ms. A host costs one step for each byte; a backend that
 /// Sidecars hide costs one step for each Sidecar that sees the root.
 const MAX_STEPS: usize = 1_000_000;
 
@@ -241,7 +241,7 @@ impl<'c> IstioRules<'c> {
         backend: &Rc<HostRules>,
     ) -> Result<Rc<[usize]>, TooManySteps> {
         memo.spend(namespace, 1)?;
-        // The most frequent case needs no memory.
+        // The most frequent case: handle it without a cache entry.
         if root.lists == backend.lists {
             return Ok(Rc::new([]));
         }
@@ -250,7 +250,7 @@ impl<'c> IstioRules<'c> {
             return Ok(hidden.clone());
         }
         let mut hidden = Vec::new();
-        // Clients of a Sidecar in a list of both see both.
+        // The clients of Sidecars in a list that root and backend share see both.
         for list in root.lists.iter().filter(|list| backend.lists.binary_search(list).is_err()) {
             let mut found = 0;
             for sidecar in &self.lists[*list] {
@@ -353,7 +353,7 @@ impl<'c> IstioRules<'c> {
     }
 }
 
-/// Returns whether an export is limited to these namespaces. An export that is not evaluated counts as all.
+/// Returns whether an export is limited to these namespaces. An export list that is not evaluated counts as an export to all.
 fn is_within(export: &Export, namespaces: &[String]) -> bool {
     let Export::Only(own) = export else { return false };
     let mut others = namespaces.iter().peekable();

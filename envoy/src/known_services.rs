@@ -37,9 +37,9 @@ impl<'c> KnownServices<'c> {
         Self { objects: ServiceFacts::all(services), operator, names: None, complete: BTreeSet::new() }
     }
 
-    /// Returns the Services of files, in which splits have the roots `roots`. Files with a Service object that is no root are taken
-    /// to have all Services of its namespace: people pass the root's Service alone for its ports. In other namespaces, any Service
-    /// may exist. The operator's entries say nothing about further Services.
+    /// Returns the Services of files. `roots` are the roots of the splits. If the files have a Service object that is not a root,
+    /// assumes that they have all Services of its namespace. (Users pass only the root's Service to specify its ports.) In other
+    /// namespaces, any Service may exist. An entry of the operator adds only its own Service.
     pub(crate) fn of_files(
         services: impl IntoIterator<Item = &'c Value>,
         operator: &'c BTreeMap<String, Service>,
@@ -55,7 +55,7 @@ impl<'c> KnownServices<'c> {
         Self { objects, operator, names: Some(names), complete }
     }
 
-    /// Returns whether a Service that is not known does not exist.
+    /// Returns whether all Services of a namespace are known, so that an unknown Service does not exist.
     pub(crate) fn is_complete(&self, namespace: &str) -> bool {
         self.names.is_none() || self.complete.contains(namespace)
     }
@@ -72,8 +72,8 @@ impl<'c> KnownServices<'c> {
             && self.is_complete(namespace)
     }
 
-    /// Returns why a backend receives no requests, as a predicate of the Service. The operator's entry takes precedence: it
-    /// declares that proxies have a cluster of the Service.
+    /// Returns why a backend receives no requests, as a predicate of the Service. The operator's entry takes precedence: the
+    /// entry declares that proxies have a cluster of the Service.
     pub(crate) fn no_traffic_reason(&self, namespace: &str, name: &str) -> Option<&'static str> {
         if self.operator_entry(namespace, name).is_some() {
             return None;

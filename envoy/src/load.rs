@@ -59,7 +59,7 @@ const NO_NAMESPACE: &str = "is missing; add the namespace, or set a default name
 /// configuration to begin with: its keys stay, and the objects of the files are added.
 ///
 /// # Errors
-/// Every problem in any of the files: at least one error, and warnings.
+/// Returns every problem in any of the files: at least one error, and warnings.
 pub fn load(files: &[InputFile], config: Option<&InputFile>, options: &LoadOptions) -> Result<Input, Vec<Diagnostic>> {
     let mut loader = Loader { options: options.clone(), ..Loader::default() };
     if let Some(config) = config {
@@ -312,7 +312,7 @@ impl Loader {
         file.documents().map_err(report).ok()
     }
 
-    /// Reports the empty files if all files are empty. Beside other files, an empty file is that of a disabled template.
+    /// Reports the empty files if all files are empty. Otherwise, an empty file is probably the output of a disabled template.
     fn report_empty_input(&mut self) {
         if self.has_documents {
             return;
@@ -450,7 +450,7 @@ impl Loader {
         let of_file = match object {
             Object::TrafficSplit { index, .. } => origin(whole, "trafficSplits", &self.splits, *index),
             Object::HttpRouteGroup { index, .. } => origin(whole, "httpRouteGroups", &self.groups, *index),
-            // The ports of a Service object are checked when it is added, so the problem is in the configuration if that has the Service.
+            // The ports of a Service object are already checked. If the configuration file has the Service, the problem is there.
             Object::Service { name } => self.services.get(name).filter(|_| !self.is_configured(name)),
             _ => None,
         };

@@ -10,7 +10,7 @@ use traffic_split::{Configuration, Object, Problem, TrafficSplit};
 
 /// The methods that are often misspelled.
 const COMMON_METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-/// Methods that are near a common method but are no mistakes. Source: the HTTP Method Registry of IANA, and caches.
+/// Valid methods with a name similar to a common method. Source: the HTTP Method Registry of IANA, and caches.
 const OTHER_METHODS: [&str; 6] = ["SET", "BAN", "PUSH", "COPY", "MOVE", "PURGE"];
 
 /// Returns the warnings about a valid configuration. `value` is the configuration before it was parsed.

@@ -1,11 +1,11 @@
-//! Messages of conditions: one line each, bounded while they are built, because other tenants write the texts that they quote.
+//! Messages of conditions: one line each. The length is bounded while a message is built, because messages quote texts of tenants.
 
 use traffic_split::{Object, Problem};
 
-/// The most characters of a condition's message. The API server refuses a status whose message has more than 32,768 bytes.
+/// Maximum number of characters of a condition's message. The API server refuses a status whose message has more than 32,768 bytes.
 const MAX_MESSAGE_CHARACTERS: usize = 8000;
 
-/// The most problems of one object that a message lists.
+/// Maximum number of problems of one object that a message lists.
 const MAX_LISTED_PROBLEMS: usize = 20;
 
 /// Room for `; and N more`.
@@ -76,7 +76,7 @@ impl Message {
             return false;
         }
         let remaining = self.remaining_characters;
-        // A character has at least one byte; a part that is too long is not counted to its end.
+        // Count at most as many characters as fit: a part may be very long. A character has at least one byte.
         let length =
             if part.len() <= remaining { part.chars().count() } else { part.chars().take(remaining + 1).count() };
         if length <= remaining {

@@ -98,8 +98,8 @@ fn ambiguous(fields: impl Iterator<Item = String>, source: &SourceMap) -> Vec<(S
     fields.filter_map(|field| message(&field).map(|message| (field, message))).collect()
 }
 
-/// Returns the number that YAML 1.1 reads and the number that YAML 1.2 reads, if they differ. No negative number is valid, so those
-/// have the error of negative numbers.
+/// Returns the number that YAML 1.1 reads and the number that YAML 1.2 reads, if they differ. Ignores negative numbers, which have
+/// an error of their own.
 fn readings(text: &str) -> Option<(u128, u128)> {
     let digits: String = text.strip_prefix('+').unwrap_or(text).chars().filter(|char| *char != '_').collect();
     if !digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -65,12 +65,12 @@ impl Kind {
     }
 }
 
-/// Returns the message for a kind that the API group of `api_version` does not have, although another group has it. Without this
-/// message, the object would be an object of another project, and would be ignored.
+/// Returns the message for a kind that the API group of `api_version` does not have, although another group has the kind. Without
+/// this error, the object would be ignored as an object of another project.
 pub(crate) fn foreign_kind(kind: &str, api_version: &str) -> Option<String> {
     let own = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
     let of_group = Kind::of_group(api_version, kind)?;
-    // A TrafficSplit always counts as one, and its version has a suggestion.
+    // A TrafficSplit is recognized with any API group, and its version then has a suggestion.
     if own == of_group || own == Kind::TrafficSplit {
         return None;
     }

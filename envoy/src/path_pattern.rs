@@ -5,7 +5,7 @@ use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// The most literals with which a pattern may begin. A class with more characters is not examined.
+/// Maximum number of literals with which a pattern may begin. A class with more characters is not examined.
 const MAX_PREFIXES: usize = 512;
 /// Returns whether no path contains a byte. Clients do not send a fragment, and the filter removes the query.
 fn is_impossible(byte: u8) -> bool {

@@ -31,7 +31,7 @@ pub struct EnvoyFilterPlan {
 pub struct SplitStatus {
     /// Whether the object is valid.
     pub accepted: Condition,
-    /// Whether the configuration holds the object as it is written.
+    /// Whether the configuration contains the current version of the object.
     pub programmed: Condition,
     /// Whether the Services, ports and HTTPRouteGroups that the split names exist.
     pub resolved: Condition,
@@ -45,10 +45,10 @@ pub struct SplitStatus {
     pub served_version: ServedVersion,
 }
 
-/// The end of a message about a split that no sidecar has.
+/// The end of a message about a split of which sidecars have no version.
 const NOT_SERVED: &str = "this split is not served";
 
-/// Why the configuration does not hold a valid object as it is written.
+/// Why the configuration does not contain the current version of a valid object.
 enum Withheld<'c> {
     /// The split, or a group that it names, exceeds a limit.
     TooLarge(Exceeded),
@@ -62,7 +62,7 @@ enum Withheld<'c> {
 /// decides which splits that do not fit keep their served version and which are left out.
 ///
 /// Splits of one root with matches come first, ordered by age, then by name. The oldest split without matches comes last;
-/// others without matches conflict with it.
+/// other splits without matches conflict with this split.
 #[must_use]
 pub fn plan(
     base: &Configuration,
@@ -214,7 +214,7 @@ impl<'c> Planner<'c> {
         let object = candidate.object;
         let checked;
         let own = match &object.split {
-            // An invalid group is not a missing one: its own problems follow.
+            // An invalid group is not missing: its own problems follow.
             Ok(split) => {
                 checked = self.check(split, |key| self.groups.exists(key)).err().unwrap_or_default();
                 &checked

@@ -16,7 +16,7 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Returns whether a character is invisible but is no white space, such as the zero-width space.
+/// Returns whether a character is invisible but not white space, such as the zero-width space.
 pub(crate) fn is_format_character(char: char) -> bool {
     matches!(char,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -19,9 +19,9 @@ const MAX_CHANGES_PER_VM: u64 = 100;
 
 /// Returns the [`vm_epoch`](crate::IstioOptions::vm_epoch) for the EnvoyFilter that replaces `served` with this configuration.
 ///
-/// The epoch changes if more than weights change, so that the new configuration loads even if the served one trapped. It
-/// also changes after every hundredth change, counted by `metadata.generation`, so that Envoy frees the VM's memory and
-/// metrics.
+/// The epoch changes if anything other than weights changes, so that the new configuration loads even if the served
+/// configuration trapped. The epoch also changes after every hundredth change, counted by `metadata.generation`, so that
+/// Envoy frees the VM's memory and metrics.
 ///
 /// Use the result for one replacement only: before each retry, call this function again with the EnvoyFilter that then exists.
 #[must_use]

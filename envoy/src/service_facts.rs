@@ -29,7 +29,7 @@ pub(crate) enum Export {
 /// The annotation that lists the namespaces to which Istio exports a Service.
 pub const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
-/// The most entries of [`EXPORT_TO`] that the planner evaluates.
+/// Maximum number of entries of [`EXPORT_TO`] that the planner evaluates.
 pub(crate) const MAX_EXPORTS: usize = 100;
 
 impl<'c> ServiceFacts<'c> {

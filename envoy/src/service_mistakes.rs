@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use traffic_split::is_label;
 
-/// The most characters of the name of a Service or namespace.
+/// Maximum number of characters of the name of a Service or namespace.
 const MAX_LABEL: usize = 63;
 
 /// Returns field and message for each mistake in the names and ports of a Service, in addition to those of

@@ -9,7 +9,7 @@ use traffic_split::{Backend, TrafficSplit, Weight};
 pub(crate) struct ServiceProblem<'s> {
     /// The path of the field in the split.
     pub(crate) field: String,
-    /// The Service that is meant; `None` if the backends are meant together.
+    /// The Service that has the problem; `None` if all backends together have it.
     pub(crate) service: Option<&'s str>,
     /// What is wrong and its effect.
     pub(crate) message: String,
@@ -115,7 +115,7 @@ impl<'a> Check<'a> {
         let mut weighted = self.split.spec.backends.iter().filter(|backend| backend.has_weight());
         let root = root(self.split);
         let message = match self.root_ports.map(Vec::as_slice) {
-            // The root has a problem of its own.
+            // The root already has its own problem.
             Some([]) => return None,
             None if weighted.any(|backend| self.no_traffic_reason(backend).is_none()) => return None,
             None => {

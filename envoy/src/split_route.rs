@@ -33,8 +33,8 @@ pub(crate) fn split_route(configuration: &Configuration, options: &SplitRoute) -
     if let Some(backend) = &configuration.backend_header {
         add(&options.response_header, backend);
     }
-    // This header and the mirror have no effect on requests without their request header. The route always has both, because the
-    // filter's next configuration may need them.
+    // The response header and the mirror have no effect on requests without their request header. The route always has both, because
+    // the filter's next configuration may need them.
     add("set-cookie", &configuration.set_cookie_header);
     let mut route = json!({
         "cluster_header": header,

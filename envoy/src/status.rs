@@ -1,4 +1,4 @@
-//! The status and the Events of a TrafficSplit, from what the planner decided.
+//! The status and the Events of a TrafficSplit, derived from the plan.
 
 use crate::condition::Condition;
 use crate::document;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub struct StatusEvent {
     /// Whether the Event's type is `Warning` and not `Normal`.
     pub is_warning: bool,
-    /// The Event's reason: that of the condition that changed.
+    /// The Event's reason: the reason of the condition that changed.
     pub reason: &'static str,
     /// The Event's message.
     pub message: String,
@@ -76,8 +76,8 @@ pub fn status_events(split: &SplitStatus, object: &Value) -> Vec<StatusEvent> {
     conditions(split).into_iter().filter(is_reported).filter(is_new).map(event).collect()
 }
 
-/// Whether a condition of the status has the same reason and message. Digits in a refusal don't count: the API server's
-/// messages hold ports and times that differ in each try.
+/// Returns whether a condition of the status has the same reason and message. Ignores digits in a refusal: the API server's
+/// messages contain ports and times that differ in each attempt.
 fn is_same(condition: &Condition, old: &Value) -> bool {
     let without_digits = |text: &str| text.replace(|char: char| char.is_ascii_digit(), "");
     let message = document::text(old, "/message").unwrap_or_default();

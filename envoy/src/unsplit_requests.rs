@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use traffic_split::{Configuration, GivenPort, port_of_request};
 
-/// Returns a warning for each root whose requests without a port in `Host` are not split on a listener with the port
-/// `listener`: the root has several ports, but neither `listener` nor 80.
+/// Returns a warning for each root whose requests without a port in `Host` are not split on the listener with the port
+/// `listener`, because the root has several ports, but neither `listener` nor 80.
 pub fn unsplit_requests(configuration: &Configuration, listener: u16) -> Vec<String> {
     let roots: BTreeSet<_> = (configuration.traffic_splits.iter())
         .map(|split| (split.metadata.namespace.as_str(), split.spec.service.as_str()))

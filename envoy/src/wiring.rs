@@ -23,7 +23,7 @@ pub enum WasmSource {
     Remote {
         /// Its URL.
         url: String,
-        /// The SHA-256 of the file, or of the image's manifest, in hexadecimal; absent: Istio's agent accepts any content.
+        /// The SHA-256 of the file, or of the image's manifest, in hexadecimal. If absent, Istio's agent accepts any content.
         sha256: Option<String>,
     },
 }
@@ -75,13 +75,14 @@ pub(crate) fn config_discovery(config_source: Value) -> Value {
     })
 }
 
-/// The number of VM epochs. A stream keeps the VM under which it began, so this is the most VMs of one filter in each worker.
+/// The number of VM epochs. A stream keeps the VM in which it began, so each worker has at most this number of VMs of one filter.
 pub const VM_EPOCHS: u64 = 8;
 
 /// Returns the epoch of a configuration's VM, below [`VM_EPOCHS`], derived from everything except the splits' weights.
 ///
-/// Configurations of one epoch share a VM, so a change of weights starts no VM. Seven of eight other changes do: after a trap in
-/// `on_configure`, Envoy refuses all configurations of that VM until no stream and no configuration uses the VM.
+/// Configurations of one epoch share a VM, so a change of weights starts no new VM. Seven of eight other changes start a new VM,
+/// which recovers from a trap in `on_configure`: Envoy refuses all configurations of a failed VM until no stream and no
+/// configuration uses that VM.
 pub fn vm_epoch(configuration: &Configuration) -> u64 {
     hash(structure(configuration).as_bytes()) % VM_EPOCHS
 }

@@ -11,13 +11,13 @@ use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, UserMessageFormatter};
 
-/// Why serialising a configuration cannot fail.
+/// Why serializing a configuration cannot fail.
 pub(crate) const ALWAYS_JSON: &str = "a configuration consists of strings, numbers, lists and maps with string keys";
 
 /// The fields with which a Kubernetes object may begin.
 const TOP_LEVEL_FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
 
-/// Deeper than any valid document, and shallow enough for any stack.
+/// Maximum nesting: deeper than any valid document, and shallow enough for any stack.
 const MAX_DEPTH: usize = 100;
 
 /// The beginning of a text.
@@ -150,7 +150,7 @@ pub(crate) fn write(value: &Value) -> String {
 }
 
 /// A value whose objects begin with `@type` and `name`; all other keys are in alphabetical order. The feature `preserve_order` of
-/// serde_json is no alternative: it would apply to the whole workspace, including the filter.
+/// serde_json is not an alternative, because it would apply to the whole workspace, including the filter.
 struct Ordered<'v>(&'v Value);
 
 impl Serialize for Ordered<'_> {

@@ -1,14 +1,14 @@
 //! The host functions of Proxy-Wasm ABI 0.2.1 that the filter calls, as safe functions.
 //!
-//! The SDK's own functions panic on a status that they do not expect, and a panic stops the worker's VM. Here every
-//! status is handled; none traps. The SDK provides types, the allocator, and the mark of the ABI's version.
+//! The SDK's own functions panic on a status that they do not expect, and a panic stops the worker's VM. The functions
+//! in this module handle every status without a trap. The SDK provides types, the allocator, and the ABI version marker.
 //!
 //! Source: <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
 use std::{fmt, ptr};
 
-/// A status other than `OK`, as a number: hosts may answer numbers that the ABI does not name.
+/// A status other than `OK`, as a number: hosts may return numbers that the ABI does not define.
 pub(crate) struct Status(u32);
 
 impl fmt::Display for Status {
@@ -58,7 +58,7 @@ mod host {
     }
 }
 
-/// Writes a line to the host's log. A host that cannot log is ignored.
+/// Writes a line to the host's log. Ignores a failure.
 pub(crate) fn log(level: LogLevel, message: &str) {
     // SAFETY: the pointer and the size are those of a string.
     unsafe { host::proxy_log(level as u32, message.as_ptr(), message.len()) };
@@ -72,7 +72,7 @@ pub(crate) fn plugin_configuration() -> Option<Vec<u8>> {
     })
 }
 
-/// Returns the value of a request header, the first one if it is repeated; `None` if it is missing or the call fails.
+/// Returns the first value of a request header; `None` if the header is missing or the call fails.
 pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
     returned_bytes(|data, size| {
         // SAFETY: the name is a string; the host writes to both pointers, which are valid.
@@ -80,7 +80,7 @@ pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Replaces all request headers of this name by one.
+/// Replaces all request headers of this name by one header.
 pub(crate) fn replace_request_header(name: &str, value: &str) -> Result<(), Status> {
     // SAFETY: both pointers and sizes are those of strings.
     check(unsafe {

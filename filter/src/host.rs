@@ -29,7 +29,7 @@ impl Request for CurrentRequest {
 }
 
 impl CurrentRequest {
-    /// Replaces all request headers of this name by one. Envoy then selects the route again.
+    /// Replaces all request headers of this name by one header. Envoy then selects the route again.
     pub(crate) fn set_header(&self, name: &str, value: &str) {
         if let Err(status) = abi::replace_request_header(name, value) {
             log::error!("could not write the request header {name}: the host returned {status}");
@@ -47,7 +47,7 @@ impl CurrentRequest {
     }
 }
 
-/// Returns the plugin configuration of the root context that is being configured.
+/// Returns the plugin configuration of the root context whose `on_configure` is running.
 pub(crate) fn configuration() -> Vec<u8> {
     abi::plugin_configuration().unwrap_or_default()
 }

@@ -15,7 +15,7 @@ mod vm;
 use proxy_wasm::types::Action;
 
 unsafe extern "C" {
-    // Runs constructors of the C library; made by the linker.
+    // Created by the linker. Runs the constructors of the C library.
     safe fn __wasm_call_ctors();
 }
 

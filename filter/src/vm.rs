@@ -1,7 +1,6 @@
 //! The state of one VM: the rules of its root contexts, its random numbers and its counters.
 //!
-//! One VM has several root contexts: those of all listeners, and those of old configurations until their requests are
-//! done.
+//! One VM has several root contexts: one for each listener, and those of old configurations until their requests end.
 
 use crate::host::{self, CurrentRequest};
 use fastrand::Rng;
@@ -22,10 +21,10 @@ pub(crate) struct Vm {
     /// context when the headers are complete.
     requests: Vec<(u32, u32)>,
     rng: Rng,
-    /// The ids of all counters ever defined, by name. To define a counter again would add an id for the same counter,
-    /// and memory that Envoy never frees.
+    /// The ids of all counters ever defined, by name. Defining a counter again would add a second id for the same counter,
+    /// and use memory that Envoy never frees.
     counters: HashMap<String, u32>,
-    /// The warning of the last configuration, so that it is not repeated at every change.
+    /// The warning of the last configuration. The same warning is not logged again after a change.
     last_warning: String,
 }
 
@@ -34,8 +33,8 @@ const MAX_LOG_LINES: usize = 20;
 
 /// A root context with a configuration.
 ///
-/// Envoy keeps a root context until all of its streams are done, so a VM may have thousands. They share memory; see
-/// [`Rules::sharing`].
+/// Envoy keeps a root context until all of its streams end, so a VM may have thousands of root contexts. They share
+/// memory; see [`Rules::sharing`].
 struct Plugin {
     rules: Rules,
     headers: Rc<Headers>,
@@ -48,7 +47,7 @@ struct Headers {
     backend: Option<String>,
     mirror: String,
     set_cookie: String,
-    /// Whether Envoy strips these headers from clients' requests.
+    /// Whether Envoy removes these headers from client requests.
     stripped: bool,
 }
 
@@ -96,7 +95,8 @@ impl Vm {
         newest.sort_unstable_by_key(|(id, _)| Reverse(**id));
         let others = newest.iter().map(|(_, plugin)| &plugin.rules);
         let mut rules = Rules::sharing(&configuration, host::node_namespace().as_deref(), others);
-        // Log one line only: Envoy first configures a new VM for each configuration, which lacks `last_warning`.
+        // Log only one line: Envoy validates each configuration in a new VM, which has no `last_warning` and would log
+        // all warnings again.
         let warning = log_lines(rules.take_warnings(), 1).join("; ");
         if !warning.is_empty() && warning != self.last_warning {
             log::warn!("{warning}");
@@ -136,7 +136,7 @@ impl Vm {
                     match value {
                         Some(value) => request.set_header(header, value),
                         None if headers.stripped => {}
-                        // The route that is now selected would obey a header that the client sent.
+                        // Otherwise the route, which Envoy now selects again, would use the header that the client sent.
                         None => request.remove_header(header),
                     }
                 }
@@ -149,7 +149,7 @@ impl Vm {
 
     pub(crate) fn delete(&mut self, context_id: u32) {
         if self.plugins.remove(&context_id).is_none() {
-            // The request's headers may never have arrived.
+            // The context may belong to a request whose headers never arrived.
             self.take_root_context(context_id);
         }
     }

@@ -24,8 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A TCP filter sees a connection step by step: data from the client flows downstream to upstream, data from the upstream
-//! flows back.
+//! A test of a TCP filter drives a connection step by step: `downstream_data` sends data from the client,
+//! `upstream_data` sends data from the upstream.
 //!
 //! ```
 //! use host_sim::{ClosedBy, Module, Simulator};

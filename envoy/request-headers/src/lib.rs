@@ -1,8 +1,8 @@
 //! How Envoy handles repeated and hop-by-hop request headers before HTTP filters run.
 //!
-//! Envoy stores some headers, its *inline headers*, at most once: it appends each further value to the first, after a
-//! comma. All other repeated headers stay separate, and a filter that reads a header by name receives the first value. The
-//! connection manager removes hop-by-hop headers, and headers with which only trusted proxies may control Envoy.
+//! Envoy stores some headers, its *inline headers*, at most once: Envoy appends each further value to the first value,
+//! after a comma. All other repeated headers stay separate, and a filter that reads a header by name receives the first
+//! value. The connection manager removes hop-by-hop headers, and headers with which only trusted proxies may control Envoy.
 //!
 //! The tables hold for Envoy 1.40 with all extensions and for a connection manager with default settings. Sources:
 //! `INLINE_REQ_HEADERS` in `envoy/http/header_map.h`, each `RegisterCustomInlineHeader` of an extension,

@@ -70,7 +70,7 @@ fn cluster(name: &str, addresses: &[Address], protocol: Option<Protocol>) -> Val
     let mut cluster = json!({
         "name": name,
         "type": "STATIC",
-        // As in Istio. A timeout of 1 s would fail when one packet is lost.
+        // As in Istio. With a timeout of 1 s, one lost packet would make the connection fail.
         "connect_timeout": "10s",
         "circuit_breakers": {"thresholds": [no_limits()]},
         // Without these probes, a stream to a vanished host never ends, because streams have no timeout.

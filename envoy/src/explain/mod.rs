@@ -159,7 +159,7 @@ impl Explanation {
     }
 }
 
-/// Returns a note with the name that the author of the request's host probably means, or with the hosts of the roots.
+/// Returns a note for a host that is not a root: the host that was probably meant, or the hosts of all roots.
 fn note_on_unknown_host(configuration: &Configuration, request: &RequestDescription) -> Option<String> {
     let host = request.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);

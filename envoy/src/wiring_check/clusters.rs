@@ -7,8 +7,8 @@ use crate::suggestion::did_you_mean;
 use std::collections::BTreeSet;
 use traffic_split::{Backend, Configuration, TrafficSplit};
 
-/// Reports roots without a virtual host, and backends without a cluster. A loaded configuration may be for more clients than this
-/// Envoy, so roots that this Envoy does not serve are reported only for a configuration that is `given`.
+/// Reports roots without a virtual host, and backends without a cluster. A loaded configuration may also be for other Envoys, so
+/// roots that this Envoy does not serve are reported only if the user passed the configuration (`given`).
 pub(super) fn check(
     envoy: &EnvoyConfiguration,
     tables: &[Table<'_>],

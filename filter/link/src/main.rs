@@ -3,8 +3,8 @@
 //! cargo runs it as the linker of `wasm32-wasip1` (`build.sh` sets it). It changes two things:
 //! - It omits the SDK's exports. The linker then removes the SDK's dispatcher, which nothing else uses, and the host
 //!   functions that only the dispatcher calls.
-//! - It removes the prefix from the names of the filter's callbacks, which must differ from the SDK's while linking:
-//!   `filter:proxy_on_configure` becomes `proxy_on_configure`.
+//! - It removes the prefix from the names of the filter's callbacks: `filter:proxy_on_configure` becomes
+//!   `proxy_on_configure`. While linking, these names must differ from the names of the SDK's callbacks.
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -61,7 +61,7 @@ impl Builder {
         self
     }
 
-    /// Sets the data and queues to share with other simulators. Not shared by default.
+    /// Sets the shared data and queues, to share them with other simulators. By default, each simulator has its own.
     pub fn shared(mut self, shared: &Shared) -> Self {
         self.shared = shared.clone();
         self
@@ -73,26 +73,26 @@ impl Builder {
         self
     }
 
-    /// Sets what happens to streams after the VM failed. Defaults to [`FailurePolicy::Closed`].
+    /// Sets what happens to streams after the VM has failed. Defaults to [`FailurePolicy::Closed`].
     pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
         self.config.failure_policy = policy;
         self
     }
 
-    /// Sets the clusters that callouts may name. Any cluster by default.
+    /// Sets the clusters that callouts may name. By default, callouts may name any cluster.
     pub fn clusters(mut self, clusters: &[&str]) -> Self {
         self.config.clusters = Some(clusters.iter().map(|&cluster| cluster.to_owned()).collect());
         self
     }
 
-    /// Sets the route table. [`Outcome::route`](crate::Outcome::route) then tells where a request went. Requests are not
-    /// routed by default.
+    /// Sets the route table. [`Outcome::route`](crate::Outcome::route) then contains the route of a request. By default,
+    /// requests are not routed.
     pub fn routes(mut self, routes: RouteTable) -> Self {
         self.config.routes = Some(Arc::new(routes));
         self
     }
 
-    /// Adds a foreign function, which maps the bytes of its arguments to the bytes of its results or to a status.
+    /// Adds a foreign function, which receives its arguments as bytes, and returns its results as bytes or a status.
     pub fn foreign_function(
         mut self,
         name: &str,
@@ -108,15 +108,15 @@ impl Builder {
         self
     }
 
-    /// Limits the fuel of each callback, which traps when it exceeds the limit. An instruction takes about one unit; a
-    /// call takes some more, for backtraces. Unlimited by default.
+    /// Limits the fuel of each callback. A callback that exceeds the limit traps. An instruction takes about one unit; a
+    /// function call takes a few more units, for backtraces. Unlimited by default.
     pub fn fuel(mut self, units: u64) -> Self {
         self.config.fuel = Some(units);
         self
     }
 
-    /// Limits the total size of a VM's memories and tables, in bytes. Growth beyond the limit fails; a trap that follows
-    /// is reported as [`Limit::Memory`](crate::Limit::Memory). Defaults to 4 GiB per memory.
+    /// Limits the total size of a VM's memories and tables, in bytes. Growth beyond the limit fails; if the filter then
+    /// traps, the trap is reported as [`Limit::Memory`](crate::Limit::Memory). Defaults to 4 GiB per memory.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.config.memory = Some(bytes);
         self

@@ -40,7 +40,7 @@ pub struct ConnectionOutcome {
     pub to_downstream: Vec<u8>,
     /// The side that closed the connection.
     pub closed_by: ClosedBy,
-    /// Whether the filter held the connection or data back when the connection was closed.
+    /// Whether the filter still held the connection or data when the connection was closed.
     pub paused: bool,
     /// The trap that ended the VM, in a callback of this connection or before.
     pub trap: Option<String>,
@@ -95,7 +95,7 @@ impl OpenConnection<'_> {
         self
     }
 
-    /// Sends data from the upstream. Without an effect until the filter lets the TCP proxy connect.
+    /// Sends data from the upstream. Has no effect until the filter lets the TCP proxy connect.
     pub fn upstream_data(self, bytes: impl AsRef<[u8]>, end_of_stream: bool) -> Self {
         let receive = |vm: &mut _, id| connection::receive_upstream(vm, id, bytes.as_ref(), end_of_stream);
         self.simulator.runtime.event(self.id, receive);
@@ -112,7 +112,7 @@ impl OpenConnection<'_> {
         self
     }
 
-    /// Resets the upstream's connection, or makes the attempt to connect fail.
+    /// Resets the connection to the upstream. If the TCP proxy has not connected yet, makes its attempt to connect fail.
     pub fn reset_upstream(self) -> Self {
         self.simulator.runtime.event(self.id, |vm, id| connection::close(vm, id, ClosedBy::Upstream));
         self
@@ -130,7 +130,7 @@ impl OpenConnection<'_> {
         self.peek().map(|connection| &connection.upstream.forwarded[..]).unwrap_or_default()
     }
 
-    /// Returns whether the filter holds the connection or data of either side back.
+    /// Returns whether the filter holds the connection, or data of either side.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.peek().is_some_and(Connection::is_paused)
@@ -142,7 +142,7 @@ impl OpenConnection<'_> {
         self.peek()?.closed_by
     }
 
-    /// Ends the connection: the client resets it, unless it is closed already.
+    /// Ends the connection: the client resets the connection, unless the connection is already closed.
     pub fn finish(self) -> ConnectionOutcome {
         let (connection, logs) = self.simulator.runtime.end(self.id, connection::end);
         let paused = connection.is_paused();
@@ -172,7 +172,7 @@ impl Simulator {
         ConnectionBuilder { simulator: self, worker: 0, properties: Properties::default() }
     }
 
-    /// Returns an open connection. After it has finished, all calls are without an effect and its outcome is empty.
+    /// Returns an open connection. After the connection has finished, all calls have no effect and its outcome is empty.
     pub fn open_connection(&mut self, id: ConnectionId) -> OpenConnection<'_> {
         OpenConnection { simulator: self, id: id.0 }
     }

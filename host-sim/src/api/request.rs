@@ -37,22 +37,22 @@ pub struct OpenStream<'a> {
 #[non_exhaustive]
 pub struct Outcome {
     /// The request headers as the next filter receives them, including `:authority`, `:path`, `:method` and `:scheme`. If
-    /// the filter held them back, as the filter had them.
+    /// the filter did not forward the headers, their last state in the filter.
     pub request_headers: Headers,
     /// The request body as the next filter receives it.
     pub request_body: Vec<u8>,
     /// The request trailers as the next filter receives them.
     pub request_trailers: Headers,
-    /// The response as the client receives it. Without `:status` if the client receives none.
+    /// The response as the client receives it. Has no `:status` if the client receives no response.
     pub response: Response,
-    /// Whether the filter cleared the route cache, which any write to the request headers does.
+    /// Whether the filter cleared the route cache. Any write to the request headers clears the route cache.
     pub route_cache_cleared: bool,
-    /// Where the request went, if the simulator has [`routes`](crate::Builder::routes). `None` if no route matched, or the
-    /// filter did not forward the request.
+    /// The route of the request, if the simulator has [`routes`](crate::Builder::routes). `None` if no route matched, or
+    /// the filter did not forward the request.
     pub route: Option<RoutedRequest>,
-    /// The response in place of the upstream's: the filter's own, or Envoy's 503 after the VM failed.
+    /// The response that replaced the upstream's response: the filter's own, or Envoy's 503 after the VM failed.
     pub local_response: Option<LocalResponse>,
-    /// Whether the filter held the request or the response back when the stream ended.
+    /// Whether the filter still held the request or the response when the stream ended.
     pub paused: bool,
     /// Whether the filter reset the stream.
     pub reset: bool,
@@ -210,7 +210,7 @@ impl<'a> RequestBuilder<'a> {
 // === impl OpenStream ===
 
 impl OpenStream<'_> {
-    /// Sends a part of the request body. Without an effect after the end of the request.
+    /// Sends a part of the request body. Has no effect after the end of the request.
     pub fn body(self, bytes: impl AsRef<[u8]>, ends: bool) -> Self {
         self.push(StreamType::Request, vec![Part::Body(bytes.as_ref().to_vec(), ends)])
     }
@@ -220,8 +220,8 @@ impl OpenStream<'_> {
         self.push(StreamType::Request, vec![Part::Trailers(trailers)])
     }
 
-    /// Sends the upstream's response. Without an effect before the filter has forwarded the complete request, or after a
-    /// local response. If the simulator has routes, Envoy responds itself to a request without a route or cluster.
+    /// Sends the upstream's response. Has no effect before the filter has forwarded the complete request, or after a
+    /// local response. If the simulator has routes, Envoy itself responds to a request without a route or cluster.
     pub fn respond(self, mut response: Response) -> Self {
         if !self.simulator.runtime.stream(self.id).is_some_and(Stream::awaits_response) {
             return self;
@@ -230,7 +230,7 @@ impl OpenStream<'_> {
         self.push(StreamType::Response, stream::parts(response))
     }
 
-    /// Sends the headers of the upstream's response. Without an effect whenever [`respond`](Self::respond) has none.
+    /// Sends the headers of the upstream's response. Has no effect whenever [`respond`](Self::respond) has no effect.
     pub fn respond_headers(self, headers: Headers, ends: bool) -> Self {
         if !self.simulator.runtime.stream(self.id).is_some_and(Stream::awaits_response) {
             return self;
@@ -245,7 +245,7 @@ impl OpenStream<'_> {
         self.push(StreamType::Response, vec![Part::Body(bytes.as_ref().to_vec(), ends)])
     }
 
-    /// Returns whether the filter holds the request or the response back.
+    /// Returns whether the filter holds the request or the response.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.simulator.runtime.stream(self.id).is_some_and(Stream::is_paused)
@@ -309,7 +309,7 @@ impl Simulator {
         RequestBuilder::new(self)
     }
 
-    /// Returns an open stream. After it has finished, all calls are without an effect and its outcome is empty.
+    /// Returns an open stream. After the stream has finished, all calls have no effect and its outcome is empty.
     pub fn stream(&mut self, id: StreamId) -> OpenStream<'_> {
         OpenStream { simulator: self, id }
     }

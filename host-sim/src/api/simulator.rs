@@ -31,12 +31,12 @@ impl Simulator {
     ///
     /// # Errors
     /// [`Error::Refused`] and [`Error::Trapped`]: the old configuration stays in effect, and no VM that serves traffic has
-    /// seen the new one. [`Error::VmFailed`] after a trap.
+    /// received the new configuration. [`Error::VmFailed`] after a trap.
     pub fn reconfigure(&mut self, configuration: impl AsRef<[u8]>) -> Result<(), Error> {
         self.runtime.reconfigure(Arc::from(configuration.as_ref()))
     }
 
-    /// Replaces every VM by a new one with the last configuration, as Envoy does after a trap under
+    /// Replaces every VM by a new VM with the last configuration, as Envoy does after a trap with
     /// [`FailurePolicy::Reload`](crate::FailurePolicy::Reload).
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Simulator {
         self.runtime.reload()
     }
 
-    /// Advances the time. Ticks and the timeouts of HTTP callouts happen in order, each at its time.
+    /// Advances the time. Runs the ticks and the timeouts of HTTP callouts in the order of their times.
     pub fn advance(&mut self, time: Duration) {
         self.runtime.advance(time);
     }
@@ -79,8 +79,8 @@ impl Simulator {
         self.runtime.grpc_initial_metadata(token, metadata)
     }
 
-    /// Passes a message of a gRPC call or stream to the filter. A message ends a call. Returns `false` for an unknown
-    /// token.
+    /// Passes a message of a gRPC call or stream to the filter. The message ends a call, but not a stream. Returns `false`
+    /// for an unknown token.
     pub fn grpc_message(&mut self, token: u32, message: impl AsRef<[u8]>) -> bool {
         self.runtime.grpc_message(token, message.as_ref().to_vec())
     }
@@ -99,7 +99,7 @@ impl Simulator {
     /// with `None`. For WASI functions, the status is an errno.
     ///
     /// # Panics
-    /// If there is no such host function: the fault would never happen.
+    /// If no host function has this name: the fault would never happen.
     #[track_caller]
     pub fn inject_fault(&mut self, function: &str, status: u32, times: Option<u32>) {
         let exists = ["env", "wasi_snapshot_preview1"].iter().any(|module| table::find(module, function).is_some());
@@ -151,19 +151,20 @@ impl Simulator {
         self.metrics().into_iter().find(|(other, _)| *other == name).map(|(_, metric)| metric)
     }
 
-    /// Returns all metrics, by name within each type.
+    /// Returns all metrics, sorted by type, then by name.
     #[must_use]
     pub fn metrics(&self) -> Vec<(String, Metric)> {
         self.runtime.metrics.all()
     }
 
-    /// Returns the number of root contexts of all VMs: one each, and old ones that have not ended.
+    /// Returns the number of root contexts of all VMs: one for each VM, and old root contexts that have not ended.
     #[must_use]
     pub fn root_contexts(&self) -> usize {
         self.runtime.roots().count()
     }
 
-    /// Returns the size of the VMs' memories in bytes. Memories never shrink: growth over many equal rounds is a leak.
+    /// Returns the size of the VMs' memories in bytes. Memories never shrink. If the size grows over many equal requests,
+    /// the filter leaks memory.
     #[must_use]
     pub fn memory_size(&self) -> usize {
         self.runtime.workers.iter().map(|worker| worker.vm.memory_size()).sum()
@@ -171,7 +172,7 @@ impl Simulator {
 }
 
 impl Drop for Simulator {
-    /// Prints how to reproduce a test that panics.
+    /// If a test panics, prints how to reproduce the failure.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let seed = self.seed;
