@@ -61,7 +61,7 @@ fn without_services_of_the_namespace_nothing_is_known_and_nothing_is_reported() 
     }
 }
 
-/// People pass the root's Service for its ports: this says nothing about the backends.
+/// Users may pass only the root's Service, for its ports: the Services of the backends then may also exist.
 #[test]
 fn roots_service_alone_leaves_out_no_backend_and_is_reported() {
     let input = loaded(&[split("web", &[("v1", 1), ("v2", 1)]), with_ports("web", &[80])], None);

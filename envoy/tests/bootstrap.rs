@@ -1,4 +1,4 @@
-//! The bootstrap for a bare Envoy: what it must hold, whatever is asked for.
+//! Properties of every rendered bootstrap for a bare Envoy, whichever options are set.
 
 use regex_lite::Regex;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ fn clusters(envoy: &Value) -> Vec<(&str, &str, String)> {
         .collect()
 }
 
-/// Where a request falls through to when the filter picked nothing, by its host.
+/// Returns the route for requests with this host that the filter does not split.
 fn fall_through<'e>(envoy: &'e Value, host: &str) -> &'e Value {
     let has = |virtual_host: &&Value, host: &str| {
         virtual_host["domains"].as_array().unwrap().iter().any(|domain| domain == host)
@@ -274,7 +274,7 @@ fn service_has_all_its_names_and_the_bare_name_in_its_namespace() {
     assert_eq!(fall_through(&envoy, "httpbin")["direct_response"]["status"], 404);
     options.namespace = "httpbin".into();
     assert_eq!(fall_through(&render(&configuration, &options), "httpbin")["route"]["cluster"], root);
-    // The filter knows the configuration's namespace, not the node's.
+    // The namespace of the configuration takes precedence over the node's.
     configuration.namespace = Some("curl".into());
     let envoy = render(&configuration, &options);
     assert_eq!(fall_through(&envoy, "httpbin")["direct_response"]["status"], 404);

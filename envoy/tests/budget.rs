@@ -1,4 +1,4 @@
-//! Whatever a cluster holds, the filter takes what the planner gives out: random clusters at and around every limit.
+//! The filter accepts every planned configuration: random Kubernetes clusters at and around every limit.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use traffic_split::{Budget, Configuration};
 use traffic_split_envoy::{ClusterSnapshot, GroupObject, IstioOptions, SplitObject, plan, stored_bytes};
 
-/// By default; `TRAFFIC_SPLIT_CASES` sets another number.
+/// The default number of random clusters; `TRAFFIC_SPLIT_CASES` sets another number.
 const CASES: usize = 40;
 
-/// A cluster in which some namespaces ask for about as much of one resource as they may have, or for several times that.
+/// Returns a cluster in which some namespaces need about as much of one resource as their limit, or several times as much.
 fn random_cluster(rng: &mut Rng) -> ClusterSnapshot {
     let mut cluster = ClusterSnapshot::default();
     for namespace in 0..rng.usize(1..6) {
@@ -48,7 +48,7 @@ fn add_group(rng: &mut Rng, cluster: &mut ClusterSnapshot, namespace: &str, name
 }
 
 fn backends(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
-    // 128 splits of 256 are the share of a namespace.
+    // The limit of a namespace is 128 splits with 256 backends each.
     for root in 0..rng.usize(100..200) {
         let count = if rng.bool() { 256 } else { rng.usize(200..256) };
         let list: Vec<_> = (0..count).map(|n| json!({"service": format!("v{n}"), "weight": 1})).collect();
@@ -57,7 +57,7 @@ fn backends(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
 }
 
 fn patterns(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
-    // Eight roots with all that one may have are the share of a namespace.
+    // The limit of a namespace is that of eight roots.
     for root in 0..rng.usize(4..20) {
         let mut names = Vec::new();
         for number in 0..rng.usize(1..4) {
@@ -83,7 +83,7 @@ fn conditions(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
     }
 }
 
-/// Quotation marks and backslashes take two stored_bytes, and characters that the API server escapes take six.
+/// Quotation marks and backslashes take two stored bytes, and characters that the API server escapes take six.
 fn text(rng: &mut Rng, namespace: &str, cluster: &mut ClusterSnapshot) {
     for root in 0..rng.usize(1..400) {
         let value = format!("Path=/{}; Max-Age=1", "<>&".repeat(rng.usize(0..20)));
@@ -121,9 +121,9 @@ fn filter_accepts_every_planned_configuration() {
             (planned.configuration, size)
         };
         let (all, size) = check(&cluster, usize::MAX);
-        // In less room, with nothing served yet.
+        // With a lower limit, and no served configuration.
         let (part, _) = check(&cluster, size * rng.usize(30..100) / 100 + 2000);
-        // Beside what is served, of which half is deleted, and which keeps its room.
+        // With a served configuration. About half of its splits are deleted; the others keep their served versions.
         cluster.served = (if rng.bool() { all } else { part }).into();
         rng.shuffle(&mut cluster.traffic_splits);
         cluster.traffic_splits.truncate(cluster.traffic_splits.len() / 2 + 1);

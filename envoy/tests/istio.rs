@@ -1,4 +1,4 @@
-//! The objects by which Istio loads the filter: what they must hold, whatever is asked for.
+//! Properties of the EnvoyFilter and the WasmPlugin that load the filter in Istio, whichever options are set.
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -22,7 +22,7 @@ fn patches(filter: &Value) -> &Vec<Value> {
     filter["spec"]["configPatches"].as_array().unwrap()
 }
 
-/// The value of the one patch that is applied to this.
+/// Returns the value of the only patch with this `applyTo`.
 #[track_caller]
 fn patch<'f>(filter: &'f Value, apply_to: &str) -> &'f Value {
     let found: Vec<_> = patches(filter).iter().filter(|patch| patch["applyTo"] == apply_to).collect();
@@ -30,7 +30,7 @@ fn patch<'f>(filter: &'f Value, apply_to: &str) -> &'f Value {
     &patch["patch"]["value"]
 }
 
-/// The filter's configuration in it, as the filter reads it.
+/// Returns the plugin configuration in an EnvoyFilter, parsed as the filter parses it.
 fn plugin_configuration(filter: &Value) -> Configuration {
     let text = patch(filter, "EXTENSION_CONFIG").pointer("/typed_config/config/configuration/value").unwrap();
     Configuration::from_json(text.as_str().unwrap().as_bytes()).unwrap()
@@ -50,7 +50,7 @@ fn envoy_filter_removes_headers_loads_the_filter_and_inserts_the_route_first() {
         ])
     );
     assert!(patches(&filter).iter().all(|patch| patch["match"]["context"] == "SIDECAR_OUTBOUND"));
-    // A proxy that starts without a good configuration, or any, serves the roots.
+    // A proxy that starts without a valid configuration serves the roots.
     let discovery = &patch(&filter, "HTTP_FILTER")["config_discovery"];
     assert_eq!(discovery["apply_default_config_without_warming"], true);
     assert!(discovery["default_config"]["@type"].as_str().unwrap().ends_with("HeaderMutation"));
@@ -136,7 +136,7 @@ fn gateway_route_matches_only_the_configured_hosts() {
             "regex": r"(?i)(?:example\.org|shop\.example\.com)\.?",
         }}})
     );
-    // On a port that the operator names, a client may write that one, and no other.
+    // On the listener of a configured gateway port, `Host` may contain this port, but no other port.
     options.gateway_ports = vec![8080];
     let with_port = envoy_filter(&configuration, &options);
     assert_eq!(patches(&with_port)[..4], patches(&gateway)[..]);
@@ -144,7 +144,7 @@ fn gateway_route_matches_only_the_configured_hosts() {
     assert_eq!(route["match"]["routeConfiguration"]["portNumber"], 8080);
     let regex = route.pointer("/patch/value/match/headers/1/string_match/safe_regex/regex").unwrap();
     assert_eq!(regex, r"(?i)(?:example\.org|shop\.example\.com)\.?:8080");
-    // A virtual host that routes nothing gets no route.
+    // A virtual host without a route does not get the route of split requests.
     let route = patches(&gateway)[3].pointer("/match/routeConfiguration/vhost/route/action").unwrap();
     assert_eq!(route, "ROUTE");
 }
@@ -174,7 +174,7 @@ fn route_has_the_given_timeout_retries_and_headers() {
     let asked = envoy_filter(&configuration, &options);
     let route = patch(&asked, "HTTP_ROUTE");
     assert_eq!(route["route"]["timeout"], "1.5s");
-    // Envoy ignores `timeout` beside `max_stream_duration`.
+    // Envoy ignores `timeout` if `max_stream_duration` is set.
     assert_eq!(route["route"].get("max_stream_duration"), None);
     assert_eq!(route["route"]["max_grpc_timeout"], "1.5s");
     assert_eq!(route["route"].get("retry_policy"), None);
@@ -238,7 +238,7 @@ fn objects_have_the_given_namespace_and_selector() {
     let filter = envoy_filter(&configuration(), &options);
     assert_eq!(filter["metadata"], json!({"name": "traffic-split", "namespace": "curl"}));
     assert_eq!(filter["spec"]["workloadSelector"], json!({"labels": {"app": "curl"}}));
-    // Istio has one list of them for all namespaces.
+    // Istio has one list of extension configurations for all namespaces, so the name contains the namespace.
     assert_eq!(patch(&filter, "EXTENSION_CONFIG")["name"], "curl.traffic-split");
 
     let [route, plugin] = plugin_documents(&options);
@@ -258,7 +258,7 @@ fn wasm_plugin_has_an_envoy_filter_for_route_and_headers() {
     let mut options = IstioOptions::default();
     options.wasm = WasmSource::Remote { url: "https://r/f.wasm".into(), sha256: Some("ab".into()) };
     let [route, plugin] = plugin_documents(&options);
-    // Applied in this order: our headers are stripped before there is a filter.
+    // Istio applies the patches in this order: the removal of headers precedes the route.
     let applied: Vec<_> = patches(&route).iter().map(|patch| patch["applyTo"].as_str().unwrap()).collect();
     assert_eq!(applied, ["NETWORK_FILTER", "HTTP_ROUTE"]);
     let spec = &plugin["spec"];

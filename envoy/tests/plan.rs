@@ -91,7 +91,7 @@ fn planned(cluster: &Cluster) -> EnvoyFilterPlan {
     plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), ROOM)
 }
 
-/// The next plan, after this one is served.
+/// Returns the next plan, for a cluster whose sidecars have the configuration of this plan.
 fn after(plan: EnvoyFilterPlan, mut cluster: Cluster) -> EnvoyFilterPlan {
     cluster.served = plan.configuration;
     planned(&cluster)
@@ -106,7 +106,7 @@ fn status<'p>(plan: &'p EnvoyFilterPlan, name: &str) -> &'p SplitStatus {
     plan.statuses.get(&format!("shop/{name}")).unwrap()
 }
 
-/// Its state, which version is served, whether it is accepted, and the weights that are served.
+/// Returns the state of a split, its served version, whether it is accepted, and the served weights.
 #[track_caller]
 fn summary<'p>(plan: &'p EnvoyFilterPlan, name: &str) -> (&'static str, ServedVersion, bool, &'p str) {
     let status = status(plan, name);
@@ -162,7 +162,7 @@ fn split_that_becomes_invalid_keeps_its_last_good_version() {
         assert_eq!(status(&plan, "a").accepted.message, "spec.backends[0].weight: -1 is negative; use 0 or more");
         assert_eq!(status(&plan, "a").programmed.reason, "LastGoodVersion");
         assert_eq!(status(&plan, "b").backends, "v1 3, v2 4");
-        // Whoever starts anew has no more than what sidecars have.
+        // A restarted controller knows only the configuration that sidecars have.
         plan = after(plan, changed.clone());
     }
     assert_eq!(served(&after(plan, cluster(&[]))), [""; 0], "deleted is deleted");
@@ -180,9 +180,9 @@ fn older_of_two_splits_without_matches_serves_the_root() {
         ("Conflict", "Conflict", ServedVersion::NotServed)
     );
     assert!(loser.accepted.message.contains("shop/b"), "{}", loser.accepted.message);
-    // Its turn comes when the older one is gone.
+    // The younger split is served after the older split is deleted.
     assert_eq!(served(&planned(&cluster(std::slice::from_ref(&young)))), ["shop/a"]);
-    // One that was never right holds nobody up.
+    // An older split that was never valid does not block the younger split.
     let wrong = with(old, "/spec/backends", json!([]));
     assert_eq!(served(&planned(&cluster(&[young, wrong]))), ["shop/a"]);
 }
@@ -227,7 +227,7 @@ fn group_that_becomes_invalid_keeps_its_last_good_version() {
     assert!(status(&plan, "beta").resolved.message.contains("last good version"), "{:?}", status(&plan, "beta"));
     let group = serde_json::to_value(&plan.configuration.http_route_groups[0]).unwrap();
     assert_eq!(group["spec"]["matches"][0]["pathRegex"], "/beta");
-    // Without an earlier version there is nothing to serve.
+    // Without an earlier version, the split is not served.
     let plan = planned(&wrong);
     assert_eq!(served(&plan), [""; 0]);
     assert!(status(&plan, "beta").accepted.message.contains("HTTPRouteGroup beta: spec.matches[0].pathRegex"));
@@ -344,7 +344,7 @@ fn root_whose_requests_are_not_split_is_reported() {
     }
 }
 
-/// Istio's proxies have no cluster of it.
+/// Istio's proxies have no cluster of the backend's Service.
 #[test]
 fn backend_without_a_cluster_receives_no_requests_and_is_reported() {
     for (spec, why) in [
@@ -361,12 +361,12 @@ fn backend_without_a_cluster_receives_no_requests_and_is_reported() {
         let plan_of = planned(&cluster);
         assert_eq!(serde_json::to_value(&plan_of.configuration.services["shop/v2"]).unwrap(), json!({"ports": []}));
         assert_eq!(status(&plan_of, "canary").resolved.message, format!("Service v2 {why}; it receives no requests"));
-        // The operator knows better.
+        // The operator's entry takes precedence.
         let base = Configuration::from_value(&json!({"services": {"shop/v2": {"ports": [80]}}})).unwrap();
         let plan_of = plan(&base, &IstioOptions::default(), &cluster.snapshot(), ROOM);
         assert_eq!(serde_json::to_value(&plan_of.configuration.services["shop/v2"]).unwrap(), json!({"ports": [80]}));
         assert!(status(&plan_of, "canary").resolved.is_met);
-        // As a root its ports count as others' do.
+        // If the Service is a root, its ports are used like those of any other Service.
         let mut root = cluster.clone();
         root.traffic_splits = vec![split("canary", "v2", &[("web", 1)])];
         let plan_of = planned(&root);
@@ -441,7 +441,7 @@ fn splits_above_the_limit_are_left_out_or_keep_their_served_version() {
     let of = |splits: &[Value]| plan_with_room(splits, &small.configuration, room);
     let (a, c) = (split("a", "web", &[("v1", 20)]), split("c", "v2", &[("v1", 1)]));
     let larger = split("c", "v2", &[("v1", 1), ("web", 1)]);
-    // One that is new, and one that has grown: each says so, and the first one's change goes out.
+    // A new split and a larger split do not fit, and their statuses report it. The change of `a` is served.
     let plan = of(&[a.clone(), split("b", "v1", &[("v2", 1)]), larger.clone()]);
     assert_eq!(served(&plan), ["shop/a", "shop/c"]);
     assert_eq!(stored_bytes(&plan.configuration), room);
@@ -457,10 +457,10 @@ fn splits_above_the_limit_are_left_out_or_keep_their_served_version() {
         "{message}"
     );
 
-    // What goes makes room.
+    // A deleted split makes room for others.
     assert_eq!(served(&of(&[a, split("b", "v1", &[("v2", 1)])])), ["shop/a", "shop/b"]);
     assert_eq!(status(&of(&[larger]), "c").state(), "Programmed");
-    // What sidecars have stays, though it has more than its room.
+    // A served split stays, although it exceeds the limit.
     let nothing = plan_with_room(&[c], &small.configuration, 1);
     assert_eq!(served(&nothing), ["shop/c"]);
 }
@@ -484,7 +484,7 @@ fn group_above_the_limit_keeps_its_served_version() {
     assert_eq!(status(&plan, "b").state(), "Programmed");
 }
 
-/// It says nothing any more, and what serves is neither its weights nor anything that nobody wants.
+/// The deleted split and the excluded namespace leave the configuration, although the changed group does not fit.
 #[test]
 fn deleted_splits_are_removed_even_above_the_limit() {
     let splits = [matching(split("a", "web", &[("v1", 1)]), "beta"), split("b", "v1", &[("v2", 1)])];
@@ -507,7 +507,7 @@ fn split_above_the_limit_does_not_take_a_served_splits_root() {
     let large: Vec<_> = (0..50).map(|number| format!("a-backend-{number}")).collect();
     let large: Vec<_> = large.iter().map(|name| (name.as_str(), 1)).collect();
     let (older, b) = (made_at(split("a", "web", &large), "2025-01-01T00:00:00Z"), split("b", "web", &[("v1", 2)]));
-    // It is younger and was never served: it has lost its root whatever fits.
+    // This split is younger and was never served: it conflicts with `b`, whichever splits fit.
     let c = made_at(split("c", "web", &[("v2", 1)]), "2027-01-01T00:00:00Z");
     let plan = plan_with_room(&[older, b, c], &old.configuration, stored_bytes(&old.configuration));
     assert_eq!(served(&plan), ["shop/b"]);
@@ -525,7 +525,7 @@ fn split_that_loses_its_room_yields_the_root_to_an_older_split() {
     cluster.http_route_groups = vec![group("beta", &"/beta".repeat(100))];
     assert_eq!(served(&planned(&cluster)), ["shop/b", "shop/a"]);
     cluster.served = old.configuration;
-    // Services that both name are counted for each.
+    // A Service that both splits name counts for each of them.
     let plan = plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), room + 200);
     assert_eq!(served(&plan), ["shop/a"]);
     assert_eq!((status(&plan, "a").state(), status(&plan, "b").state()), ("Programmed", "Conflict"));
@@ -544,7 +544,7 @@ fn refusal_is_reported_on_the_changed_splits_only() {
     cluster.http_route_groups = vec![group("beta", "/gamma")];
     cluster.traffic_splits[0] = split("changed", "web", &[("v2", 1)]);
     cluster.traffic_splits[2] = split("gone-wrong", "v2", &[("v1", -1)]);
-    // It is older, and would have the root of one that is served.
+    // This split is older than the served split of the same root, and would take the root.
     let older = made_at(split("new", "v1", &[("v2", 1)]), "2025-01-01T00:00:00Z");
     cluster.traffic_splits.push(older);
     cluster.traffic_splits.push(made_at(split("younger", "v1", &[("v2", 1)]), "2027-01-01T00:00:00Z"));
@@ -562,7 +562,7 @@ fn refusal_is_reported_on_the_changed_splits_only() {
     assert_eq!(status(&plan, "changed").programmed.message, message);
 }
 
-/// The API server's words have the port of a connection in them, say, and each try another one.
+/// The API server's message may contain, for example, the port of a connection, which differs in each attempt.
 #[test]
 fn refusal_that_differs_in_digits_is_reported_once() {
     let mut object = split("canary", "web", &[("v1", 1)]);
@@ -584,7 +584,7 @@ fn refusal_that_differs_in_digits_is_reported_once() {
     assert_ne!(third, first);
 }
 
-/// It has lost the root that it was served for, but that is not what is wrong with it.
+/// The split has also lost its root to another split, but `Invalid` is the reason to report.
 #[test]
 fn invalid_split_is_reported_as_invalid_not_as_conflicting() {
     let served = planned(&cluster(&[split("old", "api", &[("v1", 1)]), split("young", "web", &[("v1", 1)])]));
@@ -600,7 +600,7 @@ fn plan_with_room(splits: &[Value], served: &Configuration, max_bytes: usize) ->
     plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), max_bytes)
 }
 
-/// What an EnvoyFilter holds is the JSON of the configuration in a JSON string.
+/// An EnvoyFilter contains the configuration as JSON in a JSON string.
 #[test]
 fn stored_bytes_equal_the_size_in_an_envoy_filter() {
     let mut cluster = cluster(&[matching(split("a", "web", &[("v1", 1)]), "beta")]);
@@ -669,7 +669,7 @@ fn bypassed_virtual_service_is_reported() {
         ("other", json!({"hosts": ["web"], "http": http})),
         ("shop", json!({"hosts": ["others"], "http": http})),
         ("shop", json!({"hosts": ["web"], "tcp": [{}]})),
-        // Of a gateway alone: sidecars have nothing of it.
+        // A VirtualService for a gateway only: sidecars ignore it.
         ("shop", json!({"hosts": ["web"], "gateways": ["shop/gateway"], "http": http})),
         ("shop", json!(null)),
     ] {
@@ -688,7 +688,7 @@ fn bypassed_consistent_hash_is_reported() {
     let hashes = json!({"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}});
     let bypassed = condition(json!({"host": "v1", "trafficPolicy": hashes}));
     assert!(bypassed.message.contains("--hash-header"), "{}", bypassed.message);
-    // The operator has done so.
+    // The operator has set `--hash-header`.
     let mut istio_of = IstioOptions::default();
     istio_of.route.hash_header = Some("x-user".into());
     for (header, applies) in [("X-User", true), ("x-session", false)] {
@@ -727,7 +727,7 @@ fn backend_hidden_by_a_sidecar_is_reported() {
         ("curl", json!(["*/*"])),
         ("curl", json!(["*/*.shop.svc.cluster.local"])),
         ("shop", json!(["./*"])),
-        // It doesn't see the root either.
+        // The Sidecar hides the root too.
         ("curl", json!(["./*", "istio-system/*"])),
         ("curl", json!([])),
     ] {
@@ -765,7 +765,7 @@ fn of_namespace(object: Value, namespace: &str) -> Value {
     with(object, "/metadata/namespace", namespace.into())
 }
 
-/// A tenant that fills all room, and has done so for longer than anybody else.
+/// Returns the splits of a tenant that fills all room. They are older than all other splits.
 fn hog(splits: usize) -> impl Iterator<Item = Value> {
     (0..splits).map(|n| {
         let split = split(&format!("s{n:03}"), &format!("r{n}"), &[("v1", 1), ("v2", 1)]);
@@ -784,14 +784,14 @@ fn namespace_that_fills_the_room_delays_no_change_of_others() {
     assert!(before > 50 && before < 300, "a namespace may use what no other needs: {before}");
     assert!(stored_bytes(&full.configuration) <= room);
 
-    // Newer, and larger than what is left: it is served, and the newest of what has too much is not.
+    // A newer split does not fit into the remaining room: it is served, and the tenant loses its newest split.
     cluster.served = full.configuration;
     cluster.traffic_splits.push(split("canary", "web", &[("v1", 1), ("v2", 1)]));
     let mut plan = plan_now(&cluster);
     assert_eq!(summary(&plan, "canary"), ("Programmed", ServedVersion::Current, true, "v1 1, v2 1"));
     assert_eq!(plan.configuration.traffic_splits.len(), before);
 
-    // Every change of it goes out, whatever the others ask for.
+    // Every change of this split is served, although the tenant also changes its splits.
     for weight in [10, 100, 1000] {
         cluster.served = plan.configuration;
         *cluster.traffic_splits.last_mut().unwrap() = split("canary", "web", &[("v1", weight), ("v2", 1)]);
@@ -822,7 +822,7 @@ fn group_above_the_budget_keeps_its_served_version() {
     let mut cluster = cluster(&splits);
     cluster.http_route_groups = vec![group("beta", "/beta")];
     cluster.served = planned(&cluster).configuration;
-    // Valid by itself, and more than what the requests of one root may be matched against, with the other group.
+    // Each of the two groups is valid, but together they exceed the limit of one root.
     let matches: Vec<_> = (0..200).map(|_| json!({"pathRegex": "a{40}"})).collect();
     let large = |name: &str| with(group(name, "/"), "/spec/matches", json!(matches));
     cluster.http_route_groups = vec![large("beta"), large("gamma")];
@@ -850,7 +850,7 @@ fn missing_weights_are_served_as_explicit_zeros() {
     assert_eq!(split["spec"]["backends"][1], json!({"service": "v2", "weight": 0}));
 }
 
-/// The most characters of a condition's message.
+/// Maximum number of characters of a condition's message.
 const MAX_CHARACTERS: usize = 8000;
 
 #[track_caller]
@@ -922,7 +922,7 @@ fn export_list_above_100_entries_is_not_evaluated() {
             let annotations = json!({"networking.istio.io/exportTo": list.join(",")});
             cluster.services[service] = with(cluster.services[service].clone(), "/metadata/annotations", annotations);
         }
-        // Not restricted.
+        // Leave out the backend v1, whose Service has no export list.
         cluster.traffic_splits[0] = split("canary", "web", &[("v2", 1)]);
         status(&planned(&cluster), "canary").reachable.clone()
     };

@@ -1,4 +1,4 @@
-//! The check of the filter's wiring: what is rendered has no finding, and each mistake has its message.
+//! The check of the filter's wiring: rendered configurations have no finding, and each mistake has its message.
 
 use serde_json::{Value, json};
 use std::path::Path;
@@ -496,7 +496,7 @@ fn missing_clusters_and_unserved_roots_are_found() {
     let unserved = "warning: TrafficSplit shop/split: spec.service: no virtual host serves `web.shop.svc.cluster.local`, so Envoy answers \
         404; add a virtual host for the root";
     assert_eq!(check(value.clone(), Some(&configuration())), [unserved]);
-    // A loaded configuration may be for more clients than those of this Envoy.
+    // A loaded configuration may also contain splits for the clients of other Envoys.
     assert_eq!(check(dump(&value, Some(extension())), None), [""; 0]);
 }
 

@@ -1,4 +1,4 @@
-//! The behaviour of the filters in `guests/filters` that the examples do not show.
+//! The behavior of the filters in `guests/filters` that the examples do not show.
 
 use host_sim::{Response, Simulator, Value};
 use std::time::Duration;

@@ -74,7 +74,7 @@ pub fn programs() -> Result<PathBuf> {
 // === impl Mesh ===
 
 impl Mesh {
-    /// Starts the mesh, installs Istio's resource definitions and our manifests, and waits until Istiod is ready.
+    /// Starts the mesh, installs Istio's CustomResourceDefinitions and our manifests, and waits until Istiod is ready.
     pub fn start() -> Result<Mesh> {
         let programs = programs()?;
         let scratch = Scratch::new()?;

@@ -287,8 +287,8 @@ impl RouteArgs {
     }
 }
 
-/// Returns the version of a filter that is a file, if it can be read here. Another filter at the same path must give another
-/// configuration, or Envoy keeps the old filter.
+/// Returns the version of a filter that is a file, if the file can be read here. Another filter at the same path must result in
+/// another configuration: otherwise, Envoy keeps the old filter.
 #[must_use]
 pub fn file_version(wasm: &WasmSource) -> Option<String> {
     match wasm {

@@ -13,7 +13,7 @@ pub fn print_stderr(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Writes a diagnostic to standard error: `error: guide.yaml:7:14: …`. The severity is coloured on a terminal, unless `NO_COLOR` is set.
+/// Writes a diagnostic to standard error: `error: guide.yaml:7:14: …`. The severity is colored on a terminal, unless `NO_COLOR` is set.
 pub fn print_diagnostic(diagnostic: &Diagnostic) {
     let colour = match diagnostic.severity {
         Severity::Error => AnsiColor::Red,

@@ -27,7 +27,7 @@ pub(crate) struct OwnedFilter {
 #[derive(Debug)]
 pub(crate) struct ServedFilter {
     pub(crate) object: Value,
-    /// `None` if the Proxy-Wasm filter would refuse it.
+    /// `None` if the Proxy-Wasm filter would refuse the configuration.
     pub(crate) configuration: Option<Arc<Configuration>>,
 }
 
@@ -91,7 +91,7 @@ impl OwnedFilter {
         let object = serde_json::from_value(updated(&found.object, wanted)).map_err(kube::Error::SerdeError)?;
         let written = value(&self.api.replace(&self.name, &parameters, &object).await?);
         let written = match self.own_writes.is_filter_spec(&written["spec"]) {
-            // Reading the configuration back would take as long as planning it.
+            // Keep the configuration: parsing it from the EnvoyFilter would take as long as planning it.
             true => ServedFilter { object: written, configuration: Some(Arc::new(configuration.clone())) },
             false => ServedFilter::new(written),
         };

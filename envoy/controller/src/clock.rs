@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use std::fmt;
 use std::sync::Arc;
 
-/// Returns the time of day. Tests pass a clock of their own.
+/// Returns the time of day. Tests use another clock.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
@@ -18,7 +18,7 @@ impl Clock {
         (self.0)()
     }
 
-    /// Returns a clock that runs with tokio's, also while that is paused. It starts at 2026-01-01.
+    /// Returns a clock that follows tokio's clock, also while tokio's clock is paused. Starts at 2026-01-01.
     #[cfg(test)]
     pub(crate) fn virtual_time() -> Self {
         let begun = tokio::time::Instant::now();

@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use traffic_split::Configuration;
 use traffic_split_envoy::IstioOptions;
 
-/// The time for releasing the Lease at the end.
+/// The timeout for releasing the Lease at shutdown.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the controller runs.
@@ -64,7 +64,7 @@ impl Controller {
         let (wakeup, own_writes) = (Wakeup::default(), OwnWrites::default());
         let mut watches = Watches::new(client.clone(), wakeup.clone(), metrics.clone());
         let cluster = Cluster::watch(&mut watches, &options.base.cluster_domain, &own_writes);
-        // To notice other writers, and to know the served configuration if reading is forbidden later.
+        // The watch detects other writers, and provides the served configuration if the controller may no longer read it.
         let source = Source {
             resource: envoy_filters(),
             namespace: Some(options.istio.namespace.clone()),

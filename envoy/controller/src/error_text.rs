@@ -52,7 +52,7 @@ pub(crate) struct RepeatedFailure {
     repeats: u32,
 }
 
-/// With back-offs of 5 seconds, a failure that lasts is logged every 5 minutes.
+/// With back-offs of 5 seconds, a continuous failure is logged every 5 minutes.
 const MAX_SILENT: u32 = 60;
 
 impl RepeatedFailure {

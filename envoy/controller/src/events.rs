@@ -49,7 +49,7 @@ impl EventPublisher {
                 reason: status_event.reason.into(),
                 // Kubernetes limits a note to 1 kB.
                 note: Some(status_event.message.chars().take(250).collect()),
-                // Kubernetes merges Events of one action and keeps the first note, so each message has an action of its own.
+                // Kubernetes merges Events with the same action and keeps only the first note, so each message has another action.
                 action: format!("Program-{:x}", hash(&status_event.message)),
                 secondary: None,
             };

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The last write to each object. It is recorded before its request is sent, so it is known when its watch event arrives.
+/// The last write to each object. A write is recorded before its request is sent, so that its watch event is recognized.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnWrites(Arc<Mutex<Last>>);
 

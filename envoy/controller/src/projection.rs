@@ -82,7 +82,7 @@ pub(crate) fn within_room(bytes: usize, room: usize) -> Result<usize, NotKept> {
 /// Parses the part of an object with this name.
 ///
 /// # Errors
-/// If the part nests too deep, or holds a number or text that Rust cannot hold.
+/// If the part nests too deeply, or contains a number or text that Rust's types cannot represent.
 pub(crate) fn parse_part(name: &str, part: &RawValue) -> Result<Value, NotKept> {
     parse(part).map_err(|why| NotKept::Unreadable(format!("{name}: {why}")))
 }
@@ -90,7 +90,7 @@ pub(crate) fn parse_part(name: &str, part: &RawValue) -> Result<Value, NotKept> 
 /// Measures the kept parts of an object.
 ///
 /// # Errors
-/// If it is larger than its kind's limit or the room.
+/// If they are larger than the kind's limit or the room.
 pub(crate) fn projected<K: Kind<Kept = Arc<Value>>>(
     value: Value,
     room: usize,

@@ -1,5 +1,5 @@
 //! Parses single parts of a Kubernetes object's JSON and skips the rest, so that no nesting, number or type elsewhere in the
-//! object makes it fail.
+//! object causes an error.
 
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -51,7 +51,7 @@ impl<'a> RawObject<'a> {
     }
 }
 
-/// Returns the JSON value in a text. Only a syntax error makes it fail: values are skipped without recursion.
+/// Returns the JSON value in a text. Fails only for a syntax error, because values are skipped without recursion.
 pub(crate) fn raw(text: &str) -> Result<&RawValue, serde_json::Error> {
     serde_json::from_str(text)
 }
@@ -119,7 +119,7 @@ fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Returns a string, number or boolean; `None` for another value, and for one that Rust cannot hold.
+/// Returns a string, number or boolean; `None` for another value, and for a value that Rust's types cannot represent.
 pub(crate) fn scalar(value: &RawValue) -> Option<Value> {
     match value.get().as_bytes().first()? {
         b'{' | b'[' | b'n' => None,
@@ -130,7 +130,7 @@ pub(crate) fn scalar(value: &RawValue) -> Option<Value> {
 /// Parses a whole value.
 ///
 /// # Errors
-/// If the value nests more than 127 levels, or holds a number or text that Rust cannot hold.
+/// If the value nests more than 127 levels deep, or contains a number or text that Rust's types cannot represent.
 pub(crate) fn parse(value: &RawValue) -> Result<Value, String> {
     serde_json::from_str(value.get()).map_err(|why| match why.to_string() {
         text if text.starts_with("recursion limit") => "nests more than 127 levels deep".into(),

@@ -1,6 +1,6 @@
 //! The reconcile loop: plans the whole cluster after every change, and writes the objects that differ.
 //!
-//! The loop is level-triggered: each pass compares all objects with the served EnvoyFilter, whichever object has changed.
+//! The loop is level-triggered: whichever object has changed, each pass compares all objects with the served EnvoyFilter.
 
 use crate::apply::OwnedFilter;
 use crate::cluster::Cluster;
@@ -97,7 +97,7 @@ impl Reconciler {
             }
             self.statuses.abort().await;
             info!("stopped leading");
-            // From now on, the next leader reports them.
+            // From now on, the next leader reports the statuses.
             for gauge in [&self.metrics.splits, &self.metrics.not_programmed, &self.metrics.bytes] {
                 gauge.set(0);
             }
@@ -163,7 +163,7 @@ impl Reconciler {
         let not_programmed = statuses.values().filter(|status| !status.programmed.is_met).count();
         self.metrics.not_programmed.set(i64::try_from(not_programmed).unwrap_or(i64::MAX));
 
-        // Without status writes, which do not delay a change.
+        // Not measured: status writes, which do not delay a change.
         self.metrics.last_pass_seconds.set(begun.elapsed().as_secs_f64());
 
         result.and(self.statuses.write_all(&snapshot, &statuses).await)

@@ -68,8 +68,8 @@ impl StatusWriter {
         Self { requests: Arc::new(requests), in_flight: Default::default() }
     }
 
-    /// Writes the statuses that differ, one of each namespace in turn, until another change waits for a pass. That pass
-    /// writes the others: however many statuses one namespace needs, a change of another is served meanwhile.
+    /// Writes the statuses that differ, one of each namespace in turn, until another change waits for a pass. The next pass
+    /// writes the remaining statuses. Many statuses of one namespace therefore do not delay a change of another namespace.
     ///
     /// # Errors
     /// If a status write failed, in this call or since the last. The others are written nevertheless.
@@ -186,8 +186,8 @@ impl StatusRequests {
         let request = request.map_err(kube::Error::BuildRequest)?;
         if let Err(why) = self.client.request_text(request).await {
             let is_obsolete = match &why {
-                // The watch may be behind the controller's own write, whose event starts no pass. The pass counts against the
-                // namespace's budget, or a tenant that changes objects without end would start passes without end.
+                // The watch may not have delivered the controller's own write yet, and its event starts no pass. Start a pass here. It
+                // counts against the namespace's budget: otherwise, a tenant that keeps changing objects could start any number.
                 kube::Error::Api(why) if why.code == 409 => {
                     self.wakeup.changed(&namespace);
                     true

@@ -1,4 +1,4 @@
-//! The objects of one kind. Each version of an object is read once, and no object or namespace takes more than its share of memory.
+//! The objects of one kind. Each version of an object is validated once, and no object or namespace exceeds its share of memory.
 
 use crate::error_text::{LogLimit, one_line};
 use crate::projection::{Kind, NotKept};
@@ -20,7 +20,7 @@ struct State<T> {
     entries: BTreeMap<String, Entry<T>>,
     /// JSON after projection, by namespace.
     bytes: BTreeMap<String, usize>,
-    /// The number of entries with a problem, by namespace: they take nothing of the namespace's share.
+    /// The number of entries with a problem, by namespace. These entries do not count against the namespace's share.
     problems: BTreeMap<String, usize>,
     /// The namespaces with more than [`MAX_PROBLEMS`] unusable objects; the others are not stored.
     overflowed: BTreeSet<String>,
@@ -47,7 +47,7 @@ enum Problem {
     NoRoom,
 }
 
-/// The most unusable objects of one namespace that are stored. Others are ignored.
+/// Maximum number of unusable objects of one namespace that are stored. Further unusable objects are ignored.
 const MAX_PROBLEMS: usize = 4096;
 
 impl<K: Kind> Store<K> {
@@ -158,7 +158,7 @@ impl<K: Kind> Store<K> {
         gone.into_iter().filter(|(key, _)| self.delete(key)).map(|(_, namespace)| namespace).collect()
     }
 
-    /// Returns, once, whether a new list may make room for objects that had none.
+    /// Returns whether objects that had no room may have room now, so that a new list is due. Resets this state.
     pub(crate) fn take_has_room_again(&self) -> bool {
         std::mem::take(&mut self.state().has_room_again)
     }

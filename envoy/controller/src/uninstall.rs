@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use traffic_split_envoy::{IstioOptions, remove_splits};
 
 /// Removes the filter from the proxies in an order in which no request fails: first the controller, which would restore the
-/// rest; then the splits, so that the roots serve; then the filter with its route. Calls `report` after each step.
+/// other objects; then the splits, so that the roots serve; then the filter with its route. Calls `report` after each step.
 ///
 /// # Errors
 /// If the API server refuses a step, or a controller still runs. The call can be repeated.
@@ -26,7 +26,7 @@ pub async fn uninstall(
     uninstall_with(connect().await?, istio, namespace, wait, report).await
 }
 
-/// Does the same by this connection to the API server.
+/// Does the same with this client of the API server.
 pub(crate) async fn uninstall_with(
     client: Client,
     istio: &IstioOptions,
@@ -71,7 +71,7 @@ pub(crate) async fn uninstall_with(
         filters.patch(&istio.name, &PatchParams::default(), &patch).await.map_err(described)?;
         report(&format!("removed the splits from EnvoyFilter {}/{}", istio.namespace, istio.name));
     }
-    // Also if no split was left: an earlier call may have removed them a moment ago.
+    // Wait even if there were no splits: an earlier call may have removed them a moment ago.
     report(&format!("waiting {wait:?} for proxies to receive the change"));
     sleep(wait).await;
     let filter = filters.get_opt(&istio.name).await.map_err(described)?;

@@ -1,7 +1,7 @@
 //! Limits how often sidecars start a new VM of the filter.
 //!
-//! A new VM replaces one that has failed, but Envoy drops the old VM's counters. A tenant whose splits change without end must
-//! not reset the counters of all tenants each time.
+//! A new VM replaces a VM that has failed, but Envoy drops the old VM's counters. A tenant that keeps changing splits must
+//! not reset the counters of all tenants with each change.
 
 use crate::token_bucket::TokenBucket;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const ROTATION_INTERVAL: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(crate) struct VmRotation {
     budget: TokenBucket,
-    /// A rotation was postponed because none was left.
+    /// A rotation was postponed because the budget was used up.
     is_postponed: bool,
 }
 
@@ -25,8 +25,8 @@ impl VmRotation {
         Self { budget: TokenBucket::new(MAX_ROTATIONS, ROTATION_INTERVAL, now), is_postponed: false }
     }
 
-    /// Returns the epoch to write: `wanted`, or `served` if the budget is used up; then the rotation is postponed. Call
-    /// [`spend`](Self::spend) after the write.
+    /// Returns the epoch to write: `wanted`, or `served` if the budget is used up. In the latter case, the rotation is
+    /// postponed. Call [`spend`](Self::spend) after another epoch than `served` was written.
     pub(crate) fn epoch(&mut self, served: Option<u64>, wanted: u64, now: Instant) -> u64 {
         self.budget.refill(now);
         let Some(served) = served else { return wanted };
@@ -37,7 +37,7 @@ impl VmRotation {
         if self.is_postponed && wanted == served { increment_vm_epoch(served) } else { wanted }
     }
 
-    /// Takes one rotation from the budget: another epoch was written.
+    /// Takes one rotation from the budget, after another epoch was written.
     pub(crate) fn spend(&mut self) {
         self.budget.take();
         self.is_postponed = false;

@@ -13,13 +13,13 @@ use tokio::time::{Instant, sleep_until};
 
 /// A pass waits until nothing has changed for this long.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// Later changes delay the pass for the first change by at most this time.
+/// Further changes delay the pass that serves the first change by at most this time.
 const MAX_DELAY: Duration = Duration::from_millis(300);
 /// The number of changes of one namespace that may wake the reconcile loop in a row.
 pub(crate) const MAX_WAKEUPS: u32 = 10;
 /// The time after which a namespace's budget gets one wakeup back.
 const REFILL_INTERVAL: Duration = Duration::from_secs(5);
-/// Above this number of namespaces, full budgets are dropped: a new budget is the same.
+/// Above this number of namespaces, full budgets are dropped, because a new budget is also full.
 const MAX_BUDGETS: usize = 1024;
 
 /// Wakes the one task that waits for changes.
@@ -82,7 +82,7 @@ impl Wakeup {
         });
     }
 
-    /// Wakes the reconcile loop, whatever the budgets.
+    /// Wakes the reconcile loop regardless of the budgets.
     pub(crate) fn wake(&self) {
         let now = Instant::now();
         let mut state = self.state();

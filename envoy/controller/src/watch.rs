@@ -37,7 +37,7 @@ const MAX_OBJECT_BYTES: usize = 16 << 20;
 /// Watch events that have arrived are read together up to this size, so that only the last of several versions of an object is
 /// validated.
 const MAX_BATCH_BYTES: usize = 1 << 20;
-/// The most pages that all watches together hold in memory.
+/// Maximum number of pages that all watches together hold in memory.
 pub(crate) const MAX_CONCURRENT_PAGES: usize = 2;
 
 /// What a watch reads.
@@ -269,7 +269,7 @@ impl<K: Kind> Watcher<K> {
     }
 }
 
-/// Runs a task that may take long on a thread of its own, so that it blocks no other task.
+/// Runs a task that may take long on a separate thread, so that it blocks no other task.
 async fn in_background<R: Send + 'static>(task: impl FnOnce() -> R + Send + 'static) -> Result<R, WatchError> {
     spawn_blocking(task).await.map_err(|why| WatchError::Other(format!("reading objects failed: {why}")))
 }
@@ -361,7 +361,7 @@ mod tests {
             assert_eq!(groups[..5], wanted);
             assert!(groups[5].1.as_ref().unwrap_err().contains("number out of range"), "{groups:?}");
             assert_eq!(of_version(&server.queries()), ["list", "5", "1"]);
-            // Of other kinds, such parts are skipped.
+            // Such parts of other kinds are skipped.
             let server = ScriptedApiServer::answering([list(5, "", &[group("a", &deep)])]);
             assert_eq!(watched(&server, Services).await.snapshot(|_| ()).len(), 1);
             let server = ScriptedApiServer::answering([list(5, "", &[group("a", &deep)])]);
@@ -390,7 +390,7 @@ mod tests {
         let kind = Texts::default();
         let store = watched(&server, kind.clone()).await;
         assert_eq!(store.texts(), ["a22", "d"]);
-        // Of the two versions that came together only the last was read.
+        // Two versions arrived together: only the last one was read.
         assert_eq!(kind.reads.load(Ordering::Relaxed), 4);
         assert_eq!(of_version(&server.queries()), ["list", "20", "23", "30"]);
         assert!(server.queries().iter().all(|query| query.contains("fieldSelector=metadata.name%3Dit")));
@@ -426,7 +426,7 @@ mod tests {
             ),
             (200, "not JSON\n".into()),
             events(&[("ERROR", status(500))]),
-            // A list that is not one takes nothing away.
+            // A response that is not a list removes no object.
             (410, status(410)),
             (200, "{}".into()),
             (200, "null".into()),

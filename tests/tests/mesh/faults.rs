@@ -64,7 +64,7 @@ fn unusual_objects_fail_no_request_and_are_reported() -> Result<()> {
     let failures = || controller.metric("traffic_split_controller_failures_total");
     assert_eq!(failures()?, 0.0);
 
-    // A foreign resource definition without the status subresource: the controller counts a failure and still serves.
+    // A foreign CustomResourceDefinition without the status subresource: the controller counts a failure and still serves.
     let no_status = r#"[{"op": "remove", "path": "/spec/versions/0/subresources"}]"#;
     mesh.kubectl(&["patch", "crd", "trafficsplits.split.smi-spec.io", "--type=json", "-p", no_status])?;
     let tried = ["patch", "trafficsplit", "-n", "httpbin", "http-split", "--subresource=status", "--dry-run=server"];

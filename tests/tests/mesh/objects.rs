@@ -1,4 +1,4 @@
-//! Our resource definitions in a real Kubernetes API server: accepted objects, rejected objects, and the returned
+//! Our CustomResourceDefinitions in a real Kubernetes API server: accepted objects, rejected objects, and the returned
 //! versions.
 
 use e2e::Result;

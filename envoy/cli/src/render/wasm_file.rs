@@ -8,7 +8,7 @@ use traffic_split_envoy::{Diagnostic, Severity};
 /// The beginning of a WebAssembly module.
 const MAGIC: [u8; 4] = *b"\0asm";
 
-/// Reports a file that is no compiled filter as an error, and a file that does not exist here with this severity. Returns whether
+/// Reports a file that is not a compiled filter as an error, and a file that does not exist here with this severity. Returns whether
 /// the file may be a compiled filter.
 pub(super) fn check_wasm_file(path: &str, severity_if_missing: Severity) -> bool {
     let problem = match start_of(path) {

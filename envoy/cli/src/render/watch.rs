@@ -1,8 +1,8 @@
 //! The option `--watch`: renders again when an input file changes.
 //!
-//! The files are read twice a second instead of being watched by inotify. Reading also notices the symbolic links that Kubernetes
-//! swaps in a mounted ConfigMap, the renames of editors, and files on network file systems, which send no events. Reading
-//! is cheap, because TrafficSplits are small.
+//! The program reads the files twice a second instead of watching them with inotify. It thus also notices the symbolic links that
+//! Kubernetes swaps in a mounted ConfigMap, files that editors replace by rename, and files on network file systems, which send no
+//! events. Reading is cheap, because TrafficSplits are small.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;

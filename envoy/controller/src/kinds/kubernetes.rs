@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use traffic_split_envoy::EXPORT_TO;
 
-/// Only the first ports of a Service are kept: requests to others are not split. Kubernetes has no limit.
+/// Only this number of ports of a Service is kept: requests to further ports are not split. Kubernetes has no limit.
 const MAX_PORTS: usize = 256;
 
 /// Services: the annotation `networking.istio.io/exportTo`, `spec.type`, `spec.clusterIP` and `spec.ports`.

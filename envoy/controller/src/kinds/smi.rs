@@ -25,7 +25,7 @@ pub(super) const MAX_STATUS_BYTES: usize = 256 << 10;
 /// The same limit for an unreadable split: its status is small and not counted in the namespace's share.
 const MAX_UNREADABLE_STATUS_BYTES: usize = 32 << 10;
 
-/// A split reserves this in its namespace's share for its status: writing the status must not exceed the share.
+/// Each split reserves this size for its status in its namespace's share, so that a status write cannot exceed the share.
 const RESERVED_STATUS_BYTES: usize = 2 << 10;
 
 /// The prefix of the annotations that are kept.

@@ -74,7 +74,7 @@ async fn conflict_of_a_status_is_retried_with_the_new_version() {
 async fn status_conflict_without_a_visible_change_is_retried() {
     let server = MockApiServer::with_split();
     let _replica = Replica::start(&server, "a").await;
-    // Of metadata that planning does not use, the watch reports no change.
+    // The watch reports no change of metadata that planning does not use.
     server.before_next("patch trafficsplits/status ns/a", |server| {
         server.change("trafficsplits", "ns/a", |split| split["metadata"]["labels"] = json!({"team": "x"}));
     });

@@ -73,7 +73,7 @@ async fn changes_that_planning_ignores_start_no_pass() {
 async fn namespace_above_its_budget_waits_for_a_refill() {
     let server = MockApiServer::with_split();
     let replica = Replica::start(&server, "a").await;
-    // More changes than the budget, each far enough from the last for a pass of its own, and never at the time of a refill.
+    // More changes than the budget allows. Each is late enough for a separate pass, and none coincides with a refill.
     let interval = Duration::from_millis(637);
     for weight in 1..=30 {
         change(&server, "ns", weight);

@@ -1,4 +1,4 @@
-//! The EnvoyFilter holds what the objects say, and is written only when that changes.
+//! The EnvoyFilter contains the configuration planned from the objects, and is written only when the configuration changes.
 
 use crate::testing::objects::{FILTER, service, split};
 use crate::testing::{MockApiServer, Replica, settle};

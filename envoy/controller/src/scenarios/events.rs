@@ -1,4 +1,4 @@
-//! Events tell of what is new in a status, once.
+//! An Event reports each change of a status once.
 
 use crate::testing::objects::split;
 use crate::testing::{MockApiServer, Replica, settle};

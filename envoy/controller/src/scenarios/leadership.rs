@@ -13,7 +13,7 @@ fn holder(server: &MockApiServer) -> String {
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Gives the Lease to another replica, as if this one had not renewed it in time.
+/// Gives the Lease to another replica, as if this replica had not renewed the Lease in time.
 fn take_lease(server: &MockApiServer) {
     server.change("leases", LEASE, |lease| {
         lease["spec"]["holderIdentity"] = json!("other");
@@ -87,7 +87,7 @@ async fn standby_leads_after_the_lease_expires_and_not_before() {
 async fn leader_that_lost_the_lease_writes_nothing() {
     let server = MockApiServer::with_split();
     let replica = Replica::start(&server, "a").await;
-    // The replica last renewed the Lease less than two seconds ago: it does not know yet.
+    // The replica last renewed the Lease less than two seconds ago, so it does not know yet that it has lost the Lease.
     take_lease(&server);
     let writes = server.writes();
     change(&server, 1);

@@ -1,4 +1,4 @@
-//! Objects that cannot be decoded cost only themselves.
+//! An object that cannot be decoded affects no other object.
 
 use crate::testing::objects::{nested, service, split};
 use crate::testing::{MockApiServer, Replica, settle};

@@ -160,7 +160,7 @@ impl MockApiServer {
         state.objects.iter().filter(|(key, _)| key.resource == resource).map(|(_, object)| object.clone()).collect()
     }
 
-    /// Returns when requests came of which the description starts with `requests`, such as `patch trafficsplits/status ns/a`.
+    /// Returns the times of requests whose description starts with `requests`, such as `patch trafficsplits/status ns/a`.
     pub(crate) fn times(&self, requests: &str) -> Vec<Instant> {
         let state = self.state();
         state.requests.iter().filter(|(_, request)| request.starts_with(requests)).map(|(at, _)| *at).collect()
@@ -334,7 +334,7 @@ impl State {
         }
     }
 
-    /// Stores an object with a new version, and tells watches. An object without a change keeps its version.
+    /// Stores an object with a new version, and notifies watches. An object without a change keeps its version.
     fn store(&mut self, key: Key, mut object: Value) -> Value {
         let old = self.objects.get(&key);
         if old == Some(&object) {
