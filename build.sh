@@ -135,8 +135,8 @@ build_command() {
   install_file "$TARGET/tools/$2" "$2"
 }
 
-# The controller is the only file in its image, so it is linked statically. cargo applies RUSTFLAGS to programs that run
-# during the build, too, unless a target is named; those must not be linked statically.
+# The controller is the only file in its image, so it is linked statically. Programs that run during the build must not be linked
+# statically, but cargo applies RUSTFLAGS to them too unless a target is named.
 STATIC='-C target-feature=+crt-static'
 # All commands use the same profile, so that the controller is compiled once.
 CONTROLLER=(--profile tools -p traffic-split-controller)

@@ -1,8 +1,8 @@
 //! Backtraces of traps. The interpreter provides none, so each module is rewritten to maintain a stack of its calls: a
 //! memory with the index of each active function, and a global with the address after the innermost index.
 //!
-//! A function pushes its index first, and restores the stack after each call that it makes. The end of a function needs no
-//! code, however the function ends.
+//! A function first pushes its index, and restores the stack after each call that it makes. The rewriting adds no code at the
+//! end of a function, because the caller restores the stack.
 
 use cpp_demangle::{DemangleOptions, Symbol};
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! Why a command fails, and the input files whose errors are most of it.
+//! The reasons why a command fails, and the reading of input files.
 
 use host_sim::Log;
 use std::io;

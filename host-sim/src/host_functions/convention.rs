@@ -1,4 +1,4 @@
-//! Calling conventions of host functions: when a function is allowed, and how its answer becomes a result.
+//! Calling conventions of host functions: when a function is allowed, and how its Rust result becomes the ABI's result.
 
 use super::guest::{Allowed, Answer, Guest, Stop};
 use super::wasi;

@@ -1,5 +1,5 @@
 //! Header maps. A map is available from its callback until the filter forwards it, including while the stream is paused.
-//! Any write to the request headers clears the route cache, even one without an effect.
+//! Any write to the request headers clears the route cache, even a write that changes nothing.
 
 use super::guest::{Answer, Guest, Stop};
 use crate::abi::pairs::{decode_pairs, encode_pairs};

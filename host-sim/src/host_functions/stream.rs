@@ -4,8 +4,8 @@ use super::guest::{Answer, Guest};
 use crate::abi::{Status, StreamType};
 use crate::state::deferred::Deferred;
 
-/// Continues a stream or connection after the callback. The request's maps become inaccessible at once, whichever
-/// direction continues, as in Envoy.
+/// Continues a stream or connection after the callback. As in Envoy, the request's maps become inaccessible at once, even
+/// if the response continues.
 pub(super) fn proxy_continue_stream(guest: &mut Guest<'_>, stream: u32) -> Answer {
     continue_stream(guest, StreamType::from_abi(stream).ok_or(Status::BadArgument)?)
 }
@@ -42,7 +42,7 @@ fn continue_stream(guest: &mut Guest<'_>, stream_type: StreamType) -> Answer {
     }
 }
 
-/// Resets a stream or closes a connection after the callback, whichever of its directions is named.
+/// Resets a stream or closes a connection after the callback. The direction in the argument makes no difference.
 pub(super) fn proxy_close_stream(guest: &mut Guest<'_>, stream: u32) -> Answer {
     let stream_type = StreamType::from_abi(stream).ok_or(Status::BadArgument)?;
     let state = guest.state_mut();

@@ -10,7 +10,7 @@ use crate::vm::callbacks::SelectCallback;
 use crate::vm::instance::Vm;
 use wasmi::{WasmParams, WasmResults};
 
-/// The answer of a callback that lets the connection or its data continue. Any other answer stops it.
+/// The return value of a callback that lets the connection or its data continue. Any other value stops it.
 const CONTINUE: u32 = 0;
 
 /// Peer types of the connection close callbacks.
@@ -149,7 +149,7 @@ fn finish_data_callback(vm: &mut Vm, id: u32, flow: fn(&mut Connection) -> &mut 
     }
 }
 
-/// Closes a connection when one side has ended and the other side's end was forwarded, whatever the filter still holds.
+/// Closes a connection when one side has ended and the other side's end was forwarded, even if the filter still holds data.
 fn close_if_ended(vm: &mut Vm, id: u32) {
     let has_ended = |connection: &mut Connection| {
         let Connection { downstream, upstream, .. } = connection;
@@ -175,7 +175,7 @@ fn ask<Params: WasmParams>(vm: &mut Vm, id: u32, callback: SelectCallback<Params
     })
 }
 
-/// Calls a callback whose answer is ignored.
+/// Calls a callback whose return value is ignored.
 fn notify<Params: WasmParams, Results: WasmResults>(
     vm: &mut Vm,
     id: u32,

@@ -64,7 +64,7 @@ fn exact_domains_precede_suffixes_then_prefixes_then_any() {
         ("shop.example.com", "*.example.com"),
         ("shop.org", "shop.*"),
         ("shop.eu.org", "shop.eu.*"),
-        // The star stands for something.
+        // `*` matches at least one character.
         (".com", "*"),
         ("shop.", "*"),
         ("elsewhere", "*"),
@@ -224,7 +224,7 @@ fn an_unknown_cluster_is_answered_503_nc() {
         let response = selected.local_response().expect("an answer");
         assert_eq!((selected.cluster(), response.status, response.flag), (None, 503, "NC"));
         assert_eq!(response.body, b"");
-        // Nothing has been removed yet, but the answer gets the route's headers.
+        // No header is removed from the request, but the response gets the route's headers.
         selected.finalize_request(&mut request);
         assert_eq!(request, get("h", "/", more));
         let mut response = Headers::default();
@@ -278,7 +278,7 @@ fn a_selected_cluster_stays_when_its_header_changes() {
 
 // Headers.
 
-/// What becomes of a request that has these headers besides.
+/// Returns the headers that the upstream receives if a client also sends these headers.
 fn finalized(route: Route, more: Pairs<'_>) -> Headers {
     let table = table([route]);
     let mut request = get("h", "/", more);
@@ -389,7 +389,7 @@ fn a_copy_goes_to_the_cluster_that_its_header_names() {
     for none in [&[][..], &[("x-mirror", "")], &[("x-mirror", "unknown")]] {
         assert_eq!(copies(route(), request(none), 0), [], "{none:?}");
     }
-    // What the route removes, it mirrors no more.
+    // A header that the route removes no longer selects a mirror.
     assert_eq!(copies(route().remove_request_header("x-mirror"), request(&[("x-mirror", "v2")]), 0), []);
 }
 

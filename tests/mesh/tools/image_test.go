@@ -36,8 +36,8 @@ import (
 
 const dist = "../../../dist/"
 
-// What `render` writes, with what `./build.sh package` leaves in a registry or on a web server, is what Istio's agent makes
-// a local file of. What it checks is the digest of an image, and the hash of a file.
+// Istio's agent fetches the filter that `render` names, from the image of `./build.sh package` in a registry or from a web
+// server, and replaces its URL by a local file. The agent checks the digest of the image, or the hash of the file.
 func TestIstiosAgentFetchesTheFilterThatIsRendered(t *testing.T) {
 	filter, err := os.ReadFile(dist + "traffic-split.wasm")
 	if err != nil {
@@ -72,8 +72,8 @@ func TestIstiosAgentFetchesTheFilterThatIsRendered(t *testing.T) {
 	}
 }
 
-// If Istio's agent can't fetch a filter, it gives Envoy one that denies all requests, of each host. Envoy refuses that, by
-// the types that stand where the filter is to be put, and serves on.
+// If Istio's agent cannot fetch a filter, it passes Envoy a filter that denies all requests. Envoy refuses that filter, because
+// its type is not in `type_urls`, and continues to serve requests.
 func TestWhatIstiosAgentMakesOfAFilterThatItCannotFetchIsNoneThatEnvoyTakes(t *testing.T) {
 	location := "oci://127.0.0.1:1/nowhere@sha256:" + strings.Repeat("0", 64)
 	given, types := render(t, "--wasm", location)
@@ -86,7 +86,7 @@ func TestWhatIstiosAgentMakesOfAFilterThatItCannotFetchIsNoneThatEnvoyTakes(t *t
 	}
 }
 
-// render gives the guide's extension configuration as an EnvoyFilter has it, and the types that Envoy takes there.
+// render returns the guide's extension configuration in the rendered EnvoyFilter, and the types that Envoy accepts for it.
 func render(t *testing.T, options ...string) (*core.TypedExtensionConfig, []string) {
 	guide := "../../../envoy/examples/guide/"
 	options = append(options, guide+"services.yaml", guide+"trafficsplit-50-50.yaml")
@@ -125,13 +125,13 @@ func render(t *testing.T, options ...string) (*core.TypedExtensionConfig, []stri
 	return extension, point.Discovery.Types
 }
 
-// convert is what Istio's agent does before it passes an extension configuration on to Envoy.
+// convert changes an extension configuration as Istio's agent does before it passes the configuration to Envoy.
 func convert(t *testing.T, given *core.TypedExtensionConfig, location string) *core.TypedExtensionConfig {
 	address, err := url.Parse(location)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The servers here have no certificates that anybody trusts.
+	// The certificates of the test servers are not trusted.
 	cache := wasm.NewLocalFileCache(t.TempDir(), wasm.Options{
 		InsecureRegistries:    sets.New(address.Host),
 		HTTPRequestTimeout:    wasm.DefaultHTTPRequestTimeout,
@@ -153,7 +153,7 @@ func convert(t *testing.T, given *core.TypedExtensionConfig, location string) *c
 	return made
 }
 
-// The controller's image has one file, which is the controller and needs nothing else.
+// The controller's image contains only the controller, which runs without any other file.
 func TestTheControllersImageIsWhole(t *testing.T) {
 	image := open(t, dist+"traffic-split-controller-oci")
 	if err := validate.Image(image); err != nil {
@@ -202,7 +202,7 @@ func TestTheControllersImageIsWhole(t *testing.T) {
 	}
 }
 
-// What `./build.sh package` leaves to apply names both images by the digests of its layouts.
+// The manifests that `./build.sh package` writes name both images by the digests of its image layouts.
 func TestThePackagedManifestsNameBothImagesByDigest(t *testing.T) {
 	programs := os.Getenv("MESH_PROGRAMS")
 	if programs == "" {
