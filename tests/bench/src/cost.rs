@@ -1,5 +1,5 @@
-//! The CPU time of a request, measured in short rounds of all variants in random order. Whatever else happens on the
-//! machine then disturbs all variants alike, and the least disturbed rounds of each count.
+//! The CPU time of a request, measured in short rounds of all variants in random order. Other load on the machine then
+//! disturbs all variants equally, and the result uses the least disturbed rounds of each variant.
 
 use crate::connection::Connection;
 use crate::cpu;

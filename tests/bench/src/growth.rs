@@ -1,4 +1,4 @@
-//! Growth: what many splits and backends cost a request, a sidecar's memory, and the controller.
+//! Growth: the cost of many splits and backends, for a request, for a sidecar's memory, and for the controller.
 
 use crate::connection_manager::Answers;
 use crate::cost::{self, Cost, Target};

@@ -1,5 +1,5 @@
-//! What a new configuration costs: the time until Envoy serves it, the memory of the filter's VMs, and how long the one
-//! worker answers nobody.
+//! The cost of a new configuration: the time until Envoy serves it, the memory of the filter's VMs, and how long Envoy's
+//! only worker answers no request.
 
 use crate::connection::Connection;
 use crate::connection_manager::Answers;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Envoy counts a configuration before the worker has it, so the client goes on for this time.
+/// Envoy counts a configuration before the worker has it, so the client continues to send requests for this time.
 const REST: Duration = Duration::from_millis(300);
 
 /// The result for one number of splits.
