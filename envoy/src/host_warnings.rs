@@ -15,7 +15,9 @@ pub(crate) fn host_warnings(configuration: &Configuration) -> Vec<Problem> {
                 format!("is a name of the Service {own}, which takes precedence; remove this entry")
             }
             Some(own) => {
-                format!("is a name of the Service {own}, whose requests become those of {service}; remove this entry")
+                format!(
+                    "is a name of the Service {own}, so its requests are handled as requests to {service}; remove this entry"
+                )
             }
             None if roots.contains(service) => return None,
             None => format!(

@@ -62,7 +62,7 @@ fn find_booleans(value: &Value, field: &str, source: &SourceMap, found: &mut Vec
         // Only words without quotes have a text.
         Value::String(word) if source.text(field) == Some(word) => {
             let message = format!(
-                "kubectl reads {word} without quotes as a boolean, so the API server refuses the object; write \"{word}\""
+                "kubectl reads the unquoted word `{word}` as a boolean, so the API server refuses the object; write \"{word}\""
             );
             found.push((field.into(), message));
         }

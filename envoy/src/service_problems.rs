@@ -119,7 +119,9 @@ impl<'a> Check<'a> {
             Some([]) => return None,
             None if weighted.any(|backend| self.no_traffic_reason(backend).is_none()) => return None,
             None => {
-                format!("no backend with a weight receives requests; the root {root} serves all requests of the split")
+                format!(
+                    "no backend with a weight above 0 can receive requests; the root {root} serves all requests of the split"
+                )
             }
             Some(ports) => {
                 let mut missing = ports.to_vec();
@@ -135,10 +137,10 @@ impl<'a> Check<'a> {
                 }
                 match missing.len() == ports.len() {
                     true => format!(
-                        "no backend with a weight receives requests; the root {root} serves all requests of the split"
+                        "no backend with a weight above 0 can receive requests; the root {root} serves all requests of the split"
                     ),
                     false => format!(
-                        "no backend with a weight has port {}; the root {root} serves the requests to it",
+                        "no backend with a weight above 0 has port {}; the root {root} serves these requests",
                         list(&missing)
                     ),
                 }

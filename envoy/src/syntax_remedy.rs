@@ -22,7 +22,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     (
         "reference to unknown value",
-        "a value that begins with `*` refers to an anchor, and there is none with this name; put the value in single quotes",
+        "a value that begins with `*` is a YAML alias, and no anchor has its name; put the value in single quotes",
     ),
     (
         "while scanning an anchor or alias",
@@ -55,7 +55,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("misplaced bracket", "the closing bracket has no opening bracket; remove one, or put the value in single quotes"),
     (
         "illegal placement of ':'",
-        "`:` is not allowed here; close the bracket of the lines before, or put the value in single quotes",
+        "`:` is not allowed here; close the bracket that is open on an earlier line, or put the value in single quotes",
     ),
     (
         "while parsing a flow",
@@ -237,7 +237,7 @@ mod tests {
             ("{\"a\": 1 \"b\": 2}", "or put the value in single quotes"),
             ("a: 'b\n", "add the closing quote"),
             ("a: [b\n", "add the closing bracket"),
-            ("a: [b\nc: d\n", "close the bracket of the lines before"),
+            ("a: [b\nc: d\n", "close the bracket that is open on an earlier line"),
             ("a: [b}\n", "correct one of them"),
             ("{\"a\": 1}}", "remove one"),
             ("a: - b\n", "begin a new line before `-`"),

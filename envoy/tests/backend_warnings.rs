@@ -174,7 +174,7 @@ fn split_without_a_usable_backend_leaves_all_requests_to_the_root() {
         loaded(&[split("web", &[("v1", 1), ("v2", 0)]), with_ports("web", &[80]), with_ports("other", &[80])], None);
     assert_eq!(
         warnings(&input)[0],
-        "spec.backends: no backend with a weight receives requests; the root web serves all requests of the split"
+        "spec.backends: no backend with a weight above 0 can receive requests; the root web serves all requests of the split"
     );
     assert_eq!(warnings(&input).len(), 2, "a backend of weight 0 may come and go");
 }

@@ -279,19 +279,19 @@ fn root_serves_what_no_backend_with_a_weight_can_receive() {
         (
             vec![],
             format!(
-                "no backend with a weight receives requests; {serves}; Service v1 does not exist; it receives no requests"
+                "no backend with a weight above 0 can receive requests; {serves}; Service v1 does not exist; it receives no requests"
             ),
         ),
         (
             vec![service("v1", &[81])],
             format!(
-                "no backend with a weight receives requests; {serves}; Service v1 has no port 80, 90; it receives no requests"
+                "no backend with a weight above 0 can receive requests; {serves}; Service v1 has no port 80, 90; it receives no requests"
             ),
         ),
         (
             vec![service("v1", &[80])],
             format!(
-                "no backend with a weight has port 90; the root root serves the requests to it; Service v1 has no port 90; {own_ports}"
+                "no backend with a weight above 0 has port 90; the root root serves these requests; Service v1 has no port 90; {own_ports}"
             ),
         ),
         (vec![service("v1", &[80, 90, 100])], String::new()),
@@ -397,8 +397,7 @@ fn message_of_many_missing_services_fits_into_a_condition() {
     let weights: Vec<_> = backends.iter().map(|backend| (backend.as_str(), 1)).collect();
     let plan = planned(&cluster(&[split("canary", "web", &weights)]));
     let message = &status(&plan, "canary").resolved.message;
-    let start =
-        "no backend with a weight receives requests; the root web serves all requests of the split; Service 000-";
+    let start = "no backend with a weight above 0 can receive requests; the root web serves all requests of the split; Service 000-";
     assert!(message.starts_with(start) && message.ends_with('…'), "{message}");
     assert!(message.len() < 32_768, "{}", message.len());
 }
@@ -907,7 +906,7 @@ fn message_of_missing_ports_is_bounded() {
     let plan = planned(&cluster);
     let message = &status(&plan, "canary").resolved.message;
     is_bounded(message);
-    let start = "no backend with a weight has port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …; the root web serves the requests to it; ";
+    let start = "no backend with a weight above 0 has port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …; the root web serves these requests; ";
     let message = message.strip_prefix(start).unwrap();
     assert!(message.starts_with("Service b0 has no port 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, …; it receives requests to its own ports only; Service b1 has"));
     assert!(status(&plan, "same").resolved.is_met);

@@ -238,7 +238,9 @@ impl ProxyArgs {
     fn check(&self) -> Result<(), String> {
         for (index, (key, _)) in self.selector.iter().enumerate() {
             if self.selector.iter().take(index).any(|(other, _)| other == key) {
-                return Err(format!("--selector `{key}` is duplicated; a pod has one value of a label"));
+                return Err(format!(
+                    "--selector `{key}` has two values, but a pod has one value of each label; omit one"
+                ));
             }
         }
         match self.context {

@@ -368,7 +368,7 @@ fn backends_without_the_port_are_left_out_until_the_root_serves() {
             ran.stderr.lines().collect::<Vec<_>>(),
             [
                 format!(
-                    "{file}:9:3: {field}: no backend with a weight has port 82; the root httpbin serves the requests to it"
+                    "{file}:9:3: {field}: no backend with a weight above 0 has port 82; the root httpbin serves these requests"
                 ),
                 format!("{file}:10:14: {field}[0].service: Service httpbin-v1 has no port 81, 82; {own}"),
                 format!("{file}:12:14: {field}[1].service: Service httpbin-v2 has no port 82; {own}"),
@@ -391,7 +391,7 @@ fn backends_without_the_port_are_left_out_until_the_root_serves() {
         [
             "split     httpbin/http-split, in guide/trafficsplit-50-50.yaml",
             "port      82: the port in Host",
-            "goes to   the root, httpbin.httpbin, as if there were no split: no backend with a weight has the port",
+            "goes to   the root, httpbin.httpbin, as if there were no split: no backend with a weight above 0 has the request's port",
             "shares    backend     weight  share  cluster",
             "          httpbin-v1      50      -  none: the Service has only the port 80, not 82",
             "          httpbin-v2      50      -  none: the Service has the ports 80, 81, not 82",

@@ -45,7 +45,7 @@ fn host_that_is_the_name_of_a_service_is_reported() {
         ),
         (
             "httpbin-v1.httpbin",
-            "is a name of the Service httpbin/httpbin-v1, whose requests become those of httpbin/httpbin; remove this entry",
+            "is a name of the Service httpbin/httpbin-v1, so its requests are handled as requests to httpbin/httpbin; remove this entry",
         ),
     ] {
         assert_eq!(

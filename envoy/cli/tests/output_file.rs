@@ -287,7 +287,7 @@ fn watch_reports_a_failing_write_once_and_repeats_it() {
     let files = Files::with_objects();
     fs::create_dir(files.path("ecds.yaml")).unwrap();
     let watching = Watching::start(&files, &["objects.yaml"]);
-    assert_eq!(watching.line(), "error: ecds.yaml: is a directory; pass a file; the write is repeated");
+    assert_eq!(watching.line(), "error: ecds.yaml: is a directory; pass a file; retrying");
     watching.is_silent();
     fs::remove_dir(files.path("ecds.yaml")).unwrap();
     assert_eq!(watching.written(), version(&files.text("ecds.yaml")));

@@ -581,9 +581,9 @@ fn host_is_a_name_without_a_port_and_has_one_root() {
         json!({"hosts": {"10.0.0.1": "a/a", "[::1]": "a/a", "a b": "a/a", "shop.example.com:80": "a/a", "x.org": "a", "y.org": "a/a", "Y.org": "a/b"}}),
         &[
             "configuration: hosts[\"10.0.0.1\"]: is an IP address; use a host name",
-            "configuration: hosts[\"[::1]\"]: is not a host name; write one without scheme, port, path and wildcard",
-            "configuration: hosts[\"a b\"]: is not a host name; write one without scheme, port, path and wildcard",
-            "configuration: hosts[\"shop.example.com:80\"]: is not a host name; write one without scheme, port, path and wildcard",
+            "configuration: hosts[\"[::1]\"]: is not a host name; write only the name, without scheme, port, path or wildcard",
+            "configuration: hosts[\"a b\"]: is not a host name; write only the name, without scheme, port, path or wildcard",
+            "configuration: hosts[\"shop.example.com:80\"]: is not a host name; write only the name, without scheme, port, path or wildcard",
             "configuration: hosts[\"x.org\"]: \"a\" is not a Service's `namespace/name`",
             "configuration: hosts[\"y.org\"]: is duplicated with a different root; remove one of them",
         ],

@@ -225,7 +225,7 @@ fn reference_must_name_a_group_in_the_splits_namespace() {
     // An invalid group exists: the split that names it has no second problem.
     assert_problems(
         json!({"trafficSplits": [split("s", "v1", &["g"])], "httpRouteGroups": [group("g", json!([]))]}),
-        &["httpRouteGroups[0] ns/g: spec.matches: is empty; a group without a match accepts no request"],
+        &["httpRouteGroups[0] ns/g: spec.matches: is empty, so the group accepts no request; add a match"],
     );
 }
 

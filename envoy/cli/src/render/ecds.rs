@@ -204,7 +204,7 @@ impl Watched {
             }
             Err(why) => {
                 if why != self.last_error {
-                    print_stderr(format_args!("error: {why}; the write is repeated"));
+                    print_stderr(format_args!("error: {why}; retrying"));
                 }
                 self.last_error = why;
                 false

@@ -113,7 +113,7 @@ fn read_matches(map: &Map<String, Value>, reader: &mut Reader<'_>) -> Option<Vec
     };
     let list = reader.list(list, field)?;
     if list.is_empty() {
-        reader.problem(field, "is empty; a group without a match accepts no request");
+        reader.problem(field, "is empty, so the group accepts no request; add a match");
     }
     // Check the cost before any pattern is compiled.
     if let Err(why) = Budget::FILTER.check_group(Cost::of_matches(list)) {

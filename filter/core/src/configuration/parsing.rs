@@ -164,7 +164,8 @@ impl Configuration {
                         let Some(root) = HostRoot::read(value, &field, reader) else { continue };
                         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
                         if !names::is_subdomain(&name) {
-                            let message = "is not a host name; write one without scheme, port, path and wildcard";
+                            let message =
+                                "is not a host name; write only the name, without scheme, port, path or wildcard";
                             reader.problem(field, message);
                         } else if names::is_ip_address(&name) {
                             reader.problem(field, "is an IP address; use a host name");

@@ -79,7 +79,7 @@ impl fmt::Display for RootReason {
             Self::NoSplit => "no split has this host as its root",
             Self::NoPort => "no rule selects a port of the root",
             Self::NoMatch => "no match of the root's splits accepts the request",
-            Self::NoBackend => "no backend with a weight has the port",
+            Self::NoBackend => "no backend with a weight above 0 has the request's port",
         })
     }
 }
