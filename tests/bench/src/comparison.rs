@@ -34,7 +34,7 @@ struct Goal {
 
 /// Measures all variants and writes the results.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let rounds = options.rounds.unwrap_or(if options.quick { 10 } else { 300 });
+    let rounds = options.rounds.unwrap_or(if options.quick { 40 } else { 1000 });
     let duration = Duration::from_millis(if options.quick { 50 } else { 400 });
     let variants = variants(&options.compare);
     let upstreams = Upstreams::start()?;
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let mut progress = Progress::new("measuring CPU time", rounds);
     let costs = cost::measure(process, &targets(Answers::Direct)?, rounds, |round| progress.show(round))?;
-    let load_rounds = rounds.div_ceil(10);
+    let load_rounds = rounds.div_ceil(40);
     let reference = index_of(&variants, NATIVE)?;
     let mut progress = Progress::new("measuring throughput and latency", load_rounds);
     let loads = load::measure(process, &targets(Answers::Upstreams)?, reference, load_rounds, duration, |round| {
@@ -203,7 +203,7 @@ impl Results {
 
     fn svg(&self) -> String {
         let bars: Vec<Bar> = (self.rows.iter())
-            .filter(|row| row.variant.key != PLAIN)
+            .filter(|row| row.variant.key != PLAIN && !row.variant.is_compared())
             .map(|row| {
                 let [(added, ratio), _] = self.added(&row.cost);
                 Bar {

@@ -3,15 +3,16 @@
 
 use crate::connection::Connection;
 use crate::cpu;
+use crate::one_cpu::OneCpu;
 use crate::statistics::{least_tenth, quantile};
 use e2e::Result;
 use fastrand::Rng;
 use std::net::SocketAddr;
 
 /// Requests of a variant in a round.
-const REQUESTS: u32 = 200;
-/// Requests of a connection before its first measured request.
-const WARM_UP: u32 = 20;
+const REQUESTS: u32 = 50;
+/// Requests of a variant at the start of a round, which are not measured.
+const WARM_UP: u32 = 5;
 
 /// A listener and the request to it.
 pub(crate) struct Target {
@@ -37,13 +38,16 @@ pub(crate) fn measure(
     rounds: u32,
     mut progress: impl FnMut(u32),
 ) -> Result<Vec<Cost>> {
+    let _one_cpu = OneCpu::occupy(process)?;
+    let open = |target: &Target| Connection::open(target.address, target.request.clone());
+    let mut connections = targets.iter().map(open).collect::<Result<Vec<_>>>()?;
     let mut rng = Rng::new();
     let mut samples = vec![Vec::new(); targets.len()];
     let mut order: Vec<usize> = (0..targets.len()).collect();
     for round in 1..=rounds {
         rng.shuffle(&mut order);
         for &index in &order {
-            samples[index].push(one_round(process, &targets[index])?);
+            samples[index].push(one_round(process, &mut connections[index])?);
         }
         progress(round);
     }
@@ -53,8 +57,7 @@ pub(crate) fn measure(
     Ok(costs.collect())
 }
 
-fn one_round(process: u32, target: &Target) -> Result<f64> {
-    let mut connection = Connection::open(target.address, target.request.clone())?;
+fn one_round(process: u32, connection: &mut Connection) -> Result<f64> {
     for _ in 0..WARM_UP {
         connection.send()?;
     }

@@ -6,7 +6,7 @@ use crate::options::Options;
 use crate::plan;
 use crate::progress::Progress;
 use crate::proxy::Proxy;
-use crate::reconfiguration::{self, Reconfiguration};
+use crate::reconfiguration::{self, Reconfiguration, Updates};
 use crate::table::table;
 use crate::upstreams::Upstreams;
 use crate::variants::{Variant, grown, plain};
@@ -26,15 +26,15 @@ const PLANNED: [usize; 2] = [1_000, 10_000];
 
 /// Measures growth and writes the results.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let rounds = options.rounds.unwrap_or(if options.quick { 10 } else { 300 });
-    let updates = if options.quick { 2 } else { 10 };
+    let rounds = options.rounds.unwrap_or(if options.quick { 40 } else { 1000 });
+    let repetitions = if options.quick { 1 } else { 5 };
     let upstreams = Upstreams::start()?;
     let variants: Vec<Variant> =
         [plain()].into_iter().chain(SIZES.map(|(splits, backends)| grown(splits, backends))).collect();
     let costs = request_costs(&variants, rounds, &upstreams, &options.wasm)?;
 
-    eprintln!("measuring new configurations: {updates} of each size");
-    let measure = |splits| reconfiguration::measure(splits, updates, &upstreams, &options.wasm);
+    eprintln!("measuring updates: {repetitions} of each kind");
+    let measure = |splits| reconfiguration::measure(splits, repetitions, &upstreams, &options.wasm);
     let reconfigurations = CONFIGURED.into_iter().map(measure).collect::<Result<Vec<_>>>()?;
 
     eprintln!("measuring the controller's plan");
@@ -79,20 +79,20 @@ fn cost_rows(variants: &[Variant], costs: &[Cost]) -> Vec<Vec<String>> {
 }
 
 fn reconfiguration_rows(results: &[Reconfiguration]) -> Vec<Vec<String>> {
-    let head =
-        ["new configuration", "applied after ms", "longest request ms", "worst ms", "without update ms", "VMs' MB"];
-    let mut rows = vec![row(&head)];
+    let mut rows = vec![row(&["update", "applied after ms", "longest request ms", "worst ms", "VMs' MB"])];
     for result in results {
-        let text = |number: f64| format!("{number:.1}");
-        rows.push(row(&[
-            &format!("{} splits, 2 backends each", result.splits),
-            &format!("{:.0}", result.milliseconds),
-            &text(result.median_stall),
-            &text(result.worst_stall),
-            &text(result.worst_idle),
-            &text(megabytes(result.guest_bytes)),
-        ]));
+        for (updates, what) in [(&result.load, "splits loaded"), (&result.change, "splits, weights of one changed")] {
+            rows.push(row(&[
+                &format!("{} {what}", result.splits),
+                &format!("{:.0}", updates.median_time()),
+                &format!("{:.1}", updates.median_stall()),
+                &format!("{:.1}", updates.worst_stall()),
+                &format!("{:.1}", megabytes(result.guest_bytes)),
+            ]));
+        }
     }
+    let idle = results.iter().map(|result| result.worst_idle).fold(0.0, f64::max);
+    rows.push(row(&["no update", "", "", &format!("{idle:.1}"), ""]));
     rows
 }
 
@@ -115,12 +115,18 @@ fn results(variants: &[Variant], costs: &[Cost], reconfigurations: &[Reconfigura
             json!({"variant": variant.key, "leastTenth": cost.least_tenth, "firstQuartile": cost.first_quartile})
         })
         .collect();
+    let updates = |updates: &Updates| {
+        json!({
+            "appliedAfterMilliseconds": updates.median_time(),
+            "longestRequestMilliseconds": {"median": updates.median_stall(), "worst": updates.worst_stall()},
+        })
+    };
     let reconfigurations: Vec<Value> = (reconfigurations.iter())
         .map(|result| {
             json!({
                 "splits": result.splits,
-                "milliseconds": result.milliseconds,
-                "longestRequestMilliseconds": {"median": result.median_stall, "worst": result.worst_stall},
+                "load": updates(&result.load),
+                "changeOfOne": updates(&result.change),
                 "longestRequestWithoutUpdateMilliseconds": result.worst_idle,
                 "guestBytes": result.guest_bytes,
             })

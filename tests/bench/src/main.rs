@@ -8,6 +8,7 @@ mod cost;
 mod cpu;
 mod growth;
 mod load;
+mod one_cpu;
 mod options;
 mod plan;
 mod progress;

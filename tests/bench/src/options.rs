@@ -9,7 +9,7 @@ use std::path::PathBuf;
     name = "./build.sh bench",
     after_help = "\
 Examples:
-  ./build.sh bench                  all variants; about four minutes
+  ./build.sh bench                  all variants; about three minutes
   ./build.sh bench --quick          a rough result in ten seconds
   ./build.sh bench --growth         cost, memory and stalls with up to 10,000 splits
   ./build.sh bench --compare old.wasm
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) growth: bool,
 
-    /// Rounds of CPU time; a tenth of them for throughput [default: 300; 10 with --quick]
+    /// Rounds of CPU time; a fortieth of them for throughput [default: 1000; 40 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
 

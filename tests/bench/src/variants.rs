@@ -156,18 +156,19 @@ pub(crate) fn plain() -> Variant {
     Variant::new(PLAIN, "no splitting", Splitter::Nothing).goes_to(Destination::Root)
 }
 
-/// Returns splits in a hundred namespaces, with the root's split in the middle. The weights depend on `revision`.
+/// Returns splits in a hundred namespaces, with the root's split in the middle, whose weights depend on `revision`.
 pub(crate) fn many_splits(splits: usize, backends: usize, revision: usize) -> Vec<Value> {
-    let with_backends = |split: TrafficSplit| {
+    let with_backends = |split: TrafficSplit, revision| {
         (0..backends)
-            .fold(split, |split, number| split.backend(&format!("v{number}"), 50 + (number + revision) % 50))
+            .fold(split, |split, number| split.backend(&format!("v{number}"), 1 + (number + revision) % 50))
             .build()
     };
     let other = |number: usize| {
         let name = format!("service-{number}");
-        with_backends(TrafficSplit::new(&name, &name).namespace(&format!("team-{}", number % 100)))
+        with_backends(TrafficSplit::new(&name, &name).namespace(&format!("team-{}", number % 100)), 0)
     };
-    let others = (0..splits).map(|number| if number == splits / 2 { with_backends(split()) } else { other(number) });
+    let others =
+        (0..splits).map(|number| if number == splits / 2 { with_backends(split(), revision) } else { other(number) });
     others.collect()
 }
 
@@ -212,6 +213,11 @@ impl Variant {
             destination: Destination::Halves,
             is_mirrored: false,
         }
+    }
+
+    /// Reports whether the variant measures a module to compare with.
+    pub(crate) fn is_compared(&self) -> bool {
+        matches!(&self.splitter, Splitter::Filter(filter) if filter.module.is_some())
     }
 
     fn goes_to(mut self, destination: Destination) -> Variant {

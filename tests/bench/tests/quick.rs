@@ -10,7 +10,7 @@ fn quick_run_verifies_and_measures_all_variants() {
     let directory = e2e::scratch::Scratch::new().unwrap();
     let run = Command::new(env!("CARGO_BIN_EXE_envoy-bench"))
         .current_dir(root)
-        .args(["--quick", "--rounds", "3", "-o"])
+        .args(["--quick", "--rounds", "10", "-o"])
         .arg(directory.path())
         .output()
         .unwrap();
