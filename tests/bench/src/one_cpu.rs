@@ -31,13 +31,17 @@ impl OneCpu {
 
     fn allow(&self, cpus: &rustix::thread::CpuSet) -> Result<()> {
         use e2e::Error;
-        use rustix::thread::Pid;
-        use rustix::thread::sched_setaffinity;
+        use rustix::io::Errno;
+        use rustix::thread::{Pid, sched_setaffinity};
 
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process))?;
         let ids = tasks.flatten().filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?));
         for id in [None].into_iter().chain(ids.map(Some)) {
-            sched_setaffinity(id, cpus).map_err(|error| Error(format!("sched_setaffinity: {error}")))?;
+            match sched_setaffinity(id, cpus) {
+                // The thread has ended since its directory was listed.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(Error(format!("sched_setaffinity: {error}"))),
+            }
         }
         Ok(())
     }
