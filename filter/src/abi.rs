@@ -11,6 +11,15 @@ use std::{fmt, ptr};
 /// A status other than `OK`, as a number: hosts may return numbers that the ABI does not define.
 pub(crate) struct Status(u32);
 
+// === impl Status ===
+
+impl Status {
+    /// Reports whether the value does not exist. After any other status, it may exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.0 == NOT_FOUND
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {}", self.0)
@@ -18,6 +27,7 @@ impl fmt::Display for Status {
 }
 
 const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
 const REQUEST_HEADERS: u32 = MapType::HttpRequestHeaders as u32;
 
 /// The host functions, as the ABI declares them.
@@ -64,16 +74,16 @@ pub(crate) fn log(level: LogLevel, message: &str) {
     unsafe { host::proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
 
-/// Returns the plugin configuration of the current root context; `None` if it is empty or the call fails.
-pub(crate) fn plugin_configuration() -> Option<Vec<u8>> {
+/// Returns the plugin configuration of the current root context.
+pub(crate) fn plugin_configuration() -> Result<Vec<u8>, Status> {
     returned_bytes(|data, size| {
         // SAFETY: the host writes to both pointers, which are valid.
         unsafe { host::proxy_get_buffer_bytes(BufferType::PluginConfiguration as u32, 0, usize::MAX, data, size) }
     })
 }
 
-/// Returns the first value of a request header; `None` if the header is missing or the call fails.
-pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
+/// Returns the first value of a request header.
+pub(crate) fn request_header(name: &str) -> Result<Vec<u8>, Status> {
     returned_bytes(|data, size| {
         // SAFETY: the name is a string; the host writes to both pointers, which are valid.
         unsafe { host::proxy_get_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len(), data, size) }
@@ -94,8 +104,8 @@ pub(crate) fn remove_request_header(name: &str) -> Result<(), Status> {
     check(unsafe { host::proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
 }
 
-/// Returns a property; `None` if it is missing, empty, or the call fails. A NUL separates the parts of the path.
-pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
+/// Returns a property. A NUL separates the parts of the path.
+pub(crate) fn property(path: &str) -> Result<Vec<u8>, Status> {
     returned_bytes(|data, size| {
         // SAFETY: the path is a string; the host writes to both pointers, which are valid.
         unsafe { host::proxy_get_property(path.as_ptr(), path.len(), data, size) }
@@ -119,16 +129,16 @@ fn check(status: u32) -> Result<(), Status> {
     if status == OK { Ok(()) } else { Err(Status(status)) }
 }
 
-/// Calls a host function that returns bytes by two pointers, and returns the bytes. Returns `None` if the call fails.
-fn returned_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+/// Calls a host function that returns bytes by two pointers, and returns the bytes.
+fn returned_bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let mut data = ptr::null_mut();
     let mut size = 0;
-    check(call(&raw mut data, &raw mut size)).ok()?;
+    check(call(&raw mut data, &raw mut size))?;
     if data.is_null() {
         // Hosts allocate nothing for an empty value.
-        return Some(Vec::new());
+        return Ok(Vec::new());
     }
     // SAFETY: the host got `data` from the SDK's `proxy_on_memory_allocate`, for `size` bytes, and wrote all of them.
     // The SDK allocates a vector of exactly this capacity.
-    Some(unsafe { Vec::from_raw_parts(data, size, size) })
+    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }

@@ -5,8 +5,7 @@
 use crate::host::{self, CurrentRequest};
 use fastrand::Rng;
 use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use traffic_split::{Configuration, Decision, Pick, Problem, RandomSource, Rules};
 
@@ -16,14 +15,14 @@ thread_local! {
 
 /// All state of the VM.
 pub(crate) struct Vm {
-    plugins: HashMap<u32, Box<Plugin>>,
+    plugins: BTreeMap<u32, Box<Plugin>>,
     /// Request contexts whose headers are not handled yet, each with its root context. Usually one: Envoy creates the
     /// context when the headers are complete.
     requests: Vec<(u32, u32)>,
     rng: Rng,
     /// The ids of all counters ever defined, by name. Defining a counter again would add a second id for the same counter,
     /// and use memory that Envoy never frees.
-    counters: HashMap<String, u32>,
+    counters: BTreeMap<String, u32>,
     /// The warning of the last configuration. The same warning is not logged again after a change.
     last_warning: String,
 }
@@ -64,10 +63,10 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut Vm) -> T) -> Option<T> {
 impl Vm {
     fn new() -> Self {
         Self {
-            plugins: HashMap::new(),
+            plugins: BTreeMap::new(),
             requests: Vec::new(),
             rng: seeded_rng(),
-            counters: HashMap::new(),
+            counters: BTreeMap::new(),
             last_warning: String::new(),
         }
     }
@@ -82,7 +81,8 @@ impl Vm {
     /// Configures a root context. Returns false if the configuration is invalid; the context then keeps its last valid
     /// configuration.
     pub(crate) fn configure(&mut self, context_id: u32) -> bool {
-        let configuration = match Configuration::from_json(&host::configuration()) {
+        let Some(configuration) = host::configuration() else { return false };
+        let configuration = match Configuration::from_json(&configuration) {
             Ok(configuration) => configuration,
             Err(problems) => {
                 for line in log_lines(problems, MAX_LOG_LINES) {
@@ -91,9 +91,8 @@ impl Vm {
                 return false;
             }
         };
-        let mut newest: Vec<_> = self.plugins.iter().collect();
-        newest.sort_unstable_by_key(|(id, _)| Reverse(**id));
-        let others = newest.iter().map(|(_, plugin)| &plugin.rules);
+        let newest_first = || self.plugins.values().rev();
+        let others = newest_first().map(|plugin| &plugin.rules);
         let mut rules = Rules::sharing(&configuration, host::node_namespace().as_deref(), others);
         // Log only one line: Envoy validates each configuration in a new VM, which has no `last_warning` and would log
         // all warnings again.
@@ -109,7 +108,7 @@ impl Vm {
             set_cookie: configuration.set_cookie_header,
             stripped: configuration.headers_stripped.unwrap_or_default(),
         };
-        let known = newest.iter().map(|(_, plugin)| &plugin.headers).find(|known| ***known == headers).cloned();
+        let known = newest_first().map(|plugin| &plugin.headers).find(|known| ***known == headers).cloned();
         let plugin = Box::new(Plugin { rules, headers: known.unwrap_or_else(|| headers.into()) });
         self.plugins.insert(context_id, plugin);
         true
@@ -126,15 +125,17 @@ impl Vm {
             Decision::Root(_) if headers.stripped => {}
             Decision::Root(_) => request.remove_header(&headers.cluster),
             Decision::Backend(pick) => {
-                request.set_header(&headers.cluster, &pick.cluster);
+                if !request.set_header(&headers.cluster, &pick.cluster) {
+                    return;
+                }
                 if let Some(header) = &headers.backend {
-                    request.set_header(header, pick.backend);
+                    _ = request.set_header(header, pick.backend);
                 }
                 for (header, value) in
                     [(&headers.mirror, pick.mirror.as_deref()), (&headers.set_cookie, pick.set_cookie.as_deref())]
                 {
                     match value {
-                        Some(value) => request.set_header(header, value),
+                        Some(value) => _ = request.set_header(header, value),
                         None if headers.stripped => {}
                         // Otherwise the route, which Envoy now selects again, would use the header that the client sent.
                         None => request.remove_header(header),
@@ -191,7 +192,7 @@ fn log_lines(problems: Vec<Problem>, max_lines: usize) -> Vec<String> {
 }
 
 /// Returns the id of a pick's counter. Defines the counter if it is not in `counters`.
-fn counter(pick: &Pick<'_>, counters: &mut HashMap<String, u32>) -> Option<u32> {
+fn counter(pick: &Pick<'_>, counters: &mut BTreeMap<String, u32>) -> Option<u32> {
     if let Some(id) = pick.counter_id() {
         return Some(id);
     }

@@ -31,6 +31,17 @@ fn main() -> Result<(), Error> {
     let id = sim.request().header("authorization", "Bearer alice").open();
     assert!(sim.stream(id).is_paused());
 
+    // The second callout fails. The filter makes one callout for each request.
+    sim.inject_fault_after(1, "proxy_http_call", Status::InternalFailure as u32, Some(1));
+    let id = sim.request().header("authorization", "Bearer alice").open();
+    assert!(sim.stream(id).is_paused());
+    assert_eq!(sim.request().header("authorization", "Bearer alice").send().status(), Some(503));
+    assert_eq!(sim.injected_faults(), 5);
+
+    // The filter has no random bytes from its start. For a WASI function, the status is an errno.
+    let sim = Simulator::builder(&filter).fault("random_get", 76, None).start()?;
+    assert!(!sim.has_failed());
+
     // An unknown cluster needs no fault: the host function fails as in Envoy.
     let mut sim = Simulator::builder(&filter).clusters(&["another"]).start()?;
     let outcome = sim.request().header("authorization", "Bearer alice").send();

@@ -372,30 +372,6 @@ fn tables_have_the_maximum_size_of_v8() {
 }
 
 #[test]
-#[should_panic(expected = "unknown host function \"proxy_define_metrik\"")]
-fn a_fault_for_an_unknown_host_function_panics() {
-    start(&guest("")).inject_fault("proxy_define_metrik", 10, None);
-}
-
-#[test]
-fn an_injected_fault_makes_a_host_function_fail() {
-    let module = guest(
-        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-            (if (call $define (i32.const 0) (i32.const 64) (i32.const 6) (i32.const 1024)) (then (call $say (i32.const 1))))
-            (i32.const 0))"#,
-    );
-    let mut simulator = start(&module);
-    simulator.inject_fault("proxy_define_metric", 10, Some(2));
-    let sent: String = (0..3).map(|_| said(&simulator.request().send().logs)).collect();
-    assert_eq!(sent, "hh");
-    simulator.inject_fault("proxy_define_metric", 2, None);
-    let sent: String = (0..3).map(|_| said(&simulator.request().send().logs)).collect();
-    assert_eq!(sent, "hhh");
-    simulator.clear_faults();
-    assert_eq!(said(&simulator.request().send().logs), "");
-}
-
-#[test]
 fn message_headers_are_built_one_by_one() {
     let response = Response::status_only(200).header("X-A", "1").header("x-a", "2");
     assert_eq!(response.headers.get_all("x-a").collect::<Vec<_>>(), [b"1", b"2"]);

@@ -27,21 +27,28 @@ pub struct Wasm {
     pub failure_policy: &'static str,
     /// The plugin configuration.
     pub configuration: String,
+    /// The functions that the module may import and export; `None` for all.
+    pub capabilities: Option<Vec<String>>,
 }
 
 impl Wasm {
     /// Returns the module with the failure policy of a deployed filter: after a trap, Envoy creates a new VM.
     #[must_use]
     pub fn new(module: &Path, configuration: &str) -> Wasm {
-        Wasm { module: module.to_owned(), failure_policy: "FAIL_RELOAD", configuration: configuration.to_owned() }
+        let configuration = configuration.to_owned();
+        Wasm { module: module.to_owned(), failure_policy: "FAIL_RELOAD", configuration, capabilities: None }
     }
 
     fn typed_config(&self) -> Value {
+        // Without names, Envoy allows all.
+        let names = self.capabilities.iter().flatten().map(|name| (name.clone(), json!({})));
+        let allowed: serde_json::Map<_, _> = names.collect();
         json!({
             "@type": WASM,
             "config": {
                 "name": "traffic-split",
                 "failure_policy": self.failure_policy,
+                "capability_restriction_config": {"allowed_capabilities": allowed},
                 "vm_config": {
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": self.module}},

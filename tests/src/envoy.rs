@@ -231,6 +231,21 @@ impl Envoy {
         .map_err(|error| Error(format!("{error}\n{}", tail(&self.log()))))
     }
 
+    /// Returns the signs that a VM failed: Envoy's counters of reloads that are not 0, and lines of the log about traps.
+    ///
+    /// # Errors
+    /// Envoy has no such counters.
+    pub fn vm_failures(&self) -> Result<Vec<String>> {
+        let stats = self.admin("/stats?filter=%5Ewasm%5C..*%5C.vm_reload")?;
+        if !stats.contains(".vm_reload_failure: ") {
+            return Err(format!("Envoy has no counters of reloaded VMs:\n{stats}").into());
+        }
+        let counters = stats.lines().filter(|line| !line.ends_with(": 0")).map(str::to_owned);
+        let log = self.log();
+        let traps = log.lines().filter(|line| line.contains("Uncaught")).map(str::to_owned);
+        Ok(counters.chain(traps).collect())
+    }
+
     /// Returns the resident memory of the process, Wasm memories included; `None` outside Linux.
     #[must_use]
     pub fn memory_resident(&self) -> Option<u64> {

@@ -11,6 +11,7 @@ pub mod client;
 pub mod configurations;
 pub mod envoy;
 pub mod guide;
+pub mod hostile;
 pub mod httpbin;
 pub mod mesh;
 pub mod pod;

@@ -1,6 +1,6 @@
 //! Builds a simulator.
 
-use super::simulator::Simulator;
+use super::simulator::{Simulator, fault};
 use crate::abi::{LogLevel, Status, property_path};
 use crate::error::Error;
 use crate::lifecycle::runtime::Runtime;
@@ -139,6 +139,17 @@ impl Builder {
     /// Adds an environment variable of the VM. Unlike in Envoy, variables keep their order.
     pub fn environment_variable(mut self, name: &str, value: &str) -> Self {
         self.config.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Makes a host function return a status without any effect, as [`Simulator::inject_fault`] does, but in each VM from
+    /// its start: `_initialize`, the configuration, its validation, and VMs that replace a failed one.
+    ///
+    /// # Panics
+    /// If no host function has this name, or the function returns nothing: the fault would never happen.
+    #[track_caller]
+    pub fn fault(mut self, function: &str, status: u32, times: Option<u32>) -> Self {
+        self.config.faults.push(fault(0, function, status, times));
         self
     }
 

@@ -6,10 +6,10 @@ use crate::http::headers::Headers;
 use crate::http::message::Response;
 use crate::lifecycle::runtime::Runtime;
 use crate::state::callout::{GrpcCall, HttpCall};
+use crate::state::fault::Fault;
 use crate::state::limit::Limit;
 use crate::state::log::Log;
 use crate::state::metric::Metric;
-use crate::state::vm_state::Fault;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,23 +96,41 @@ impl Simulator {
     }
 
     /// Makes a host function, such as `proxy_get_property`, return a status without any effect: `times` times, or always
-    /// with `None`. For WASI functions, the status is an errno.
+    /// with `None`. For WASI functions, the status is an errno. With status 0, the function succeeds and returns no value.
+    ///
+    /// Each VM counts its own calls. VMs that start later, such as the one that validates the next configuration, have no
+    /// such fault; see [`Builder::fault`](crate::Builder::fault).
     ///
     /// # Panics
-    /// If no host function has this name: the fault would never happen.
+    /// If no host function has this name, or the function returns nothing: the fault would never happen.
     #[track_caller]
     pub fn inject_fault(&mut self, function: &str, status: u32, times: Option<u32>) {
-        let exists = ["env", "wasi_snapshot_preview1"].iter().any(|module| table::find(module, function).is_some());
-        assert!(exists, "unknown host function {function:?}; `host_sim::abi_functions` lists them");
+        self.inject_fault_after(0, function, status, times);
+    }
+
+    /// Injects a fault as [`inject_fault`](Self::inject_fault) does, but lets the first `calls` calls run.
+    ///
+    /// # Panics
+    /// As [`inject_fault`](Self::inject_fault).
+    #[track_caller]
+    pub fn inject_fault_after(&mut self, calls: u32, function: &str, status: u32, times: Option<u32>) {
+        let fault = fault(calls, function, status, times);
         for worker in &mut self.runtime.workers {
-            let fault = Fault { function: function.to_owned(), status, remaining: times };
-            worker.vm.state_mut().faults.push(fault);
+            worker.vm.state_mut().faults.list.push(fault.clone());
         }
     }
 
-    /// Ends the effect of [`inject_fault`](Self::inject_fault) for all functions.
+    /// Ends the effect of all injected faults, including those of [`Builder::fault`](crate::Builder::fault).
     pub fn clear_faults(&mut self) {
-        self.runtime.workers.iter_mut().for_each(|worker| worker.vm.state_mut().faults.clear());
+        self.runtime.faults.list.clear();
+        self.runtime.workers.iter_mut().for_each(|worker| worker.vm.state_mut().faults.list.clear());
+    }
+
+    /// Returns the number of calls that returned an injected status, in all VMs so far: a test of faults can check that
+    /// they happened.
+    #[must_use]
+    pub fn injected_faults(&self) -> u64 {
+        self.runtime.faults.injected()
     }
 
     /// Delivers `on_queue_ready` for items that other simulators enqueued. Items of this simulator's own VMs are delivered
@@ -181,4 +199,18 @@ impl Drop for Simulator {
             );
         }
     }
+}
+
+/// Returns a fault.
+///
+/// # Panics
+/// If no host function has this name, or the function returns nothing.
+#[track_caller]
+pub(super) fn fault(calls_before: u32, function: &str, status: u32, times: Option<u32>) -> Fault {
+    let known = ["env", "wasi_snapshot_preview1"].iter().find_map(|module| table::find(module, function));
+    let known = known.unwrap_or_else(|| {
+        panic!("unknown host function {function:?}; `host_sim::abi_functions` lists them");
+    });
+    assert!(!known.signature.results.is_empty(), "the host function {function:?} returns nothing, so it cannot fail");
+    Fault { function: function.to_owned(), status, skipped: calls_before, remaining: times }
 }

@@ -40,14 +40,15 @@ pub(super) fn wasi_later(
     call_with_status(guest, name, Allowed::AfterInitialize, wasi::FAULT, call)
 }
 
-/// A function that returns a number instead of a status, and is not allowed during `_initialize`.
+/// A function that returns a number instead of a status, and is not allowed during `_initialize`. An injected fault
+/// replaces the number.
 pub(super) fn later_number(
     mut guest: Guest<'_>,
     name: &'static str,
     call: impl FnOnce(&mut Guest<'_>) -> u32,
 ) -> Result<u32, wasmi::Error> {
     guest.check_allowed(name, Allowed::AfterInitialize)?;
-    Ok(call(&mut guest))
+    Ok(guest.state_mut().faults.next(name).unwrap_or_else(|| call(&mut guest)))
 }
 
 /// A function without a result that is not allowed during `_initialize`.
@@ -81,7 +82,7 @@ fn call_with_status(
     call: impl FnOnce(&mut Guest<'_>) -> Answer,
 ) -> Result<u32, wasmi::Error> {
     guest.check_allowed(name, allowed)?;
-    let status = match guest.state_mut().fault(name) {
+    let status = match guest.state_mut().faults.next(name) {
         Some(status) => status,
         None => match call(&mut guest) {
             Ok(()) => Status::Ok as u32,

@@ -4,6 +4,7 @@ use super::{connection, deferred, plugin, root};
 use crate::error::Error;
 use crate::http::message::Response;
 use crate::state::context::{Context, Root};
+use crate::state::fault::Faults;
 use crate::state::host_config::{FailurePolicy, HostConfig};
 use crate::state::log::Log;
 use crate::state::metric::{MetricRegistry, Metrics};
@@ -32,6 +33,8 @@ pub(crate) struct Runtime {
     config: Arc<HostConfig>,
     shared: Shared,
     pub metrics: MetricRegistry,
+    /// The faults of VMs that start from now on.
+    pub faults: Faults,
     /// The configuration in effect.
     configuration: Arc<[u8]>,
     random: Rng,
@@ -75,11 +78,13 @@ impl Runtime {
         random: Rng,
         now: u64,
     ) -> Result<Runtime, Error> {
+        let faults = Faults::of(config.faults.clone());
         let mut runtime = Runtime {
             module,
             config: Arc::new(config),
             shared,
             metrics: MetricRegistry::default(),
+            faults,
             configuration: Arc::from(configuration),
             random,
             now,
@@ -271,7 +276,8 @@ impl Runtime {
         let (config, shared) = (Arc::clone(&self.config), self.shared.clone());
         let (abi, functions) = (self.module.abi, Arc::clone(&self.module.functions));
         let (metrics, random) = (Metrics::new(metrics), self.random.fork());
-        let state = State::new(config, shared, abi, functions, metrics, random, self.now);
+        let mut state = State::new(config, shared, abi, functions, metrics, random, self.now);
+        state.faults = self.faults.clone();
         Vm::start(&self.module, state, deferred::apply)
     }
 

@@ -1,5 +1,6 @@
 //! Host configuration, shared by all VMs of a simulator.
 
+use super::fault::Fault;
 use crate::abi::{LogLevel, Status};
 use crate::routes::table::RouteTable;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ pub(crate) struct HostConfig {
     pub host_bytes: Option<usize>,
     /// The route table, if requests are routed.
     pub routes: Option<Arc<RouteTable>>,
+    /// The faults of each VM from its start.
+    pub faults: Vec<Fault>,
     /// Foreign functions by name.
     pub foreign_functions: BTreeMap<String, ForeignFunction>,
 }

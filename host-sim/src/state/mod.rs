@@ -5,6 +5,7 @@ pub(crate) mod callout;
 pub(crate) mod connection;
 pub(crate) mod context;
 pub(crate) mod deferred;
+pub(crate) mod fault;
 pub(crate) mod host_config;
 pub(crate) mod limit;
 pub(crate) mod local_response;

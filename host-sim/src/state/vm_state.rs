@@ -5,6 +5,7 @@ use super::callout::Tokens;
 use super::connection::Connection;
 use super::context::{Context, Root};
 use super::deferred::Deferred;
+use super::fault::Faults;
 use super::host_config::HostConfig;
 use super::limit::{Limit, MemoryLimiter};
 use super::log::Log;
@@ -71,22 +72,13 @@ pub(crate) struct State {
     /// Whether the current callback sent a local response: its stream stops, whatever the callback returns.
     pub local_response_sent: bool,
     pub tokens: Tokens,
-    pub faults: Vec<Fault>,
+    pub faults: Faults,
     pub metrics: Metrics,
     /// The log messages since the last [`State::take_logs`].
     pub logs: Vec<Log>,
     pub random: Rng,
     /// The current time in nanoseconds since 1970.
     pub now: u64,
-}
-
-/// A status that a host function returns instead of running.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub function: String,
-    pub status: u32,
-    /// The number of remaining calls, or `None` for all calls.
-    pub remaining: Option<u32>,
 }
 
 // === impl State ===
@@ -126,7 +118,7 @@ impl State {
             deferred: VecDeque::new(),
             local_response_sent: false,
             tokens: Tokens::default(),
-            faults: Vec::new(),
+            faults: Faults::default(),
             metrics,
             logs: Vec::new(),
             random,
@@ -231,15 +223,6 @@ impl State {
         self.logged_bytes = 0;
         *self.host_bytes.get_mut() = 0;
         std::mem::take(&mut self.logs)
-    }
-
-    /// Returns the injected status of a host function, if there is one, and counts the call.
-    pub(crate) fn fault(&mut self, function: &str) -> Option<u32> {
-        let fault = self.faults.iter_mut().find(|fault| fault.function == function && fault.remaining != Some(0))?;
-        if let Some(remaining) = &mut fault.remaining {
-            *remaining -= 1;
-        }
-        Some(fault.status)
     }
 }
 

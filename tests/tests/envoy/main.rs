@@ -6,10 +6,13 @@ mod cases;
 mod grpc;
 mod guide;
 mod harness;
+mod hostile;
 mod metrics;
 mod options;
 mod render;
 mod request_headers;
+#[cfg(feature = "simulator")]
+mod restricted;
 #[cfg(feature = "simulator")]
 mod routes;
 mod safety;

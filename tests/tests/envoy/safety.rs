@@ -13,21 +13,21 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-const V1: &str = "outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
-const V2: &str = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
+pub(crate) const V1: &str = "outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
+pub(crate) const V2: &str = "outbound|14001||httpbin-v2.httpbin.svc.cluster.local";
 /// A host without its own cluster; [`Bare`] serves it from the root cluster.
 const UNSPLIT: &str = "unsplit.httpbin:14001";
 
 /// Envoy without the early header removal, with the guide's pods: the client's headers reach the filter.
-struct Bare {
-    envoy: Envoy,
-    httpbin: HttpbinFixture,
-    port: u16,
+pub(crate) struct Bare {
+    pub(crate) envoy: Envoy,
+    pub(crate) httpbin: HttpbinFixture,
+    pub(crate) port: u16,
     _scratch: Scratch,
 }
 
 impl Bare {
-    fn start(wasm: Wasm) -> Result<Bare> {
+    pub(crate) fn start(wasm: Wasm) -> Result<Bare> {
         let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
         let pods = [&httpbin.v1, &httpbin.v2, &httpbin.root, &httpbin.other];
         let names = [V1, V2, ROOT_CLUSTER, "other.httpbin"];
@@ -46,7 +46,7 @@ impl Bare {
 }
 
 /// Returns the plugin configuration of the guide's TrafficSplit with these weights.
-fn weights(v1: i64, v2: i64) -> Value {
+pub(crate) fn weights(v1: i64, v2: i64) -> Value {
     json!({
         "trafficSplits": [{
             "apiVersion": "split.smi-spec.io/v1alpha2",
@@ -61,7 +61,7 @@ fn weights(v1: i64, v2: i64) -> Value {
 }
 
 /// Replaces the plugin configuration in an extension configuration by one that the command would not render.
-fn with_configuration(ecds: &str, configuration: &str) -> String {
+pub(crate) fn with_configuration(ecds: &str, configuration: &str) -> String {
     let line = ecds.lines().find(|line| line.trim_start().starts_with("value: ")).expect("a plugin configuration");
     // A JSON string is a YAML string.
     ecds.replace(line.trim_start(), &format!("value: {}", Value::from(configuration)))
@@ -173,7 +173,7 @@ fn filter_removes_forged_mirror_and_cookie_when_envoy_does_not() -> Result<()> {
 }
 
 /// Writes the guest that traps to a file.
-fn trapping(scratch: &Scratch) -> Result<PathBuf> {
+pub(crate) fn trapping(scratch: &Scratch) -> Result<PathBuf> {
     let module = wat::parse_str(TRAPPING);
     let path = scratch.join("trapping.wasm");
     std::fs::write(&path, module.map_err(|error| error.to_string())?)?;

@@ -2,5 +2,7 @@
 
 mod cases;
 mod configurations;
+mod faults;
 mod filter;
 mod guide;
+mod hostile;

@@ -3,7 +3,7 @@
 use crate::configuration::pattern::MAX_VALUE_BYTES;
 use crate::routing::request::Request;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A request and the headers read from it. Each header is read and validated as UTF-8 at most once, because thousands
 /// of conditions may name the same header.
@@ -12,7 +12,7 @@ pub(crate) struct HeaderCache<'q, R> {
     /// Not in `others`, so that a request that needs no other header allocates no map.
     authority: Option<Header<'q>>,
     path: Option<Path>,
-    others: HashMap<Box<str>, Header<'q>>,
+    others: BTreeMap<Box<str>, Header<'q>>,
 }
 
 /// The first value of a header.
@@ -42,7 +42,7 @@ pub(crate) enum Value<'a> {
 
 impl<'q, R: Request> HeaderCache<'q, R> {
     pub(crate) fn new(request: &'q R) -> Self {
-        Self { request, authority: None, path: None, others: HashMap::new() }
+        Self { request, authority: None, path: None, others: BTreeMap::new() }
     }
 
     /// Returns the first value of a header. `host` means `:authority`, as in Envoy.

@@ -6,7 +6,7 @@ use crate::configuration::traffic_split::TrafficSplit;
 use crate::routing::matching::MatchGroup;
 use crate::routing::roots::{Entry, Root, RootTable};
 use crate::routing::split::Split;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The splits of one root, before the root is complete.
@@ -45,8 +45,8 @@ pub(crate) fn roots<'o>(
 }
 
 /// Creates the entries of all HTTPRouteGroups, by `namespace/name`.
-fn groups(configuration: &Configuration, base: Option<&RootTable>) -> HashMap<Arc<str>, Entry> {
-    let mut entries = HashMap::new();
+fn groups(configuration: &Configuration, base: Option<&RootTable>) -> BTreeMap<Arc<str>, Entry> {
+    let mut entries = BTreeMap::new();
     for group in &configuration.http_route_groups {
         let key = format!("{}/{}", group.metadata.namespace, group.metadata.name);
         let known = base.and_then(|base| base.group(&key)).filter(|known| known.has_matches_of(group));
@@ -59,14 +59,14 @@ fn groups(configuration: &Configuration, base: Option<&RootTable>) -> HashMap<Ar
 /// `namespace/service`.
 fn drafts<'c, 'b>(
     configuration: &'c Configuration,
-    groups: &HashMap<Arc<str>, Entry>,
+    groups: &BTreeMap<Arc<str>, Entry>,
     base: Option<&'b RootTable>,
-) -> (HashMap<String, usize>, Vec<RootDraft<'c, 'b>>) {
+) -> (BTreeMap<String, usize>, Vec<RootDraft<'c, 'b>>) {
     let group = |name: &str| match groups.get(name)? {
         Entry::Group(group) => Some(group.clone()),
         Entry::Root(_) | Entry::Host(..) => None,
     };
-    let (mut indexes, mut drafts) = (HashMap::new(), Vec::new());
+    let (mut indexes, mut drafts) = (BTreeMap::new(), Vec::new());
     for split in &configuration.traffic_splits {
         let (namespace, service) = (&*split.metadata.namespace, &*split.spec.service);
         let index = *indexes.entry(format!("{namespace}/{service}")).or_insert(drafts.len());
