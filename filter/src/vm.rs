@@ -6,6 +6,7 @@ use crate::host::{self, CurrentRequest};
 use fastrand::Rng;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::hash::RandomState;
 use std::rc::Rc;
 use traffic_split::{Configuration, Decision, Pick, Problem, RandomSource, Rules};
 
@@ -19,7 +20,8 @@ pub(crate) struct Vm {
     /// Request contexts whose headers are not handled yet, each with its root context. Usually one: Envoy creates the
     /// context when the headers are complete.
     requests: Vec<(u32, u32)>,
-    rng: Rng,
+    /// `None` until the first configuration.
+    rng: Option<Rng>,
     /// The ids of all counters ever defined, by name. Defining a counter again would add a second id for the same counter,
     /// and use memory that Envoy never frees.
     counters: BTreeMap<String, u32>,
@@ -65,7 +67,7 @@ impl Vm {
         Self {
             plugins: BTreeMap::new(),
             requests: Vec::new(),
-            rng: seeded_rng(),
+            rng: None,
             counters: BTreeMap::new(),
             last_warning: String::new(),
         }
@@ -81,7 +83,8 @@ impl Vm {
     /// Configures a root context. Returns false if the configuration is invalid; the context then keeps its last valid
     /// configuration.
     pub(crate) fn configure(&mut self, context_id: u32) -> bool {
-        let Some(configuration) = host::configuration() else { return false };
+        self.rng = self.rng.take().or_else(seeded_rng);
+        let (Some(_), Some(configuration)) = (&self.rng, host::configuration()) else { return false };
         let configuration = match Configuration::from_json(&configuration) {
             Ok(configuration) => configuration,
             Err(problems) => {
@@ -116,12 +119,11 @@ impl Vm {
 
     /// Handles the headers of a request: writes the selected backend into them and counts the request.
     pub(crate) fn request(&mut self, context_id: u32, end_of_stream: bool) {
-        let Some(plugin) = self.take_root_context(context_id).and_then(|root| self.plugins.get(&root)) else {
-            return;
-        };
+        let plugin = self.take_root_context(context_id).and_then(|root| self.plugins.get(&root));
+        let (Some(plugin), Some(rng)) = (plugin, &mut self.rng) else { return };
         let request = CurrentRequest { end_of_stream };
         let headers = &*plugin.headers;
-        match plugin.rules.decide(&request, &mut VmRandom(&mut self.rng)) {
+        match plugin.rules.decide(&request, &mut VmRandom(rng)) {
             Decision::Root(_) if headers.stripped => {}
             Decision::Root(_) => request.remove_header(&headers.cluster),
             Decision::Backend(pick) => {
@@ -209,11 +211,16 @@ fn counter(pick: &Pick<'_>, counters: &mut BTreeMap<String, u32>) -> Option<u32>
     Some(id)
 }
 
-/// Creates the VM's random generator. With it, no request needs a hostcall for a random number.
-fn seeded_rng() -> Rng {
+/// Creates the VM's random generator. With it, no request needs a hostcall for a random number. Returns `None`, and logs a
+/// failure, if the host has no random bytes.
+fn seeded_rng() -> Option<Rng> {
     let mut seed = [0; 8];
     if let Err(why) = getrandom::fill(&mut seed) {
-        log::warn!("random_get failed ({why}); every worker selects backends in the same order");
+        log::error!("random_get failed ({why}); allow this function, which the filter requires to be configured");
+        return None;
     }
-    Rng::with_seed(u64::from_le_bytes(seed))
+    // The standard library panics if it needs random bytes for its first hash table and the host then has none. It keeps
+    // these bytes, so a later failure of the host has no effect.
+    _ = RandomState::new();
+    Some(Rng::with_seed(u64::from_le_bytes(seed)))
 }

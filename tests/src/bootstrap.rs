@@ -40,25 +40,24 @@ impl Wasm {
     }
 
     fn typed_config(&self) -> Value {
-        // Without names, Envoy allows all.
-        let names = self.capabilities.iter().flatten().map(|name| (name.clone(), json!({})));
-        let allowed: serde_json::Map<_, _> = names.collect();
-        json!({
-            "@type": WASM,
-            "config": {
-                "name": "traffic-split",
-                "failure_policy": self.failure_policy,
-                "capability_restriction_config": {"allowed_capabilities": allowed},
-                "vm_config": {
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": self.module}},
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": self.configuration,
-                },
+        let mut config = json!({
+            "name": "traffic-split",
+            "failure_policy": self.failure_policy,
+            "vm_config": {
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": self.module}},
             },
-        })
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": self.configuration,
+            },
+        });
+        // Envoy warns that this field is deprecated, and reads no names as all names.
+        if let Some(names) = &self.capabilities {
+            let allowed: serde_json::Map<_, _> = names.iter().map(|name| (name.clone(), json!({}))).collect();
+            config["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
+        }
+        json!({"@type": WASM, "config": config})
     }
 }
 

@@ -148,7 +148,9 @@ pub fn requests(forged: &str) -> Vec<HostileRequest> {
         HostileRequest::new("a path that is not UTF-8").path(b"/\xff\xfe"),
         HostileRequest::new("a path with an encoded NUL").path("/%00%ff%2e%2e/"),
         HostileRequest::new("a path without a slash").path("*"),
-        HostileRequest::new("an absolute path of another host").path("http://other.example.com/json"),
+        HostileRequest::new("an absolute path of another host")
+            .authority("other.example.com")
+            .path("http://other.example.com/json"),
         HostileRequest::new("8,000 bytes for a nested repetition").header("x-regex", format!("{}!", "a".repeat(8000))),
         HostileRequest::new("the method OPTIONS *").method("OPTIONS").path("*"),
         HostileRequest::new("an unknown method").method("FROBNICATE"),

@@ -5,7 +5,7 @@ use e2e::bootstrap::{Bootstrap, ROOT_CLUSTER, Wasm};
 use e2e::client::{Client, TIMEOUT};
 use e2e::envoy::Envoy;
 use e2e::guide::{Guide, Sidecar};
-use e2e::hostile::{OWN_HEADERS, configuration_of_requests, configurations, raw_requests, requests};
+use e2e::hostile::{HostileRequest, OWN_HEADERS, configuration_of_requests, configurations, raw_requests, requests};
 use e2e::httpbin::{HttpbinFixture, OTHER, ROOT};
 use e2e::pod::{Pod, version};
 use e2e::scratch::Scratch;
@@ -63,7 +63,6 @@ impl Envoys {
             }
             // More requests reach the filter.
             manager["max_request_headers_kb"] = 96.into();
-            manager["common_http_protocol_options"] = json!({"max_headers_count": 10_000});
             manager["http_protocol_options"] = json!({"accept_http_10": true, "allow_absolute_url": true});
             manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]);
             let scratch = Scratch::new()?;
@@ -76,14 +75,16 @@ impl Envoys {
 }
 
 impl Proxy {
-    /// Sends bytes on a new connection and reads the response up to the end of the connection.
+    /// Sends bytes on a new connection and reads the response, or up to the end of the connection.
     fn exchange(&self, request: &[u8]) -> Result<Response> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         // Envoy may respond and close the connection before it has read all bytes.
         _ = stream.write_all(request);
         let (mut bytes, mut part) = (Vec::new(), [0; 65_536]);
-        while let Ok(size @ 1..) = stream.read(&mut part) {
+        while !Response::is_complete(&bytes)
+            && let Ok(size @ 1..) = stream.read(&mut part)
+        {
             bytes.extend_from_slice(&part[..size]);
         }
         Ok(Response::parse(&bytes))
@@ -91,6 +92,14 @@ impl Proxy {
 }
 
 impl Response {
+    /// Reports whether the bytes contain the whole body. A response without a length ends with the connection.
+    fn is_complete(bytes: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+        let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        length.is_some_and(|length| bytes.len() >= head.len() + 4 + length)
+    }
+
     fn parse(bytes: &[u8]) -> Response {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
@@ -138,7 +147,10 @@ fn hostile_requests_fail_no_vm_and_change_nothing_at_other_hosts() -> Result<()>
         served += usize::from(!plain.version.is_empty());
     }
     assert!(served > 80, "only {served} hostile requests reached a pod");
-    for (about, bytes, is_root) in rows(ROOT) {
+    // Upgrades and raw requests are compared at the other host only: their responses need not have a body to compare.
+    let names_connection = |row: &HostileRequest| row.headers.iter().any(|(name, _)| name == "connection");
+    for row in requests(V2).into_iter().filter(|row| !names_connection(row)) {
+        let (about, bytes, is_root) = (row.about.clone(), row.to_http1(ROOT), row.authority.is_none());
         let plain = envoys.plain.exchange(&bytes)?;
         for proxy in [&envoys.filtered, &envoys.bare] {
             let response = proxy.exchange(&bytes)?;

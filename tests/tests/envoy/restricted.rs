@@ -9,14 +9,15 @@ use e2e::guide::Guide;
 use e2e::httpbin::{OTHER, ROOT};
 use host_sim::Module;
 
-/// Returns the version that serves requests of the root without a capability, or `None` if Envoy does not start.
-fn version_without(capability: &str) -> Option<&'static str> {
+/// Returns the version that serves requests of the root without a capability, or the log message with which the filter
+/// refuses the configuration.
+fn version_without(capability: &str) -> std::result::Result<&'static str, &'static str> {
     match capability {
-        // The configuration cannot be read.
-        "proxy_get_buffer_bytes" => None,
+        "proxy_get_buffer_bytes" => Err("could not read the configuration: the host returned status 10"),
+        "random_get" => Err("random_get failed (OS Error: 76); allow this function"),
         // The authority cannot be read, or the cluster cannot be written.
-        "proxy_get_header_map_value" | "proxy_replace_header_map_value" => Some("httpbin"),
-        _ => Some("httpbin-v1"),
+        "proxy_get_header_map_value" | "proxy_replace_header_map_value" => Ok("httpbin"),
+        _ => Ok("httpbin-v1"),
     }
 }
 
@@ -32,10 +33,13 @@ fn restricted_capability_fails_no_vm_and_no_request() -> Result<()> {
         let wasm =
             Wasm { capabilities: Some(allowed.collect()), ..Wasm::new(&guide.wasm, &weights(100, 0).to_string()) };
         let started = Bare::start(wasm);
-        let Some(version) = version_without(denied) else {
-            let error = started.err().expect("Envoy refuses the configuration").to_string();
-            assert!(error.contains("could not read the configuration: the host returned status 10"), "{error}");
-            continue;
+        let version = match version_without(denied) {
+            Ok(version) => version,
+            Err(message) => {
+                let error = started.err().expect("Envoy refuses the configuration").to_string();
+                assert!(error.contains(message), "{denied}: {error}");
+                continue;
+            }
         };
         let bare = started?;
         let mut client = Client::new(bare.port);

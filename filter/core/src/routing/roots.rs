@@ -7,12 +7,7 @@ use crate::routing::port::GivenPort;
 use crate::routing::split::Split;
 use rpds::HashTrieMapSync;
 use std::collections::BTreeMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
-
-/// Hashes with a fixed key. std's `RandomState` panics where the host has no random bytes. An attacker who makes names with
-/// equal hashes gains little: the depth of a [`HashTrieMapSync`] is limited.
-type FixedHash = BuildHasherDefault<DefaultHasher>;
 
 /// A root Service.
 #[derive(Debug, PartialEq)]
@@ -29,7 +24,7 @@ pub(crate) struct Root {
 #[derive(Debug)]
 pub(crate) struct RootTable {
     cluster_domain: Arc<str>,
-    entries: HashTrieMapSync<Arc<str>, Entry, FixedHash>,
+    entries: HashTrieMapSync<Arc<str>, Entry>,
 }
 
 /// An entry of a [`RootTable`]. One map holds all kinds, because each type of map adds 15 kB to the filter.
@@ -48,7 +43,7 @@ pub(crate) enum Entry {
 impl RootTable {
     /// Creates a table. The table shares memory with `base` where entries of both are the same allocation.
     pub(crate) fn new(base: Option<&Self>, cluster_domain: &str, entries: BTreeMap<Arc<str>, Entry>) -> Self {
-        let mut map = base.map_or_else(HashTrieMapSync::default, |base| base.entries.clone());
+        let mut map = base.map_or_else(HashTrieMapSync::new_sync, |base| base.entries.clone());
         let removed: Vec<_> = map.keys().filter(|&key| !entries.contains_key(key)).cloned().collect();
         for key in removed {
             map.remove_mut(&key);
