@@ -162,6 +162,10 @@ fn requests_get_503_after_a_trap_until_a_reload() {
     assert_eq!(messages(&outcome.logs)[0], "c2", "a new VM");
 }
 
+/// The smallest module that is loaded.
+const MINIMAL: &str = r#"(module (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#;
+
 #[test]
 fn a_file_that_is_not_a_filter_is_an_error() {
     let invalid = |bytes: &[u8]| Module::from_bytes(bytes).expect_err("an error").to_string();
@@ -178,8 +182,21 @@ fn a_file_that_is_not_a_filter_is_an_error() {
         invalid(&without).contains("the export malloc or proxy_on_memory_allocate is missing"),
         "as Envoy refuses it"
     );
+    assert!(invalid(b"\0asm\x0d\0\x01\0").contains("the version of the binary format is not 1; build a core module"));
+    // Envoy refuses any other version, although wasmi compiles the rewritten module.
+    let mut other_version = wat::parse_str(MINIMAL).expect("text");
+    other_version[5] = 0x10;
+    assert!(invalid(&other_version).contains("the version of the binary format is not 1"));
     let missing = Module::from_file("/nowhere/filter.wasm").expect_err("an error").to_string();
     assert!(missing.starts_with("/nowhere/filter.wasm: "), "{missing}");
+}
+
+#[test]
+fn malformed_names_are_ignored_as_in_v8() {
+    let module = wat::parse_str(MINIMAL).expect("text");
+    // A custom section `name` whose only subsection is longer than the section.
+    let named = [&module[..], b"\0\x07\x04name\x01\x7f"].concat();
+    Module::from_bytes(named).expect("a module");
 }
 
 #[test]

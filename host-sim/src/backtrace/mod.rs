@@ -83,7 +83,7 @@ struct Parsed<'a> {
 /// Rewrites a module. An invalid module stays invalid.
 ///
 /// # Errors
-/// If the module or its names cannot be parsed.
+/// If the module cannot be parsed.
 pub(crate) fn rewrite(wasm: &[u8]) -> Result<(Vec<u8>, Functions)> {
     let parsed = Parsed::of(wasm)?;
     let mut module = wasm_encoder::Module::new();
@@ -196,7 +196,8 @@ impl<'a> Parsed<'a> {
                 Payload::CodeSectionEntry(body) => parsed.bodies.push(body),
                 Payload::CustomSection(section) => {
                     if let (KnownCustom::Name(names), None) = (section.as_known(), &parsed.names) {
-                        parsed.names = Some(function_names(names)?);
+                        // V8 ignores malformed names, too.
+                        parsed.names = Some(function_names(names).unwrap_or_default());
                     }
                 }
                 _ => {}

@@ -78,7 +78,7 @@ impl Inspection {
     pub fn of_bytes(bytes: impl AsRef<[u8]>) -> Result<Inspection, Error> {
         let bytes = bytes.as_ref();
         let loaded = Module::from_bytes(bytes);
-        if let (Err(why), false) = (&loaded, bytes.starts_with(b"\0asm")) {
+        if let (Err(why), false) = (&loaded, bytes.starts_with(module::HEADER)) {
             return Err(Error::Invalid(reason(why)));
         }
         let wasm = wasmi::Module::new(&Engine::default(), bytes).map_err(|why| Error::Invalid(why.to_string()))?;

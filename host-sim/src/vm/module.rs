@@ -9,6 +9,9 @@ use std::sync::Arc;
 use wasmi::{Config, Engine};
 use wasmparser::{ExternalKind, Parser, Payload};
 
+/// The first bytes of a core module: `\0asm`, and the version of the binary format.
+pub(crate) const HEADER: &[u8] = b"\0asm\x01\0\0\0";
+
 /// The prefix of the export that marks the ABI version.
 const MARKER: &str = "proxy_abi_version_";
 
@@ -51,15 +54,23 @@ impl Module {
                 "the file is not WebAssembly; a module begins with the bytes \\0asm".to_owned(),
             ));
         }
+        // The rewritten module gets a new header, so the old one is checked here.
+        if !bytes.starts_with(HEADER) {
+            return Err(Error::Invalid(
+                "the version of the binary format is not 1; build a core module, for example for wasm32-wasip1, not a \
+                 component"
+                    .to_owned(),
+            ));
+        }
         // Fuel ends endless loops.
         let engine = Engine::new(Config::default().consume_fuel(true).set_max_recursion_depth(MAX_DEPTH));
         let compiled = |bytes: &[u8]| wasmi::Module::new(&engine, bytes).map_err(|why| why.to_string());
         let rewritten = backtrace::rewrite(bytes).map_err(|why| why.to_string());
-        let rewritten = rewritten.and_then(|(wasm, functions)| Ok((compiled(&wasm)?, functions)));
-        let (wasm, functions) = rewritten.map_err(|why| match compiled(bytes) {
-            Ok(_) => Error::Invalid(format!("cannot instrument calls: {why}")),
-            Err(why) => Error::Invalid(why),
-        })?;
+        let rewritten = rewritten.and_then(|(wasm, functions)| {
+            Ok((compiled(&wasm).map_err(|why| format!("cannot instrument calls: {why}"))?, functions))
+        });
+        // The interpreter's message about the module itself is better than one about the rewritten module.
+        let (wasm, functions) = rewritten.map_err(|why| Error::Invalid(compiled(bytes).err().unwrap_or(why)))?;
         let abi = abi(bytes).ok_or_else(|| {
             let other = wasm.exports().map(|export| export.name()).find(|name| name.starts_with(MARKER));
             Error::Invalid(match other {
