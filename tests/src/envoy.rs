@@ -258,6 +258,12 @@ impl Envoy {
         self.process.wasm_memory_resident()
     }
 
+    /// Returns the bytes of the largest linear memory of a VM; see [`Process::largest_wasm_memory`].
+    #[must_use]
+    pub fn largest_wasm_memory(&self) -> Option<u64> {
+        self.process.largest_wasm_memory()
+    }
+
     /// Returns the number of bytes that Envoy's allocator has allocated.
     pub fn memory_allocated(&self) -> Result<u64> {
         let memory = self.admin("/memory")?;

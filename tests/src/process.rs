@@ -15,6 +15,13 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// The linear memory of a WebAssembly VM, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct WasmMemory {
+    size: u64,
+    resident: u64,
+}
+
 /// A shell that ends the program when this process is killed. The shell waits on a pipe that only this process can
 /// write to.
 #[derive(Debug)]
@@ -62,29 +69,42 @@ impl Process {
 
     /// Returns the resident bytes of the linear memories of its WebAssembly VMs; `None` where Linux cannot tell.
     ///
-    /// V8 reserves several GiB of address space behind each linear memory, so that no access needs a bounds check. That
-    /// reservation identifies the mapping. Other figures include Envoy's own heap, which varies by tens of MB.
+    /// Other figures include Envoy's own heap, which varies by tens of MB.
     #[must_use]
     pub fn wasm_memory_resident(&self) -> Option<u64> {
+        Some(self.wasm_memories()?.iter().map(|memory| memory.resident).sum())
+    }
+
+    /// Returns the bytes of the largest linear memory of its WebAssembly VMs, paged out or not; `None` where Linux cannot
+    /// tell.
+    #[must_use]
+    pub fn largest_wasm_memory(&self) -> Option<u64> {
+        self.wasm_memories()?.iter().map(|memory| memory.size).max()
+    }
+
+    /// Returns the linear memories. V8 reserves several GiB of address space behind each one, so that no access needs a
+    /// bounds check. That reservation identifies the mapping.
+    fn wasm_memories(&self) -> Option<Vec<WasmMemory>> {
         const MIN_RESERVATION: u64 = 1 << 32;
         let mappings = fs::read_to_string(format!("/proc/{}/smaps", self.id())).ok()?;
-        let mut total = 0;
-        // The writable mapping before the current line: its end and its resident bytes.
-        let (mut previous_end, mut previous_resident) = (0, 0);
+        let mut memories = Vec::new();
+        // The writable mapping before the current line, and its end.
+        let (mut previous, mut previous_end) = (WasmMemory { size: 0, resident: 0 }, 0);
         for line in mappings.lines() {
             let mut fields = line.split_whitespace();
             let (first, second) = (fields.next()?, fields.next());
             if first == "Rss:" {
-                previous_resident = second?.parse::<u64>().ok()? * 1024;
+                previous.resident = second?.parse::<u64>().ok()? * 1024;
             } else if let Some((start, end)) = first.split_once('-') {
                 let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
                 if second == Some("---p") && start == previous_end && end - start > MIN_RESERVATION {
-                    total += previous_resident;
+                    memories.push(previous);
                 }
-                (previous_end, previous_resident) = (if second == Some("rw-p") { end } else { 0 }, 0);
+                previous = WasmMemory { size: end - start, resident: 0 };
+                previous_end = if second == Some("rw-p") { end } else { 0 };
             }
         }
-        Some(total)
+        Some(memories)
     }
 
     /// Returns the output so far.
