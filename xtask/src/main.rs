@@ -3,6 +3,7 @@
 mod image;
 mod levels;
 mod package;
+mod sbom;
 
 use clap::{Parser, Subcommand};
 use std::io::stdout;
@@ -33,6 +34,11 @@ enum Task {
         /// The registry of the images, e.g. `ghcr.io/example`
         #[arg(value_parser = package::parse_registry)]
         registry: String,
+    },
+    /// Checks a list of dependencies (CycloneDX) against `Cargo.lock`
+    CheckSbom {
+        /// The list, as JSON
+        file: PathBuf,
     },
     /// Runs a command that runs tests, and adds its counts and its time to the results
     Level {
@@ -66,6 +72,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::CheckRegistry { registry: _ } => Ok(true),
         Task::Package { registry } => package::package(&registry).map(|()| true),
+        Task::CheckSbom { file } => sbom::check(&file).map(|()| true),
         Task::Level { results, name, command } => levels::run(&results, &name, &command, stdout()).map(|()| true),
         Task::Skip { results, name, reason } => levels::skip(&results, &name, &reason).map(|()| true),
         Task::Summary { results, seconds } => levels::summarize(&results, Duration::from_secs(seconds), stdout()),
