@@ -12,7 +12,7 @@ pub fn files(data: &[u8]) {
     let mut lenient = LoadOptions::default();
     lenient.allow_unknown_fields = true;
     for options in [strict, lenient] {
-        check(&[file.clone()], None, &options);
+        check(std::slice::from_ref(&file), None, &options);
     }
     check(&[], Some(&file), &LoadOptions::default());
 }
