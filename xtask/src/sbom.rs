@@ -38,9 +38,6 @@ fn check_text(sbom: &str, lock: &str) -> Result<usize> {
 
 /// Returns the names and versions of all packages in a `Cargo.lock`.
 fn locked(lock: &str) -> BTreeSet<(&str, &str)> {
-    let value = |line: &'_ str, key| -> Option<&'_ str> {
-        line.strip_prefix::<&str>(key)?.strip_prefix(" = \"")?.strip_suffix('"')
-    };
     let mut lines = lock.lines().peekable();
     let mut packages = BTreeSet::new();
     while let Some(line) = lines.next() {
@@ -48,6 +45,11 @@ fn locked(lock: &str) -> BTreeSet<(&str, &str)> {
         packages.extend(value(line, "name").zip(version));
     }
     packages
+}
+
+/// Returns the value of a line such as `name = "itoa"`.
+fn value<'l>(line: &'l str, key: &str) -> Option<&'l str> {
+    line.strip_prefix(key)?.strip_prefix(" = \"")?.strip_suffix('"')
 }
 
 #[cfg(test)]
