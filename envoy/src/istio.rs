@@ -1,5 +1,6 @@
 //! The EnvoyFilter and the WasmPlugin that load the filter into Istio's proxies.
 
+use crate::enabled_hosts::{self, EnabledHosts};
 use crate::split_route::{SplitRoute, split_route};
 use crate::wiring::{self, FILTER, FailurePolicy, WasmSource};
 use crate::yaml::{self, ALWAYS_JSON};
@@ -33,6 +34,9 @@ pub struct IstioOptions {
     pub failure_policy: FailurePolicy,
     /// The route of split requests.
     pub route: SplitRoute,
+    /// Whether the configuration has the ports of every root with a Service. If not, a root without ports in the configuration
+    /// enables the filter for all hosts.
+    pub knows_all_services: bool,
 }
 
 /// The kind of proxies that get the filter.
@@ -49,7 +53,8 @@ pub enum PatchContext {
 
 /// Renders the EnvoyFilter that loads the filter with its configuration into proxies, as JSON.
 ///
-/// When splits change, only the extension configuration changes: proxies keep their listeners and connections.
+/// The filter is disabled by default and enabled in the virtual hosts of roots. When splits change, only the extension configuration
+/// and these virtual hosts change: proxies keep their listeners and connections.
 pub fn envoy_filter(configuration: &Configuration, options: &IstioOptions) -> Value {
     let name = options.extension();
     let patches = options.context.names().iter().flat_map(|context| {
@@ -65,10 +70,7 @@ pub fn envoy_filter(configuration: &Configuration, options: &IstioOptions) -> Va
             },
             "patch": {
                 "operation": "INSERT_BEFORE",
-                "value": {
-                    "name": name,
-                    "config_discovery": wiring::config_discovery(json!({"ads": {}, "resource_api_version": "V3"})),
-                },
+                "value": wiring::filter(&name, json!({"ads": {}, "resource_api_version": "V3"})),
             },
         });
         let extension = json!({
@@ -88,15 +90,25 @@ pub fn envoy_filter(configuration: &Configuration, options: &IstioOptions) -> Va
                 },
             },
         });
-        [strip, filter, extension].into_iter().chain(routes)
+        let hosts = enabled_hosts(configuration, options, context).conditions().into_iter();
+        let enabled = hosts.map(|condition| enabling_patch(context, &name, condition)).collect::<Vec<_>>();
+        [strip, filter, extension].into_iter().chain(routes).chain(enabled)
     });
     options.envoy_filter(&options.name, patches.collect())
+}
+
+/// Returns why the EnvoyFilter enables the filter for all hosts, and what to do; `None` if only the hosts of roots enable it.
+#[must_use]
+pub fn enabled_for_all_hosts(configuration: &Configuration, options: &IstioOptions) -> Option<String> {
+    let mut contexts = options.context.names().iter();
+    let reason = contexts.find_map(|context| enabled_hosts(configuration, options, context).reason())?;
+    Some(reason.to_string())
 }
 
 /// Renders [`envoy_filter`] as YAML.
 pub fn envoy_filter_yaml(configuration: &Configuration, options: &IstioOptions) -> String {
     format!(
-        "# Loads the filter into Istio's proxies. When splits change, only the extension configuration changes.\n{}",
+        "# Loads the filter into Istio's proxies. When splits change, no listener changes.\n{}",
         yaml::write(&envoy_filter(configuration, options))
     )
 }
@@ -176,6 +188,30 @@ fn static_patches(configuration: &Configuration, options: &IstioOptions, context
     (strip, [None].into_iter().chain(ports).map(|port| gateway_route(&route, configuration, port)).collect())
 }
 
+/// Returns the virtual hosts of one kind of proxy that enable the filter.
+fn enabled_hosts(configuration: &Configuration, options: &IstioOptions, context: &str) -> EnabledHosts {
+    match context {
+        GATEWAY => enabled_hosts::of_gateways(configuration),
+        _ => enabled_hosts::of_sidecars(configuration, options.knows_all_services),
+    }
+}
+
+/// Returns the patch that enables the filter in the virtual hosts with this condition. The patch changes routes, not the listener.
+fn enabling_patch(context: &str, filter: &str, condition: Option<Value>) -> Value {
+    let mut patch = json!({
+        "applyTo": "VIRTUAL_HOST",
+        "match": {"context": context},
+        "patch": {
+            "operation": "MERGE",
+            "value": {"typed_per_filter_config": enabled_hosts::enabling(filter)},
+        },
+    });
+    if let Some(condition) = condition {
+        patch["match"]["routeConfiguration"] = condition;
+    }
+    patch
+}
+
 /// Returns the route of split requests at gateways. It matches only the operator's `hosts`, in virtual hosts that already
 /// have routes: otherwise a client that sends a Service's own name would reach Services that the gateway does not expose.
 /// `port` is the listener's port, which clients may write into `Host`.
@@ -245,6 +281,7 @@ impl Default for IstioOptions {
             vm_epoch: None,
             failure_policy: FailurePolicy::default(),
             route: SplitRoute::default(),
+            knows_all_services: false,
         }
     }
 }

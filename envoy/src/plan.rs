@@ -3,7 +3,7 @@
 
 use crate::admission::{Admission, AdmissionResult, GroupVersions, SplitCandidate, claimed_root, group_keys};
 use crate::condition::Condition;
-use crate::istio::IstioOptions;
+use crate::istio::{IstioOptions, enabled_for_all_hosts};
 use crate::istio_rules::IstioRules;
 use crate::known_services::{KnownServices, ServedPorts, served_ports};
 use crate::message::{Message, list_problems};
@@ -258,6 +258,7 @@ impl<'c> Planner<'c> {
         let hash_header = self.istio.route.hash_header.as_deref();
         let rules = IstioRules::new(self.cluster, &self.services.objects, &configuration.cluster_domain, hash_header);
         let served_ports = served_ports(&configuration);
+        let hint = enabled_for_all_hosts(&configuration, self.istio).unwrap_or_default();
         let status =
             |(candidate, outcome): (&SplitCandidate<'c>, (ServedVersion, Option<Withheld<'c>>, Option<String>))| {
                 let (served_version, withheld, conflict) = outcome;
@@ -271,7 +272,12 @@ impl<'c> Planner<'c> {
                         SplitStatus::conflict(&split.spec.service, &winner)
                     }
                     (Some(split), None) if problems.is_empty() || served_version != ServedVersion::NotServed => {
-                        self.split_status(split, served_version, problems, withheld, &served_ports, &rules)
+                        let mut status =
+                            self.split_status(split, served_version, problems, withheld, &served_ports, &rules);
+                        if status.programmed.is_met {
+                            status.programmed = Condition::met_with_hint("Programmed", hint.clone());
+                        }
+                        status
                     }
                     _ => SplitStatus::invalid(problems),
                 };

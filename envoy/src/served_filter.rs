@@ -61,7 +61,9 @@ pub fn remove_splits(filter: &mut Value) -> bool {
     let text = serde_json::to_string(&wiring::filter_configuration(&configuration)).expect(ALWAYS_JSON);
     let epoch = next_vm_epoch(filter, &configuration);
     let patches = filter.pointer_mut("/spec/configPatches").and_then(Value::as_array_mut);
-    for patch in patches.into_iter().flatten() {
+    let Some(patches) = patches else { return true };
+    patches.retain(|patch| patch["applyTo"] != "VIRTUAL_HOST");
+    for patch in patches {
         if let Some(Value::String(id)) = patch.pointer_mut("/patch/value/typed_config/config/vm_config/vm_id")
             && let Some((filter, served)) = id.rsplit_once('-')
             && served.parse::<u64>().is_ok_and(|served| served < wiring::VM_EPOCHS)

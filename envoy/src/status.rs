@@ -54,6 +54,8 @@ pub fn status_value(split: &SplitStatus, object: &Value, now: &str) -> Value {
 #[must_use]
 pub fn status_events(split: &SplitStatus, object: &Value) -> Vec<StatusEvent> {
     let is_new = |(name, condition): &(&str, &Condition)| match old_condition(object, name) {
+        // A hint changes for many splits at once.
+        Some(old) if condition.is_met && old["status"] == "True" => old["reason"] != condition.reason,
         Some(old) => !is_same(condition, old),
         // A new split whose other conditions are met needs one Event only.
         None => !condition.is_met || *name == "Programmed",
@@ -61,10 +63,9 @@ pub fn status_events(split: &SplitStatus, object: &Value) -> Vec<StatusEvent> {
     let event = |(_, condition): (&str, &Condition)| StatusEvent {
         is_warning: !condition.is_met,
         reason: condition.reason,
-        message: if condition.message.is_empty() {
-            format!("sidecars get {}", split.backends)
-        } else {
-            condition.message.clone()
+        message: match condition.is_met {
+            true => format!("sidecars get {}", split.backends),
+            false => condition.message.clone(),
         },
     };
     // A split that is not accepted is not programmed either: one Event is enough.

@@ -64,9 +64,14 @@ pub(crate) fn backend_header(configuration: &Configuration) -> &str {
     configuration.backend_header.as_deref().unwrap_or(BACKEND_HEADER)
 }
 
+/// Returns the HTTP filter named `name`. The filter is disabled unless the virtual host of a request enables it.
+pub(crate) fn filter(name: &str, config_source: Value) -> Value {
+    json!({"name": name, "disabled": true, "config_discovery": config_discovery(config_source)})
+}
+
 /// Returns the `config_discovery` of the filter, whose configuration changes without a change of the listener. While the
 /// configuration is missing or invalid, the default configuration lets the root Services and other hosts serve.
-pub(crate) fn config_discovery(config_source: Value) -> Value {
+fn config_discovery(config_source: Value) -> Value {
     json!({
         "config_source": config_source,
         "type_urls": [WASM_TYPE, NO_OP_TYPE],

@@ -77,6 +77,37 @@ fn every_virtual_host_begins_with_the_split_route() {
 }
 
 #[test]
+fn filter_is_enabled_only_in_virtual_hosts_of_roots() {
+    let mut options = guide_options();
+    options.hosts = vec!["example.com=example.com:80".parse().unwrap()];
+    let mut configuration = configuration();
+    configuration.hosts.insert("shop.example.com".into(), "httpbin/httpbin".into());
+    configuration.hosts.insert("v1.example.com".into(), "httpbin/httpbin-v1".into());
+    let envoy = render(&configuration, &options);
+    assert_eq!(envoy.pointer(&format!("{MANAGER}/http_filters/0/disabled")).unwrap(), true);
+    let enabling = json!({"traffic-split": {
+        "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+        "config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"},
+        "is_optional": true,
+    }});
+    let enabled = |envoy: &Value| -> Vec<String> {
+        let hosts = virtual_hosts(envoy).iter().filter(|host| host.get("typed_per_filter_config") == Some(&enabling));
+        hosts.map(|host| host["name"].as_str().unwrap().into()).collect()
+    };
+    assert_eq!(enabled(&envoy), ["httpbin/httpbin", "hosts of httpbin/httpbin"]);
+    // Without a split, any Service may become a root.
+    configuration.traffic_splits.clear();
+    let all = [
+        "httpbin/httpbin",
+        "httpbin/httpbin-v1",
+        "httpbin/httpbin-v2",
+        "hosts of httpbin/httpbin",
+        "hosts of httpbin/httpbin-v1",
+    ];
+    assert_eq!(enabled(&render(&configuration, &options)), all);
+}
+
+#[test]
 fn configured_headers_are_removed_from_client_requests_before_routing() {
     let mut configuration = configuration();
     configuration.cluster_header = "x-a".into();

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 use traffic_split::Configuration;
 use traffic_split_envoy::{
-    FailurePolicy, InputFile, IstioOptions, LoadOptions, PatchContext, VM_EPOCHS, WasmSource, envoy_filter, load,
-    next_vm_epoch, vm_epoch, wasm_plugin,
+    FailurePolicy, InputFile, IstioOptions, LoadOptions, PatchContext, VM_EPOCHS, WasmSource, enabled_for_all_hosts,
+    envoy_filter, load, next_vm_epoch, remove_splits, vm_epoch, wasm_plugin,
 };
 
 fn guide(file: &str) -> InputFile {
@@ -47,6 +47,8 @@ fn envoy_filter_removes_headers_loads_the_filter_and_inserts_the_route_first() {
             ["HTTP_FILTER", "INSERT_BEFORE"],
             ["EXTENSION_CONFIG", "ADD"],
             ["HTTP_ROUTE", "INSERT_FIRST"],
+            ["VIRTUAL_HOST", "MERGE"],
+            ["VIRTUAL_HOST", "MERGE"],
         ])
     );
     assert!(patches(&filter).iter().all(|patch| patch["match"]["context"] == "SIDECAR_OUTBOUND"));
@@ -56,6 +58,149 @@ fn envoy_filter_removes_headers_loads_the_filter_and_inserts_the_route_first() {
     assert!(discovery["default_config"]["@type"].as_str().unwrap().ends_with("HeaderMutation"));
     assert_eq!(patch(&filter, "HTTP_FILTER")["name"], patch(&filter, "EXTENSION_CONFIG")["name"]);
     assert_eq!(plugin_configuration(&filter).headers_stripped, Some(true));
+}
+
+/// Returns the conditions of the patches that enable the filter in virtual hosts.
+fn enabled_hosts(filter: &Value, context: &str) -> Vec<Value> {
+    let patches = patches(filter).iter().filter(|patch| patch["applyTo"] == "VIRTUAL_HOST");
+    let patches = patches.filter(|patch| patch["match"]["context"] == context);
+    patches.map(|patch| patch["match"]["routeConfiguration"]["vhost"].clone()).collect()
+}
+
+/// Returns a configuration with a split for each of these roots in the namespace `shop`.
+fn splits_of(roots: &[String], services: Value, hosts: Value) -> Configuration {
+    let split = |root: &String| {
+        json!({
+            "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+            "metadata": {"name": root, "namespace": "shop"},
+            "spec": {"service": root, "backends": [{"service": "leaf", "weight": 1}]},
+        })
+    };
+    let splits: Vec<_> = roots.iter().map(split).collect();
+    let value = json!({"trafficSplits": splits, "services": services, "hosts": hosts, "clusterDomain": "corp.example"});
+    Configuration::from_value(&value).unwrap()
+}
+
+#[test]
+fn filter_is_disabled_except_in_virtual_hosts_of_roots() {
+    let rendered = envoy_filter(&configuration(), &IstioOptions::default());
+    assert_eq!(patch(&rendered, "HTTP_FILTER")["disabled"], true);
+    let enabling = json!({"typed_per_filter_config": {"istio-system.traffic-split": {
+        "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+        "config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"},
+        "is_optional": true,
+    }}});
+    let values = patches(&rendered).iter().filter(|patch| patch["applyTo"] == "VIRTUAL_HOST");
+    assert!(values.map(|patch| &patch["patch"]["value"]).all(|value| *value == enabling), "{rendered}");
+    let domain = "httpbin.httpbin.svc.cluster.local";
+    assert_eq!(
+        enabled_hosts(&rendered, "SIDECAR_OUTBOUND"),
+        [json!({"domainName": domain}), json!({"name": format!("{domain}:14001")})]
+    );
+}
+
+#[test]
+fn each_root_enables_its_domain_and_its_ports_once() {
+    let services =
+        json!({"shop/web": {"ports": [80, 9090]}, "shop/api": {"ports": []}, "shop/leaf": {"ports": [80, 81]}});
+    let mut configuration = splits_of(&["web".into(), "api".into()], services, json!({}));
+    let mut second = configuration.traffic_splits[0].clone();
+    second.metadata.name = "second".into();
+    configuration.traffic_splits.push(second);
+    // Client namespaces that are excluded do not change the hosts: clients of other namespaces call the same Services.
+    configuration.excluded_namespaces = vec!["shop".into()];
+    let expected = [
+        json!({"domainName": "api.shop.svc.corp.example"}),
+        json!({"domainName": "web.shop.svc.corp.example"}),
+        json!({"name": "web.shop.svc.corp.example:80"}),
+        json!({"name": "web.shop.svc.corp.example:9090"}),
+    ];
+    let rendered = envoy_filter(&configuration, &IstioOptions::default());
+    assert_eq!(enabled_hosts(&rendered, "SIDECAR_OUTBOUND"), expected);
+    assert_eq!(enabled_for_all_hosts(&configuration, &IstioOptions::default()), None);
+}
+
+#[test]
+fn root_without_known_ports_enables_all_hosts_unless_all_services_are_known() {
+    let configuration = splits_of(&["web".into()], json!({}), json!({}));
+    let mut options = IstioOptions::default();
+    let rendered = envoy_filter(&configuration, &options);
+    assert_eq!(enabled_hosts(&rendered, "SIDECAR_OUTBOUND"), [Value::Null]);
+    assert_eq!(patches(&rendered)[4]["match"], json!({"context": "SIDECAR_OUTBOUND"}));
+    let why = "the ports of a root are unknown, so proxies run the filter for all hosts, not only for the roots; to reduce its cost, add \
+        the root's Service to the input";
+    assert_eq!(enabled_for_all_hosts(&configuration, &options).as_deref(), Some(why));
+    options.knows_all_services = true;
+    let rendered = envoy_filter(&configuration, &options);
+    assert_eq!(enabled_hosts(&rendered, "SIDECAR_OUTBOUND"), [json!({"domainName": "web.shop.svc.corp.example"})]);
+    assert_eq!(enabled_for_all_hosts(&configuration, &options), None);
+}
+
+#[test]
+fn more_than_200_names_and_ports_enable_all_hosts() {
+    let roots: Vec<_> = (0..101).map(|number| format!("web-{number}")).collect();
+    let services = |count: usize| -> Value {
+        roots[..count]
+            .iter()
+            .map(|root| (format!("shop/{root}"), json!({"ports": [80]})))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let options = IstioOptions::default();
+    let at_limit = splits_of(&roots[..100], services(100), json!({}));
+    assert_eq!(enabled_hosts(&envoy_filter(&at_limit, &options), "SIDECAR_OUTBOUND").len(), 200);
+    assert_eq!(enabled_for_all_hosts(&at_limit, &options), None);
+    let above = splits_of(&roots, services(101), json!({}));
+    let rendered = envoy_filter(&above, &options);
+    assert_eq!(enabled_hosts(&rendered, "SIDECAR_OUTBOUND"), [Value::Null]);
+    // The listener is the same, so connections stay.
+    assert_eq!(patch(&rendered, "HTTP_FILTER"), patch(&envoy_filter(&at_limit, &options), "HTTP_FILTER"));
+    let why = "the roots have more than 200 names and ports, so proxies run the filter for all hosts, not only for the roots; to reduce its \
+        cost, remove splits, or ports of their roots";
+    assert_eq!(enabled_for_all_hosts(&above, &options).as_deref(), Some(why));
+}
+
+#[test]
+fn names_in_hosts_enable_their_virtual_hosts_and_those_of_wildcards() {
+    let hosts = json!({"Shop.example.com": "shop/web", "other.example.org": "shop/no-root"});
+    let configuration = splits_of(&["web".into()], json!({"shop/web": {"ports": [80]}}), hosts);
+    let mut options = IstioOptions::default();
+    options.context = PatchContext::Both;
+    let rendered = envoy_filter(&configuration, &options);
+    let names = ["*", "*.com", "*.example.com", "shop.example.com"].map(|name| json!({"domainName": name}));
+    assert_eq!(enabled_hosts(&rendered, "GATEWAY"), names);
+    let own = [json!({"domainName": "web.shop.svc.corp.example"}), json!({"name": "web.shop.svc.corp.example:80"})];
+    assert_eq!(enabled_hosts(&rendered, "SIDECAR_OUTBOUND"), [&names[..], &own[..]].concat());
+}
+
+#[test]
+fn patches_and_the_largest_configuration_fit_into_an_object_of_kubernetes() {
+    const MAX_OBJECT_BYTES: usize = 1_572_864;
+    const MAX_CONFIGURATION_BYTES: usize = 1_000_000;
+    let root = |number: usize| format!("{number:0>63}").replace('0', "a");
+    let roots: Vec<_> = (1..=100).map(root).collect();
+    let services: serde_json::Map<_, _> =
+        roots.iter().map(|root| (format!("shop/{root}"), json!({"ports": [65535]}))).collect();
+    let mut options = IstioOptions::default();
+    options.context = PatchContext::Both;
+    let mut configuration = splits_of(&roots, services.into(), json!({}));
+    for split in &mut configuration.traffic_splits {
+        split.metadata.namespace = "n".repeat(63);
+    }
+    options.knows_all_services = true;
+    let mut rendered = envoy_filter(&configuration, &options);
+    rendered["spec"]["configPatches"].as_array_mut().unwrap().retain(|patch| patch["applyTo"] != "EXTENSION_CONFIG");
+    let bytes = rendered.to_string().len();
+    assert!(bytes + MAX_CONFIGURATION_BYTES < MAX_OBJECT_BYTES, "{bytes}");
+}
+
+#[test]
+fn removed_splits_enable_no_host() {
+    let mut filter = envoy_filter(&configuration(), &IstioOptions::default());
+    assert!(remove_splits(&mut filter));
+    assert_eq!(enabled_hosts(&filter, "SIDECAR_OUTBOUND"), [Value::Null; 0]);
+    assert_eq!(patches(&filter).len(), 4);
+    assert_eq!(plugin_configuration(&filter).traffic_splits, []);
 }
 
 #[test]
@@ -123,10 +268,11 @@ fn gateway_route_matches_only_the_configured_hosts() {
     options.context = PatchContext::Gateway;
     let gateway = envoy_filter(&configuration, &options);
     let contexts: Vec<_> = patches(&both).iter().map(|patch| patch["match"]["context"].as_str().unwrap()).collect();
-    assert_eq!(contexts, [["SIDECAR_OUTBOUND"; 4], ["GATEWAY"; 4]].concat());
-    assert_eq!(patches(&both)[4..], patches(&gateway)[..]);
+    let sidecars = contexts.iter().take_while(|context| **context == "SIDECAR_OUTBOUND").count();
+    assert!(contexts[sidecars..].iter().all(|context| *context == "GATEWAY"), "{contexts:?}");
+    assert_eq!(patches(&both)[sidecars..], patches(&gateway)[..]);
     let values = |patches: &[Value]| patches.iter().map(|patch| patch["patch"].clone()).collect::<Vec<_>>();
-    let (sidecars, mut gateways) = (values(&patches(&both)[..4]), values(&patches(&both)[4..]));
+    let (sidecars, mut gateways) = (values(&patches(&both)[..4]), values(&patches(&gateway)[..4]));
     let headers = gateways[3].pointer_mut("/value/match/headers").and_then(Value::as_array_mut).unwrap();
     let host = headers.pop().unwrap();
     assert_eq!(sidecars, gateways);
@@ -139,7 +285,7 @@ fn gateway_route_matches_only_the_configured_hosts() {
     // On the listener of a configured gateway port, `Host` may contain this port, but no other port.
     options.gateway_ports = vec![8080];
     let with_port = envoy_filter(&configuration, &options);
-    assert_eq!(patches(&with_port)[..4], patches(&gateway)[..]);
+    assert_eq!(patches(&with_port)[..4], patches(&gateway)[..4]);
     let route = &patches(&with_port)[4];
     assert_eq!(route["match"]["routeConfiguration"]["portNumber"], 8080);
     let regex = route.pointer("/patch/value/match/headers/1/string_match/safe_regex/regex").unwrap();

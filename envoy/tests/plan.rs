@@ -599,6 +599,32 @@ fn plan_with_room(splits: &[Value], served: &Configuration, max_bytes: usize) ->
     plan(&Configuration::default(), &IstioOptions::default(), &cluster.snapshot(), max_bytes)
 }
 
+#[test]
+fn roots_above_the_limit_of_patches_leave_a_hint_without_an_event() {
+    let split = |number: usize| split(&format!("s{number}"), &format!("r{number}"), &[("v1", 1)]);
+    let mut options = IstioOptions::default();
+    options.knows_all_services = true;
+    let planned = |count| {
+        let cluster = cluster(&(0..count).map(split).collect::<Vec<_>>());
+        plan(&Configuration::default(), &options, &cluster.snapshot(), ROOM)
+    };
+    let few = planned(200);
+    assert_eq!(status(&few, "s0").programmed.message, "");
+    let many = planned(201);
+    let programmed = &status(&many, "s0").programmed;
+    assert!(programmed.is_met, "{programmed:?}");
+    let hint = "the roots have more than 200 names and ports, so proxies run the filter for all hosts, not only for the roots; to reduce its \
+        cost, remove splits, or ports of their roots";
+    assert_eq!(programmed.message, hint);
+    let mut object = split(0);
+    assert_eq!(status_events(status(&many, "s0"), &object)[0].message, "sidecars get v1 1");
+    object["status"] = status_value(status(&few, "s0"), &object, "2026-01-02T03:04:05Z");
+    assert_eq!(status_events(status(&many, "s0"), &object), []);
+    let changed = status_value(status(&many, "s0"), &object, "2026-01-02T03:04:06Z");
+    assert_eq!(changed["conditions"][1]["message"], hint);
+    assert_eq!(changed["conditions"][1]["lastTransitionTime"], "2026-01-02T03:04:05Z");
+}
+
 /// An EnvoyFilter contains the configuration as JSON in a JSON string.
 #[test]
 fn stored_bytes_equal_the_size_in_an_envoy_filter() {
@@ -607,7 +633,8 @@ fn stored_bytes_equal_the_size_in_an_envoy_filter() {
     let configuration = planned(&cluster).configuration;
     let filter = envoy_filter(&configuration, &IstioOptions::default());
     let empty = envoy_filter(&Configuration::default(), &IstioOptions::default());
-    let grown = filter.to_string().len() - empty.to_string().len();
+    let extension = |filter: &Value| filter["spec"]["configPatches"][2].to_string().len();
+    let grown = extension(&filter) - extension(&empty);
     assert!(stored_bytes(&configuration).abs_diff(grown) < 400, "{} for {grown}", stored_bytes(&configuration));
     assert!(grown > 1800, "{grown}");
 }

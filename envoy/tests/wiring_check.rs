@@ -318,44 +318,61 @@ fn missing_misplaced_or_disabled_filter_is_found() {
             "warning: listener outbound: http_filters: the filter is duplicated, so each request is split and counted twice; remove one",
         ],
     );
+    let message = "error: listener outbound, virtual host shop/web: typed_per_filter_config: the filter is disabled, so the root Services \
+        serve every request without an error; enable `traffic-split` as in docs/bare-envoy.md, step 4 b";
     let disabled = json!({"traffic-split": {
         "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": true,
     }});
-    finds(
-        HOST,
-        set("typed_per_filter_config", disabled),
-        &[
-            "error: listener outbound, virtual host shop/web: typed_per_filter_config: the filter is disabled, so the root Services serve \
-           every request without an error; enable `traffic-split`",
-        ],
-    );
-    finds(
-        FILTER,
-        set("disabled", true.into()),
-        &[
-            "error: listener outbound, virtual host shop/web; virtual host shop/web-v1; virtual host shop/web-v2 and 3 more: \
-           typed_per_filter_config: the filter is disabled, so the root Services serve every request without an error; enable \
-           `traffic-split`",
-        ],
-    );
+    finds(HOST, set("typed_per_filter_config", disabled), &[message]);
+    finds(HOST, remove("typed_per_filter_config"), &[message]);
 }
 
 #[test]
-fn filter_that_is_enabled_only_where_a_split_needs_it_has_no_finding() {
-    let mut value = rendered();
-    value.pointer_mut(FILTER).unwrap()["disabled"] = true.into();
-    let enabled = json!({"traffic-split": {
-        "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "is_optional": true, "config": {},
-    }});
-    let hosts = value.pointer_mut(MANAGER).unwrap()["route_config"]["virtual_hosts"].as_array_mut().unwrap();
-    for host in hosts {
+fn routes_that_envoy_refuses_are_found() {
+    let message = "error: listener outbound, virtual host shop/web: typed_per_filter_config[traffic-split]: lacks `is_optional: true`, so \
+        Envoy refuses the routes; set it to `true`";
+    let config = json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}});
+    finds(HOST, set("typed_per_filter_config", json!({"traffic-split": config})), &[message]);
+}
+
+#[test]
+fn filter_may_be_enabled_everywhere_or_only_where_a_split_needs_it() {
+    let hosts = format!("{MANAGER}/route_config/virtual_hosts");
+    let is_root = |host: &Value| {
         let name = host["name"].as_str().unwrap();
-        match name == "shop/web" || name.starts_with("hosts of shop/web,") {
-            true => host["typed_per_filter_config"] = enabled.clone(),
-            false => drop(host["routes"].as_array_mut().unwrap().remove(0)),
+        name == "shop/web" || name.starts_with("hosts of shop/web,")
+    };
+    let mut value = rendered();
+    for host in value.pointer_mut(&hosts).unwrap().as_array_mut().unwrap() {
+        assert_eq!(host.get("typed_per_filter_config").is_some(), is_root(host), "{host}");
+        // Other virtual hosts need no route.
+        if !is_root(host) {
+            host["routes"].as_array_mut().unwrap().remove(0);
         }
     }
+    assert_eq!(check(value.clone(), Some(&configuration())), [""; 0]);
+    assert_eq!(check(value, None), [""; 0]);
+    let mut value = rendered();
+    remove("disabled")(value.pointer_mut(FILTER).unwrap());
+    for host in value.pointer_mut(&hosts).unwrap().as_array_mut().unwrap() {
+        drop(host.as_object_mut().unwrap().remove("typed_per_filter_config"));
+    }
     assert_eq!(check(value, Some(&configuration())), [""; 0]);
+}
+
+#[test]
+fn filter_that_no_virtual_host_enables_is_found_without_the_splits() {
+    let mut value = rendered();
+    let hosts = format!("{MANAGER}/route_config/virtual_hosts");
+    for host in value.pointer_mut(&hosts).unwrap().as_array_mut().unwrap() {
+        drop(host.as_object_mut().unwrap().remove("typed_per_filter_config"));
+    }
+    let message = "error: listener outbound: virtual_hosts: no virtual host enables the filter, so the root Services serve every request \
+        without an error; enable the filter in each virtual host that serves a root, as in docs/bare-envoy.md, step 4 b";
+    assert_eq!(check(value.clone(), None), [message]);
+    // The loaded configuration has no split, so no virtual host needs the filter.
+    let empty = parse(&ecds(&Configuration::default(), &EcdsOptions::default()).text)["resources"][0].clone();
+    assert_eq!(check(dump(&value, Some(empty)), None), [""; 0]);
 }
 
 #[test]
@@ -522,11 +539,12 @@ fn envoy_without_the_filter_is_reported_once() {
 #[test]
 fn splits_that_are_unknown_leave_a_warning_for_hosts_without_the_route() {
     let mut value = rendered();
+    // The filter is disabled in the virtual host of `shop/web-v1`, so that virtual host serves no root.
     for index in [0, 1] {
         let host = &mut value.pointer_mut(MANAGER).unwrap()["route_config"]["virtual_hosts"][index];
         host["routes"].as_array_mut().unwrap().remove(0);
     }
-    let warning = "warning: listener outbound, virtual host shop/web; virtual host shop/web-v1: routes: the route of split requests is \
+    let warning = "warning: listener outbound, virtual host shop/web: routes: the route of split requests is \
         missing, so requests to this virtual host are never split; if it serves a root, insert the route of docs/bare-envoy.md, step 4 c as \
         the first route";
     assert_eq!(check(value.clone(), None), [warning]);
@@ -639,9 +657,13 @@ fn istio_dump(context: PatchContext) -> Value {
     } else {
         json!(["web.shop.svc.cluster.local", "web.shop.svc.cluster.local:80", "web", "web.shop"])
     };
+    // The route is in every virtual host; the filter is enabled only in the root's.
+    let mut other = routes[..routes.len() - 1].to_vec();
+    other.push(json!({"match": {"prefix": "/"}, "route": {"cluster": "PassthroughCluster"}}));
+    let enabling = &values("VIRTUAL_HOST")[0]["typed_per_filter_config"];
     let hosts = json!([
-        {"name": "web", "domains": domains, "routes": routes},
-        {"name": "allow_any", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "PassthroughCluster"}}]},
+        {"name": "web", "domains": domains, "routes": routes, "typed_per_filter_config": enabling},
+        {"name": "allow_any", "domains": ["*"], "routes": other},
     ]);
     let listener = |name: &str, filter: Value| {
         let chains = json!([{"filters": [filter]}]);
@@ -684,6 +706,22 @@ fn istio_dump(context: PatchContext) -> Value {
             "ecds_filters": [{"ecds_filter": values("EXTENSION_CONFIG")[0]}],
         },
     ]})
+}
+
+/// Istio gives such a port a route configuration whose only virtual host has the domain `*`.
+#[test]
+fn disabled_filter_is_found_at_a_port_whose_protocol_istio_detects() {
+    let mut value = istio_dump(PatchContext::Sidecar);
+    let hosts = &mut value["configs"][3]["dynamic_route_configs"][0]["route_config"]["virtual_hosts"];
+    hosts[0]["name"] = "web.shop.svc.cluster.local:80".into();
+    hosts[0]["domains"] = json!(["*"]);
+    assert_eq!(check(value.clone(), None), [""; 0]);
+    let hosts = &mut value["configs"][3]["dynamic_route_configs"][0]["route_config"]["virtual_hosts"];
+    remove("typed_per_filter_config")(&mut hosts[0]);
+    let message = "error: route configuration 80, virtual host web.shop.svc.cluster.local:80: typed_per_filter_config: the filter is \
+        disabled, so the root Services serve every request without an error; enable `istio-system.traffic-split` as in docs/bare-envoy.md, \
+        step 4 b";
+    assert_eq!(check(value, None), [message]);
 }
 
 #[test]

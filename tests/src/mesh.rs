@@ -305,6 +305,11 @@ impl Mesh {
         })
     }
 
+    /// Returns the metrics of Istiod, in the text format of Prometheus.
+    pub fn istiod_metrics(&self) -> Result<String> {
+        Ok(Client::new(self.ports.monitoring).get("localhost", "/metrics", &[])?.text())
+    }
+
     /// Waits until the TrafficSplit has this condition for its current generation. `wanted` is the status (`True` or
     /// `False`) and the reason.
     pub fn wait_for_condition(&self, namespace: &str, name: &str, kind: &str, wanted: (&str, &str)) -> Result<Value> {

@@ -115,10 +115,12 @@ impl Controller {
             wakeup: wakeup.clone(),
             log_limit,
         });
+        let mut istio = options.istio;
+        istio.knows_all_services = true;
         let reconciler = Reconciler {
-            filter: OwnedFilter::new(client, &options.istio, watched_filter, own_writes),
+            filter: OwnedFilter::new(client, &istio, watched_filter, own_writes),
             base: options.base,
-            istio: options.istio,
+            istio,
             max_bytes: options.max_bytes,
             cluster,
             lease,

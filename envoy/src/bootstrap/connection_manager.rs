@@ -2,6 +2,7 @@
 
 use super::clusters::host_cluster;
 use super::{BootstrapPlan, ReachableService};
+use crate::enabled_hosts;
 use crate::split_route::{self, SplitRoute, split_route};
 use crate::wiring::{self, FILTER};
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ impl BootstrapPlan<'_> {
                 "virtual_hosts": self.virtual_hosts(),
             },
             "http_filters": [
-                {"name": FILTER, "config_discovery": self.config_discovery()},
+                wiring::filter(FILTER, self.config_source()),
                 {
                     "name": "envoy.filters.http.router",
                     "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
@@ -52,38 +53,43 @@ impl BootstrapPlan<'_> {
         options
     }
 
-    fn config_discovery(&self) -> Value {
+    fn config_source(&self) -> Value {
         let directory = Path::new(&self.options.ecds).parent().map(|path| path.display().to_string());
         let directory = directory.filter(|path| !path.is_empty()).unwrap_or_else(|| ".".into());
-        wiring::config_discovery(json!({
+        json!({
             "path_config_source": {"path": self.options.ecds, "watched_directory": {"path": directory}},
             "resource_api_version": "V3",
-        }))
+        })
     }
 
     fn virtual_hosts(&self) -> Vec<Value> {
         let mut taken = BTreeSet::new();
         let mut virtual_hosts = Vec::new();
-        let mut add = |name: String, names: Vec<String>, fall_through: Vec<Value>| {
+        let roots = enabled_hosts::roots(self.configuration);
+        // Without a split, any Service may become a root.
+        let is_enabled = |known: Option<&ReachableService<'_>>| {
+            known.is_some_and(|known| roots.is_empty() || roots.contains(&(known.namespace, known.service)))
+        };
+        let mut add = |name: String, names: Vec<String>, known, fall_through: Vec<Value>| {
             let domains: Vec<_> = names
                 .into_iter()
                 .flat_map(|name| [name.clone(), format!("{name}.")])
                 .filter(|domain| taken.insert(domain.clone()))
                 .collect();
             if !domains.is_empty() {
-                virtual_hosts.push(self.virtual_host(name, domains, fall_through));
+                virtual_hosts.push(self.virtual_host(name, domains, is_enabled(known), fall_through));
             }
         };
         for known in self.services.values() {
             let name = format!("{}/{}", known.namespace, known.service);
-            add(name, self.names(known), self.service_routes(known, GivenPort::None));
+            add(name, self.names(known), Some(known), self.service_routes(known, GivenPort::None));
         }
         for (name, known, port, hosts) in self.configured_hosts() {
-            add(name, hosts, self.service_routes(known, GivenPort::Configured(port)));
+            add(name, hosts, Some(known), self.service_routes(known, GivenPort::Configured(port)));
         }
         for host in &self.options.hosts {
             let routes = vec![self.route(json!({"prefix": "/"}), &host_cluster(&host.name))];
-            add(host.name.clone(), vec![host.name.clone()], routes);
+            add(host.name.clone(), vec![host.name.clone()], None, routes);
         }
         let none = json!({
             "match": {"prefix": "/"},
@@ -92,7 +98,7 @@ impl BootstrapPlan<'_> {
                 "body": {"inline_string": "no such host in this sidecar's configuration\n"},
             },
         });
-        virtual_hosts.push(self.virtual_host("other hosts".into(), vec!["*".into()], vec![none]));
+        virtual_hosts.push(self.virtual_host("other hosts".into(), vec!["*".into()], false, vec![none]));
         virtual_hosts
     }
 
@@ -127,10 +133,14 @@ impl BootstrapPlan<'_> {
         hosts.collect()
     }
 
-    fn virtual_host(&self, name: String, domains: Vec<String>, fall_through: Vec<Value>) -> Value {
+    fn virtual_host(&self, name: String, domains: Vec<String>, is_enabled: bool, fall_through: Vec<Value>) -> Value {
         let mut routes = vec![split_route(self.configuration, &self.options.route)];
         routes.extend(fall_through);
-        json!({"name": name, "domains": domains, "routes": routes})
+        let mut host = json!({"name": name, "domains": domains, "routes": routes});
+        if is_enabled {
+            host["typed_per_filter_config"] = enabled_hosts::enabling(FILTER);
+        }
+        host
     }
 
     /// Returns the routes of requests that are not split: to the port that the filter selects, else to the lowest port.

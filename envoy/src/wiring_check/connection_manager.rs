@@ -2,7 +2,7 @@
 
 use super::envoy_configuration::EnvoyConfiguration;
 use super::findings::{Findings, PARTS, SILENCE};
-use super::values::{list, name, plugin_configuration, text, type_name, typed_config};
+use super::values::{list, name, plugin_configuration, text, typed_config};
 use crate::safe_text::one_line;
 use crate::wiring::{BACKEND_HEADER, FILTER, WASM_TYPE};
 use serde_json::Value;
@@ -207,13 +207,4 @@ fn loads_wasm_from_file(filter: &Value) -> bool {
     let is_file = discovery.pointer("/config_source/path_config_source").is_some()
         || discovery.pointer("/config_source/path").is_some();
     is_file && list(discovery, "type_urls").any(|url| url == WASM_TYPE)
-}
-
-/// Returns whether a per-route configuration enables (`true`) or disables (`false`) a filter.
-pub(super) fn enabled_by(scope: &Value, filter: &str) -> Option<bool> {
-    let config = scope.get("typed_per_filter_config")?.get(filter)?;
-    if type_name(config) != "envoy.config.route.v3.FilterConfig" {
-        return Some(true);
-    }
-    Some(config.get("disabled") != Some(&Value::Bool(true)))
 }

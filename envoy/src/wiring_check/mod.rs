@@ -6,6 +6,7 @@
 mod clusters;
 mod config_source;
 mod connection_manager;
+mod enabled;
 mod envoy_configuration;
 mod extension;
 mod findings;
@@ -70,8 +71,9 @@ pub fn check_wiring(envoy: &EnvoyConfiguration, configuration: Option<&Configura
         extension::check(envoy, manager, effective, loaded.as_ref(), &mut findings);
     }
     let tables: Vec<_> = used.iter().filter_map(|(manager, ..)| manager.route_configuration()).collect();
-    for (manager, effective, _) in &used {
-        routes::check(manager, effective, &tables, &mut findings);
+    for (manager, effective, loaded) in &used {
+        let is_known = configuration.is_some() || loaded.is_some();
+        routes::check(manager, effective, is_known, &tables, &mut findings);
     }
     let mut checked: Vec<&Configuration> = Vec::new();
     for (_, effective, _) in &used {

@@ -1,6 +1,7 @@
 //! Checks the route of split requests in the virtual hosts that need one.
 
-use super::connection_manager::{ConnectionManager, Routes, enabled_by};
+use super::connection_manager::{ConnectionManager, Routes, is_filter_name};
+use super::enabled::{enabled_by, is_refused};
 use super::findings::{Findings, PARTS, SILENCE};
 use super::values::{list, name, text};
 use super::virtual_hosts::{self, Table};
@@ -10,9 +11,11 @@ use serde_json::Value;
 use traffic_split::Configuration;
 
 /// Reports mistakes of the routes of a connection manager. `all` contains the route configurations of all checked connection managers.
+/// `is_known` tells whether the configuration is that of the filter, and not a default for an unknown one.
 pub(super) fn check(
     manager: &ConnectionManager<'_>,
     configuration: &Configuration,
+    is_known: bool,
     all: &[Table<'_>],
     findings: &mut Findings,
 ) {
@@ -20,6 +23,12 @@ pub(super) fn check(
         return check_source(manager, findings);
     };
     let check = RouteCheck { configuration, table, filter: manager.filter().map(|(_, filter)| filter) };
+    if !is_known && list(table, "virtual_hosts").all(|host| !check.is_enabled(host)) {
+        let message = format!(
+            "no virtual host enables the filter, so {SILENCE}; enable the filter in each virtual host that serves a root, as in {PARTS} b"
+        );
+        findings.error(&place, "virtual_hosts", message);
+    }
     for (host, need) in check.needed_hosts(all) {
         let Some(host) = host else {
             let message = format!(
@@ -69,6 +78,8 @@ enum Need {
     ServesRoot,
     /// The splits are unknown, so it may serve one.
     MayServeRoot,
+    /// It serves no root, but has the route, as all virtual hosts in Istio.
+    HasRoute,
 }
 
 struct RouteCheck<'a> {
@@ -90,14 +101,18 @@ impl<'a> RouteCheck<'a> {
             .collect();
         let is_serving = |host: &Value| serving.iter().any(|serving| std::ptr::eq(*serving, host));
         if !splits.is_empty() {
-            let needs = hosts().filter(|host| is_serving(host) || self.split_routes(host).next().is_some());
-            return needs.map(|host| (Some(host), Need::ServesRoot)).collect();
+            let need = |host: &'a Value| match is_serving(host) {
+                true => Some((Some(host), Need::ServesRoot)),
+                false => self.split_routes(host).next().map(|_| (Some(host), Need::HasRoute)),
+            };
+            return hosts().filter_map(need).collect();
         }
         if hosts().all(|host| self.split_routes(host).next().is_none()) {
             return vec![(None, Need::MayServeRoot)];
         }
         let forwards = |host: &Value| list(host, "routes").any(|route| route.get("route").is_some());
-        hosts().filter(|host| forwards(host)).map(|host| (Some(host), Need::MayServeRoot)).collect()
+        let may_serve = hosts().filter(|host| forwards(host) && self.is_enabled(host));
+        may_serve.map(|host| (Some(host), Need::MayServeRoot)).collect()
     }
 
     /// Returns the routes of split requests of a virtual host, with their indexes.
@@ -117,10 +132,13 @@ impl<'a> RouteCheck<'a> {
     }
 
     fn check_host(&self, host: &Value, need: Need, place: &str, findings: &mut Findings) {
-        self.check_enabled(host, place, findings);
+        if need == Need::ServesRoot {
+            self.check_enabled(host, place, findings);
+        }
         let routes: Vec<_> = self.split_routes(host).collect();
         let Some((first, _)) = routes.first() else {
             return match need {
+                Need::HasRoute => {}
                 Need::ServesRoot => {
                     let message = format!(
                         "the route of split requests is missing, so {SILENCE}; insert the route of {PARTS} c as the first route"
@@ -143,15 +161,27 @@ impl<'a> RouteCheck<'a> {
     }
 
     fn check_enabled(&self, host: &Value, place: &str, findings: &mut Findings) {
-        let Some(filter) = self.filter else { return };
-        let is_disabled = filter.get("disabled") == Some(&Value::Bool(true));
-        let scopes = [("typed_per_filter_config", host), ("typed_per_filter_config", self.table)];
-        let enabled = scopes.into_iter().find_map(|(_, scope)| enabled_by(scope, name(filter)));
-        if enabled.unwrap_or(!is_disabled) {
-            return;
+        const FIELD: &str = "typed_per_filter_config";
+        let Some(filter) = self.filter.map(name) else { return };
+        if !self.is_enabled(host) {
+            let message =
+                format!("the filter is disabled, so {SILENCE}; enable `{}` as in {PARTS} b", one_line(filter));
+            return findings.error(place, FIELD, message);
         }
-        let message = format!("the filter is disabled, so {SILENCE}; enable `{}`", one_line(name(filter)));
-        findings.error(place, "typed_per_filter_config", message);
+        if [host, self.table].into_iter().any(|scope| is_refused(scope, filter)) {
+            let message = "lacks `is_optional: true`, so Envoy refuses the routes; set it to `true`";
+            findings.error(place, &format!("{FIELD}[{}]", one_line(filter)), message);
+        }
+    }
+
+    /// Returns whether the filter is enabled in a virtual host; `true` without a filter.
+    fn is_enabled(&self, host: &Value) -> bool {
+        let Some(filter) = self.filter else { return true };
+        let is_disabled = filter.get("disabled") == Some(&Value::Bool(true));
+        let enabled = |name: &str| [host, self.table].into_iter().find_map(|scope| enabled_by(scope, name));
+        // The remedy for a wrong name is to rename the filter.
+        let renamed = || enabled(FILTER).filter(|_| !is_filter_name(name(filter)));
+        enabled(name(filter)).or_else(renamed).unwrap_or(!is_disabled)
     }
 
     fn check_earlier(&self, host: &Value, first: usize, place: &str, findings: &mut Findings) {

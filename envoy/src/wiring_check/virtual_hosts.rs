@@ -1,6 +1,6 @@
 //! Finds the virtual hosts that serve a root, by Envoy's rules for `domains`.
 
-use super::values::list;
+use super::values::{self, list};
 use serde_json::Value;
 use traffic_split::{Configuration, TrafficSplit};
 
@@ -65,12 +65,23 @@ fn find<'a>(table: &'a Value, name: &str) -> Option<Found<'a>> {
     let rated: Vec<_> = list(table, "virtual_hosts")
         .filter_map(|host| {
             let domains = list(host, "domains").filter_map(Value::as_str);
-            Some((domains.filter_map(|domain| rank(domain, name)).max()?, host))
+            let rank = match is_detected_port(host, name) {
+                true => Some(Rank(Kind::Exact, name.len())),
+                false => domains.filter_map(|domain| rank(domain, name)).max(),
+            };
+            Some((rank?, host))
         })
         .collect();
     let best = rated.iter().map(|(rank, _)| *rank).max()?;
     let hosts = rated.into_iter().filter(|(rank, _)| *rank == best).map(|(_, host)| host).collect();
     Some(Found { hosts, is_any: best.0 == Kind::Any })
+}
+
+/// Returns whether a virtual host is that of a Service's port whose protocol Istio detects: it has a route configuration of its own,
+/// so its only domain is `*`.
+fn is_detected_port(host: &Value, name: &str) -> bool {
+    let service = values::name(host).rsplit_once(':').map(|(service, _)| service);
+    list(host, "domains").eq(["*"].iter()) && service.is_some_and(|service| service.eq_ignore_ascii_case(name))
 }
 
 fn rank(domain: &str, name: &str) -> Option<Rank> {
@@ -106,6 +117,8 @@ mod tests {
             {"name": "prefix", "domains": ["web.*"]},
             {"name": "exact", "domains": ["Web.Shop.example.com:8080"]},
             {"name": "exact, other port", "domains": ["web.shop.example.com:*"]},
+            {"name": "web.shop.svc.cluster.local:80", "domains": ["*"]},
+            {"name": "web.shop.svc:80", "domains": ["*", "a"]},
         ]});
         for (host, expected) in [
             ("web.shop.example.com", &["exact", "exact, other port"][..]),
@@ -113,7 +126,8 @@ mod tests {
             ("shop.example.com", &["suffix"]),
             ("web.example.org", &["prefix"]),
             ("web.example.com", &["suffix"]),
-            ("example.com", &["any"]),
+            ("web.shop.svc.cluster.local", &["web.shop.svc.cluster.local:80"]),
+            ("example.com", &["any", "web.shop.svc.cluster.local:80", "web.shop.svc:80"]),
         ] {
             let found: Vec<_> = find(&table, host).unwrap().hosts.into_iter().map(name).collect();
             assert_eq!(found, expected, "{host}");

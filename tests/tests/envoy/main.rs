@@ -3,6 +3,7 @@
 #[cfg(feature = "simulator")]
 mod backtraces;
 mod cases;
+mod enabled_hosts;
 mod grpc;
 mod guide;
 mod harness;

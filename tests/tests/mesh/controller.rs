@@ -105,12 +105,18 @@ fn invalid_split_is_excluded_with_an_event_while_others_change() -> Result<()> {
     assert_eq!(version_now()?, "httpbin-v2");
 
     // A manual change of the EnvoyFilter is reverted.
+    let patches = || {
+        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?;
+        Ok::<_, e2e::Error>(filter["spec"]["configPatches"].clone())
+    };
+    let wanted = patches()?;
     let broken = json!({"spec": {"configPatches": []}}).to_string();
     mesh.kubectl(&["patch", "envoyfilter", "-n", "istio-system", "traffic-split", "--type=merge", "-p", &broken])?;
-    wait_for("the EnvoyFilter to be restored", || {
-        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?;
-        Ok((filter["spec"]["configPatches"].as_array().map(Vec::len) == Some(4)).then_some(()))
-    })?;
+    // The restored EnvoyFilter has another VM.
+    let places = |patches: &Value| -> Vec<Value> {
+        patches.as_array().into_iter().flatten().map(|patch| patch["match"].clone()).collect()
+    };
+    wait_for("the EnvoyFilter to be restored", || Ok((places(&patches()?) == places(&wanted)).then_some(())))?;
     Ok(())
 }
 

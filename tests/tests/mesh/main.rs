@@ -2,9 +2,11 @@
 //! same ports.
 
 mod controller;
+mod enabled_hosts;
 mod faults;
 mod guide;
 mod istio;
 mod keep;
 mod objects;
+mod push_time;
 mod tenants;

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use traffic_split::Configuration;
 use traffic_split_cli::input::InputArgs;
 use traffic_split_cli::options::{IstioArgs, VmEpochArgs};
-use traffic_split_envoy::{IstioOptions, Severity, envoy_filter_yaml, wasm_plugin};
+use traffic_split_cli::output::print_diagnostic;
+use traffic_split_envoy::{Diagnostic, IstioOptions, Severity, enabled_for_all_hosts, envoy_filter_yaml, wasm_plugin};
 
 /// Write the EnvoyFilter that loads the filter into Istio's proxies.
 #[derive(Args)]
@@ -67,6 +68,9 @@ impl EnvoyFilter {
         let (configuration, mut options) =
             load_for_istio(&self.input, &self.output, &self.istio, &["render", "envoyfilter"])?;
         options.vm_epoch = self.vm.vm_epoch;
+        if let Some(warning) = enabled_for_all_hosts(&configuration, &options) {
+            print_diagnostic(&Diagnostic::warning("", "", "", warning));
+        }
         Some(envoy_filter_yaml(&configuration, &options))
     }
 }
