@@ -3,6 +3,7 @@
 use crate::path_pattern;
 use crate::safe_text::one_line;
 use crate::suggestion::misspelled;
+use crate::wiring;
 use envoy_request_headers::{Handling, HttpVersion, handling};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,7 +143,7 @@ fn headers(
                 warn(field, format!("{lower:?} is the {key}, which clients cannot send; use another header"));
                 continue;
             }
-            if is_removed(&lower, pattern) {
+            if is_removed(&lower, pattern) || lower == wiring::backend_header(configuration) {
                 warn(field, REMOVED.into());
                 continue;
             }
@@ -160,6 +161,7 @@ fn headers(
     }
 }
 
+// The wiring removes the header for the backend from client requests, also if `backendHeader` is not set.
 const REMOVED: &str = "by default, Envoy removes this header before the filter runs; use another header";
 
 /// Returns whether Envoy removes a header with the value of this pattern. Upgrades keep `connection` and `upgrade`, and
@@ -189,7 +191,8 @@ fn removed_headers(configuration: &Configuration) -> Vec<Problem> {
             [("override-header", &annotations.override_header), ("sticky-header", &annotations.sticky_header)];
         for (option, header) in headers {
             let Some(header) = header else { continue };
-            if handling(header, HttpVersion::Http1) == Handling::Removed {
+            let is_removed = handling(header, HttpVersion::Http1) == Handling::Removed;
+            if is_removed || header == wiring::backend_header(configuration) {
                 let field = format!("metadata.annotations[\"traffic-split/{option}\"]");
                 warnings.push(Problem { object: object(index, split), field, message: REMOVED.into() });
             }
