@@ -105,18 +105,14 @@ fn invalid_split_is_excluded_with_an_event_while_others_change() -> Result<()> {
     assert_eq!(version_now()?, "httpbin-v2");
 
     // A manual change of the EnvoyFilter is reverted.
-    let patches = || {
-        let filter = mesh.get("envoyfilter", "istio-system", "traffic-split")?;
-        Ok::<_, e2e::Error>(filter["spec"]["configPatches"].clone())
-    };
-    let wanted = patches()?;
     let broken = json!({"spec": {"configPatches": []}}).to_string();
     mesh.kubectl(&["patch", "envoyfilter", "-n", "istio-system", "traffic-split", "--type=merge", "-p", &broken])?;
-    // The restored EnvoyFilter has another VM.
-    let places = |patches: &Value| -> Vec<Value> {
-        patches.as_array().into_iter().flatten().map(|patch| patch["match"].clone()).collect()
-    };
-    wait_for("the EnvoyFilter to be restored", || Ok((places(&patches()?) == places(&wanted)).then_some(())))?;
+    // Not with the patches of `httpbin`: the last valid version of its split was in the EnvoyFilter only.
+    let parts = ["NETWORK_FILTER", "HTTP_FILTER", "HTTP_ROUTE", "EXTENSION_CONFIG", "other.httpbin.svc.cluster.local"];
+    wait_for("the EnvoyFilter to be restored", || {
+        let patches = mesh.get("envoyfilter", "istio-system", "traffic-split")?["spec"]["configPatches"].to_string();
+        Ok(parts.iter().all(|part| patches.contains(part)).then_some(()))
+    })?;
     Ok(())
 }
 
