@@ -124,13 +124,26 @@ impl Sidecar {
     /// Starts Envoy with the extension configuration that `alter` returns, and does not wait until Envoy has applied
     /// it.
     pub fn start_on(guide: &Guide, v1: u32, v2: u32, alter: impl FnOnce(String) -> String) -> Result<Sidecar> {
-        Sidecar::launch(guide, &[], |scratch| guide.traffic_split(scratch, v1, v2), alter)
+        Sidecar::launch(guide, &[], |scratch| guide.traffic_split(scratch, v1, v2), alter, |bootstrap| bootstrap)
+    }
+
+    /// Like [`start`](Self::start), but Envoy runs the filter for all hosts: also for roots that are new since the start.
+    pub fn start_on_all_hosts(guide: &Guide, v1: u32, v2: u32) -> Result<Sidecar> {
+        let enabled = |bootstrap: String| {
+            assert_eq!(bootstrap.matches("disabled: true").count(), 1, "{bootstrap}");
+            bootstrap.replace("disabled: true", "disabled: false")
+        };
+        let sidecar =
+            Sidecar::launch(guide, &[], |scratch| guide.traffic_split(scratch, v1, v2), |ecds| ecds, enabled)?;
+        sidecar.envoy.wait_for_extension([0; 3])?;
+        Ok(sidecar)
     }
 
     /// Starts the pods and Envoy with these objects in place of the guide's TrafficSplit, and waits until Envoy has
     /// applied them. `endpoints` gives the addresses of further Services, by `service.namespace`.
     pub fn start_with(guide: &Guide, objects: &str, endpoints: &[(&str, SocketAddr)]) -> Result<Sidecar> {
-        let sidecar = Sidecar::launch(guide, endpoints, |scratch| write_objects(scratch, objects), |ecds| ecds)?;
+        let sidecar =
+            Sidecar::launch(guide, endpoints, |scratch| write_objects(scratch, objects), |ecds| ecds, |text| text)?;
         sidecar.envoy.wait_for_extension([0; 3])?;
         Ok(sidecar)
     }
@@ -140,6 +153,7 @@ impl Sidecar {
         endpoints: &[(&str, SocketAddr)],
         objects: impl FnOnce(&Scratch) -> Result<PathBuf>,
         alter: impl FnOnce(String) -> String,
+        alter_bootstrap: impl FnOnce(String) -> String,
     ) -> Result<Sidecar> {
         let (httpbin, scratch) = (HttpbinFixture::start()?, Scratch::new()?);
         let split = objects(&scratch)?;
@@ -149,7 +163,7 @@ impl Sidecar {
         let ecds = watched.join("ecds.yaml");
         replace(&ecds, &alter(guide.ecds(&split)?))?;
         let bootstrap = guide.render("envoy", &bootstrap_options(&httpbin, endpoints, &ecds), &split)?;
-        let envoy = Envoy::start(&bootstrap, scratch.path())?;
+        let envoy = Envoy::start(&alter_bootstrap(bootstrap), scratch.path())?;
         let port = envoy.listener_port("outbound")?;
         Ok(Sidecar { envoy, httpbin, scratch, port, ecds })
     }

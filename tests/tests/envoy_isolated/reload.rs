@@ -46,7 +46,7 @@ fn reload(guide: &Guide, sidecar: &Sidecar, clients: &mut [Client; 8], turn: usi
 #[test]
 fn three_hundred_reloads_of_500_splits_do_not_grow_memory() -> Result<()> {
     let guide = Guide::built()?;
-    let sidecar = Sidecar::start(&guide, 100, 0)?;
+    let sidecar = Sidecar::start_on_all_hosts(&guide, 100, 0)?;
     let mut clients = [(); 8].map(|()| Client::new(sidecar.port));
     // Each host has now had requests in odd and in even turns, so every counter exists.
     for turn in 1..=20 {
