@@ -2,6 +2,7 @@
 //! that receive no requests.
 
 use crate::known_services::{KnownServices, served_ports};
+use crate::roots::roots;
 use crate::service_problems::{ProblemKind, ServiceProblem, service_problems};
 use crate::suggestion::{did_you_mean, nearest};
 use serde_json::Value;
@@ -29,8 +30,7 @@ pub(crate) fn add_services(
     objects: &[Value],
 ) -> Result<AddedServices, Vec<Problem>> {
     let operator = std::mem::take(&mut configuration.services);
-    let roots = configuration.traffic_splits.iter().map(|split| (&*split.metadata.namespace, &*split.spec.service));
-    let services = KnownServices::of_files(objects, &operator, &roots.collect());
+    let services = KnownServices::of_files(objects, &operator, &roots(configuration));
     let mut no_traffic = BTreeMap::new();
     let mut entries: BTreeMap<_, _> = operator.clone();
     let mut backends = BTreeSet::new();

@@ -1,5 +1,6 @@
 //! Warnings about valid settings of splits that have no effect, or not the effect that their author expects.
 
+use crate::roots::roots;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use traffic_split::{Configuration, Object, Problem, TrafficSplit, Weight};
@@ -9,8 +10,7 @@ const COOKIE_ATTRIBUTES: &str = r#"metadata.annotations["traffic-split/sticky-co
 
 /// Returns the warnings about the splits of a configuration, which is parsed from `value`.
 pub(crate) fn configuration_warnings(configuration: &Configuration, value: &Value) -> Vec<Problem> {
-    let root = |split: &TrafficSplit| (split.metadata.namespace.clone(), split.spec.service.clone());
-    let roots: BTreeSet<_> = configuration.traffic_splits.iter().map(root).collect();
+    let roots = roots(configuration);
     let mut warnings = Vec::new();
     for (index, split) in configuration.traffic_splits.iter().enumerate() {
         let mut warn = |field: String, message: String| {
@@ -54,10 +54,10 @@ pub(crate) fn configuration_warnings(configuration: &Configuration, value: &Valu
 }
 
 /// Warns of each backend that is the root of another split: the filter splits a request once.
-fn chained(split: &TrafficSplit, roots: &BTreeSet<(String, String)>, warn: &mut impl FnMut(String, String)) {
+fn chained(split: &TrafficSplit, roots: &BTreeSet<(&str, &str)>, warn: &mut impl FnMut(String, String)) {
     for (index, backend) in split.spec.backends.iter().enumerate() {
         let name = &backend.service;
-        let key = (split.metadata.namespace.clone(), name.clone());
+        let key = (split.metadata.namespace.as_str(), name.as_str());
         if *name != split.spec.service && backend.has_weight() && roots.contains(&key) {
             let message = format!(
                 "{name} is the root of another split, but splits do not chain: {name} itself serves these requests; name its \

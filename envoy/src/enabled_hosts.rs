@@ -1,5 +1,6 @@
 //! Decides which virtual hosts enable the filter: those that serve the root of a split. Everywhere else, Envoy skips the filter.
 
+use crate::roots::roots;
 use crate::wiring::WASM_TYPE;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -72,12 +73,6 @@ fn of_names_in_hosts(configuration: &Configuration) -> BTreeSet<VirtualHostMatch
 fn domains(name: &str) -> impl Iterator<Item = String> {
     let parents = name.match_indices('.').map(|(dot, _)| format!("*{}", &name[dot..]));
     [name.to_owned()].into_iter().chain(parents).chain(["*".to_owned()])
-}
-
-/// Returns the roots of all splits: namespace and name.
-pub(crate) fn roots(configuration: &Configuration) -> BTreeSet<(&str, &str)> {
-    let splits = configuration.traffic_splits.iter();
-    splits.map(|split| (split.metadata.namespace.as_str(), split.spec.service.as_str())).collect()
 }
 
 /// Returns the `typed_per_filter_config` of a virtual host that enables the filter named `filter`.

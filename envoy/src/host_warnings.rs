@@ -2,13 +2,14 @@
 
 use crate::bootstrap::{BootstrapOptions, Endpoint};
 use crate::diagnostic::Diagnostic;
+use crate::roots::roots;
 use crate::suggestion::did_you_mean_or_list;
 use std::collections::BTreeSet;
 use traffic_split::{Configuration, HostRoot, Object, Problem, is_label};
 
 /// Returns a warning for each entry of `hosts` whose root has no split, and for each entry that is the name of a Service.
 pub(crate) fn host_warnings(configuration: &Configuration) -> Vec<Problem> {
-    let (roots, services) = (roots(configuration), services(configuration));
+    let (roots, services) = (root_keys(configuration), services(configuration));
     let warning = |(host, HostRoot { service, .. }): (&String, &HostRoot)| {
         let message = match service_of_host(configuration, &services, host, None) {
             Some(own) if own == *service || roots.contains(&own) => {
@@ -89,14 +90,13 @@ fn service_of_host(
 }
 
 /// Returns the root of each split, as `namespace/name`.
-fn roots(configuration: &Configuration) -> BTreeSet<String> {
-    let splits = configuration.traffic_splits.iter();
-    splits.map(|split| format!("{}/{}", split.metadata.namespace, split.spec.service)).collect()
+fn root_keys(configuration: &Configuration) -> BTreeSet<String> {
+    roots(configuration).into_iter().map(|(namespace, service)| format!("{namespace}/{service}")).collect()
 }
 
 /// Returns each Service that the configuration names, as `namespace/name`.
 fn services(configuration: &Configuration) -> BTreeSet<String> {
-    let mut services = roots(configuration);
+    let mut services = root_keys(configuration);
     services.extend(configuration.services.keys().cloned());
     for split in &configuration.traffic_splits {
         let namespace = &split.metadata.namespace;
@@ -113,7 +113,7 @@ fn name_of(key: &str) -> Option<String> {
 /// Returns the hosts of all roots that a client in `namespace` may call: `service.namespace`, its longer forms, the bare names of
 /// the client's namespace, and the names in `hosts`.
 pub(crate) fn root_hosts(configuration: &Configuration, namespace: Option<&str>) -> Vec<String> {
-    let mut hosts: Vec<_> = roots(configuration).iter().filter_map(|key| name_of(key)).collect();
+    let mut hosts: Vec<_> = root_keys(configuration).iter().filter_map(|key| name_of(key)).collect();
     hosts.extend(configuration.hosts.keys().cloned());
     let own = configuration.traffic_splits.iter().filter(|split| Some(&*split.metadata.namespace) == namespace);
     let own: BTreeSet<_> = own.map(|split| split.spec.service.clone()).collect();

@@ -42,6 +42,7 @@ mod origin;
 mod path_pattern;
 mod plan;
 mod plugin_config;
+mod roots;
 mod route_group;
 mod safe_text;
 mod served_filter;

@@ -1,14 +1,11 @@
 //! Warnings about requests that a sidecar's listener never splits.
 
-use std::collections::BTreeSet;
+use crate::roots::roots;
 use traffic_split::{Configuration, GivenPort, port_of_request};
 
 /// Returns a warning for each root whose requests without a port in `Host` are not split on the listener with the port
 /// `listener`, because the root has several ports, but neither `listener` nor 80.
 pub fn unsplit_requests(configuration: &Configuration, listener: u16) -> Vec<String> {
-    let roots: BTreeSet<_> = (configuration.traffic_splits.iter())
-        .map(|split| (split.metadata.namespace.as_str(), split.spec.service.as_str()))
-        .collect();
     let warning = |(namespace, service): (&str, &str)| {
         let known = configuration.services.get(&format!("{namespace}/{service}"))?;
         let ports: Vec<_> = known.ports.as_ref()?.keys().copied().collect();
@@ -22,5 +19,5 @@ pub fn unsplit_requests(configuration: &Configuration, listener: u16) -> Vec<Str
             )
         })
     };
-    roots.into_iter().filter_map(warning).collect()
+    roots(configuration).into_iter().filter_map(warning).collect()
 }

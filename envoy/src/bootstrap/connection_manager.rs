@@ -3,6 +3,7 @@
 use super::clusters::host_cluster;
 use super::{BootstrapPlan, ReachableService};
 use crate::enabled_hosts;
+use crate::roots::roots;
 use crate::split_route::{self, SplitRoute, split_route};
 use crate::wiring::{self, FILTER};
 use serde_json::{Value, json};
@@ -65,7 +66,7 @@ impl BootstrapPlan<'_> {
     fn virtual_hosts(&self) -> Vec<Value> {
         let mut taken = BTreeSet::new();
         let mut virtual_hosts = Vec::new();
-        let roots = enabled_hosts::roots(self.configuration);
+        let roots = roots(self.configuration);
         // Without a split, any Service may become a root.
         let is_enabled = |known: Option<&ReachableService<'_>>| {
             known.is_some_and(|known| roots.is_empty() || roots.contains(&(known.namespace, known.service)))
