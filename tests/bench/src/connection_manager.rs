@@ -10,7 +10,7 @@ pub(crate) const SPLIT_BODY: &str = "split";
 /// The body of a response of the root.
 pub(crate) const ROOT_BODY: &str = "root";
 
-/// What answers the requests of a listener.
+/// The source of the responses of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answers {
     /// Envoy itself, so that a request costs little more than the filter.
@@ -59,22 +59,6 @@ impl ConnectionManager {
         for filter in self.filters() {
             if let Some(filter) = filter.as_object_mut() {
                 filter.remove("disabled");
-            }
-        }
-    }
-
-    /// Enables the filter only on the virtual host of the root.
-    pub(crate) fn enable_on_roots(&mut self) {
-        for filter in self.filters().iter_mut().filter(|filter| filter["name"] == FILTER) {
-            filter["disabled"] = true.into();
-        }
-        for host in self.virtual_hosts() {
-            if has_split(host) {
-                host["typed_per_filter_config"] = json!({FILTER: {
-                    "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
-                    "is_optional": true,
-                    "config": {"@type": "type.googleapis.com/google.protobuf.Empty"},
-                }});
             }
         }
     }

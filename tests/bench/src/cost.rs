@@ -4,9 +4,9 @@
 use crate::connection::Connection;
 use crate::cpu;
 use crate::one_cpu::OneCpu;
+use crate::rounds::in_random_order;
 use crate::statistics::{least_tenth, quantile};
 use e2e::Result;
-use fastrand::Rng;
 use std::net::SocketAddr;
 
 /// Requests of a variant in a round.
@@ -32,25 +32,15 @@ pub(crate) struct Cost {
 }
 
 /// Measures all targets, and returns their costs in the same order. `progress` is called after each round.
-pub(crate) fn measure(
-    process: u32,
-    targets: &[Target],
-    rounds: u32,
-    mut progress: impl FnMut(u32),
-) -> Result<Vec<Cost>> {
+pub(crate) fn measure(process: u32, targets: &[Target], rounds: u32, progress: impl FnMut(u32)) -> Result<Vec<Cost>> {
     let _one_cpu = OneCpu::occupy(process)?;
     let open = |target: &Target| Connection::open(target.address, target.request.clone());
     let mut connections = targets.iter().map(open).collect::<Result<Vec<_>>>()?;
-    let mut rng = Rng::new();
     let mut samples = vec![Vec::new(); targets.len()];
-    let mut order: Vec<usize> = (0..targets.len()).collect();
-    for round in 1..=rounds {
-        rng.shuffle(&mut order);
-        for &index in &order {
-            samples[index].push(one_round(process, &mut connections[index])?);
-        }
-        progress(round);
-    }
+    in_random_order(targets.len(), rounds, progress, |index| {
+        samples[index].push(one_round(process, &mut connections[index])?);
+        Ok(())
+    })?;
     let costs = samples
         .iter()
         .map(|samples| Cost { least_tenth: least_tenth(samples), first_quartile: quantile(samples, 0.25) });

@@ -3,9 +3,9 @@
 use crate::connection::Connection;
 use crate::cost::Target;
 use crate::cpu;
+use crate::rounds::in_random_order;
 use crate::statistics::{median_ratio, quantile};
 use e2e::{Error, Result};
-use fastrand::Rng;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,18 +49,12 @@ pub(crate) fn measure(
     reference: usize,
     rounds: u32,
     duration: Duration,
-    mut progress: impl FnMut(u32),
+    progress: impl FnMut(u32),
 ) -> Result<Vec<Outcome>> {
-    let mut rng = Rng::new();
     let mut samples = vec![Samples::default(); targets.len()];
-    let mut order: Vec<usize> = (0..targets.len()).collect();
-    for round in 1..=rounds {
-        rng.shuffle(&mut order);
-        for &index in &order {
-            one_round(process, &targets[index], duration, &mut samples[index])?;
-        }
-        progress(round);
-    }
+    in_random_order(targets.len(), rounds, progress, |index| {
+        one_round(process, &targets[index], duration, &mut samples[index])
+    })?;
     let native = &samples[reference];
     let outcomes = samples.iter().map(|samples| Outcome {
         throughput: quantile(&samples.throughput, 0.5),

@@ -14,6 +14,7 @@ mod plan;
 mod progress;
 mod proxy;
 mod reconfiguration;
+mod rounds;
 mod script;
 mod statistics;
 mod table;

@@ -1,5 +1,5 @@
-//! The Envoy that is measured: one process with one worker, and for each variant a listener that answers by itself and
-//! a listener with real upstreams.
+//! Starts the Envoy that is measured: one process with one worker. Each variant has two listeners: one with direct
+//! responses, and one with real upstreams.
 
 use crate::connection_manager::{Answers, ConnectionManager};
 use crate::script;
@@ -156,7 +156,8 @@ fn connection_manager(splitter: &Splitter, answers: Answers, watched: &Path, ups
         }
         Splitter::Lua => manager.replace_filter(&script::lua(SPLIT_HOST, &configuration.cluster_header, &clusters)),
         Splitter::Filter(filter) if filter.is_everywhere => manager.enable_everywhere(),
-        Splitter::Filter(_) => manager.enable_on_roots(),
+        // The rendered bootstrap enables the filter in the virtual host of the root only.
+        Splitter::Filter(_) => {}
     }
     if answers == Answers::Direct {
         manager.answer_directly();
