@@ -1,14 +1,13 @@
 //! The table of cases in the compiled filter in the simulator.
 
+use crate::FILTER;
 use e2e::cases::SUITES;
-use e2e::guide::Guide;
-use host_sim::{Module, Simulator, Value};
+use host_sim::{Simulator, Value};
 
 #[test]
 fn every_case_goes_where_the_table_says() {
-    let module = Module::from_file(Guide::built().expect("the output of ./build.sh build").wasm).expect("a module");
     for suite in SUITES {
-        let mut simulator = Simulator::builder(&module)
+        let mut simulator = Simulator::builder(&FILTER)
             .node_metadata("NAMESPACE", suite.namespace)
             .configuration(suite.configuration)
             .start()

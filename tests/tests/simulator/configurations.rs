@@ -1,16 +1,16 @@
 //! The same 100,000 generated configurations in the compiled filter in the simulator.
 
+use crate::FILTER;
 use e2e::configurations::Configurations;
-use e2e::guide::Guide;
-use host_sim::{Error, Module, Simulator};
+use host_sim::{Error, Simulator};
 use traffic_split::Configuration;
 
 const CONFIGURATIONS: usize = 100_000;
 
 /// Applies every second configuration from this one on. Returns the numbers of accepted and rejected ones.
-fn every_second(module: &Module, first: usize) -> (usize, usize) {
+fn every_second(first: usize) -> (usize, usize) {
     let mut configurations = Configurations::new(1);
-    let mut simulator = Simulator::builder(module).configuration("{}").start().expect("a start");
+    let mut simulator = Simulator::builder(&FILTER).configuration("{}").start().expect("a start");
     let (mut taken, mut refused) = (0, 0);
     for number in 0..CONFIGURATIONS {
         let text = configurations.draw();
@@ -39,16 +39,8 @@ fn every_second(module: &Module, first: usize) -> (usize, usize) {
 
 #[test]
 fn filter_survives_every_configuration_and_accepts_what_the_core_accepts() {
-    let module = Module::from_file(Guide::built().expect("the output of ./build.sh build").wasm).expect("a module");
     let [even, odd] = std::thread::scope(|scope| {
-        [0, 1]
-            .map(|first| {
-                scope.spawn({
-                    let module = &module;
-                    move || every_second(module, first)
-                })
-            })
-            .map(|half| half.join().expect("a half"))
+        [0, 1].map(|first| scope.spawn(move || every_second(first))).map(|half| half.join().expect("a half"))
     });
     let (taken, refused) = (even.0 + odd.0, even.1 + odd.1);
     assert_eq!(taken + refused, CONFIGURATIONS);

@@ -1,15 +1,10 @@
 //! Each host function that the filter imports fails with each status, at each point of a VM's life. No failure traps, and
 //! each request goes to an allowed backend or to the root.
 
-use e2e::guide::Guide;
+use crate::FILTER;
 use fixtures::{TrafficSplit, route_group};
-use host_sim::{Error, HeaderMatch, Mirror, Module, Outcome, Route, RouteTable, Simulator, Status, VirtualHost};
+use host_sim::{Error, HeaderMatch, Mirror, Outcome, Route, RouteTable, Simulator, Status, VirtualHost};
 use serde_json::json;
-use std::sync::LazyLock;
-
-static FILTER: LazyLock<Module> = LazyLock::new(|| {
-    Module::from_file(Guide::built().expect("the output of ./build.sh build").wasm).expect("a module")
-});
 
 /// The imports that return a status.
 const FAILING: [&str; 12] = [

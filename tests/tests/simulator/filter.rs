@@ -1,16 +1,12 @@
 //! The compiled filter in the simulator: its effects on requests, its imports and exports, its memory, and generated
 //! input.
 
+use crate::FILTER;
 use e2e::guide::Guide;
 use e2e::is_share;
 use fixtures::TrafficSplit;
-use host_sim::{Error, LogLevel, Module, Outcome, Simulator, Value};
+use host_sim::{Error, LogLevel, Outcome, Simulator, Value};
 use serde_json::json;
-use std::sync::LazyLock;
-
-static FILTER: LazyLock<Module> = LazyLock::new(|| {
-    Module::from_file(Guide::built().expect("the output of ./build.sh build").wasm).expect("a module")
-});
 
 const CLUSTER: &str = "x-traffic-split-cluster";
 const V1: &[u8] = b"outbound|14001||httpbin-v1.httpbin.svc.cluster.local";

@@ -1,15 +1,14 @@
 //! Hostile requests and configurations in the compiled filter in the simulator.
 
-use e2e::guide::Guide;
+use crate::FILTER;
 use e2e::hostile::{OWN_HEADERS, configuration_of_50_mb, configuration_of_requests, configurations, requests};
-use host_sim::{Error, Module, Outcome, Simulator};
+use host_sim::{Error, Outcome, Simulator};
 
 const FORGED: &str = "forged";
 const V1: &[u8] = b"outbound|14001||httpbin-v1.httpbin.svc.cluster.local";
 
 fn start(configuration: &str) -> Simulator {
-    let module = Module::from_file(Guide::built().expect("the output of ./build.sh build").wasm).expect("a module");
-    Simulator::builder(&module).configuration(configuration).start().expect("a start")
+    Simulator::builder(&FILTER).configuration(configuration).start().expect("a start")
 }
 
 fn ask(simulator: &mut Simulator) -> Outcome {
